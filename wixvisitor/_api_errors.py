@@ -1,0 +1,99 @@
+"""What a Wix API's error answer means, in every shape that was seen. Pure.
+
+The documented shape is ``{"message", "details": {"applicationError" | "validationError"}}``
+(https://dev.wix.com/docs/rest/articles/getting-started/errors); legacy services send ``{"errorCode",
+"errorDescription"}``, OAuth ones ``{"error", "error_description"}``, bot protection an HTML page, and system errors
+are "sent empty by design".
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from wixvisitor._masking import mask
+from wixvisitor._wire import REQUEST_ID_HEADER
+from wixvisitor.errors import WixAPIError
+
+if TYPE_CHECKING:
+    import httpx
+
+ResponseT = TypeVar("ResponseT", bound="httpx.Response")
+
+_LONGEST = 1_000_000  # characters of a body that are looked at
+
+
+def raise_for_error(response: ResponseT) -> ResponseT:
+    """Returns a response with a 2xx status.
+
+    Takes responses of httpx and httpx2. A streamed response that was not read yet (``await response.aread()``) is
+    judged by its status alone.
+
+    Raises:
+        WixAPIError: for any other status, whatever the body is.
+
+    """
+    if response.is_success:
+        return response
+    raise read_error(response.status_code, _text(response), response.headers.get(REQUEST_ID_HEADER))
+
+
+def read_error(status_code: int, text: str, request_id: str | None = None) -> WixAPIError:
+    """Returns the error that an answer with this status and body stands for."""
+    masked = mask(text[:_LONGEST])
+    body = _object(masked)
+    details = body.get("details")
+    details = details if isinstance(details, dict) else {}
+    application = _dict(details.get("applicationError"))
+    return WixAPIError(
+        _message(body, application, masked),
+        status_code=status_code,
+        code=_code(body, application),
+        details=details,
+        field_violations=_violations(details),
+        request_id=mask(request_id[:100]) if request_id else None,
+    )
+
+
+def _text(response: httpx.Response) -> str:
+    try:
+        return response.text
+    except Exception:  # ResponseNotRead or DecodingError, of whichever client's family
+        return ""
+
+
+def _object(text: str) -> dict[str, Any]:
+    try:
+        return _dict(json.loads(text))
+    except (ValueError, RecursionError):
+        return {}
+
+
+def _dict(value: object) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _code(body: dict[str, Any], application: dict[str, Any]) -> str | None:
+    error = body.get("error")
+    nested = error.get("code") if isinstance(error, dict) else error
+    for code in (application.get("code"), body.get("code"), body.get("errorCode"), nested):
+        if isinstance(code, str | int) and not isinstance(code, bool) and code != "":
+            return str(code)
+    return None
+
+
+def _message(body: dict[str, Any], application: dict[str, Any], text: str) -> str:
+    error = _dict(body.get("error"))
+    candidates = (body, application, error)
+    for key in ("message", "description", "errorDescription", "error_description"):
+        for source in candidates:
+            if isinstance(source.get(key), str) and source[key]:
+                return str(source[key])
+    if text.lstrip()[:1] == "<":
+        return "an HTML page instead of JSON; with 403 this is bot protection in front of the API"
+    return "no message" if not text.strip() else "a body that is no Wix error"
+
+
+def _violations(details: dict[str, Any]) -> tuple[dict[str, Any], ...]:
+    violations = _dict(details.get("validationError")).get("fieldViolations")
+    return tuple(item for item in violations if isinstance(item, dict)) if isinstance(violations, list) else ()

@@ -1,0 +1,121 @@
+"""Puts a visitor's token on requests, as an ``auth`` for any httpx or httpx2 client.
+
+The safety rules of a request live here: the token goes to the allowed origins only, a 401 is read to its end before
+anybody waits (open responses hold the connections that the renewal needs), and only a body held in memory is replayed.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import AsyncGenerator, Generator
+from typing import TYPE_CHECKING, Any, Final
+
+import httpx
+
+from wixvisitor import _wire
+from wixvisitor._decision import Held
+from wixvisitor._family import family_of_request, is_replayable, read_to_end
+from wixvisitor._refresher import Refresher
+
+if TYPE_CHECKING:
+    from httpx2 import Auth as _Httpx2Auth
+else:
+    _Httpx2Auth = object
+
+_LONGEST_401: Final = 1_048_576  # bytes of a 401 that are read before the renewal; a longer one is passed on
+_LONGEST_CONSISTENT: Final = 1_024  # characters of X-Wix-Consistent that are kept; its format is not documented
+
+
+class VisitorAuth(httpx.Auth, _Httpx2Auth):  # type: ignore[misc] # two unrelated classes with the same methods
+    """A visitor's authentication for your own client; ``session.auth`` gives it.
+
+    ``httpx.AsyncClient(auth=session.auth)``, or with one request ``client.get(url, auth=session.auth)``; clients of
+    httpx2 take it too. Requests to other origins than the session's go out untouched. Cookies are the client's own
+    affair here: on a client that several visitors share, use the session's methods instead.
+
+    Raises: what ``VisitorSession.request`` raises, out of the client's call.
+    Concurrency: share it between tasks and clients.
+    Cancellation: leaves a renewal running for everybody else.
+    """
+
+    requires_request_body = False
+    requires_response_body = False
+
+    def __init__(self, refresher: Refresher) -> None:
+        self._refresher = refresher
+
+    def sync_auth_flow(self, request: Any) -> Generator[Any, Any, None]:
+        """Refuses: there is no blocking renewal.
+
+        Raises:
+            RuntimeError: always.
+
+        """
+        raise RuntimeError("VisitorAuth is asynchronous: use it with an AsyncClient")
+        yield request  # type: ignore[unreachable] # makes this the generator that httpx asks for
+
+    async def async_auth_flow(self, request: Any) -> AsyncGenerator[Any, Any]:
+        """Sends the request with the token, and once more after a 401 that a renewal could help."""
+        if not self._refresher.settings.origins.allow(request.url):
+            yield request
+            return
+        held = self._refresher.fresh() or await self._refresher.usable()
+        _dress(request, held, self._refresher.consistent)
+        response = yield request
+        self._note(response)
+        if response.status_code != httpx.codes.UNAUTHORIZED or not _is_about(held, request, response):
+            return
+        renewed = await self._after_401(held, request, response)
+        if renewed is None:
+            return
+        _dress(request, renewed, self._refresher.consistent)
+        response = yield request
+        self._note(response)
+        if response.status_code == httpx.codes.UNAUTHORIZED and _is_about(renewed, request, response):
+            self._refresher.replay_refused(renewed)
+
+    async def _after_401(self, held: Held, request: Any, response: Any) -> Held | None:
+        family = family_of_request(request)
+        whole = await read_to_end(response, family, limit=_LONGEST_401)
+        replayable = whole and is_replayable(request, family)
+        renewed = await self._refresher.after_rejection(held, wait=replayable)
+        return renewed if replayable else None
+
+    def _note(self, response: Any) -> None:
+        """Keeps ``X-Wix-Consistent`` for this visitor's next requests, as @wix/sdk does; the last value wins."""
+        value = response.headers.get(_wire.CONSISTENT_HEADER)
+        if value and len(value) <= _LONGEST_CONSISTENT and self._refresher.settings.origins.allow(response.url):
+            self._refresher.consistent = value
+
+
+def auth_for(refresher: Refresher, *, httpx2: bool) -> VisitorAuth:
+    """Returns the auth; with ``httpx2`` one that clients of both libraries take."""
+    return (_both_families() or VisitorAuth)(refresher) if httpx2 else VisitorAuth(refresher)
+
+
+@functools.cache
+def _both_families() -> type[VisitorAuth] | None:
+    try:
+        from httpx2 import Auth  # noqa: PLC0415 - an extra, and nobody else should pay for its import
+    except ImportError:
+        return None
+
+    class VisitorAuthOfBoth(VisitorAuth, Auth):  # type: ignore[misc] # see VisitorAuth
+        """One class with both ``Auth`` bases: each library asks for its own."""
+
+    VisitorAuthOfBoth.__name__ = VisitorAuthOfBoth.__qualname__ = "VisitorAuth"
+    return VisitorAuthOfBoth
+
+
+def _dress(request: Any, held: Held, consistent: str) -> None:
+    # Raw, without "Bearer": https://dev.wix.com/docs/api-reference/articles/authentication/rest-api-authentication
+    request.headers["Authorization"] = held.value
+    if consistent:
+        request.headers[_wire.CONSISTENT_HEADER] = consistent
+
+
+def _is_about(held: Held, request: Any, response: Any) -> bool:
+    """Whether this 401 answers our token: it came with it (no redirect stripped it), and not from the login API."""
+    if request.url.path.startswith(_wire.IAM_PREFIX):
+        return False
+    return bool(response.request.headers.get("Authorization") == held.value)

@@ -1,0 +1,150 @@
+"""Asks Wix's token endpoint: sends what ``_wire`` built, and maps whatever goes wrong at this one edge.
+
+A token request uses the session's transport and nothing else of the caller's: no hooks, no history, no cookies, no
+redirects, no ``auth``, and it has a timeout of its own. It is retried inside the renewal's time budget.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import Any, Final
+
+import anyio
+import attrs
+import stamina
+
+from wixvisitor import _wire
+from wixvisitor._connections import Connections
+from wixvisitor._isolation import transport_of
+from wixvisitor._masking import mask, without_frames
+from wixvisitor._settings import Settings
+from wixvisitor._version import __version__
+from wixvisitor._wire import Granted, Refused, TokenAnswer, TokenRequest
+from wixvisitor.errors import TokenRequestError
+
+logger = logging.getLogger("wixvisitor")
+
+USER_AGENT: Final = f"wixvisitor/{__version__}"
+_ATTEMPTS: Final = 3
+_TIMEOUTS: Final = {"connect": 5.0, "read": 10.0, "write": 5.0, "pool": 5.0}  # seconds, of one attempt
+_LONGEST_BODY: Final = 65_536  # bytes; a token response has about 1,500
+_HEADERS: Final = {
+    "Accept": "application/json",  # without it Wix's bot protection was seen to answer 403 with an HTML page
+    "Content-Type": "application/json",
+    "User-Agent": USER_AGENT,
+}
+
+
+@attrs.frozen
+class TokenEndpoint:
+    """Wix's ``/oauth2/token``.
+
+    Concurrency: safe from many tasks. Cancellation: whether Wix saw the request is then unknown, which does no harm:
+    a renewal can be repeated, and a minted visitor that nobody was told of is nobody's.
+    """
+
+    settings: Settings
+    connections: Connections
+
+    async def mint(self) -> Granted:
+        """Returns a new visitor's tokens.
+
+        Raises:
+            TokenRequestError: no usable answer.
+            ConfigurationError: the client ID is wrong.
+
+        """
+        answer = await self._ask(_wire.mint_request(self.settings.client_id))
+        assert isinstance(answer, Granted)
+        return answer
+
+    async def renew(self, refresh_token: str) -> Granted | Refused:
+        """Returns a new access token for the same visitor, or that Wix refuses.
+
+        Raises:
+            TokenRequestError: no usable answer; the visitor is intact.
+            ConfigurationError: the client ID is wrong.
+
+        """
+        return await self._ask(_wire.renew_request(self.settings.client_id, refresh_token))
+
+    async def _ask(self, request: TokenRequest) -> Granted | Refused:
+        budget = self.settings.renew_timeout
+        try:
+            with anyio.fail_after(budget) as scope:
+                return await self._ask_repeatedly(request, scope)
+        except TimeoutError:
+            raise TokenRequestError(
+                f"The token endpoint gave no answer within {budget:g} s. The visitor is unchanged; try again later."
+            ) from None
+
+    async def _ask_repeatedly(self, request: TokenRequest, scope: anyio.CancelScope) -> Granted | Refused:
+        def worth_retrying(error: Exception) -> bool | float:
+            if not isinstance(error, TokenRequestError):
+                return False
+            if error.retry_after is None:
+                return True
+            return error.retry_after if anyio.current_time() + error.retry_after < scope.deadline else False
+
+        attempts = stamina.retry_context(
+            on=worth_retrying, attempts=_ATTEMPTS, timeout=None, wait_initial=0.1, wait_max=2.0, wait_jitter=0.2
+        )
+        async for attempt in attempts:
+            with attempt:
+                return await self._ask_once(request)
+        raise AssertionError("stamina ends with a value or an error")  # pragma: no cover
+
+    async def _ask_once(self, request: TokenRequest) -> Granted | Refused:
+        requested_at = self.settings.clock()
+        try:
+            answer = await self._exchange(request)
+        except Exception as error:
+            raise _no_answer(error, request) from without_frames(error)
+        if answer.status_code == 200:
+            return _wire.grant(answer, requested_at)
+        if request.secret and self._is_refused(request.secret, answer):
+            return Refused(answer)
+        raise _wire.failure(answer, request)
+
+    def _is_refused(self, refresh_token: str, answer: TokenAnswer) -> bool:
+        if self.settings.is_refusal(answer):
+            return True
+        return _wire.has_run_out(refresh_token, answer, self.settings.clock())
+
+    async def _exchange(self, request: TokenRequest) -> TokenAnswer:
+        connection = self.connections.current()
+        if connection.client.is_closed:
+            raise RuntimeError("the httpx client has been closed")
+        url = connection.family.URL(self.settings.origins.absolute(_wire.TOKEN_PATH))
+        message = connection.family.Request(
+            "POST", url, headers=_HEADERS, content=request.content, extensions={"timeout": dict(_TIMEOUTS)}
+        )
+        response = await transport_of(connection.client, url).handle_async_request(message)
+        try:
+            body, cut = await _read(response)
+        finally:
+            with anyio.CancelScope(shield=True), anyio.move_on_after(1.0):
+                await response.aclose()
+        headers = {name.lower(): value for name, value in response.headers.items()}
+        return _wire.read_answer(
+            response.status_code, body, headers=headers, now=self.settings.clock(), secret=request.secret, cut=cut
+        )
+
+
+async def _read(response: Any) -> tuple[bytes, bool]:
+    """Returns the body and whether it was cut: nobody sends us 50 MB of tokens."""
+    chunks, size = [], 0
+    async for chunk in response.aiter_bytes():
+        chunks.append(chunk)
+        size += len(chunk)
+        if size > _LONGEST_BODY:
+            return b"".join(chunks)[:_LONGEST_BODY], True
+    return b"".join(chunks), False
+
+
+def _no_answer(error: Exception, request: TokenRequest) -> TokenRequestError:
+    reason = mask(str(error), (request.secret,))[:200]
+    return TokenRequestError(
+        f"The token endpoint could not be reached ({type(error).__name__}{': ' if reason else ''}{reason}). "
+        "The visitor is unchanged; try again later."
+    )

@@ -1,0 +1,88 @@
+"""httpx and httpx2 behind one face: they do the same with unrelated classes.
+
+Nothing here imports httpx2; whoever hands us one of its clients has.
+"""
+
+from __future__ import annotations
+
+import functools
+import sys
+from collections.abc import AsyncIterator
+from types import ModuleType
+from typing import Any
+
+import httpx
+
+from wixvisitor.errors import ConfigurationError
+
+
+def family_of(client: object) -> ModuleType:
+    """Returns the module that this client's class comes from: httpx or httpx2.
+
+    Raises:
+        ConfigurationError: it is no asynchronous client of either.
+
+    """
+    for name in ("httpx", "httpx2"):
+        module = sys.modules.get(name)
+        if module is not None and isinstance(client, module.AsyncClient):
+            return module
+    raise ConfigurationError(
+        f"client: expected an httpx.AsyncClient or httpx2.AsyncClient, not {type(client).__module__}."
+        f"{type(client).__qualname__}"
+    )
+
+
+def family_of_request(request: object) -> ModuleType:
+    """Returns the module that this request's class comes from."""
+    httpx2 = sys.modules.get("httpx2")
+    return httpx2 if httpx2 is not None and isinstance(request, httpx2.Request) else httpx
+
+
+def is_replayable(request: Any, family: ModuleType) -> bool:
+    """Whether a request's body is held in memory, so that it can be sent once more."""
+    return isinstance(request.stream, family.ByteStream)
+
+
+async def read_to_end(response: Any, family: ModuleType, *, limit: int) -> bool:
+    """Reads a response that may be streamed, and so gives its connection back.
+
+    Returns:
+        Whether the whole body was read. If it is longer than ``limit`` bytes nothing is lost: the response starts
+        again from its first byte.
+
+    """
+    if response.is_closed:
+        return True
+    stream, chunks, size = response.stream, [], 0
+    source = aiter(stream)
+    async for chunk in source:
+        chunks.append(chunk)
+        size += len(chunk)
+        if size > limit:
+            response.stream = _rewound(family)(chunks, source, stream)
+            return False
+    await stream.aclose()
+    response.stream = family.ByteStream(b"".join(chunks))
+    await response.aread()
+    return True
+
+
+@functools.cache
+def _rewound(family: ModuleType) -> Any:
+    class Rewound(family.AsyncByteStream):  # type: ignore[misc, name-defined]
+        """A stream of which some was read already, from the beginning."""
+
+        def __init__(self, chunks: list[bytes], rest: AsyncIterator[bytes], stream: Any) -> None:
+            self._chunks, self._rest, self._stream = chunks, rest, stream
+
+        async def __aiter__(self) -> AsyncIterator[bytes]:
+            for chunk in self._chunks:
+                yield chunk
+            async for chunk in self._rest:
+                yield chunk
+
+        async def aclose(self) -> None:
+            await self._stream.aclose()
+
+    return Rewound

@@ -1,0 +1,122 @@
+"""Work that belongs to no caller: one task, any number of waiters, on asyncio and trio.
+
+A caller that is cancelled or times out leaves without hurting the work. An anyio shield would not do: it does not
+stop asyncio's own cancellation, and it holds the caller up.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+from collections.abc import Awaitable, Callable
+from typing import Any, Final
+
+import anyio
+import anyio.lowlevel
+
+_running: Final[set[asyncio.Task[None]]] = set()  # asyncio itself keeps only weak references to tasks
+_inside: Final[contextvars.ContextVar[Flight | None]] = contextvars.ContextVar("wixvisitor_flight", default=None)
+
+
+class Flight:
+    """A piece of work under way in one event loop.
+
+    Attributes:
+        loop: the event loop (asyncio) or the run (trio) that it lives in.
+        result: what the work returned, None before that and if it failed.
+        error: what the work raised, None if it did not.
+        keep: an object that lives as long as the flight does.
+
+    Concurrency: any number of tasks of the same loop may ``wait``.
+    Cancellation: cancelling a waiter does nothing to the flight. A flight that is cancelled, or whose loop ends, is
+    done without a result and without an error: whoever still waits decides anew.
+
+    """
+
+    __slots__ = ("_done", "_scope", "error", "keep", "loop", "result")
+
+    def __init__(self, keep: object = None) -> None:
+        self.loop = current_loop()
+        self.result: Any = None
+        self.error: Exception | None = None
+        self.keep = keep
+        self._done = anyio.Event()
+        self._scope: anyio.CancelScope | None = None
+
+    @property
+    def done(self) -> bool:
+        """Whether the work has ended."""
+        return self._done.is_set()
+
+    def start(self, work: Callable[[], Awaitable[object]], *, name: str) -> None:
+        """Starts the work in a task of its own; never runs any of it right away, also with eager tasks."""
+        if isinstance(self.loop, asyncio.AbstractEventLoop):
+            task = self.loop.create_task(self._run(work), name=name, context=contextvars.Context())
+            _running.add(task)
+            task.add_done_callback(_running.discard)
+        else:
+            import trio  # noqa: PLC0415 - there is a trio run, so it is imported
+
+            trio.lowlevel.spawn_system_task(self._run, work, name=name)
+
+    async def wait(self) -> None:
+        """Returns when the work has ended, however it did.
+
+        Raises:
+            RuntimeError: called from inside the work, which would wait for itself.
+
+        """
+        if _inside.get() is self and not self.done:
+            raise RuntimeError(
+                "a renewal asked for the token that it is about to renew: storage adapters and transports must not "
+                "use the session they serve"
+            )
+        await self._done.wait()
+
+    async def end(self, grace: float) -> None:
+        """Ends the work: gives it ``grace`` seconds to finish, then cancels it and waits until it is gone."""
+        with anyio.move_on_after(grace):
+            await self._done.wait()
+        if not self.done and self._scope is not None:
+            self._scope.cancel()
+        with anyio.move_on_after(1.0):
+            await self._done.wait()
+
+    async def _run(self, work: Callable[[], Awaitable[object]]) -> None:
+        try:
+            await anyio.lowlevel.checkpoint()
+            _inside.set(self)
+            with anyio.CancelScope() as self._scope:
+                self.result = await work()
+        except Exception as error:  # stored, and raised anew by each waiter
+            self.error = error
+        finally:
+            self.keep = None
+            self._scope = None
+            self._done.set()
+
+
+def current_loop() -> object:
+    """Returns what identifies the running event loop: asyncio's loop, or trio's token.
+
+    Raises:
+        RuntimeError: called outside any.
+
+    """
+    try:
+        if asyncio.current_task() is not None:
+            return asyncio.get_running_loop()
+    except RuntimeError:
+        pass
+    return anyio.lowlevel.current_token().native_token
+
+
+def has_ended(loop: Any) -> bool:
+    """Whether this event loop is over, and whatever lived in it."""
+    if isinstance(loop, asyncio.AbstractEventLoop):
+        return loop.is_closed()
+    try:
+        loop.run_sync_soon(lambda: None)
+    except RuntimeError:  # trio.RunFinishedError
+        return True
+    return False

@@ -1,0 +1,37 @@
+"""Keeps secrets out of text and tracebacks. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import Final, TypeVar
+
+E = TypeVar("E", bound=BaseException)
+
+# Wix's access tokens are "OauthNG.JWS.<header>.<payload>.<signature>", its refresh tokens "JWS.<…>" (read from the
+# public samples in Wix's own documentation); any other JWT starts with "eyJ", which is '{"' in base64url.
+# What was cut off in the middle of a token is masked as well, so only the beginning has to match.
+_TOKEN: Final = re.compile(r"(?:(?:OauthNG\.)?JWS\.|IST\.|eyJ)[A-Za-z0-9_=.-]{6,}")
+_MASK: Final = "[token]"
+
+
+def mask(text: str, secrets: Iterable[str] = ()) -> str:
+    """Returns ``text`` with each known secret, and whatever looks like a Wix token, replaced by ``[token]``."""
+    for secret in secrets:
+        if secret:
+            text = text.replace(secret, _MASK)
+    return _TOKEN.sub(_MASK, text)
+
+
+def without_frames(error: E) -> E:
+    """Drops the frames of an exception and its causes, whose locals hold the bytes of a token request."""
+    todo: list[BaseException | None] = [error]
+    seen: set[int] = set()
+    while todo:
+        link = todo.pop()
+        if link is None or id(link) in seen:
+            continue
+        seen.add(id(link))
+        link.__traceback__ = None
+        todo += (link.__cause__, link.__context__)
+    return error

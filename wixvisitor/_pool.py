@@ -1,0 +1,112 @@
+"""What users hold: many visitors of one site in one process."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable, Sequence
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+from wixvisitor import _given
+from wixvisitor._connections import Connections
+from wixvisitor._endpoint import TokenEndpoint
+from wixvisitor._refresher import Refresher
+from wixvisitor._session import DEFAULT_BASE_URL, VisitorSession
+from wixvisitor._settings import TokensChanged, checked
+from wixvisitor._wire import TokenAnswer
+from wixvisitor.storage import MemoryStorage, TokenStorage
+
+if TYPE_CHECKING:
+    import httpx
+    import httpx2
+
+
+class VisitorPool:
+    """Many visitors, one process: for web servers.
+
+    The arguments are ``VisitorSession``'s, without ``tokens`` and ``key``. All sessions share one HTTP connection
+    pool; an idle one holds its tokens and little else, and is dropped when nobody holds it. With ``storage=None`` the
+    visitors live in memory as long as the pool does.
+
+    Concurrency: share it between tasks; event loops may follow one another.
+    Cancellation: never hurts a visitor.
+    """
+
+    def __init__(
+        self,
+        client_id: str,
+        *,
+        storage: TokenStorage | None = None,
+        client: httpx.AsyncClient | httpx2.AsyncClient | None = None,
+        base_url: str = DEFAULT_BASE_URL,
+        allowed_origins: Sequence[str] = (),
+        renew_before: float = 900.0,
+        on_rejected: str = "auto",
+        on_change: Callable[[TokensChanged], object] | None = None,
+        renew_timeout: float = 15.0,
+        is_refusal: Callable[[TokenAnswer], bool] | None = None,
+        clock: Callable[[], float] | None = None,
+    ) -> None:
+        self._settings = checked(
+            client_id,
+            storage=MemoryStorage() if storage is None else storage,
+            base_url=base_url,
+            allowed_origins=allowed_origins,
+            renew_before=renew_before,
+            renew_timeout=renew_timeout,
+            on_rejected=on_rejected,
+            on_change=on_change,
+            is_refusal=is_refusal,
+            clock=clock,
+        )
+        self._connections = Connections(client)
+        self._endpoint = TokenEndpoint(self._settings, self._connections)
+        self._sessions: weakref.WeakValueDictionary[str, VisitorSession] = weakref.WeakValueDictionary()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+    async def session(self, key: str) -> VisitorSession:
+        """Returns the visitor of this key: the same live object for the same key, loaded if there is a record.
+
+        Mints nothing; that happens at the visitor's first request.
+
+        Raises:
+            StorageError: the store cannot be read, or its record is damaged.
+            ConfigurationError: the key is no text, or empty.
+
+        """
+        session = self._sessions.get(_given.checked_key(key)) or self._new(key)
+        await session._refresher.load()  # the pool makes the session out of its parts
+        return session
+
+    async def forget(self, key: str) -> None:
+        """Removes this visitor from the store and from memory; a session held for it starts with a new visitor.
+
+        Raises:
+            StorageError: the store cannot remove it.
+
+        """
+        session = self._sessions.get(_given.checked_key(key)) or self._new(key)
+        await session._refresher.forget()
+
+    async def aclose(self) -> None:
+        """Ends the renewals under way within 3 seconds and closes the client, if it is our own."""
+        for session in list(self._sessions.values()):
+            await session._refresher.aclose()
+        await self._connections.aclose()
+
+    def _new(self, key: str) -> VisitorSession:
+        refresher = Refresher(self._settings, key, self._endpoint, None)
+        session = VisitorSession._of_pool(refresher, self._connections)
+        refresher.owner = weakref.ref(session)  # keeps the session while a renewal is under way: one for each key
+        self._sessions[key] = session
+        return session
+
+    def __repr__(self) -> str:
+        return f"<VisitorPool {self._settings.client_id!r} of {len(self._sessions)} live visitors>"

@@ -1,0 +1,132 @@
+"""A visitor's record in the store: its format, its key, and the one edge where a store's failures are mapped."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Awaitable, Callable
+from typing import Any, Final, ParamSpec, TypeVar
+
+import anyio
+import attrs
+
+from wixvisitor._decision import Unread
+from wixvisitor._masking import mask, without_frames
+from wixvisitor._settings import Settings
+from wixvisitor._tokens import Tokens
+from wixvisitor.errors import StorageError
+from wixvisitor.storage import ANY_VERSION, Record, VersionConflict
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+_FORMAT: Final = 1
+_TIMEOUT: Final = 10.0  # seconds that a store may take for one call
+
+
+@attrs.frozen
+class Stored:
+    """What the store holds for a visitor."""
+
+    tokens: Tokens
+    version: str | None
+
+
+@attrs.frozen
+class Records:
+    """One visitor's record.
+
+    Raises:
+        StorageError: by every method, whatever the store raised; its text holds no token.
+        VersionConflict: by ``save``, which then changed nothing.
+
+    """
+
+    settings: Settings
+    key: str
+
+    @property
+    def scoped_key(self) -> str:
+        """The key in the store: two sites on one store never mix."""
+        return f"{self.settings.client_id}:{self.key}"
+
+    async def load(self) -> Stored | None:
+        """Returns what the store holds."""
+        record = await _bounded("load", self.settings.storage.load, self.scoped_key)
+        if record is None:
+            return None
+        if isinstance(record, str):
+            record = Record(record)
+        if not isinstance(record, Record):
+            raise StorageError(f"the store returned a {type(record).__name__}; expected a Record, a text or None")
+        return Stored(parse(record.value, self.settings.client_id), record.version)
+
+    async def save(self, tokens: Tokens, expected: str | Unread | None) -> str | None:
+        """Saves, if the store still holds the version that was expected, and returns the new version."""
+        text = render(tokens, self.settings.client_id)
+        storage: Any = self.settings.storage
+        if not self.settings.conditional:
+            await _bounded("save", storage.save, self.scoped_key, text)
+            return None
+        condition = ANY_VERSION if isinstance(expected, Unread) else expected
+        version = await _bounded("save", storage.save, self.scoped_key, text, expected=condition)
+        return version if isinstance(version, str) else None
+
+    async def delete(self) -> None:
+        """Forgets the visitor."""
+        await _bounded("delete", self.settings.storage.delete, self.scoped_key)
+
+    async def acquire_lease(self, holder: str, seconds: float) -> float:
+        """Returns 0.0 if ``holder`` has the lease (or the store has none), else the seconds it may take."""
+        if self.settings.leases is None:
+            return 0.0
+        return await _bounded("lease", self.settings.leases.acquire_lease, self.scoped_key, holder, seconds)
+
+    async def release_lease(self, holder: str) -> None:
+        """Gives the lease back."""
+        if self.settings.leases is not None:
+            await _bounded("lease", self.settings.leases.release_lease, self.scoped_key, holder)
+
+
+def render(tokens: Tokens, client_id: str) -> str:
+    """Returns the text of a record: ``@wix/sdk``'s token JSON, plus whose it is and the format's number."""
+    content = {"format": _FORMAT, "clientId": client_id, **tokens.to_dict()}
+    return json.dumps(content, separators=(",", ":"))
+
+
+def parse(text: str, client_id: str) -> Tokens:
+    """Returns a record's tokens.
+
+    Raises:
+        StorageError: it is none, of another format, or another site's. It stays in the store.
+
+    """
+    try:
+        content = json.loads(text)
+    except (ValueError, RecursionError):
+        raise StorageError("the store's record is no JSON (cut off?); it was left as it is") from None
+    if not isinstance(content, dict) or "format" not in content:
+        raise StorageError("the store's record is not one of wixvisitor's; it was left as it is")
+    if content["format"] != _FORMAT:
+        raise StorageError(f"the store's record has format {content['format']!r:.20}; this version reads {_FORMAT}")
+    if content.get("clientId") != client_id:
+        raise StorageError("the store's record belongs to another client ID; it was left as it is")
+    try:
+        return Tokens.from_dict(content)
+    except ValueError as error:
+        raise StorageError(f"the store's record is damaged ({error}); it was left as it is") from None
+
+
+async def _bounded(verb: str, call: Callable[P, Awaitable[T]], *args: P.args, **kwargs: P.kwargs) -> T:
+    try:
+        with anyio.fail_after(_TIMEOUT):
+            return await call(*args, **kwargs)
+    except VersionConflict as error:
+        raise VersionConflict(*error.args) from None
+    except StorageError as error:
+        raise StorageError(mask(str(error))) from without_frames(error)
+    except TimeoutError:
+        raise StorageError(f"the store did not {verb} within {_TIMEOUT:g} s") from None
+    except Exception as error:
+        text = mask(str(error))
+        reason = f"the store could not {verb}: {type(error).__name__}: {text}"
+        raise StorageError(reason) from (without_frames(error) if text == str(error) else None)

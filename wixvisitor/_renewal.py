@@ -1,0 +1,230 @@
+"""What one renewal does, from the lease to the saved tokens. It publishes nothing: it returns an ``Outcome``.
+
+    take the lease → load again → decide again → ask Wix → save if nobody else did → give the lease back
+
+Losing a race is no error: whoever saved first is the visitor, and the loser adopts it.
+"""
+
+from __future__ import annotations
+
+import logging
+import uuid
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Final
+
+import anyio
+import attrs
+
+from wixvisitor import _decision
+from wixvisitor._decision import Held, Purpose, Unread
+from wixvisitor._endpoint import TokenEndpoint
+from wixvisitor._records import Records, Stored
+from wixvisitor._settings import ChangeReason, Settings
+from wixvisitor._tokens import EMPTY_TOKENS, TokenRole, Tokens
+from wixvisitor._wire import Granted, Refused, described
+from wixvisitor.errors import ConfigurationError, SessionExpired, StorageError
+from wixvisitor.storage import VersionConflict
+
+logger = logging.getLogger("wixvisitor")
+
+_ROUNDS: Final = 4  # how often the store may turn out to have moved on before somebody must be wrong
+
+
+@attrs.frozen
+class Outcome:
+    """What a renewal found.
+
+    Attributes:
+        held: what the session holds from now on.
+        reason: why it changed, None if it did not.
+        error: what the waiters are told although ``held`` counts (rule 6: minted, but not saved).
+
+    """
+
+    held: Held
+    reason: ChangeReason | None = None
+    error: StorageError | None = None
+
+
+class Superseded(Exception):
+    """Newer tokens were set meanwhile; this renewal's result is nobody's (rule 4, LATE LOSES)."""
+
+
+@attrs.define
+class Renewal:
+    """One run, for one purpose.
+
+    Attributes:
+        held: what the session held when it started, None if nothing was loaded yet.
+        is_wanted: whether nobody has set other tokens since.
+
+    """
+
+    settings: Settings
+    records: Records
+    endpoint: TokenEndpoint
+    purpose: Purpose
+    held: Held | None
+    is_wanted: Callable[[], bool]
+
+    async def run(self) -> Outcome:
+        """Returns what the session holds next.
+
+        Raises:
+            TokenRequestError, ConfigurationError: Wix could not be asked; nothing changed.
+            SessionExpired: Wix refused, and nobody may be replaced.
+            StorageError: the store could not be read; nothing changed.
+            Superseded: newer tokens were set meanwhile.
+
+        """
+        if self.purpose is Purpose.LOAD:
+            return Outcome(await self._load())
+        if self.held is not None and self.held.unsaved:
+            return await self._save(attrs.evolve(self.held, unsaved=False), None, must=True)
+        async with self._lease() as found:
+            if found is not None:
+                return Outcome(found, ChangeReason.ADOPTED)
+            return await self._renew()
+
+    async def _renew(self) -> Outcome:
+        refusal: Refused | None = None
+        refused = ""
+        for _ in range(_ROUNDS):
+            held = await self._load()
+            if self._is_enough(held):
+                return Outcome(held, self._adopted_or_not(held))
+            token = held.tokens.refresh_token.value
+            if not token:
+                self._check_may_mint(held.tokens)
+                return await self._mint(held, ChangeReason.MINTED)
+            if refusal is not None and token == refused:
+                self._check_may_replace(held.tokens, refusal)
+                return await self._mint(held, ChangeReason.REPLACED)
+            answer = await self.endpoint.renew(token)
+            if isinstance(answer, Granted):
+                return await self._renewed(held, answer)
+            refusal, refused = answer, token  # once more around: another process may have moved on (REFUSAL ONLY)
+        raise StorageError("the store's record changes faster than it can be renewed")
+
+    def _is_enough(self, held: Held) -> bool:
+        """Whether the store had what this renewal is about, so that Wix need not be asked."""
+        now, ours = self.settings.clock(), self.held
+        refused = ours is not None and ours.rejected and held.value == ours.value
+        if self.purpose is Purpose.FORCED or refused or not held.unexpired(now):
+            return False
+        return now < held.renew_at or self.purpose is not Purpose.AGEING
+
+    def _check_may_mint(self, tokens: Tokens) -> None:
+        """Raises unless whoever has nothing to renew may become a new visitor."""
+        role = _decision.role_of(tokens)
+        if role is TokenRole.NONE and not self.purpose.may_mint:
+            raise ConfigurationError("There is no refresh token to renew; generate_visitor_tokens() makes a visitor.")
+        if not (self.purpose.may_mint and _decision.may_replace(role, self.settings.on_rejected)):
+            raise SessionExpired(f"The {role} has no refresh token, so the session cannot go on.", role=role)
+
+    def _check_may_replace(self, tokens: Tokens, refusal: Refused) -> None:
+        """Raises unless whoever was refused becomes a new visitor (rule 2, POLICY)."""
+        role = _decision.role_of(tokens)
+        if self.purpose.may_replace and _decision.may_replace(role, self.settings.on_rejected):
+            return
+        raise SessionExpired(
+            f"Wix refused the {role}'s refresh token ({refusal.answer.status_code}).",
+            role=role,
+            **described(refusal.answer),
+        )
+
+    async def _mint(self, held: Held, reason: ChangeReason) -> Outcome:
+        granted = await self.endpoint.mint()
+        tokens = _decision.after_mint(granted.access_token, granted.refresh_token)
+        return await self._save(self._hold(tokens, held.version, granted.lifetime), reason, must=True)
+
+    async def _renewed(self, held: Held, granted: Granted) -> Outcome:
+        tokens = _decision.after_renewal(held.tokens, granted.access_token, granted.refresh_token)
+        must = _decision.must_be_saved(held.tokens, tokens)
+        return await self._save(self._hold(tokens, held.version, granted.lifetime), ChangeReason.RENEWED, must=must)
+
+    async def _save(self, new: Held, reason: ChangeReason | None, *, must: bool) -> Outcome:
+        """Saves before anyone is told (rule 6, SAVE FIRST), if the store still holds ``new.version``."""
+        if not self.is_wanted():
+            raise Superseded
+        try:
+            version = await self.records.save(new.tokens, new.version)
+        except VersionConflict:
+            return await self._lost_to(await self.records.load(), new, reason, must=must)
+        except StorageError as error:
+            if must:
+                return Outcome(attrs.evolve(new, unsaved=True), reason, error)
+            logger.warning("wixvisitor: renewed, but could not be saved; going on from memory: %s", error)
+            return Outcome(new, reason)
+        return Outcome(attrs.evolve(new, version=version), reason)
+
+    async def _lost_to(self, winner: Stored | None, new: Held, reason: ChangeReason | None, *, must: bool) -> Outcome:
+        """Somebody saved first: theirs count. A record that is gone was evicted, and ours takes its place."""
+        if winner is None:
+            return await self._save(attrs.evolve(new, version=None), reason, must=must)
+        if winner.tokens == new.tokens:  # our own save, whose reply was lost
+            return Outcome(attrs.evolve(new, version=winner.version), reason)
+        return Outcome(self._hold(winner.tokens, winner.version), ChangeReason.ADOPTED)
+
+    async def _load(self) -> Held:
+        """Returns what the store holds, or what the session holds if the store has nothing (it was evicted)."""
+        stored = await self.records.load()
+        ours = self.held
+        if stored is None:
+            return attrs.evolve(ours, version=None) if ours else self._hold(EMPTY_TOKENS, None)
+        if ours is not None and ours.tokens == stored.tokens:
+            return attrs.evolve(ours, version=stored.version)
+        if ours is not None and stored.version is not None and stored.version == ours.version:
+            return ours  # what is held is newer than what could be saved
+        return self._hold(stored.tokens, stored.version)
+
+    def _adopted_or_not(self, found: Held) -> ChangeReason | None:
+        return None if self.held is None or found.tokens == self.held.tokens else ChangeReason.ADOPTED
+
+    def _hold(self, tokens: Tokens, version: str | Unread | None, lifetime: float | None = None) -> Held:
+        return _decision.hold(
+            tokens,
+            renew_before=self.settings.renew_before,
+            jitter=self.settings.jitter(),
+            lifetime=lifetime,
+            version=version,
+        )
+
+    @asynccontextmanager
+    async def _lease(self) -> AsyncIterator[Held | None]:
+        """Holds the visitor's lease, or yields what another holder has saved meanwhile.
+
+        The lease only saves calls. A holder that is stopped, or a store whose lease fails, costs one more call.
+        """
+        holder = uuid.uuid4().hex
+        found = await self._take(holder)
+        try:
+            yield found
+        finally:
+            with anyio.CancelScope(shield=True), anyio.move_on_after(2.0):
+                try:
+                    await self.records.release_lease(holder)
+                except StorageError as error:
+                    logger.warning("wixvisitor: the lease could not be given back, it will run out: %s", error)
+
+    async def _take(self, holder: str) -> Held | None:
+        seconds = self.settings.renew_timeout
+        with anyio.move_on_after(seconds):
+            while True:
+                remaining = await self._acquire(holder, seconds)
+                if remaining <= 0:
+                    return None
+                await anyio.sleep(min(remaining, 0.02 + 0.08 * self.settings.jitter()))
+                held = await self._load()
+                if self._is_enough(held):
+                    return held
+        logger.info("wixvisitor: whoever holds the lease has not renewed in %g s; going ahead", seconds)
+        return None
+
+    async def _acquire(self, holder: str, seconds: float) -> float:
+        try:
+            return await self.records.acquire_lease(holder, seconds)
+        except StorageError as error:
+            logger.warning("wixvisitor: no lease to be had, going ahead without: %s", error)
+            return 0.0

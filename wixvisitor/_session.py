@@ -1,0 +1,329 @@
+"""What users hold: one visitor."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Final, Self, TypedDict, Unpack
+
+import attrs
+
+from wixvisitor import _given, _wire
+from wixvisitor._api_errors import raise_for_error
+from wixvisitor._auth import VisitorAuth, auth_for
+from wixvisitor._connections import Connections
+from wixvisitor._endpoint import USER_AGENT, TokenEndpoint
+from wixvisitor._refresher import Refresher
+from wixvisitor._settings import TokensChanged, checked
+from wixvisitor._tokens import RefreshToken, TokenRole, Tokens
+from wixvisitor._wire import TokenAnswer
+from wixvisitor.errors import ConfigurationError
+from wixvisitor.storage import MemoryStorage, TokenStorage
+
+if TYPE_CHECKING:
+    import httpx
+    import httpx2
+
+DEFAULT_BASE_URL: Final = "https://www.wixapis.com"
+
+
+class RequestArguments(TypedDict, total=False):
+    """What ``httpx.AsyncClient.request`` takes, save ``auth``: the session is the auth."""
+
+    content: Any
+    data: Any
+    files: Any
+    json: Any
+    params: Any
+    headers: Any
+    cookies: Any
+    timeout: Any
+    extensions: Any
+    follow_redirects: bool
+
+
+@attrs.frozen
+class GraphQLResult:
+    """A GraphQL answer.
+
+    Attributes:
+        data: the data, ``{}`` if there is none, as in @wix/sdk.
+        errors: the errors, each a dict; GraphQL reports them with status 200.
+
+    """
+
+    data: dict[str, Any]
+    errors: tuple[dict[str, Any], ...] = ()
+
+
+class VisitorSession:
+    """One Wix visitor, kept alive.
+
+    Args:
+        client_id: the client ID of the site's Headless Settings.
+        tokens: a visitor to resume. They win over what the storage holds, and are saved. ``EMPTY_TOKENS`` counts as
+            None, as in JavaScript.
+        storage: where the visitor outlives the process; None keeps it in memory.
+        key: which record of the storage is this visitor.
+        client: an ``httpx.AsyncClient`` or ``httpx2.AsyncClient`` of yours, never closed here; None: our own.
+        base_url: where relative URLs go, and the token endpoint.
+        allowed_origins: further origins that may see the token, like ``"https://edge.wixapis.com"``.
+        renew_before: seconds before expiry from which on a renewal starts in the background; never more than a
+            quarter of the token's lifetime.
+        on_rejected: when Wix refuses the refresh token: ``"auto"`` makes a new visitor of a visitor and raises
+            ``SessionExpired`` for a member; ``"new_visitor"`` and ``"raise"`` do the one or the other for both.
+        on_change: called with a ``TokensChanged`` after tokens changed. It runs in the renewal's task; what it
+            raises is logged.
+        renew_timeout: seconds that a renewal may take in all, retries included.
+        is_refusal: which answers of the token endpoint mean that a refresh token is refused; see ``is_refusal``.
+        clock: seconds since the epoch; for tests.
+
+    Use it with ``async with``, or without and then ``await session.aclose()``. The storage is read at entry or at
+    first use. After closing it can be used again, also in another event loop.
+
+    Raises:
+        ConfigurationError: an argument is wrong.
+
+    Concurrency: share it between tasks; any number of callers share one renewal. Event loops may follow one another.
+    Cancellation: never hurts the visitor, nor other callers; a renewal under way goes on.
+
+    """
+
+    __slots__ = ("__weakref__", "_auth", "_connections", "_is_pooled", "_refresher", "_settings")
+
+    def __init__(
+        self,
+        client_id: str,
+        *,
+        tokens: Tokens | None = None,
+        storage: TokenStorage | None = None,
+        key: str = "default",
+        client: httpx.AsyncClient | httpx2.AsyncClient | None = None,
+        base_url: str = DEFAULT_BASE_URL,
+        allowed_origins: Sequence[str] = (),
+        renew_before: float = 900.0,
+        on_rejected: str = "auto",
+        on_change: Callable[[TokensChanged], object] | None = None,
+        renew_timeout: float = 15.0,
+        is_refusal: Callable[[TokenAnswer], bool] | None = None,
+        clock: Callable[[], float] | None = None,
+    ) -> None:
+        self._settings = checked(
+            client_id,
+            storage=MemoryStorage() if storage is None else storage,
+            base_url=base_url,
+            allowed_origins=allowed_origins,
+            renew_before=renew_before,
+            renew_timeout=renew_timeout,
+            on_rejected=on_rejected,
+            on_change=on_change,
+            is_refusal=is_refusal,
+            clock=clock,
+        )
+        if tokens is not None:
+            _given.checked_tokens(tokens)
+        self._connections = Connections(client)
+        endpoint = TokenEndpoint(self._settings, self._connections)
+        given = None if _given.is_empty(tokens) else tokens
+        self._refresher = Refresher(self._settings, _given.checked_key(key), endpoint, given)
+        self._auth: VisitorAuth | None = None
+        self._is_pooled = False
+
+    @classmethod
+    def _of_pool(cls, refresher: Refresher, connections: Connections) -> Self:
+        """Returns a session whose settings and connections are the pool's."""
+        session = cls.__new__(cls)
+        session._settings = refresher.settings
+        session._connections = connections
+        session._refresher = refresher
+        session._auth = None
+        session._is_pooled = True
+        return session
+
+    async def __aenter__(self) -> Self:
+        """Reads the storage; mints nothing.
+
+        Raises:
+            StorageError: it cannot be read.
+
+        """
+        await self._refresher.load()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        """Ends a renewal under way within 3 seconds and closes the client, if it is our own.
+
+        A session of a pool leaves both to the pool. May be called twice.
+        """
+        if not self._is_pooled:
+            await self._refresher.aclose()
+            await self._connections.aclose()
+
+    # Tokens, with the names of @wix/sdk's OAuthStrategy
+
+    async def generate_visitor_tokens(self, tokens: Tokens | None = None) -> Tokens:
+        """Returns tokens that work, in this order: valid ones as they are, renewed ones, a new visitor's.
+
+        Args:
+            tokens: judged and adopted instead of the session's own; None or empty ones: the session's own.
+
+        Raises:
+            TokenRequestError: Wix cannot be asked for now; the visitor is unchanged.
+            SessionExpired: Wix refused a refresh token that ``on_rejected`` does not replace.
+            StorageError: a new visitor could not be saved; it is kept, and the next use saves it again.
+            ConfigurationError: the tokens or the client ID are wrong.
+
+        Concurrency: any number of callers, one visitor.
+        Cancellation: leaves the renewal running; ask again for its result.
+
+        """
+        if tokens is not None:
+            _given.checked_tokens(tokens)
+        if tokens is not None and not _given.is_empty(tokens) and tokens != self._refresher.tokens():
+            await self._refresher.set(tokens)
+        return (await self._refresher.usable()).tokens
+
+    def get_tokens(self) -> Tokens:
+        """Returns the tokens that are held now, ``EMPTY_TOKENS`` before there are any. Asks nobody."""
+        return self._refresher.tokens()
+
+    async def set_tokens(self, tokens: Tokens) -> None:
+        """Adopts tokens, for instance a member's after login; ``EMPTY_TOKENS`` forgets the visitor.
+
+        They are saved first, and win over a renewal that is under way.
+
+        Raises:
+            StorageError: they could not be saved; they are kept, and the next use saves them again.
+            ConfigurationError: they are no ``Tokens``.
+
+        Cancellation: they are saved and adopted all the same.
+
+        """
+        await self._refresher.set(tokens)
+
+    async def renew_token(self, refresh_token: RefreshToken | None = None) -> Tokens:
+        """Asks Wix for a new access token, however fresh the one is that is held.
+
+        Args:
+            refresh_token: None, or the session's own: the session's tokens are renewed. Another one: its new tokens
+                are returned and the session keeps its own visitor, as in JavaScript, unless it has none.
+
+        Raises: as ``generate_visitor_tokens``; SessionExpired also when another refresh token is refused.
+
+        """
+        return await self._refresher.renew(refresh_token)
+
+    def logged_in(self) -> bool:
+        """Returns whether the tokens that are held are a member's."""
+        return self._refresher.tokens().refresh_token.role is TokenRole.MEMBER
+
+    async def auth_headers(self) -> dict[str, str]:
+        """Returns ``{"Authorization": token}``, for requests that you send by other means.
+
+        Raises: as ``generate_visitor_tokens``.
+        """
+        held = self._refresher.fresh() or await self._refresher.usable()
+        return {"Authorization": held.value}
+
+    @property
+    def auth(self) -> VisitorAuth:
+        """The visitor as an ``auth`` for any httpx or httpx2 client."""
+        return auth_for(self._refresher, httpx2=True)
+
+    # Requests
+
+    async def request(self, method: str, url: str, **arguments: Unpack[RequestArguments]) -> httpx.Response:
+        """Sends a request as this visitor, through the session's client.
+
+        Args:
+            method: the HTTP method.
+            url: below ``base_url``, or absolute. Other origins than the allowed ones are asked without the token.
+            arguments: what ``httpx.AsyncClient.request`` takes, save ``auth``.
+
+        Returns:
+            The client's response (httpx2's from an httpx2 client), whatever its status: see ``raise_for_error``.
+
+        Raises:
+            TokenRequestError, SessionExpired, StorageError, ConfigurationError: there is no token to be had.
+            httpx.HTTPError: what the client raises.
+
+        Cancellation: whether Wix saw the request is unknown; the visitor is unchanged.
+
+        """
+        return await self._send(method, url, dict(arguments), stream=False)
+
+    async def get(self, url: str, **arguments: Unpack[RequestArguments]) -> httpx.Response:
+        """``request("GET", …)``."""
+        return await self._send("GET", url, dict(arguments), stream=False)
+
+    async def post(self, url: str, **arguments: Unpack[RequestArguments]) -> httpx.Response:
+        """``request("POST", …)``."""
+        return await self._send("POST", url, dict(arguments), stream=False)
+
+    async def put(self, url: str, **arguments: Unpack[RequestArguments]) -> httpx.Response:
+        """``request("PUT", …)``."""
+        return await self._send("PUT", url, dict(arguments), stream=False)
+
+    async def patch(self, url: str, **arguments: Unpack[RequestArguments]) -> httpx.Response:
+        """``request("PATCH", …)``."""
+        return await self._send("PATCH", url, dict(arguments), stream=False)
+
+    async def delete(self, url: str, **arguments: Unpack[RequestArguments]) -> httpx.Response:
+        """``request("DELETE", …)``."""
+        return await self._send("DELETE", url, dict(arguments), stream=False)
+
+    @asynccontextmanager
+    async def stream(
+        self, method: str, url: str, **arguments: Unpack[RequestArguments]
+    ) -> AsyncIterator[httpx.Response]:
+        """``async with session.stream("GET", …) as response``: the body is read as it comes, and closed at the end."""
+        response = await self._send(method, url, dict(arguments), stream=True)
+        try:
+            yield response
+        finally:
+            await response.aclose()
+
+    async def graphql(self, query: str, variables: Mapping[str, Any] | None = None) -> GraphQLResult:
+        """Returns the answer of Wix's GraphQL endpoint.
+
+        Raises:
+            WixAPIError: the status is not 2xx, or the answer is no GraphQL answer.
+            What ``request`` raises.
+
+        """
+        body = _wire.graphql_body(query, None if variables is None else dict(variables))
+        response = raise_for_error(await self.post(_wire.GRAPHQL_PATH, json=body))
+        return GraphQLResult(*_wire.read_graphql(response.status_code, response.content))
+
+    async def _send(self, method: str, url: str, arguments: dict[str, Any], *, stream: bool) -> httpx.Response:
+        if "auth" in arguments:
+            raise ConfigurationError("auth: the session is the auth; use your own client for another one")
+        connection = self._connections.current()
+        sending = {name: arguments.pop(name) for name in ("follow_redirects",) if name in arguments}
+        request = connection.view.build_request(method, self._settings.origins.absolute(url), **arguments)
+        _introduce(request)
+        if self._auth is None:
+            self._auth = auth_for(self._refresher, httpx2=connection.family.__name__ == "httpx2")
+        response: httpx.Response = await connection.view.send(request, auth=self._auth, stream=stream, **sending)
+        return response
+
+    def __repr__(self) -> str:
+        tokens = self._refresher.tokens()
+        return f"<VisitorSession {self._settings.client_id!r}, role {tokens.refresh_token.role.value}>"
+
+
+def _introduce(request: Any) -> None:
+    """Says who asks and what is understood, unless the caller does: httpx's own defaults are not the caller's.
+
+    Without ``Accept: application/json`` Wix's bot protection was seen to answer 403 with an HTML page.
+    """
+    if request.headers.get("Accept", "*/*") == "*/*":
+        request.headers["Accept"] = "application/json"
+    if request.headers.get("User-Agent", "python-httpx").startswith("python-httpx"):
+        request.headers["User-Agent"] = USER_AGENT

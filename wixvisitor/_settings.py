@@ -1,0 +1,141 @@
+"""What all sessions of one site share, checked once."""
+
+from __future__ import annotations
+
+import inspect
+import random
+import time
+from collections.abc import Callable, Sequence
+from enum import StrEnum
+from typing import Any
+
+import attrs
+
+from wixvisitor import _wire
+from wixvisitor._decision import OnRejected
+from wixvisitor._origins import Origins
+from wixvisitor._tokens import TokenRole
+from wixvisitor._wire import TokenAnswer
+from wixvisitor.errors import ConfigurationError
+from wixvisitor.storage import LeasingStorage, TokenStorage
+
+
+class ChangeReason(StrEnum):
+    """Why a session's tokens changed."""
+
+    MINTED = "minted"  # there were none
+    RENEWED = "renewed"  # the same visitor, a new access token
+    REPLACED = "replaced"  # Wix refused the refresh token; this is another visitor
+    ADOPTED = "adopted"  # another process had moved on
+    SET = "set"  # set_tokens, or generate_visitor_tokens with tokens
+
+
+@attrs.frozen
+class TokensChanged:
+    """What ``on_change`` is told; never a secret.
+
+    Attributes:
+        reason: why.
+        key: which record of the storage.
+        old_role: whose tokens were held before.
+        new_role: whose are held now.
+
+    """
+
+    reason: ChangeReason
+    key: str
+    old_role: TokenRole
+    new_role: TokenRole
+
+
+def wall_clock() -> float:
+    """Returns the time in seconds since the epoch; looked up at each call, so that tests can move it."""
+    return time.time()
+
+
+@attrs.frozen(kw_only=True)
+class Settings:
+    """The checked arguments of a session or a pool, documented there."""
+
+    client_id: str
+    origins: Origins
+    storage: TokenStorage
+    conditional: bool
+    leases: LeasingStorage | None
+    renew_before: float
+    renew_timeout: float
+    on_rejected: OnRejected
+    on_change: Callable[[TokensChanged], object] | None
+    is_refusal: Callable[[TokenAnswer], bool]
+    clock: Callable[[], float]
+    jitter: Callable[[], float] = random.random  # spreads load, protects nothing
+
+
+def checked(
+    client_id: str,
+    *,
+    storage: TokenStorage,
+    base_url: str,
+    allowed_origins: Sequence[str],
+    renew_before: float,
+    renew_timeout: float,
+    on_rejected: str,
+    on_change: Callable[[TokensChanged], object] | None,
+    is_refusal: Callable[[TokenAnswer], bool] | None,
+    clock: Callable[[], float] | None,
+) -> Settings:
+    """Returns the settings.
+
+    Raises:
+        ConfigurationError: an argument is wrong; the text says which, and what it should be.
+
+    """
+    if not isinstance(storage, TokenStorage):
+        raise ConfigurationError("storage: expected an object with async load, save and delete")
+    return Settings(
+        client_id=_client_id(client_id),
+        origins=Origins(base_url, allowed_origins),
+        storage=storage,
+        conditional=_takes_expected(storage),
+        leases=storage if isinstance(storage, LeasingStorage) else None,
+        renew_before=_seconds(renew_before, "renew_before", least=0.0),
+        renew_timeout=_seconds(renew_timeout, "renew_timeout", least=0.001),
+        on_rejected=_policy(on_rejected),
+        on_change=_plain_function(on_change),
+        is_refusal=is_refusal or _wire.is_refusal,
+        clock=clock or wall_clock,
+    )
+
+
+def _client_id(value: object) -> str:
+    if not isinstance(value, str) or not value or not _wire.is_header_safe(value) or ":" in value:
+        raise ConfigurationError("client_id: expected the client ID from Wix's Headless Settings, a GUID")
+    return value
+
+
+def _seconds(value: object, name: str, *, least: float) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not least <= value < 1e9:
+        raise ConfigurationError(f"{name}: expected seconds, a number from {least:g} on")
+    return float(value)
+
+
+def _policy(value: str) -> OnRejected:
+    try:
+        return OnRejected(value)
+    except ValueError:
+        raise ConfigurationError(f"on_rejected: expected one of {', '.join(OnRejected)}") from None
+
+
+def _plain_function(value: Any) -> Callable[[TokensChanged], object] | None:
+    if value is not None and (not callable(value) or inspect.iscoroutinefunction(value)):
+        raise ConfigurationError("on_change: expected a plain function; it is called, not awaited")
+    return value  # type: ignore[no-any-return]
+
+
+def _takes_expected(storage: TokenStorage) -> bool:
+    """Whether the store can compare and set: its ``save`` takes ``expected``, also through a wrapper's ``**kwargs``."""
+    try:
+        parameters = inspect.signature(storage.save).parameters.values()
+    except (TypeError, ValueError):
+        return False
+    return any(one.name == "expected" or one.kind is one.VAR_KEYWORD for one in parameters)

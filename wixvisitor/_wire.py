@@ -1,0 +1,299 @@
+"""Wix's spelling of the token endpoint, both ways, and what an answer means. Pure.
+
+Facts and where they come from: the requests are ``@wix/sdk`` 1.21.16's own (``build/auth/oauth2/OAuthStrategy.js``,
+JSON in camelCase); the answer is RFC 6749 section 5.1 in snake_case; errors follow RFC 6749 section 5.2 by Wix's
+documentation, but ``{"message", "details"}``, ``{"errorCode", "errorDescription"}``, HTML and nothing were all seen.
+What Wix answers to a refresh token that it no longer accepts is recorded nowhere, so ``is_refusal`` is a judgement,
+and can be replaced (``VisitorSession(is_refusal=…)``).
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from email.utils import parsedate_to_datetime
+from typing import Any, Final
+
+import attrs
+
+from wixvisitor._claims import read_claims
+from wixvisitor._decision import DEFAULT_LIFETIME
+from wixvisitor._masking import mask
+from wixvisitor._tokens import AccessToken
+from wixvisitor.errors import ConfigurationError, InvalidTokenResponse, TokenRequestError, WixAPIError
+
+TOKEN_PATH: Final = "/oauth2/token"  # noqa: S105 - a path, no secret
+GRAPHQL_PATH: Final = "/graphql/alpha"  # @wix/sdk's default apiVersion
+CONSISTENT_HEADER: Final = "X-Wix-Consistent"
+REQUEST_ID_HEADER: Final = "x-wix-request-id"
+IAM_PREFIX: Final = "/_api/iam/"  # logins: their 401 is about a password (code -19976), never about our token
+
+_SHORTEST, _LONGEST = 60, 86_400  # seconds; what an access token's lifetime is clamped to
+_EXCERPT: Final = 500  # characters of an answer that an error's message may carry
+# RFC 6749 section 5.2's codes that speak of the client and not of the token, and the one text that Wix is known to
+# send for a client ID that is no GUID.
+_CLIENT_ERROR: Final = re.compile(
+    "invalid_client|unauthorized_client|unsupported_grant_type|invalid_scope|appRuntimeKeys|appId is not a valid GUID"
+)
+
+
+@attrs.frozen
+class TokenRequest:
+    """One request to the token endpoint.
+
+    Attributes:
+        grant_type: ``anonymous`` or ``refresh_token``.
+        content: the JSON body.
+        secret: the refresh token in it, so that it can be masked wherever it comes back.
+
+    """
+
+    grant_type: str
+    content: bytes = attrs.field(repr=False)
+    secret: str = attrs.field(repr=False, default="")
+
+
+@attrs.frozen
+class TokenAnswer:
+    """What the token endpoint answered; this is what an ``is_refusal`` function judges.
+
+    Attributes:
+        status_code: the HTTP status.
+        json: the parsed body, None if it is no JSON.
+        text: the body's text, tokens masked, cut at 500 characters.
+        request_id: Wix's ``x-wix-request-id``.
+        retry_after: seconds that Wix asks to wait, or None.
+        date: the answer's ``Date`` in epoch seconds, or None.
+
+    """
+
+    status_code: int
+    json: Any = attrs.field(repr=False)
+    text: str = ""
+    request_id: str | None = None
+    retry_after: float | None = None
+    date: float | None = None
+
+
+@attrs.frozen
+class Granted:
+    """A token response.
+
+    Attributes:
+        access_token: with its expiry.
+        refresh_token: a new refresh token, None if the answer has none.
+        lifetime: seconds that the access token has from the request on.
+
+    """
+
+    access_token: AccessToken
+    refresh_token: str | None = attrs.field(repr=False)
+    lifetime: int
+
+
+@attrs.frozen
+class Refused:
+    """Wix does not accept this refresh token any more."""
+
+    answer: TokenAnswer
+
+
+def mint_request(client_id: str) -> TokenRequest:
+    """Returns the request that makes a new visitor."""
+    return TokenRequest("anonymous", _body({"clientId": client_id, "grantType": "anonymous"}))
+
+
+def renew_request(client_id: str, refresh_token: str) -> TokenRequest:
+    """Returns the request that renews a visitor's access token."""
+    fields = {"clientId": client_id, "refreshToken": refresh_token, "grantType": "refresh_token"}
+    return TokenRequest("refresh_token", _body(fields), refresh_token)
+
+
+def graphql_body(query: str, variables: dict[str, Any] | None) -> dict[str, Any]:
+    """Returns the JSON body of a GraphQL call; like ``JSON.stringify``, without the variables that are not there."""
+    return {"query": query} if variables is None else {"query": query, "variables": variables}
+
+
+def read_graphql(status_code: int, body: bytes) -> tuple[dict[str, Any], tuple[dict[str, Any], ...]]:
+    """Returns the data and the errors of a GraphQL answer.
+
+    Raises:
+        WixAPIError: it is none.
+
+    """
+    try:
+        answer = json.loads(body)
+    except (ValueError, RecursionError):
+        answer = None
+    if not isinstance(answer, dict):
+        raise WixAPIError("a body that is no GraphQL answer", status_code=status_code)
+    data, errors = answer.get("data"), answer.get("errors")
+    found = errors if isinstance(errors, list) else []
+    return data if isinstance(data, dict) else {}, tuple(error for error in found if isinstance(error, dict))
+
+
+def read_answer(
+    status_code: int, body: bytes, *, headers: dict[str, str], now: float, secret: str = "", cut: bool = False
+) -> TokenAnswer:
+    """Returns the answer in the form that the rules judge.
+
+    Args:
+        status_code: the HTTP status.
+        body: what was read of the body.
+        headers: its headers, names in lower case.
+        now: epoch seconds, for a ``Retry-After`` that is a date.
+        secret: the refresh token that was sent, masked in ``text``.
+        cut: the body was longer than what was read, so it is not parsed.
+
+    """
+    text = body.decode("utf-8", "replace")
+    try:
+        content = None if cut else json.loads(text)
+    except (ValueError, RecursionError):
+        content = None
+    return TokenAnswer(
+        status_code,
+        content,
+        mask(text[: 2 * _EXCERPT], (secret,))[:_EXCERPT],
+        request_id=mask(headers[REQUEST_ID_HEADER][:100]) if headers.get(REQUEST_ID_HEADER) else None,
+        retry_after=read_retry_after(headers.get("retry-after"), now),
+        date=_date(headers.get("date")),
+    )
+
+
+def is_refusal(answer: TokenAnswer) -> bool:
+    """Whether this answer to a renewal says that the refresh token is refused: the rule that costs a visitor.
+
+    True for 400, 401 and 403 with a JSON object that does not speak of the client or the configuration. Anything
+    else (404, 408, 425, 429, 5xx, HTML, an empty or unreadable body) says nothing about the token.
+    """
+    return answer.status_code in (400, 401, 403) and isinstance(answer.json, dict) and not _is_client_error(answer)
+
+
+def has_run_out(refresh_token: str, answer: TokenAnswer, now: float) -> bool:
+    """Whether Wix turned down a refresh token whose own ``exp`` is past, by Wix's clock if the answer tells it.
+
+    The clock alone never costs a visitor: it may be wrong, so Wix is asked all the same.
+    """
+    claims = read_claims(refresh_token)
+    late = claims is not None and claims.expires_at <= (answer.date if answer.date is not None else now)
+    return late and answer.status_code in (400, 401, 403) and not _is_client_error(answer)
+
+
+def grant(answer: TokenAnswer, requested_at: float) -> Granted:
+    """Returns the tokens of a 200.
+
+    Args:
+        answer: the endpoint's.
+        requested_at: epoch seconds when the request was sent; the lifetime counts from there.
+
+    Raises:
+        InvalidTokenResponse: it is no token response.
+
+    """
+    data = answer.json if isinstance(answer.json, dict) else {}
+    access, refresh = data.get("access_token"), data.get("refresh_token")
+    if not isinstance(access, str) or not _is_token(access) or not (refresh in (None, "") or _is_token(refresh)):
+        raise InvalidTokenResponse(
+            "The token endpoint answered 200, but not with tokens. The visitor is unchanged; try again later.",
+            **_from(answer, retry=True),
+        )
+    lifetime = _lifetime(access, data.get("expires_in"), answer.date)
+    return Granted(AccessToken(access, int(requested_at) + lifetime), refresh or None, lifetime)
+
+
+def failure(answer: TokenAnswer, request: TokenRequest) -> ConfigurationError | TokenRequestError:
+    """Returns the error for an answer that is neither a grant nor a refusal."""
+    mint = request.grant_type == "anonymous"
+    status = answer.status_code
+    if _is_client_error(answer) or (mint and _is_json_4xx(answer)):
+        return ConfigurationError(
+            f"The token endpoint answered {status}: {answer.text or 'nothing'} "
+            "Check the client ID: Wix dashboard, Settings, Headless Settings.",
+            **_from(answer),
+        )
+    return TokenRequestError(
+        f"The token endpoint gave no usable answer ({status}). The visitor is unchanged; try again later.",
+        **_from(answer, retry=True),
+    )
+
+
+def described(answer: TokenAnswer) -> dict[str, Any]:
+    """Returns what an error carries of an answer."""
+    return _from(answer)
+
+
+def read_retry_after(value: str | None, now: float) -> float | None:
+    """Returns a ``Retry-After`` (RFC 9110 section 10.2.3: seconds or a date) in seconds, None if it is neither."""
+    if value is None:
+        return None
+    try:
+        seconds = float(value)
+    except ValueError:
+        date = _date(value)
+        seconds = math.nan if date is None else max(0.0, date - now)
+    return seconds if math.isfinite(seconds) and seconds >= 0 else None
+
+
+def is_header_safe(value: str) -> bool:
+    """Whether a token can travel in a header: printable ASCII without blanks (RFC 6750 section 2.1)."""
+    return value.isascii() and value.isprintable() and " " not in value
+
+
+def _body(fields: dict[str, str]) -> bytes:
+    return json.dumps(fields, ensure_ascii=False, separators=(",", ":")).encode()
+
+
+def _is_token(value: object) -> bool:
+    return isinstance(value, str) and bool(value) and is_header_safe(value)
+
+
+def _lifetime(access: str, expires_in: object, date: float | None) -> int:
+    """Seconds that the token has: what the answer says, less what a stale answer has already used up.
+
+    ``exp`` is compared with the server's own clock only, so that a wrong local clock does no harm.
+    """
+    claims = read_claims(access)
+    seconds = _number(expires_in)
+    if seconds is None:
+        seconds = float(claims.lifetime if claims else DEFAULT_LIFETIME)
+    if claims and date is not None:
+        seconds = min(seconds, claims.expires_at - date)
+    return int(min(max(seconds, _SHORTEST), _LONGEST))
+
+
+def _number(value: object) -> float | None:
+    """``expires_in`` as ``@wix/sdk`` reads it, ``Number(expires_in)``: a number or a numeric string."""
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        return None
+    try:
+        number = float(value)
+    except (ValueError, OverflowError):
+        return None
+    return number if math.isfinite(number) else None
+
+
+def _date(value: str | None) -> float | None:
+    try:
+        return None if value is None else parsedate_to_datetime(value).timestamp()
+    except (ValueError, TypeError, OverflowError, IndexError):
+        return None
+
+
+def _is_client_error(answer: TokenAnswer) -> bool:
+    return isinstance(answer.json, dict) and _CLIENT_ERROR.search(answer.text) is not None
+
+
+def _is_json_4xx(answer: TokenAnswer) -> bool:
+    status = answer.status_code
+    return 400 <= status < 500 and status not in (404, 408, 425, 429) and isinstance(answer.json, dict)
+
+
+def _from(answer: TokenAnswer, *, retry: bool = False) -> dict[str, Any]:
+    carried: dict[str, Any] = {
+        "status_code": answer.status_code,
+        "request_id": answer.request_id,
+        "body": answer.text,
+    }
+    return carried | {"retry_after": answer.retry_after} if retry else carried

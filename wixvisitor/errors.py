@@ -1,0 +1,155 @@
+"""Every exception of wixvisitor, split by who can act.
+
+::
+
+    WixVisitorError
+    ├── ConfigurationError        you: an argument or the client ID is wrong; nothing was lost
+    ├── TokenRequestError         time: Wix's token endpoint gave no usable answer; the visitor is intact, try later
+    │   └── InvalidTokenResponse  time: it said 200, but what it sent is no token response
+    ├── SessionExpired            the shopper: Wix refused the refresh token, and the policy is not to replace it
+    ├── StorageError              the operator: the store cannot be read or written, or holds something else
+    └── WixAPIError               the caller: an API answered with an error (raised by ``raise_for_error`` only)
+
+No exception's text, arguments or attributes hold a token: whatever looks like one is masked first.
+"""
+
+from __future__ import annotations
+
+import copy
+from typing import Any, Self
+
+from wixvisitor._tokens import TokenRole
+
+
+class WixVisitorError(Exception):
+    """The root of everything that wixvisitor raises on purpose."""
+
+    def _again(self) -> Self:
+        """The same failure as a new object: each task raises its own, so that no traceback is shared."""
+        twin = copy.copy(self)
+        twin.__traceback__ = None
+        return twin
+
+    def __copy__(self) -> Self:
+        twin = type(self).__new__(type(self), *self.args)
+        twin.__dict__.update(self.__dict__)
+        return twin
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _restore, (type(self), self.args, self.__dict__)
+
+
+def _restore(kind: type[WixVisitorError], args: tuple[Any, ...], state: dict[str, Any]) -> WixVisitorError:
+    """Unpickles an exception without calling its ``__init__``, whose arguments are keywords."""
+    error = kind.__new__(kind, *args)
+    error.args = args
+    error.__dict__.update(state)
+    return error
+
+
+class _EndpointError(WixVisitorError):
+    """What the token endpoint said, for the errors that come from it.
+
+    Attributes:
+        status_code: the HTTP status, or None when there was no answer.
+        request_id: Wix's ``x-wix-request-id``, which its support asks for.
+        body: the beginning of the answer's text, tokens masked.
+
+    """
+
+    def __init__(
+        self, message: str, *, status_code: int | None = None, request_id: str | None = None, body: str = ""
+    ) -> None:
+        super().__init__(message)
+        self.status_code = status_code
+        self.request_id = request_id
+        self.body = body
+
+
+class ConfigurationError(_EndpointError):
+    """An argument is wrong, or the token endpoint calls the client ID wrong. Nothing was changed or lost."""
+
+
+class TokenRequestError(_EndpointError):
+    """The token endpoint gave no usable answer. The visitor is intact; try later.
+
+    Attributes:
+        retry_after: seconds that Wix asked to wait, or None.
+
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        status_code: int | None = None,
+        request_id: str | None = None,
+        body: str = "",
+        retry_after: float | None = None,
+    ) -> None:
+        super().__init__(message, status_code=status_code, request_id=request_id, body=body)
+        self.retry_after = retry_after
+
+
+class InvalidTokenResponse(TokenRequestError):
+    """The token endpoint answered 200 with something that is no token response: HTML, nothing, half of it, ``[]``."""
+
+
+class SessionExpired(_EndpointError):
+    """Wix refused the refresh token, and ``on_rejected`` says not to replace whose it is.
+
+    Attributes:
+        role: the :class:`~wixvisitor.TokenRole` whose session ended. A member has to log in again; then
+            ``set_tokens`` with the new tokens brings the session back.
+
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        role: TokenRole,
+        status_code: int | None = None,
+        request_id: str | None = None,
+        body: str = "",
+    ) -> None:
+        super().__init__(message, status_code=status_code, request_id=request_id, body=body)
+        self.role = role
+
+
+class StorageError(WixVisitorError):
+    """The store cannot be read or written, or holds what is no visitor's record. It is left as it was."""
+
+
+class WixAPIError(WixVisitorError):
+    """A Wix API answered with an error.
+
+    Attributes:
+        status_code: the HTTP status.
+        code: Wix's application error code (``"OWNED_CART_NOT_FOUND"``), or None where the body has none.
+        message: Wix's message, or the status's reason where the body has none. Tokens are masked.
+        details: the body's ``details`` as Wix sent them, ``{}`` without any.
+        field_violations: the ``fieldViolations`` of a validation error, each a dict with Wix's own keys.
+        request_id: Wix's ``x-wix-request-id``, which its support asks for.
+
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        status_code: int,
+        code: str | None = None,
+        details: dict[str, Any] | None = None,
+        field_violations: tuple[dict[str, Any], ...] = (),
+        request_id: str | None = None,
+    ) -> None:
+        label = f"{status_code} {code}" if code else str(status_code)
+        trail = f" (request id {request_id})" if request_id else ""
+        super().__init__(f"Wix answered {label}: {message}{trail}")
+        self.status_code = status_code
+        self.code = code
+        self.message = message
+        self.details = details or {}
+        self.field_violations = field_violations
+        self.request_id = request_id

@@ -1,0 +1,103 @@
+"""What a store has to do: three methods. Two more make it safe between processes.
+
+========================  ================================================  ===========================================
+a store with              is a                                              and promises
+========================  ================================================  ===========================================
+load, save, delete        :class:`TokenStorage`                             one visitor in one process, also over
+                                                                            restarts; processes that mint or renew at
+                                                                            the same moment may overwrite each other
+… save(expected=…)        :class:`ConditionalStorage` (compare-and-set)     one visitor across processes and machines
+… acquire/release_lease   :class:`LeasingStorage`                           and one call to Wix instead of one each
+========================  ================================================  ===========================================
+
+Compare-and-set gives correctness, the lease only saves calls. Adapters need not inherit from anything.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import Final, Protocol, runtime_checkable
+
+import attrs
+
+from wixvisitor.errors import StorageError
+
+
+@attrs.frozen
+class Record:
+    """What a store holds for one visitor.
+
+    Attributes:
+        value: the text that ``save`` was given. It holds secrets and never shows in a repr.
+        version: names this very write, so that ``save`` can be made conditional on it; None without versions.
+
+    """
+
+    value: str = attrs.field(repr=lambda _: "'[tokens]'")
+    version: str | None = None
+
+
+class AnyVersion(Enum):
+    """The type of :data:`ANY_VERSION`."""
+
+    ANY = "any version"
+
+
+ANY_VERSION: Final = AnyVersion.ANY
+"""For ``save(expected=…)``: whatever the store holds is replaced."""
+
+
+class VersionConflict(StorageError):
+    """The store holds another version than the one that ``save`` expected; nothing was written."""
+
+
+@runtime_checkable
+class TokenStorage(Protocol):
+    """The least that a store does.
+
+    Raises: any exception; the session turns it into a :class:`~wixvisitor.StorageError`.
+    Concurrency: methods are called from many tasks at once, and one after another from different event loops.
+    Cancellation: a cancelled ``save`` may or may not have happened, but never half.
+    """
+
+    async def load(self, key: str) -> Record | str | None:
+        """Returns what was saved under ``key`` (a plain text if the store has no versions), None if nothing was."""
+
+    async def save(self, key: str, value: str) -> object:
+        """Keeps ``value`` under ``key``, durably before it returns."""
+
+    async def delete(self, key: str) -> None:
+        """Forgets ``key``; it need not exist."""
+
+
+@runtime_checkable
+class ConditionalStorage(TokenStorage, Protocol):
+    """A store that can compare and set. It is recognised by the ``expected`` argument of its ``save``."""
+
+    async def save(self, key: str, value: str, *, expected: str | AnyVersion | None = ANY_VERSION) -> str:
+        """Keeps ``value`` under ``key`` and returns its version.
+
+        Args:
+            key: whose record.
+            value: the text.
+            expected: the version that the store must hold now; None: there must be no record yet;
+                ``ANY_VERSION``: replace whatever there is.
+
+        Raises:
+            VersionConflict: the store holds something else. It is unchanged.
+
+        """
+
+
+@runtime_checkable
+class LeasingStorage(TokenStorage, Protocol):
+    """A store in which one of many processes can say "I am renewing this visitor"."""
+
+    async def acquire_lease(self, key: str, holder: str, seconds: float) -> float:
+        """Returns 0.0 if ``holder`` has the lease now, else how many seconds it may take until it is free.
+
+        Never waits. A lease ends by itself after ``seconds``, or earlier if the store can tell that its holder died.
+        """
+
+    async def release_lease(self, key: str, holder: str) -> None:
+        """Gives the lease back; does nothing if ``holder`` does not have it."""

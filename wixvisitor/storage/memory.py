@@ -1,0 +1,65 @@
+"""A store that lives as long as the process."""
+
+from __future__ import annotations
+
+import itertools
+import threading
+import time
+
+from wixvisitor.storage._protocol import ANY_VERSION, AnyVersion, Record, VersionConflict
+
+
+class MemoryStorage:
+    """Keeps visitors in a dict: for tests, for one process, and wherever losing them at exit is fine.
+
+    Concurrency: safe to share between sessions, tasks, event loops and threads. It never waits.
+    """
+
+    def __init__(self) -> None:
+        self._records: dict[str, Record] = {}
+        self._leases: dict[str, tuple[str, float]] = {}
+        self._versions = itertools.count(1)
+        self._lock = threading.Lock()
+
+    async def load(self, key: str) -> Record | None:
+        """Returns the record, or None."""
+        return self._records.get(key)
+
+    async def save(self, key: str, value: str, *, expected: str | AnyVersion | None = ANY_VERSION) -> str:
+        """Keeps ``value`` and returns its version.
+
+        Raises:
+            VersionConflict: another version is there; nothing was changed.
+
+        """
+        with self._lock:
+            held = self._records.get(key)
+            if expected is not ANY_VERSION and expected != (held.version if held else None):
+                raise VersionConflict("the record was changed by somebody else")
+            record = Record(value, str(next(self._versions)))
+            self._records[key] = record
+            return str(record.version)
+
+    async def delete(self, key: str) -> None:
+        """Forgets the record."""
+        with self._lock:
+            self._records.pop(key, None)
+
+    async def acquire_lease(self, key: str, holder: str, seconds: float) -> float:
+        """Returns 0.0 if ``holder`` has the lease now, else the seconds until it ends."""
+        with self._lock:
+            now = time.monotonic()
+            owner, until = self._leases.get(key, (holder, now))
+            if owner != holder and until > now:
+                return until - now
+            self._leases[key] = (holder, now + seconds)
+            return 0.0
+
+    async def release_lease(self, key: str, holder: str) -> None:
+        """Gives the lease back if ``holder`` has it."""
+        with self._lock:
+            if self._leases.get(key, ("",))[0] == holder:
+                del self._leases[key]
+
+    def __repr__(self) -> str:
+        return f"<MemoryStorage of {len(self._records)} visitors>"
