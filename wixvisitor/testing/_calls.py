@@ -1,0 +1,121 @@
+"""The calls that reached the fake."""
+
+import json
+from collections import Counter
+from collections.abc import Mapping
+from threading import RLock
+from typing import Any
+from urllib.parse import parse_qsl
+
+from attrs import define, field
+from starlette.datastructures import Headers
+
+TOKEN_PATH = "/oauth2/token"  # noqa: S105 - a path, not a secret
+_SECRET_HEADERS = frozenset({"authorization", "cookie"})
+
+
+def _without_secrets(headers: Mapping[str, str]) -> str:
+    return repr({name: "***" if name in _SECRET_HEADERS else value for name, value in headers.items()})
+
+
+@define(kw_only=True, eq=False)
+class Call:
+    """One request, and what became of it. Its repr shows no token.
+
+    Attributes:
+        query: The query parameters, the last of equal names.
+        headers: The request's headers; names match in any case.
+        json: The parsed body, or None if it is no JSON.
+        grant_type: What a token call asks for, whichever way it spells it.
+        received_at: Seconds since the epoch by the fake's clock.
+        request_id: The `x-wix-request-id` of the answer.
+        status: The answer's; None while the call is under way and if no answer was sent.
+        visitor_id: Whose token the call carried, or whom the answer's tokens belong to.
+
+    """
+
+    method: str
+    path: str
+    query: Mapping[str, str]
+    headers: Headers = field(repr=_without_secrets)
+    body: bytes = field(repr=False)
+    received_at: float
+    request_id: str
+    json: Any = field(init=False, repr=False)
+    fields: Mapping[str, Any] = field(init=False, repr=False)
+    grant_type: str | None = field(init=False)
+    status: int | None = None
+    visitor_id: str | None = None
+    matched: bool = True
+    under_way: bool = field(default=True, repr=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.json = _parse_json(self.body)
+        self.fields = self._parse_fields()
+        self.grant_type = self._find_grant_type()
+
+    def _parse_fields(self) -> Mapping[str, Any]:
+        if isinstance(self.json, dict):
+            return self.json
+        if self.headers.get("content-type", "").startswith("application/x-www-form-urlencoded"):
+            return dict(parse_qsl(self.body.decode(errors="replace")))
+        return {}
+
+    def _find_grant_type(self) -> str | None:
+        if self.path != TOKEN_PATH:
+            return None
+        grant = self.fields.get("grantType", self.fields.get("grant_type"))
+        return grant if isinstance(grant, str) else None
+
+    @property
+    def is_token_call(self) -> bool:
+        """Whether the call asks for tokens."""
+        return self.path == TOKEN_PATH
+
+    @property
+    def is_api_call(self) -> bool:
+        """Whether the call is for the API rather than for `/oauth2/…`."""
+        return not self.path.startswith("/oauth2/")
+
+
+@define(kw_only=True, eq=False)
+class CallLog:
+    """Every call, and how many were under way at once. Safe from any thread."""
+
+    lock: RLock
+    calls: list[Call] = field(factory=list)
+    _under_way: Counter[str] = field(factory=Counter)
+    _peaks: Counter[str] = field(factory=Counter)
+
+    def arrived(self, call: Call) -> None:
+        """Adds a call."""
+        with self.lock:
+            self.calls.append(call)
+            self._under_way[call.path] += 1
+            self._peaks[call.path] = max(self._peaks[call.path], self._under_way[call.path])
+
+    def ended(self, call: Call, *, status: int | None = None) -> None:
+        """Closes a call with the status of its answer, None if it has none. The second time changes nothing."""
+        with self.lock:
+            if call.under_way:
+                call.under_way = False
+                call.status = status
+                self._under_way[call.path] -= 1
+
+    def peak(self, path: str) -> int:
+        """The most calls of this path that were under way at once."""
+        with self.lock:
+            return self._peaks[path]
+
+    def reset(self) -> None:
+        """Forgets the calls, those under way included."""
+        with self.lock:
+            self.calls.clear()
+            self._peaks = Counter(self._under_way)
+
+
+def _parse_json(body: bytes) -> Any:
+    try:
+        return json.loads(body) if body else None
+    except ValueError:
+        return None

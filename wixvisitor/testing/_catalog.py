@@ -1,0 +1,42 @@
+"""What the fake shop sells."""
+
+from collections.abc import Iterable
+from decimal import Decimal
+
+from attrs import field, frozen
+
+STORES_APP_ID = "215238eb-22a5-4c36-9e7b-e7c08025e04e"
+"""The catalog app id of Wix Stores, in every `catalogReference`."""
+
+CURRENCY = "USD"
+
+
+@frozen
+class Product:
+    """Something that can be put into a cart.
+
+    Args:
+        id: The `catalogItemId`.
+        price: In US dollars.
+        stock: How many there are; None is as many as anyone wants.
+
+    """
+
+    id: str
+    name: str = field(kw_only=True)
+    price: Decimal = field(kw_only=True, converter=Decimal)
+    slug: str = field(kw_only=True, default="")
+    stock: int | None = field(kw_only=True, default=None)
+
+
+BUILT_IN = (
+    Product("11111111-1111-4111-8111-111111111111", name="Mug", price="12.50", slug="mug"),
+    Product("22222222-2222-4222-8222-222222222222", name="Tea", price="270", slug="tea"),
+    Product("33333333-3333-4333-8333-333333333333", name="Kettle", price="49.90", slug="kettle", stock=3),
+    Product("44444444-4444-4444-8444-444444444444", name="Sold out", price="5", slug="sold-out", stock=0),
+)
+
+
+def catalog(products: Iterable[Product] | None) -> dict[str, Product]:
+    """The products by id; None is the built-in ones."""
+    return {product.id: product for product in (BUILT_IN if products is None else products)}

@@ -1,0 +1,192 @@
+"""`FakeWix`: what a test holds."""
+
+import importlib
+import time
+from collections.abc import AsyncGenerator, Callable, Iterable
+from contextlib import asynccontextmanager
+from threading import RLock
+from types import ModuleType, TracebackType
+from typing import TYPE_CHECKING, Any, Self, overload
+
+from starlette.types import ASGIApp
+
+from ._app import FakeApp
+from ._calls import TOKEN_PATH, Call, CallLog
+from ._catalog import Product, catalog
+from ._fault_controls import FaultControls
+from ._faults import Faults
+from ._in_process import InProcessTransport
+from ._routes import routes_app
+from ._serve import serving
+from ._settings import Settings
+from ._site import Site
+from ._visitor_controls import VisitorControls
+from ._visitors import Visitors
+
+if TYPE_CHECKING:
+    import httpx
+
+BASE_URL = "https://www.wixapis.com"
+
+
+class FakeWix(FaultControls, VisitorControls, Settings):
+    """A stand-in for Wix that keeps state: it mints visitors, knows its tokens again and keeps one cart per visitor.
+
+    Args:
+        clock: Seconds since the epoch; None is `time.time`, looked up at each use.
+        strict: Whether the end of `with fake:` and of `serve()` fails on calls to unknown routes.
+        client_ids: The client ids that exist; None accepts every GUID.
+        access_token_lifetime: Seconds.
+        refresh_token_lifetime: Seconds.
+        rotate_refresh_tokens: Whether a refresh answers with a new refresh token.
+        products: What the shop sells; None is a small built-in range.
+
+    The settings listed in `Settings` are attributes and may be changed at any time. Calls need a token but, unlike
+    Wix's, neither an Accept nor a User-Agent header. Faults, visitors and their tokens are ruled by the methods of
+    `FaultControls` and `VisitorControls`.
+
+    Concurrency: safe from any thread; several doors may be open at once and lead to the same state.
+
+    """
+
+    def __init__(
+        self,
+        *,
+        clock: Callable[[], float] | None = None,
+        strict: bool = False,
+        client_ids: Iterable[str] | None = None,
+        access_token_lifetime: float = 14_400,
+        refresh_token_lifetime: float = 31_536_000,
+        rotate_refresh_tokens: bool = False,
+        products: Iterable[Product] | None = None,
+    ) -> None:
+        super().__init__(
+            client_ids=None if client_ids is None else frozenset(client_ids),
+            access_token_lifetime=access_token_lifetime,
+            refresh_token_lifetime=refresh_token_lifetime,
+            rotate_refresh_tokens=rotate_refresh_tokens,
+        )
+        self.strict = strict
+        self._clock = clock
+        self._advanced = 0.0
+        self._lock = RLock()
+        self._log = CallLog(lock=self._lock)
+        self._faults = Faults(lock=self._lock)
+        self._settings = self
+        self._visitors = Visitors(settings=self, server_time=self._server_time)
+        self._products = catalog(products)
+        self.app: ASGIApp = self._build_app()
+
+    def _build_app(self) -> ASGIApp:
+        site = Site(
+            settings=self,
+            visitors=self._visitors,
+            products=self._products,
+            server_time=self._server_time,
+            lock=self._lock,
+        )
+        return FakeApp(
+            routes=routes_app(site),
+            faults=self._faults,
+            log=self._log,
+            now=self.now,
+            server_time=self._server_time,
+        )
+
+    def __repr__(self) -> str:
+        return f"<FakeWix with {len(self._visitors.by_id)} visitors, {len(self._log.calls)} calls>"
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self.strict and error is None:
+            self.check()
+
+    @overload
+    def client(self, **arguments: Any) -> "httpx.AsyncClient": ...
+    @overload
+    def client(self, module: ModuleType, **arguments: Any) -> Any: ...
+    def client(self, module: ModuleType | None = None, **arguments: Any) -> Any:
+        """A client that reaches the fake without a network, whatever host it asks for.
+
+        Args:
+            module: httpx, or httpx2 for a client of its classes; None is httpx.
+            arguments: For the client; its `base_url` is Wix's unless one is given.
+
+        """
+        module = module or importlib.import_module("httpx")
+        transport = InProcessTransport(self.app, module=module)
+        return module.AsyncClient(**{"transport": transport, "base_url": BASE_URL, **arguments})
+
+    @asynccontextmanager
+    async def serve(self) -> AsyncGenerator[str]:
+        """Serves the fake on a free port of 127.0.0.1 and yields the base URL, `http://127.0.0.1:PORT`.
+
+        Raises:
+            AssertionError: At the end, if the fake is strict and calls went to unknown routes.
+
+        Cancellation: the server is stopped all the same, within a second, and its connections closed.
+
+        """
+        async with serving(self.app) as base_url:
+            yield base_url
+        if self.strict:
+            self.check()
+
+    def now(self) -> float:
+        """The time the test lives in, in seconds since the epoch."""
+        return (self._clock or time.time)() + self._advanced
+
+    def _server_time(self) -> float:
+        return self.now() + self.clock_skew
+
+    def advance(self, seconds: float) -> None:
+        """Moves the fake's clock forward."""
+        with self._lock:
+            self._advanced += seconds
+
+    @property
+    def calls(self) -> list[Call]:
+        """Every call so far, in the order of their arrival."""
+        with self._lock:
+            return list(self._log.calls)
+
+    def token_calls(self, grant_type: str | None = None) -> list[Call]:
+        """The calls of the token endpoint, of one grant or of all."""
+        return [call for call in self.calls if call.is_token_call and grant_type in (None, call.grant_type)]
+
+    def api_calls(self) -> list[Call]:
+        """The calls that are not for `/oauth2/…`."""
+        return [call for call in self.calls if call.is_api_call]
+
+    @property
+    def products(self) -> list[Product]:
+        """What the shop sells."""
+        return list(self._products.values())
+
+    @property
+    def unmatched(self) -> list[Call]:
+        """The calls to routes the fake does not know, unless a fault answered them."""
+        return [call for call in self.calls if not call.matched]
+
+    def max_concurrency(self, path: str = TOKEN_PATH) -> int:
+        """The most calls of this path that were under way at once."""
+        return self._log.peak(path)
+
+    def reset_calls(self) -> None:
+        """Forgets the calls; visitors, tokens and faults stay."""
+        self._log.reset()
+
+    def check(self) -> None:
+        """Complains about calls to unknown routes.
+
+        Raises:
+            AssertionError: There were some; the message lists them.
+
+        """
+        unmatched = [f"{call.method} {call.path}" for call in self.unmatched]
+        if unmatched:
+            raise AssertionError(f"FakeWix knows no route for: {', '.join(unmatched)}")

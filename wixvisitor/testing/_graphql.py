@@ -1,0 +1,108 @@
+"""The GraphQL door: `/graphql/{version}`.
+
+Wix's own schema is not public, so the field names below are the fake's. What is Wix's is the envelope: the request is
+`{"query", "variables"}`, and mistakes in the query are a 200 with `errors` (`@wix/sdk` 1.21.16, `graphql`).
+"""
+
+from typing import Any, Protocol
+
+from graphql import GraphQLError, build_schema, graphql_sync
+
+from ._cart import Cart
+from ._cart_format import buyer, money_v2
+from ._catalog import STORES_APP_ID
+from ._refusals import Refused, plain_error
+from ._site import Ask
+
+Json = dict[str, Any]
+
+SCHEMA = build_schema("""
+    type Money { amount: String! }
+    type LineItem { id: ID!, name: String!, quantity: Int!, confirmedQuantity: Int!, price: Money! }
+    type Buyer { visitorId: ID, memberId: ID }
+    type Cart { id: ID!, lineItems: [LineItem!]!, subtotal: Money!, total: Money!, buyer: Buyer! }
+    type Product { id: ID!, name: String!, slug: String!, price: Money! }
+    type Query {
+        "The visitor's cart, or null."
+        currentCart: Cart
+        products(limit: Int = 100): [Product!]!
+    }
+    type Mutation {
+        addToCurrentCart(catalogItemId: ID!, quantity: Int = 1): Cart!
+    }
+""")
+
+
+def execute(ask: Ask) -> Json:
+    """The answer to a GraphQL request: `data`, and `errors` if there were any.
+
+    Raises:
+        Refused: The request has no query.
+
+    """
+    query, variables = ask.body.get("query"), ask.body.get("variables")
+    if not isinstance(query, str):
+        raise plain_error(400, "query must be a string")
+    result = graphql_sync(
+        SCHEMA,
+        query,
+        root_value=_Root(),
+        context_value=ask,
+        variable_values=variables if isinstance(variables, dict) else None,
+        operation_name=ask.body.get("operationName"),
+    )
+    return dict(result.formatted)
+
+
+class _Info(Protocol):
+    """What a resolver needs of graphql-core's `GraphQLResolveInfo`, which is generic from 3.3 on only."""
+
+    @property
+    def context(self) -> Ask: ...
+
+
+class _Root:
+    """graphql-core calls the method that is named after the field, with the field's arguments by name."""
+
+    def currentCart(self, info: _Info) -> Json | None:  # noqa: N802 - a field of the schema
+        ask = info.context
+        return None if ask.visitor.cart is None else _cart(ask, ask.visitor.cart)
+
+    def products(self, info: _Info, limit: int) -> list[Json]:
+        ask = info.context
+        products = list(ask.site.products.values())[: max(limit, 0)]
+        return [
+            {"id": product.id, "name": product.name, "slug": product.slug, "price": money_v2(product.price)}
+            for product in products
+        ]
+
+    def addToCurrentCart(self, info: _Info, catalogItemId: str, quantity: int) -> Json:  # noqa: N802, N803 - the same
+        ask = info.context
+        reference = {"appId": STORES_APP_ID, "catalogItemId": catalogItemId}
+        item = {"quantity": quantity, "catalogReference": reference}
+        try:
+            line = ask.site.new_line(item, name="lineItems")
+            cart = ask.visitor.cart or ask.site.new_cart(ask.visitor)
+            cart.add(line)
+        except Refused as refused:
+            raise GraphQLError(refused.body["message"], extensions=refused.body["details"]) from None
+        return _cart(ask, ask.changed(cart))
+
+
+def _cart(ask: Ask, cart: Cart) -> Json:
+    return {
+        "id": cart.id,
+        "lineItems": [
+            {
+                "id": line.id,
+                "name": line.product.name,
+                "quantity": line.quantity,
+                "confirmedQuantity": line.confirmed,
+                "price": money_v2(line.product.price),
+            }
+            for line in cart.lines
+        ],
+        "subtotal": money_v2(cart.subtotal),
+        "total": money_v2(cart.total),
+        "buyer": buyer(ask.token),
+    }

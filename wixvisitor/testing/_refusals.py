@@ -1,0 +1,62 @@
+"""The answers that say no, in each of the shapes Wix uses."""
+
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from ._settings import RefusalStyle
+
+Json = dict[str, Any]
+
+
+class Refused(Exception):
+    """Ends the handling of a call with an error answer."""
+
+    def __init__(self, status: int, body: Json) -> None:
+        super().__init__(status, body)
+        self.status = status
+        self.body = body
+
+
+async def refused_response(_request: Request, refused: Exception) -> Response:
+    """What Starlette sends for a `Refused`."""
+    assert isinstance(refused, Refused)
+    return JSONResponse(refused.body, status_code=refused.status)
+
+
+def application_error(status: int, code: str, description: str, data: Json | None = None) -> Refused:
+    """An error as https://dev.wix.com/docs/rest/articles/getting-started/errors describes it."""
+    error = {"code": code, "description": description, "data": data or {}}
+    return Refused(status, {"message": description, "details": {"applicationError": error}})
+
+
+def validation_error(field: str, description: str, *, rule: str = "OTHER") -> Refused:
+    """A 400 that names the field at fault."""
+    violation = {"field": field, "description": description, "violatedRule": rule, "ruleName": "", "data": {}}
+    return Refused(
+        400,
+        {"message": f"{field} {description}", "details": {"validationError": {"fieldViolations": [violation]}}},
+    )
+
+
+def plain_error(status: int, message: str) -> Refused:
+    """Wix's shape with nothing in `details`."""
+    return Refused(status, {"message": message, "details": {}})
+
+
+def oauth_error(status: int, error: str, description: str) -> Refused:
+    """An error as RFC 6749 section 5.2 describes it, which Wix's reference names as its convention."""
+    return Refused(status, {"error": error, "error_description": description})
+
+
+def refresh_refused(style: RefusalStyle, description: str) -> Refused:
+    """The refusal of a refresh token in the style the test asked for."""
+    match style.shape:
+        case "oauth":
+            return oauth_error(style.status, "invalid_grant", description)
+        case "wix":
+            return application_error(style.status, "INVALID_REFRESH_TOKEN", description)
+        case "legacy":
+            text = f"[business][FATAL] {description} - invalid_token"
+            return Refused(style.status, {"errorCode": -1, "errorDescription": text, "success": False})

@@ -1,0 +1,133 @@
+"""Which path leads where. Starlette finds the handler; the handler runs under the site's lock."""
+
+import base64
+import binascii
+import json
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from . import _cart_v1 as v1
+from . import _cart_v2 as v2
+from . import _graphql as graphql
+from . import _stores as stores
+from ._calls import TOKEN_PATH, Call
+from ._refusals import Refused, plain_error, refused_response
+from ._site import Ask, Site
+from ._token_endpoint import issue_tokens, token_info
+
+Json = dict[str, Any]
+Handler = Callable[[Ask], Json]
+Endpoint = Callable[[Request], Awaitable[Response]]
+
+CALL = "wixvisitor.call"
+"""Where an ASGI scope keeps its `Call`."""
+
+_CART_V1: dict[tuple[str, str], Handler] = {
+    ("GET", ""): v1.get,
+    ("PATCH", ""): v1.update,
+    ("DELETE", ""): v1.delete,
+    ("POST", "/add-to-cart"): v1.add_to_cart,
+    ("POST", "/update-line-items-quantity"): v1.update_line_items_quantity,
+    ("POST", "/remove-line-items"): v1.remove_line_items,
+    ("POST", "/remove-coupon"): v1.remove_coupon,
+    ("POST", "/estimate-totals"): v1.estimate_totals,
+    ("POST", "/create-checkout"): v1.create_checkout,
+}
+
+_CART_V2: dict[tuple[str, str], Handler] = {
+    ("GET", ""): v2.get,
+    ("POST", ""): v2.create,
+    ("PATCH", ""): v2.update,
+    ("DELETE", ""): v2.delete,
+    ("POST", "/add-line-items"): v2.add_line_items,
+    ("POST", "/update-line-items"): v2.update_line_items,
+    ("POST", "/remove-line-items"): v2.remove_line_items,
+    ("POST", "/estimate"): v2.estimate,
+    ("POST", "/calculate"): v2.calculate,
+    ("POST", "/refresh"): v2.get,
+    ("POST", "/add-coupon"): v2.add_coupon,
+    ("POST", "/remove-coupon"): v2.remove_coupon,
+}
+
+_OTHERS: dict[tuple[str, str], Handler] = {
+    ("POST", "/ecom/v2/carts/{cart_id}/get-checkout-url"): v2.checkout_url,
+    ("POST", "/headless/v1/redirect-session"): stores.redirect_session,
+    ("POST", "/_api/redirects-api/v1/redirect-session"): stores.redirect_session,
+    ("GET", "/stores-reader/v1/products/query"): stores.query_v1,
+    ("POST", "/stores-reader/v1/products/query"): stores.query_v1,
+    ("GET", "/stores/v3/products/query"): stores.query_v3,
+    ("POST", "/stores/v3/products/query"): stores.query_v3,
+    ("POST", "/stores/v3/products/search"): stores.query_v3,
+    ("GET", "/stores/v3/products/slug/{slug}"): stores.by_slug,
+    ("POST", "/graphql/{version}"): graphql.execute,
+}
+
+
+def routes_app(site: Site) -> Starlette:
+    """The API without its faults."""
+    routes = [
+        Route(TOKEN_PATH, _public(site, issue_tokens), methods=["POST"]),
+        Route("/oauth2/token-info", _public(site, token_info), methods=["POST"]),
+    ]
+    for prefix, table in (("/ecom/v1/carts/current", _CART_V1), ("/ecom/v2/carts/current", _CART_V2), ("", _OTHERS)):
+        for (method, path), handler in table.items():
+            routes.append(Route(prefix + path, _authorised(site, handler), methods=[method]))
+    app = Starlette(routes=routes, exception_handlers={Refused: refused_response, HTTPException: _no_route})
+    app.router.redirect_slashes = False
+    return app
+
+
+def _public(site: Site, handler: Callable[[Site, Call], Json]) -> Endpoint:
+    async def endpoint(request: Request) -> Response:
+        with site.lock:
+            return JSONResponse(handler(site, request.scope[CALL]))
+
+    return endpoint
+
+
+def _authorised(site: Site, handler: Handler) -> Endpoint:
+    async def endpoint(request: Request) -> Response:
+        call: Call = request.scope[CALL]
+        with site.lock:
+            token = site.visitors.identify(call.headers.get("authorization"))
+            call.visitor_id = token.visitor.id
+            params = {name: str(value) for name, value in request.path_params.items()}
+            ask = Ask(site=site, token=token, body=_arguments(call), params=params, call=call)
+            return JSONResponse(handler(ask))
+
+    return endpoint
+
+
+async def _no_route(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    call: Call = request.scope[CALL]
+    call.matched = False
+    refused = plain_error(error.status_code, f"No route for {call.method} {call.path}")
+    return JSONResponse(refused.body, status_code=refused.status, headers=error.headers)
+
+
+def _arguments(call: Call) -> Json:
+    """The body, or what `@wix/sdk` puts into the `.r` parameter of a query so that a CDN can cache it."""
+    if ".r" in call.query:
+        return _decode_r(call.query[".r"])
+    if not call.body:
+        return {}
+    if not isinstance(call.json, dict):
+        raise plain_error(400, "The body is not a JSON object")
+    return call.json
+
+
+def _decode_r(text: str) -> Json:
+    try:
+        value = json.loads(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)))
+    except (ValueError, binascii.Error):
+        value = None
+    if not isinstance(value, dict):
+        raise plain_error(400, "The parameter .r is not a base64url JSON object")
+    return value

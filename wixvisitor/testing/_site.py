@@ -1,0 +1,98 @@
+"""The site behind the API: its visitors, its shop and its clock."""
+
+from collections.abc import Callable
+from threading import RLock
+from typing import Any
+
+from attrs import define, field, frozen
+
+from ._calls import Call
+from ._cart import Cart, Coupon, Line, quantity_of
+from ._catalog import STORES_APP_ID, Product
+from ._refusals import application_error, validation_error
+from ._settings import Settings
+from ._visitors import IssuedToken, Visitor, Visitors, new_id
+
+Json = dict[str, Any]
+
+
+@define(kw_only=True, eq=False)
+class Site:
+    """Everything the answers depend on. Each handler runs to its end under `lock`."""
+
+    settings: Settings
+    visitors: Visitors
+    products: dict[str, Product]
+    server_time: Callable[[], float]
+    lock: RLock = field(repr=False)
+
+    def new_cart(self, visitor: Visitor) -> Cart:
+        """An empty cart in place of the one this visitor has."""
+        now = self.server_time()
+        visitor.cart = Cart(id=new_id(), created_at=now, updated_at=now)
+        return visitor.cart
+
+    def new_line(self, item: object, *, name: str) -> Line:
+        """A line for an item of a request: `{"quantity", "catalogReference"}`.
+
+        Raises:
+            Refused: The item is malformed, or its product is not in the catalog. One that is sold out is no error:
+                the answer is 200 and the line says that none is confirmed.
+
+        """
+        if not isinstance(item, dict):
+            raise validation_error(name, "must be an object")
+        reference = item.get("catalogReference")
+        if not isinstance(reference, dict) or not isinstance(reference.get("catalogItemId"), str):
+            raise validation_error(f"{name}.catalogReference", "must not be empty", rule="REQUIRED_FIELD")
+        product = self.products.get(reference["catalogItemId"])
+        if product is None or reference.get("appId") != STORES_APP_ID:
+            raise application_error(
+                400, "ITEM_NOT_FOUND_IN_CATALOG", "Item not found in catalog", {"catalogReference": reference}
+            )
+        quantity = quantity_of(item.get("quantity"), name=f"{name}.quantity")
+        return Line(id=new_id(), product=product, reference=reference, quantity=quantity)
+
+    def new_coupon(self, code: object) -> Coupon:
+        """The coupon of that code.
+
+        Raises:
+            Refused: There is none.
+
+        """
+        if not isinstance(code, str) or code not in self.settings.coupons:
+            raise application_error(400, "INVALID_COUPON_CODE", "The coupon code is not valid")
+        return Coupon(id=new_id(), code=code, percent=self.settings.coupons[code])
+
+
+@frozen(kw_only=True)
+class Ask:
+    """One authorised call, as its handler sees it."""
+
+    site: Site
+    token: IssuedToken
+    body: Json
+    params: dict[str, str]
+    call: Call
+
+    @property
+    def visitor(self) -> Visitor:
+        """Who asks. A member's cart is that of the visitor who logged in."""
+        return self.token.visitor
+
+    def items(self, name: str) -> list[Any]:
+        """A list of the body.
+
+        Raises:
+            Refused: It is missing, empty or no list.
+
+        """
+        value = self.body.get(name)
+        if not isinstance(value, list) or not value:
+            raise validation_error(name, "must not be empty", rule="REQUIRED_FIELD")
+        return value
+
+    def changed(self, cart: Cart) -> Cart:
+        """The same cart, with the change counted."""
+        cart.touch(self.site.server_time())
+        return cart

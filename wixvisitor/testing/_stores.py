@@ -1,0 +1,111 @@
+"""The shop's products, in the formats of both catalogs, and the way to the checkout."""
+
+import base64
+import binascii
+from typing import Any
+
+from ._cart_format import money_v1
+from ._catalog import CURRENCY, Product
+from ._refusals import application_error, plain_error
+from ._site import Ask
+from ._visitors import new_id
+
+Json = dict[str, Any]
+
+
+def query_v1(ask: Ask) -> Json:
+    """The answer to `/stores-reader/v1/products/query`."""
+    query = _object(ask.body, "query")
+    paging = _object(query, "paging")
+    offset, limit = _number(paging, "offset", 0), _number(paging, "limit", 100)
+    products = list(ask.site.products.values())
+    page = products[offset : offset + limit]
+    return {
+        "products": [_product_v1(product) for product in page],
+        "metadata": {"items": len(page), "offset": offset},
+        "totalResults": len(products),
+    }
+
+
+def query_v3(ask: Ask) -> Json:
+    """The answer to `/stores/v3/products/query` and `search`, paged by cursor."""
+    query = _object(ask.body, "query") or _object(ask.body, "search")
+    paging = _object(query, "cursorPaging")
+    start, limit = _start(paging.get("cursor")), _number(paging, "limit", 100)
+    products = list(ask.site.products.values())
+    page = products[start : start + limit]
+    more = start + limit < len(products)
+    cursors = {"next": _cursor(start + limit)} if more else {}
+    return {
+        "products": [_product_v3(product) for product in page],
+        "pagingMetadata": {"count": len(page), "cursors": cursors, "hasNext": more},
+    }
+
+
+def by_slug(ask: Ask) -> Json:
+    """One product."""
+    for product in ask.site.products.values():
+        if product.slug == ask.params["slug"]:
+            return {"product": _product_v3(product)}
+    raise application_error(404, "PRODUCT_NOT_FOUND", "Product not found")
+
+
+def redirect_session(ask: Ask) -> Json:
+    """A link to a page that Wix hosts: checkout, login or logout."""
+    flow = next((name for name in ("ecomCheckout", "auth", "logout") if name in ask.body), "generic")
+    url = f"https://fake.wixsite.example/{flow}"
+    checkout = _object(ask.body, "ecomCheckout").get("checkoutId")
+    full_url = url if checkout is None else f"{url}?checkoutId={checkout}"
+    return {"redirectSession": {"id": new_id(), "fullUrl": full_url, "urlDetails": {"endpoint": url}}}
+
+
+def _product_v1(product: Product) -> Json:
+    price = {"currency": CURRENCY, "price": float(product.price), "formatted": {"price": f"${product.price:.2f}"}}
+    return {
+        "id": product.id,
+        "name": product.name,
+        "slug": product.slug,
+        "visible": True,
+        "price": price,
+        "priceData": price,
+        "stock": {"inStock": product.stock != 0, "trackInventory": product.stock is not None},
+    }
+
+
+def _product_v3(product: Product) -> Json:
+    price = {key: value for key, value in money_v1(product.price).items() if "onverted" not in key}
+    return {
+        "id": product.id,
+        "name": product.name,
+        "slug": product.slug,
+        "visible": True,
+        "revision": "1",
+        "currency": CURRENCY,
+        "actualPriceRange": {"minValue": price, "maxValue": price},
+        "inventory": {"availabilityStatus": "OUT_OF_STOCK" if product.stock == 0 else "IN_STOCK"},
+    }
+
+
+def _object(body: Json, name: str) -> Json:
+    value = body.get(name)
+    return value if isinstance(value, dict) else {}
+
+
+def _number(paging: Json, name: str, default: int) -> int:
+    value = paging.get(name, default)
+    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+        raise plain_error(400, f"query.paging.{name} must be a whole number")
+    return value
+
+
+def _cursor(start: int) -> str:
+    return base64.urlsafe_b64encode(f"start={start}".encode()).decode()
+
+
+def _start(cursor: object) -> int:
+    if cursor is None:
+        return 0
+    try:
+        return int(base64.urlsafe_b64decode(str(cursor)).removeprefix(b"start="))
+    except (ValueError, binascii.Error):
+        raise plain_error(400, "query.cursorPaging.cursor is invalid") from None
