@@ -105,7 +105,8 @@ class Refresher:
         """
         for _ in range(_ROUNDS):
             now = self.settings.clock()
-            held, step = self._held, _decision.decide(self._held, now, self._pause)
+            held = self._held
+            step = _decision.decide(held, now, self._pause)
             if held is not None and step in (Step.USE, Step.USE_AND_RENEW):
                 if step is Step.USE_AND_RENEW:
                     self._start(Purpose.AGEING)
@@ -174,7 +175,7 @@ class Refresher:
         with self._lock:
             self._generation += 1  # from here on a renewal under way is late (rule 4)
             before, self._last_set = self._last_set, flight
-        flight.start(partial(self._set, self._given(tokens), before), name="wixvisitor: set_tokens")
+        flight.start(partial(self._set, self._given(tokens), flight, before), name="wixvisitor: set_tokens")
         await flight.wait()
         self._raise(flight)
 
@@ -213,7 +214,8 @@ class Refresher:
                 self._held,
                 is_wanted=lambda: generation == self._generation,
             )
-            flight.start(partial(self._fly, renewal, generation), name=f"wixvisitor: {purpose.name.lower()}")
+            work = partial(self._fly, renewal, flight, generation)
+            flight.start(work, name=f"wixvisitor: {purpose.name.lower()}")
             self._flights += ((flight, purpose),)
             return flight, purpose
 
@@ -272,7 +274,7 @@ class Refresher:
 
     # In the flight's own task
 
-    async def _fly(self, renewal: Renewal, generation: int) -> Outcome:
+    async def _fly(self, renewal: Renewal, flight: Flight, generation: int) -> Outcome:
         try:
             outcome = await renewal.run()
             event = self._publish(outcome, generation)
@@ -288,6 +290,9 @@ class Refresher:
         except Exception:
             logger.exception("wixvisitor: a renewal failed in an unexpected way")
             raise
+        finally:
+            with self._lock:  # an idle visitor keeps no flight
+                self._flights = tuple(pair for pair in self._flights if pair[0] is not flight)
         self._tell(event)
         if outcome.error is not None:
             raise outcome.error
@@ -301,12 +306,15 @@ class Refresher:
         if held is not None:
             await self._records.save(held.tokens, Unread.UNREAD)
 
-    async def _set(self, given: Held, before: Flight | None) -> None:
+    async def _set(self, given: Held, flight: Flight, before: Flight | None) -> None:
         if before is not None and before.loop is _flight.current_loop():
             await before.wait()  # so that the last call wins in the store as well
         renewal = Renewal(self.settings, self._records, self._endpoint, Purpose.SAVE, given, is_wanted=lambda: True)
         outcome = await renewal.run()
         self._tell(self._publish(attrs.evolve(outcome, reason=ChangeReason.SET), self._generation))
+        with self._lock:
+            if self._last_set is flight:
+                self._last_set = None
         if outcome.error is not None:
             raise outcome.error
 

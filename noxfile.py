@@ -1,0 +1,89 @@
+"""What can be run here; `nox -l` lists it. Each session makes its own environment."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import nox
+
+nox.options.default_venv_backend = "uv|virtualenv"
+nox.options.download_python = "never"
+nox.options.error_on_missing_interpreters = False  # the tests run on every Python that is found
+nox.options.sessions = ["tests"]
+
+PYTHONS = ["3.11", "3.12", "3.13"]
+EXTRAS = "aiohttp,demo,httpx2,testing"
+
+
+def offer_pyenv() -> None:
+    """Puts Pythons that only pyenv knows on the PATH, in front of its shims, which fail for all but the chosen one."""
+    versions = Path(os.environ.get("PYENV_ROOT", "~/.pyenv")).expanduser() / "versions"
+    for python in PYTHONS:
+        found = shutil.which(f"python{python}")
+        works = found and subprocess.run([found, "-c", ""], capture_output=True, check=False).returncode == 0
+        for place in () if works else sorted(versions.glob(f"{python}.*/bin"))[-1:]:
+            os.environ["PATH"] = f"{place}{os.pathsep}{os.environ['PATH']}"
+
+
+offer_pyenv()
+
+
+def install(session: nox.Session, *groups: str) -> None:
+    """Installs the project with its extras, and what the groups of pyproject.toml name."""
+    project = nox.project.load_toml("pyproject.toml")
+    session.install("-e", f".[{EXTRAS}]", *nox.project.dependency_groups(project, *groups))
+
+
+@nox.session
+def demo(session: nox.Session) -> None:
+    """A visitor's whole life, against the embedded stand-in for Wix; with `-- --client-id …` against Wix."""
+    session.install("-e", ".[demo]")
+    session.run("python", "-m", "wixvisitor", "demo", *session.posargs)
+
+
+@nox.session(python=PYTHONS)
+def tests(session: nox.Session) -> None:
+    """All tests but those with Node, on every Python found, with branch coverage."""
+    install(session, "tests")
+    session.run("coverage", "erase", silent=True)
+    session.run("coverage", "run", "-m", "pytest", "-n", "2", "-m", "not interop", *session.posargs)
+    session.run("coverage", "combine", "--quiet")
+    session.run("coverage", "report", *(["--fail-under=0"] if session.posargs else []))
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Style: ruff, both ways."""
+    session.install(*nox.project.dependency_groups(nox.project.load_toml("pyproject.toml"), "lint"))
+    session.run("ruff", "check", *session.posargs)
+    session.run("ruff", "format", "--check")
+
+
+@nox.session
+def typing(session: nox.Session) -> None:
+    """Types: mypy strict and pyright."""
+    install(session, "typing", "tests")
+    session.install("nox")
+    session.run("mypy")
+    session.run("pyright")
+
+
+@nox.session
+def interop(session: nox.Session) -> None:
+    """The real @wix/sdk under Node against the stand-in, side by side with ours. Needs Node 18 or later."""
+    if shutil.which("npm") is None and not os.environ.get("CI"):
+        session.skip("no npm on this machine: the real @wix/sdk needs Node 18 or later")
+    install(session, "tests")
+    with session.chdir("tests/interop"):
+        session.run("npm", "install", "--no-package-lock", "--no-audit", "--no-fund", external=True)
+    session.run("pytest", "-m", "interop", *session.posargs, env={"WIXVISITOR_REQUIRE_INTEROP": "1"})
+
+
+@nox.session
+def bench(session: nox.Session) -> None:
+    """Speed beside the bare client, as ratios of one run; `-- --quick` takes a few seconds."""
+    session.install("-e", f".[{EXTRAS}]")
+    session.run("python", "benchmarks/session_beside_client.py", *session.posargs)
