@@ -6,8 +6,9 @@ Start with :class:`VisitorSession` (one visitor) or :class:`VisitorPool` (many).
 
 from wixvisitor._api_errors import raise_for_error
 from wixvisitor._auth import VisitorAuth
+from wixvisitor._graphql import GraphQLResult
 from wixvisitor._pool import VisitorPool
-from wixvisitor._session import GraphQLResult, VisitorSession
+from wixvisitor._session import VisitorSession
 from wixvisitor._settings import ChangeReason, TokensChanged
 from wixvisitor._tokens import EMPTY_TOKENS, AccessToken, RefreshToken, TokenRole, Tokens
 from wixvisitor._version import __version__

@@ -40,7 +40,6 @@ def twin_session(session: aiohttp.ClientSession, *, sends_cookies: bool) -> aioh
     Args:
         session: the caller's; it stays the owner of the connections.
         sends_cookies: whether the caller's own cookies are sent.
-
     """
     twin = copy.copy(session)  # not a new one: proxies and middlewares have no public name to copy them by
     twin._cookie_jar = ReadOnlyJar(session.cookie_jar) if sends_cookies else aiohttp.DummyCookieJar()

@@ -31,7 +31,6 @@ def raise_for_error(response: ResponseT) -> ResponseT:
 
     Raises:
         WixAPIError: for any other status, whatever the body is.
-
     """
     if response.is_success:
         return response

@@ -49,7 +49,6 @@ class VisitorAuth(httpx.Auth, _Httpx2Auth):  # type: ignore[misc] # two unrelate
 
         Raises:
             RuntimeError: always.
-
         """
         raise RuntimeError("VisitorAuth is asynchronous: use it with an AsyncClient")
         yield request  # type: ignore[unreachable] # makes this the generator that httpx asks for

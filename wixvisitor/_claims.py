@@ -25,7 +25,6 @@ class Claims:
         expires_at: ``exp`` in seconds by Wix's clock.
         visitor_id: ``aid`` of the token's data, which seems to be the visitor's id.
         member_id: ``uid``, which only a member's token has.
-
     """
 
     issued_at: int

@@ -34,7 +34,6 @@ class Connections:
             event loop it was first used in.
 
     Concurrency: safe from many tasks and threads.
-
     """
 
     __slots__ = ("_given", "_lock", "_own")

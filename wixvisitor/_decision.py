@@ -59,7 +59,6 @@ class Held:
         version: the store's version of these tokens, None if the store has none.
         unsaved: these tokens must be saved before anyone uses them (rule 6).
         rejected: an API answered 401 to this access token.
-
     """
 
     tokens: Tokens
@@ -91,7 +90,6 @@ class Pause:
         since, until: epoch seconds. A clock that was set back before ``since`` ends the pause.
         failures: how many in a row.
         cause: what callers without a usable token are told; None lets them ask (only background renewals wait).
-
     """
 
     since: float
@@ -171,7 +169,6 @@ def hold(
         lifetime: seconds from issue to expiry as just granted; None: what the token itself says, else 4 hours.
         version: the store's version.
         unsaved: whether they must be saved first.
-
     """
     if lifetime is None:
         claims = read_claims(tokens.access_token.value)

@@ -7,6 +7,7 @@ redirects, no ``auth``, and it has a timeout of its own. It is retried inside th
 from __future__ import annotations
 
 import logging
+from contextlib import suppress
 from typing import Any, Final
 
 import anyio
@@ -17,18 +18,18 @@ from wixvisitor import _wire
 from wixvisitor._connections import Connections
 from wixvisitor._isolation import transport_of
 from wixvisitor._masking import mask, without_frames
+from wixvisitor._requests import USER_AGENT
 from wixvisitor._settings import Settings
-from wixvisitor._version import __version__
 from wixvisitor._wire import Granted, Refused, TokenAnswer, TokenRequest
 from wixvisitor.errors import TokenRequestError
 
 logger = logging.getLogger("wixvisitor")
 
-USER_AGENT: Final = f"wixvisitor/{__version__}"
 _ATTEMPTS: Final = 3
 _TIMEOUTS: Final = {"connect": 5.0, "read": 10.0, "write": 5.0, "pool": 5.0}  # seconds, of one attempt
 _LONGEST_BODY: Final = 65_536  # bytes; a token response has about 1,500
 _HEADERS: Final = {
+    "Accept-Encoding": "identity",  # 64 KiB of gzip may be 64 MB
     "Accept": "application/json",  # without it Wix's bot protection was seen to answer 403 with an HTML page
     "Content-Type": "application/json",
     "User-Agent": USER_AGENT,
@@ -46,36 +47,41 @@ class TokenEndpoint:
     settings: Settings
     connections: Connections
 
-    async def mint(self) -> Granted:
+    async def mint(self, deadline: float) -> Granted:
         """Returns a new visitor's tokens.
+
+        Args:
+            deadline: by ``anyio.current_time()``; retries included.
 
         Raises:
             TokenRequestError: no usable answer.
             ConfigurationError: the client ID is wrong.
-
         """
-        answer = await self._ask(_wire.mint_request(self.settings.client_id))
+        answer = await self._ask(_wire.mint_request(self.settings.client_id), deadline)
         assert isinstance(answer, Granted)
         return answer
 
-    async def renew(self, refresh_token: str) -> Granted | Refused:
+    async def renew(self, refresh_token: str, deadline: float) -> Granted | Refused:
         """Returns a new access token for the same visitor, or that Wix refuses.
+
+        Args:
+            refresh_token: the visitor.
+            deadline: by ``anyio.current_time()``; retries included.
 
         Raises:
             TokenRequestError: no usable answer; the visitor is intact.
             ConfigurationError: the client ID is wrong.
-
         """
-        return await self._ask(_wire.renew_request(self.settings.client_id, refresh_token))
+        return await self._ask(_wire.renew_request(self.settings.client_id, refresh_token), deadline)
 
-    async def _ask(self, request: TokenRequest) -> Granted | Refused:
-        budget = self.settings.renew_timeout
+    async def _ask(self, request: TokenRequest, deadline: float) -> Granted | Refused:
         try:
-            with anyio.fail_after(budget) as scope:
+            with anyio.fail_after(max(0.0, deadline - anyio.current_time())) as scope:
                 return await self._ask_repeatedly(request, scope)
         except TimeoutError:
             raise TokenRequestError(
-                f"The token endpoint gave no answer within {budget:g} s. The visitor is unchanged; try again later."
+                f"The token endpoint gave no answer within {self.settings.renew_timeout:g} s. "
+                "The visitor is unchanged; try again later."
             ) from None
 
     async def _ask_repeatedly(self, request: TokenRequest, scope: anyio.CancelScope) -> Granted | Refused:
@@ -120,11 +126,7 @@ class TokenEndpoint:
             "POST", url, headers=_HEADERS, content=request.content, extensions={"timeout": dict(_TIMEOUTS)}
         )
         response = await transport_of(connection.client, url).handle_async_request(message)
-        try:
-            body, cut = await _read(response)
-        finally:
-            with anyio.CancelScope(shield=True), anyio.move_on_after(1.0):
-                await response.aclose()
+        body, cut = await _read(response)
         headers = {name.lower(): value for name, value in response.headers.items()}
         return _wire.read_answer(
             response.status_code, body, headers=headers, now=self.settings.clock(), secret=request.secret, cut=cut
@@ -132,14 +134,21 @@ class TokenEndpoint:
 
 
 async def _read(response: Any) -> tuple[bytes, bool]:
-    """Returns the body and whether it was cut: nobody sends us 50 MB of tokens."""
-    chunks, size = [], 0
-    async for chunk in response.aiter_bytes():
-        chunks.append(chunk)
-        size += len(chunk)
-        if size > _LONGEST_BODY:
-            return b"".join(chunks)[:_LONGEST_BODY], True
-    return b"".join(chunks), False
+    """Returns the body and whether it was cut: nobody sends us 50 MB of tokens. Closes the response."""
+    chunks, size, source = [], 0, aiter(response.stream)
+    try:
+        async for chunk in source:
+            chunks.append(chunk)
+            size += len(chunk)
+            if size > _LONGEST_BODY:
+                return b"".join(chunks)[:_LONGEST_BODY], True
+        return b"".join(chunks), False
+    finally:
+        with anyio.CancelScope(shield=True), anyio.move_on_after(1.0):
+            await response.aclose()
+            with suppress(Exception):  # the generators inside a stream that was left early end now, not when collected
+                async for _ in source:
+                    pass
 
 
 def _no_answer(error: Exception, request: TokenRequest) -> TokenRequestError:

@@ -21,7 +21,6 @@ def family_of(client: object) -> ModuleType:
 
     Raises:
         ConfigurationError: it is no asynchronous client of either.
-
     """
     for name in ("httpx", "httpx2"):
         module = sys.modules.get(name)
@@ -50,7 +49,6 @@ async def read_to_end(response: Any, family: ModuleType, *, limit: int) -> bool:
     Returns:
         Whether the whole body was read. If it is longer than ``limit`` bytes nothing is lost: the response starts
         again from its first byte.
-
     """
     if response.is_closed:
         return True

@@ -30,7 +30,6 @@ class Flight:
     Concurrency: any number of tasks of the same loop may ``wait``.
     Cancellation: cancelling a waiter does nothing to the flight. A flight that is cancelled, or whose loop ends, is
     done without a result and without an error: whoever still waits decides anew.
-
     """
 
     __slots__ = ("_done", "_scope", "error", "keep", "loop", "result")
@@ -64,14 +63,17 @@ class Flight:
 
         Raises:
             RuntimeError: called from inside the work, which would wait for itself.
-
         """
+        self.check_outside()
+        await self._done.wait()
+
+    def check_outside(self) -> None:
+        """Raises ``RuntimeError`` if this is called from inside the work, while it runs."""
         if _inside.get() is self and not self.done:
             raise RuntimeError(
                 "a renewal asked for the token that it is about to renew: storage adapters and transports must not "
                 "use the session they serve"
             )
-        await self._done.wait()
 
     async def end(self, grace: float) -> None:
         """Ends the work: gives it ``grace`` seconds to finish, then cancels it and waits until it is gone."""
@@ -101,7 +103,6 @@ def current_loop() -> object:
 
     Raises:
         RuntimeError: called outside any.
-
     """
     try:
         if asyncio.current_task() is not None:

@@ -19,7 +19,6 @@ def checked_tokens(tokens: Any) -> Tokens:
 
     Raises:
         ConfigurationError: these are no ``Tokens``, or a header could not carry them.
-
     """
     if not isinstance(tokens, Tokens):
         raise ConfigurationError("tokens: expected Tokens; Tokens.from_dict or from_json reads those of @wix/sdk")
@@ -34,7 +33,6 @@ def checked_refresh(refresh_token: Any) -> RefreshToken:
 
     Raises:
         ConfigurationError: it is none, or holds characters that no token has.
-
     """
     if not isinstance(refresh_token, RefreshToken):
         raise ConfigurationError("refresh_token: expected a RefreshToken")
@@ -48,7 +46,6 @@ def checked_key(key: Any) -> str:
 
     Raises:
         ConfigurationError: it is no text, or empty.
-
     """
     if not isinstance(key, str) or not key:
         raise ConfigurationError("key: expected a text that names the visitor")

@@ -20,7 +20,8 @@ def view_of(client: Any, family: ModuleType) -> Any:
 
     The view shares the client's attributes themselves: what its owner changes, or closes, later counts at once.
     """
-    view = object.__new__(_view_class(type(client), family))
+    client_class: Any = type(client)
+    view = object.__new__(_view_class(client_class, family))
     view.__dict__ = client.__dict__
     return view
 
@@ -31,7 +32,7 @@ def transport_of(client: Any, url: Any) -> Any:
 
 
 @functools.cache
-def _view_class(client_class: Any, family: ModuleType) -> type[Any]:
+def _view_class(client_class: Any, family: ModuleType) -> Any:
     class ReadOnlyCookies(family.Cookies):  # type: ignore[misc, name-defined]
         """The caller's jar, for reading."""
 
@@ -72,7 +73,6 @@ def without_jar(transport: Any, *, sends_cookies: bool) -> Any:
     Args:
         transport: an httpx or httpx2 transport.
         sends_cookies: whether the cookies that the caller put into aiohttp's jar are sent.
-
     """
     if not _has_own_jar(transport):
         return transport

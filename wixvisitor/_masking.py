@@ -17,9 +17,8 @@ _MASK: Final = "[token]"
 
 def mask(text: str, secrets: Iterable[str] = ()) -> str:
     """Returns ``text`` with each known secret, and whatever looks like a Wix token, replaced by ``[token]``."""
-    for secret in secrets:
-        if secret:
-            text = text.replace(secret, _MASK)
+    for secret in sorted(filter(None, secrets), key=len, reverse=True):  # the longer one first, if one holds the other
+        text = text.replace(secret, _MASK)
     return _TOKEN.sub(_MASK, text)
 
 
@@ -34,4 +33,6 @@ def without_frames(error: E) -> E:
         seen.add(id(link))
         link.__traceback__ = None
         todo += (link.__cause__, link.__context__)
+        if isinstance(link, BaseExceptionGroup):
+            todo += link.exceptions
     return error

@@ -18,7 +18,6 @@ class Origins:
 
     Raises:
         ConfigurationError: one of them is no URL, or plain http to anything but this machine.
-
     """
 
     __slots__ = ("_allowed", "base")
@@ -39,7 +38,6 @@ class Origins:
 
         Raises:
             ConfigurationError: it is no URL.
-
         """
         target = _parsed(str(url), "url")
         if target.is_absolute_url:

@@ -79,7 +79,6 @@ class VisitorPool:
         Raises:
             StorageError: the store cannot be read, or its record is damaged.
             ConfigurationError: the key is no text, or empty.
-
         """
         session = self._sessions.get(_given.checked_key(key)) or self._new(key)
         await session._refresher.load()  # the pool makes the session out of its parts
@@ -90,7 +89,6 @@ class VisitorPool:
 
         Raises:
             StorageError: the store cannot remove it.
-
         """
         session = self._sessions.get(_given.checked_key(key)) or self._new(key)
         await session._refresher.forget()

@@ -38,7 +38,6 @@ class Records:
     Raises:
         StorageError: by every method, whatever the store raised; its text holds no token.
         VersionConflict: by ``save``, which then changed nothing.
-
     """
 
     settings: Settings
@@ -98,7 +97,6 @@ def parse(text: str, client_id: str) -> Tokens:
 
     Raises:
         StorageError: it is none, of another format, or another site's. It stays in the store.
-
     """
     try:
         content = json.loads(text)

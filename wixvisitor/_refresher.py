@@ -1,36 +1,39 @@
-"""The only place where a visitor's tokens change: who starts a renewal, who waits for it, what is published.
+"""Who starts a renewal and who waits for it: the only caller of decision, endpoint and storage.
 
-The lock covers *deciding and starting*. Never done under it: network, storage, callbacks, anything that awaits.
-It is a ``threading.Lock``, held for microseconds: asyncio's own belongs to one event loop, and a session may be used
-in several. Another event loop (in another thread) counts as another process and meets this one in the storage.
+The lock (the ledger's) covers *deciding and starting*. Never done under it: network, storage, callbacks, anything that
+awaits. There is at most one renewal under way in an event loop; another loop (in another thread) counts as another
+process, and meets this one in the storage.
 """
 
 from __future__ import annotations
 
 import logging
-import threading
 import weakref
 from functools import partial
 from typing import Any
 
+import anyio
 import attrs
 
 from wixvisitor import _decision, _flight
-from wixvisitor._decision import PASS_THROUGH, Held, Pause, Purpose, Step, Unread
+from wixvisitor._decision import Held, Purpose, Step, Unread
 from wixvisitor._endpoint import TokenEndpoint
 from wixvisitor._flight import Flight
 from wixvisitor._given import checked_refresh, checked_tokens
+from wixvisitor._ledger import Ledger
 from wixvisitor._records import Records
 from wixvisitor._renewal import Outcome, Renewal, Superseded
 from wixvisitor._settings import ChangeReason, Settings, TokensChanged
 from wixvisitor._tokens import EMPTY_TOKENS, RefreshToken, Tokens
 from wixvisitor._wire import Refused, described
-from wixvisitor.errors import ConfigurationError, SessionExpired, TokenRequestError, WixVisitorError
+from wixvisitor.errors import ConfigurationError, SessionExpired, StorageError, TokenRequestError, WixVisitorError
 
 logger = logging.getLogger("wixvisitor")
 
 _ROUNDS = 8  # how often a waiter decides anew before it gives up
 _GRACE = 2.0  # seconds that a renewal under way has to finish when the session is closed
+_PURPOSES = {Step.LOAD: Purpose.LOAD, Step.SAVE: Purpose.SAVE, Step.RENEW: Purpose.NEED}
+_ASKED = (ChangeReason.MINTED, ChangeReason.RENEWED, ChangeReason.REPLACED)
 
 
 class Refresher:
@@ -41,19 +44,14 @@ class Refresher:
 
     Concurrency: safe from any number of tasks; event loops may follow one another.
     Cancellation: a cancelled caller leaves the renewal running for everybody else.
-
     """
 
     __slots__ = (
         "__weakref__",
         "_endpoint",
         "_flights",
-        "_generation",
-        "_held",
         "_last_set",
-        "_lock",
-        "_pass_through_since",
-        "_pause",
+        "_ledger",
         "_records",
         "consistent",
         "owner",
@@ -64,34 +62,24 @@ class Refresher:
         self.settings = settings
         self.consistent = ""
         self.owner: weakref.ref[Any] | None = None
+        self._ledger = Ledger(settings, key, tokens)
         self._records = Records(settings, key)
         self._endpoint = endpoint
-        self._lock = threading.Lock()
         self._flights: tuple[tuple[Flight, Purpose], ...] = ()  # at most one in each event loop
-        self._generation = 0
-        self._pause: Pause | None = None
-        self._pass_through_since: float | None = None
         self._last_set: Flight | None = None
-        self._held = None if tokens is None else self._given(tokens)
-
-    # What is asked of it
 
     def fresh(self) -> Held | None:
         """Returns the snapshot if its token is fresh: no lock, no await, no storage."""
-        held = self._held
-        if held is not None and self.settings.clock() < held.fresh_until:
-            return held
-        return None
+        return self._ledger.fresh()
 
     def tokens(self) -> Tokens:
         """Returns what is held now, without asking anybody."""
-        held = self._held
-        return EMPTY_TOKENS if held is None else held.tokens
+        return self._ledger.tokens()
 
     async def load(self) -> None:
         """Reads the store if that was not done yet, and saves given tokens. Mints nothing."""
         for _ in range(_ROUNDS):
-            held = self._held
+            held = self._ledger.held
             if held is not None and not held.unsaved:
                 return
             await self._join(Purpose.LOAD if held is None else Purpose.SAVE)
@@ -101,24 +89,22 @@ class Refresher:
 
         Raises:
             TokenRequestError, ConfigurationError, SessionExpired, StorageError: there is none to be had.
-
         """
         for _ in range(_ROUNDS):
-            now = self.settings.clock()
-            held = self._held
-            step = _decision.decide(held, now, self._pause)
+            held, step = self._ledger.next_step()
             if held is not None and step in (Step.USE, Step.USE_AND_RENEW):
                 if step is Step.USE_AND_RENEW:
                     self._start(Purpose.AGEING)
                 return held
             if step is Step.FAIL:
-                self._raise_pause()
+                self._ledger.raise_cause()
             try:
                 await self._join(_PURPOSES[step])
             except WixVisitorError as error:
-                working = self._still_working(error)
+                working = self._ledger.working()
                 if working is None:
                     raise
+                logger.warning("wixvisitor: the renewal failed, the token still works: %s", error)
                 return working
         raise TokenRequestError("The tokens kept expiring while they were renewed; is the clock right?")
 
@@ -143,10 +129,9 @@ class Refresher:
 
         Raises:
             SessionExpired, StorageError: the renewal ended the session, or could not save whom it made.
-
         """
         for _ in range(3):  # a renewal that was under way before the 401 may end with the very same token
-            held = self._mark_rejected(rejected)
+            held = self._ledger.reject(rejected)
             if held is None or held.value != rejected.value:
                 return held
             if not wait:
@@ -161,9 +146,7 @@ class Refresher:
 
     def replay_refused(self, replayed: Held) -> None:
         """Notes that a new token was refused as well: that 401 was not about the token."""
-        with self._lock:
-            if self._held is not None and self._held.value == replayed.value:
-                self._pass_through_since = self.settings.clock()
+        self._ledger.replay_refused(replayed)
 
     async def set(self, tokens: Tokens) -> None:
         """Adopts these tokens: saves them, then publishes them, whatever a renewal under way brings later.
@@ -171,119 +154,73 @@ class Refresher:
         Cancellation: they are saved and published all the same.
         """
         checked_tokens(tokens)
+        for running in self._under_way():
+            running.check_outside()
         flight = Flight(self._owner())
-        with self._lock:
-            self._generation += 1  # from here on a renewal under way is late (rule 4)
+        with self._ledger.lock:
+            self._ledger.supersede()
             before, self._last_set = self._last_set, flight
-        flight.start(partial(self._set, self._given(tokens), flight, before), name="wixvisitor: set_tokens")
+        flight.start(partial(self._set, self._ledger.given(tokens), flight, before), name="wixvisitor: set_tokens")
         await flight.wait()
         self._raise(flight)
 
     async def forget(self) -> None:
         """Removes the visitor from the store and from memory."""
-        with self._lock:
-            self._generation += 1
-            self._held = None
+        self._ledger.forget()
         await self._records.delete()
 
     async def aclose(self) -> None:
         """Ends a renewal under way in this event loop: lets it finish for 2 s, then cancels it."""
         loop = _flight.current_loop()
-        for flight in (*(flight for flight, _ in self._flights), self._last_set):
-            if flight is not None and flight.loop is loop and not flight.done:
+        for flight in self._under_way():
+            if flight.loop is loop:
                 await flight.end(_GRACE)
+
+    def _under_way(self) -> list[Flight]:
+        flights = (*(flight for flight, _ in self._flights), self._last_set)
+        return [flight for flight in flights if flight is not None and not flight.done]
 
     # Deciding and starting: under the lock
 
     def _start(self, purpose: Purpose) -> tuple[Flight, Purpose]:
         """Returns the flight under way in this event loop and what for, or starts one."""
-        loop = _flight.current_loop()
-        with self._lock:
+        loop, ledger = _flight.current_loop(), self._ledger
+        with ledger.lock:
             self._flights = tuple(
                 pair for pair in self._flights if not pair[0].done and not _flight.has_ended(pair[0].loop)
             )
             for pair in self._flights:
                 if pair[0].loop is loop:
                     return pair
-            flight, generation = Flight(self._owner()), self._generation
-            renewal = Renewal(
-                self.settings,
-                self._records,
-                self._endpoint,
-                purpose,
-                self._held,
-                is_wanted=lambda: generation == self._generation,
-            )
+            flight, generation = Flight(self._owner()), ledger.generation
+            renewal = self._renewal(purpose, ledger.held, generation)
             work = partial(self._fly, renewal, flight, generation)
             flight.start(work, name=f"wixvisitor: {purpose.name.lower()}")
             self._flights += ((flight, purpose),)
             return flight, purpose
 
-    def _mark_rejected(self, rejected: Held) -> Held | None:
-        """Returns what is held now, None if nothing can or should be done about the 401."""
-        now = self.settings.clock()
-        with self._lock:
-            held = self._held
-            if held is None or held.value != rejected.value:
-                return held
-            since = self._pass_through_since
-            passing = since is not None and 0 <= now - since < PASS_THROUGH
-            if passing or not held.tokens.refresh_token.value or self._paused_by(now) is not None:
-                return None
-            self._held = attrs.evolve(held, rejected=True)
-            return self._held
-
-    def _publish(self, outcome: Outcome, generation: int) -> TokensChanged | None:
-        """Swaps the snapshot, unless newer tokens were set meanwhile (rule 4, LATE LOSES)."""
-        with self._lock:
-            if generation != self._generation:
-                raise Superseded
-            old, self._held = self.tokens(), outcome.held
-            if outcome.reason is None or old == outcome.held.tokens:
-                return None
-            self._generation += 1
-            self._pause = self._pass_through_since = None
-            roles = old.refresh_token.role, outcome.held.tokens.refresh_token.role
-            return TokensChanged(outcome.reason, self._records.key, *roles)
-
-    def _fail(self, error: WixVisitorError, purpose: Purpose, generation: int) -> None:
-        """Starts a pause, if this failure is one of asking Wix and nobody has set other tokens."""
-        if not isinstance(error, TokenRequestError | ConfigurationError | SessionExpired):
-            return  # a store's failures have its own time limits, and the next use tries again
-        now, retry_after = self.settings.clock(), getattr(error, "retry_after", None)
-        # In the background a refusal replaces nobody, so it must not stop those who wait for it in earnest.
-        cause = None if purpose is Purpose.AGEING and isinstance(error, SessionExpired) else error
-        with self._lock:
-            if generation == self._generation:
-                self._pause = _decision.next_pause(
-                    self._pause, now, self.settings.jitter(), cause=cause, retry_after=retry_after
-                )
-
-    def _paused_by(self, now: float) -> WixVisitorError | None:
-        """Returns why Wix is left alone at the moment, None if it is not.
-
-        Raises:
-            SessionExpired: Wix refused whom the token belongs to.
-
-        """
-        if self._pause is None or not self._pause.active(now):
-            return None
-        if isinstance(self._pause.cause, SessionExpired):
-            self._raise_pause()
-        return self._pause.cause
+    def _renewal(self, purpose: Purpose, held: Held | None, generation: int | None) -> Renewal:
+        return Renewal(
+            self.settings,
+            self._records,
+            self._endpoint,
+            purpose,
+            held,
+            is_wanted=lambda: generation in (None, self._ledger.generation),
+        )
 
     # In the flight's own task
 
     async def _fly(self, renewal: Renewal, flight: Flight, generation: int) -> Outcome:
         try:
             outcome = await renewal.run()
-            event = self._publish(outcome, generation)
+            event = self._ledger.publish(outcome, generation)
         except Superseded:
             if not self.settings.conditional:
                 await self._save_again()
             raise
         except WixVisitorError as error:
-            self._fail(error, renewal.purpose, generation)
+            self._ledger.fail(error, renewal.purpose, generation)
             if renewal.purpose is Purpose.AGEING:
                 logger.warning("wixvisitor: the renewal in the background failed, the token still works: %s", error)
             raise
@@ -291,7 +228,7 @@ class Refresher:
             logger.exception("wixvisitor: a renewal failed in an unexpected way")
             raise
         finally:
-            with self._lock:  # an idle visitor keeps no flight
+            with self._ledger.lock:  # an idle visitor keeps no flight
                 self._flights = tuple(pair for pair in self._flights if pair[0] is not flight)
         self._tell(event)
         if outcome.error is not None:
@@ -302,17 +239,19 @@ class Refresher:
         """Repairs a store without compare-and-set, which a late renewal may just have written over (rule 4)."""
         if self._last_set is not None and self._last_set.loop is _flight.current_loop():
             await self._last_set.wait()
-        held = self._held
-        if held is not None:
-            await self._records.save(held.tokens, Unread.UNREAD)
+        held = self._ledger.held
+        try:
+            if held is not None:
+                await self._records.save(held.tokens, Unread.UNREAD)
+        except StorageError as error:
+            logger.warning("wixvisitor: the store may hold older tokens until the next renewal: %s", error)
 
     async def _set(self, given: Held, flight: Flight, before: Flight | None) -> None:
         if before is not None and before.loop is _flight.current_loop():
             await before.wait()  # so that the last call wins in the store as well
-        renewal = Renewal(self.settings, self._records, self._endpoint, Purpose.SAVE, given, is_wanted=lambda: True)
-        outcome = await renewal.run()
-        self._tell(self._publish(attrs.evolve(outcome, reason=ChangeReason.SET), self._generation))
-        with self._lock:
+        outcome = await self._renewal(Purpose.SAVE, given, None).run()
+        self._tell(self._ledger.publish(attrs.evolve(outcome, reason=ChangeReason.SET), self._ledger.generation))
+        with self._ledger.lock:
             if self._last_set is flight:
                 self._last_set = None
         if outcome.error is not None:
@@ -336,7 +275,6 @@ class Refresher:
 
         Returns:
             Whether it asked Wix and brought new tokens.
-
         """
         flight, why = self._start(purpose)
         await flight.wait()
@@ -351,42 +289,17 @@ class Refresher:
         if error is None or isinstance(error, Superseded):
             return
         if isinstance(error, WixVisitorError):
-            raise error._again() from error  # one module family
+            raise error._again() from error
         raise WixVisitorError(f"The renewal failed in an unexpected way: {type(error).__name__}") from error
 
-    def _raise_pause(self) -> None:
-        cause = self._pause.cause if self._pause is not None else None
-        if cause is not None:
-            raise cause._again() from cause
-
-    def _still_working(self, error: WixVisitorError) -> Held | None:
-        """Returns a token that works although renewing it failed."""
-        held = self._held
-        if held is None or held.unsaved or not held.unexpired(self.settings.clock()):
-            return None
-        logger.warning("wixvisitor: the renewal failed, the token still works: %s", error)
-        return held
-
     async def _renewed_elsewhere(self, refresh_token: RefreshToken) -> Tokens:
-        answer = await self._endpoint.renew(checked_refresh(refresh_token).value)
+        deadline = anyio.current_time() + self.settings.renew_timeout
+        answer = await self._endpoint.renew(checked_refresh(refresh_token).value, deadline)
         if isinstance(answer, Refused):
             role = refresh_token.role
             raise SessionExpired(f"Wix refused the {role}'s refresh token.", role=role, **described(answer.answer))
         old = Tokens(EMPTY_TOKENS.access_token, refresh_token)
         return _decision.after_renewal(old, answer.access_token, answer.refresh_token)
 
-    def _given(self, tokens: Tokens) -> Held:
-        return _decision.hold(
-            _decision.adopted(tokens),
-            renew_before=self.settings.renew_before,
-            jitter=self.settings.jitter(),
-            version=Unread.UNREAD,
-            unsaved=True,
-        )
-
     def _owner(self) -> object:
         return self.owner() if self.owner is not None else None
-
-
-_PURPOSES = {Step.LOAD: Purpose.LOAD, Step.SAVE: Purpose.SAVE, Step.RENEW: Purpose.NEED}
-_ASKED = (ChangeReason.MINTED, ChangeReason.RENEWED, ChangeReason.REPLACED)

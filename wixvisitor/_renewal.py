@@ -39,7 +39,6 @@ class Outcome:
         held: what the session holds from now on.
         reason: why it changed, None if it did not.
         error: what the waiters are told although ``held`` counts (rule 6: minted, but not saved).
-
     """
 
     held: Held
@@ -58,7 +57,7 @@ class Renewal:
     Attributes:
         held: what the session held when it started, None if nothing was loaded yet.
         is_wanted: whether nobody has set other tokens since.
-
+        deadline: until when Wix may be asked, by ``anyio.current_time()``.
     """
 
     settings: Settings
@@ -67,6 +66,7 @@ class Renewal:
     purpose: Purpose
     held: Held | None
     is_wanted: Callable[[], bool]
+    deadline: float = attrs.field(init=False, default=0.0)
 
     async def run(self) -> Outcome:
         """Returns what the session holds next.
@@ -76,8 +76,8 @@ class Renewal:
             SessionExpired: Wix refused, and nobody may be replaced.
             StorageError: the store could not be read; nothing changed.
             Superseded: newer tokens were set meanwhile.
-
         """
+        self.deadline = anyio.current_time() + self.settings.renew_timeout
         if self.purpose is Purpose.LOAD:
             return Outcome(await self._load())
         if self.held is not None and self.held.unsaved:
@@ -101,7 +101,7 @@ class Renewal:
             if refusal is not None and token == refused:
                 self._check_may_replace(held.tokens, refusal)
                 return await self._mint(held, ChangeReason.REPLACED)
-            answer = await self.endpoint.renew(token)
+            answer = await self.endpoint.renew(token, self.deadline)
             if isinstance(answer, Granted):
                 return await self._renewed(held, answer)
             refusal, refused = answer, token  # once more around: another process may have moved on (REFUSAL ONLY)
@@ -135,7 +135,7 @@ class Renewal:
         )
 
     async def _mint(self, held: Held, reason: ChangeReason) -> Outcome:
-        granted = await self.endpoint.mint()
+        granted = await self.endpoint.mint(self.deadline)
         tokens = _decision.after_mint(granted.access_token, granted.refresh_token)
         return await self._save(self._hold(tokens, held.version, granted.lifetime), reason, must=True)
 
@@ -210,7 +210,7 @@ class Renewal:
 
     async def _take(self, holder: str) -> Held | None:
         seconds = self.settings.renew_timeout
-        with anyio.move_on_after(seconds):
+        with anyio.move_on_after(seconds / 2):  # the other half is for asking Wix ourselves
             while True:
                 remaining = await self._acquire(holder, seconds)
                 if remaining <= 0:
@@ -219,7 +219,7 @@ class Renewal:
                 held = await self._load()
                 if self._is_enough(held):
                     return held
-        logger.info("wixvisitor: whoever holds the lease has not renewed in %g s; going ahead", seconds)
+        logger.info("wixvisitor: whoever holds the lease has not renewed in %g s; going ahead", seconds / 2)
         return None
 
     async def _acquire(self, holder: str, seconds: float) -> float:

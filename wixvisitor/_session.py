@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Final, Self, TypedDict, Unpack
+from typing import TYPE_CHECKING, Any, Final, Self, Unpack
 
-import attrs
-
-from wixvisitor import _given, _wire
+from wixvisitor import _given, _graphql
 from wixvisitor._api_errors import raise_for_error
 from wixvisitor._auth import VisitorAuth, auth_for
 from wixvisitor._connections import Connections
-from wixvisitor._endpoint import USER_AGENT, TokenEndpoint
+from wixvisitor._endpoint import TokenEndpoint
+from wixvisitor._graphql import GraphQLResult
 from wixvisitor._refresher import Refresher
+from wixvisitor._requests import RequestArguments, introduce
 from wixvisitor._settings import TokensChanged, checked
 from wixvisitor._tokens import RefreshToken, TokenRole, Tokens
 from wixvisitor._wire import TokenAnswer
@@ -26,35 +26,6 @@ if TYPE_CHECKING:
     import httpx2
 
 DEFAULT_BASE_URL: Final = "https://www.wixapis.com"
-
-
-class RequestArguments(TypedDict, total=False):
-    """What ``httpx.AsyncClient.request`` takes, save ``auth``: the session is the auth."""
-
-    content: Any
-    data: Any
-    files: Any
-    json: Any
-    params: Any
-    headers: Any
-    cookies: Any
-    timeout: Any
-    extensions: Any
-    follow_redirects: bool
-
-
-@attrs.frozen
-class GraphQLResult:
-    """A GraphQL answer.
-
-    Attributes:
-        data: the data, ``{}`` if there is none, as in @wix/sdk.
-        errors: the errors, each a dict; GraphQL reports them with status 200.
-
-    """
-
-    data: dict[str, Any]
-    errors: tuple[dict[str, Any], ...] = ()
 
 
 class VisitorSession:
@@ -75,7 +46,8 @@ class VisitorSession:
             ``SessionExpired`` for a member; ``"new_visitor"`` and ``"raise"`` do the one or the other for both.
         on_change: called with a ``TokensChanged`` after tokens changed. It runs in the renewal's task; what it
             raises is logged.
-        renew_timeout: seconds that a renewal may take in all, retries included.
+        renew_timeout: seconds that a renewal has to ask Wix, retries and waiting for another process included; that
+            process's lease ends after them, and others wait for it half as long. A store has 10 s for each call.
         is_refusal: which answers of the token endpoint mean that a refresh token is refused; see ``is_refusal``.
         clock: seconds since the epoch; for tests.
 
@@ -87,7 +59,6 @@ class VisitorSession:
 
     Concurrency: share it between tasks; any number of callers share one renewal. Event loops may follow one another.
     Cancellation: never hurts the visitor, nor other callers; a renewal under way goes on.
-
     """
 
     __slots__ = ("__weakref__", "_auth", "_connections", "_is_pooled", "_refresher", "_settings")
@@ -146,7 +117,6 @@ class VisitorSession:
 
         Raises:
             StorageError: it cannot be read.
-
         """
         await self._refresher.load()
         return self
@@ -181,7 +151,6 @@ class VisitorSession:
 
         Concurrency: any number of callers, one visitor.
         Cancellation: leaves the renewal running; ask again for its result.
-
         """
         if tokens is not None:
             _given.checked_tokens(tokens)
@@ -203,7 +172,6 @@ class VisitorSession:
             ConfigurationError: they are no ``Tokens``.
 
         Cancellation: they are saved and adopted all the same.
-
         """
         await self._refresher.set(tokens)
 
@@ -215,7 +183,6 @@ class VisitorSession:
                 are returned and the session keeps its own visitor, as in JavaScript, unless it has none.
 
         Raises: as ``generate_visitor_tokens``; SessionExpired also when another refresh token is refused.
-
         """
         return await self._refresher.renew(refresh_token)
 
@@ -254,7 +221,6 @@ class VisitorSession:
             httpx.HTTPError: what the client raises.
 
         Cancellation: whether Wix saw the request is unknown; the visitor is unchanged.
-
         """
         return await self._send(method, url, dict(arguments), stream=False)
 
@@ -295,11 +261,10 @@ class VisitorSession:
         Raises:
             WixAPIError: the status is not 2xx, or the answer is no GraphQL answer.
             What ``request`` raises.
-
         """
-        body = _wire.graphql_body(query, None if variables is None else dict(variables))
-        response = raise_for_error(await self.post(_wire.GRAPHQL_PATH, json=body))
-        return GraphQLResult(*_wire.read_graphql(response.status_code, response.content))
+        body = _graphql.graphql_body(query, None if variables is None else dict(variables))
+        response = raise_for_error(await self.post(_graphql.GRAPHQL_PATH, json=body))
+        return _graphql.read_graphql(response.status_code, response.content)
 
     async def _send(self, method: str, url: str, arguments: dict[str, Any], *, stream: bool) -> httpx.Response:
         if "auth" in arguments:
@@ -307,7 +272,7 @@ class VisitorSession:
         connection = self._connections.current()
         sending = {name: arguments.pop(name) for name in ("follow_redirects",) if name in arguments}
         request = connection.view.build_request(method, self._settings.origins.absolute(url), **arguments)
-        _introduce(request)
+        introduce(request)
         if self._auth is None:
             self._auth = auth_for(self._refresher, httpx2=connection.family.__name__ == "httpx2")
         response: httpx.Response = await connection.view.send(request, auth=self._auth, stream=stream, **sending)
@@ -316,14 +281,3 @@ class VisitorSession:
     def __repr__(self) -> str:
         tokens = self._refresher.tokens()
         return f"<VisitorSession {self._settings.client_id!r}, role {tokens.refresh_token.role.value}>"
-
-
-def _introduce(request: Any) -> None:
-    """Says who asks and what is understood, unless the caller does: httpx's own defaults are not the caller's.
-
-    Without ``Accept: application/json`` Wix's bot protection was seen to answer 403 with an HTML page.
-    """
-    if request.headers.get("Accept", "*/*") == "*/*":
-        request.headers["Accept"] = "application/json"
-    if request.headers.get("User-Agent", "python-httpx").startswith("python-httpx"):
-        request.headers["User-Agent"] = USER_AGENT

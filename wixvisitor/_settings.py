@@ -39,7 +39,6 @@ class TokensChanged:
         key: which record of the storage.
         old_role: whose tokens were held before.
         new_role: whose are held now.
-
     """
 
     reason: ChangeReason
@@ -88,7 +87,6 @@ def checked(
 
     Raises:
         ConfigurationError: an argument is wrong; the text says which, and what it should be.
-
     """
     if not isinstance(storage, TokenStorage):
         raise ConfigurationError("storage: expected an object with async load, save and delete")

@@ -40,7 +40,6 @@ class AccessToken:
     Args:
         value: the token's text; ``""`` for none. Never part of a repr.
         expires_at: when it ends, in whole seconds since the epoch.
-
     """
 
     value: str = attrs.field(repr=_hidden)
@@ -54,7 +53,6 @@ class RefreshToken:
     Args:
         value: the token's text; ``""`` for none. Never part of a repr.
         role: a visitor's, a member's, or nobody's.
-
     """
 
     value: str = attrs.field(repr=_hidden)
@@ -80,7 +78,6 @@ class Tokens:
 
         Raises:
             ValueError: something else was given; the text names the field, never its value.
-
         """
         if not isinstance(data, Mapping):
             raise ValueError(f"tokens: expected an object with accessToken and refreshToken, not {_kind(data)}")
@@ -102,7 +99,6 @@ class Tokens:
 
         Raises:
             ValueError: the text is no JSON, or not of that shape.
-
         """
         try:
             data = json.loads(text)

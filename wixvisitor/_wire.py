@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 import math
 import re
+from datetime import UTC
 from email.utils import parsedate_to_datetime
 from typing import Any, Final
 
@@ -21,10 +22,9 @@ from wixvisitor._claims import read_claims
 from wixvisitor._decision import DEFAULT_LIFETIME
 from wixvisitor._masking import mask
 from wixvisitor._tokens import AccessToken
-from wixvisitor.errors import ConfigurationError, InvalidTokenResponse, TokenRequestError, WixAPIError
+from wixvisitor.errors import ConfigurationError, InvalidTokenResponse, TokenRequestError
 
 TOKEN_PATH: Final = "/oauth2/token"  # noqa: S105 - a path, no secret
-GRAPHQL_PATH: Final = "/graphql/alpha"  # @wix/sdk's default apiVersion
 CONSISTENT_HEADER: Final = "X-Wix-Consistent"
 REQUEST_ID_HEADER: Final = "x-wix-request-id"
 IAM_PREFIX: Final = "/_api/iam/"  # logins: their 401 is about a password (code -19976), never about our token
@@ -46,7 +46,6 @@ class TokenRequest:
         grant_type: ``anonymous`` or ``refresh_token``.
         content: the JSON body.
         secret: the refresh token in it, so that it can be masked wherever it comes back.
-
     """
 
     grant_type: str
@@ -65,7 +64,6 @@ class TokenAnswer:
         request_id: Wix's ``x-wix-request-id``.
         retry_after: seconds that Wix asks to wait, or None.
         date: the answer's ``Date`` in epoch seconds, or None.
-
     """
 
     status_code: int
@@ -84,7 +82,6 @@ class Granted:
         access_token: with its expiry.
         refresh_token: a new refresh token, None if the answer has none.
         lifetime: seconds that the access token has from the request on.
-
     """
 
     access_token: AccessToken
@@ -110,29 +107,6 @@ def renew_request(client_id: str, refresh_token: str) -> TokenRequest:
     return TokenRequest("refresh_token", _body(fields), refresh_token)
 
 
-def graphql_body(query: str, variables: dict[str, Any] | None) -> dict[str, Any]:
-    """Returns the JSON body of a GraphQL call; like ``JSON.stringify``, without the variables that are not there."""
-    return {"query": query} if variables is None else {"query": query, "variables": variables}
-
-
-def read_graphql(status_code: int, body: bytes) -> tuple[dict[str, Any], tuple[dict[str, Any], ...]]:
-    """Returns the data and the errors of a GraphQL answer.
-
-    Raises:
-        WixAPIError: it is none.
-
-    """
-    try:
-        answer = json.loads(body)
-    except (ValueError, RecursionError):
-        answer = None
-    if not isinstance(answer, dict):
-        raise WixAPIError("a body that is no GraphQL answer", status_code=status_code)
-    data, errors = answer.get("data"), answer.get("errors")
-    found = errors if isinstance(errors, list) else []
-    return data if isinstance(data, dict) else {}, tuple(error for error in found if isinstance(error, dict))
-
-
 def read_answer(
     status_code: int, body: bytes, *, headers: dict[str, str], now: float, secret: str = "", cut: bool = False
 ) -> TokenAnswer:
@@ -145,7 +119,6 @@ def read_answer(
         now: epoch seconds, for a ``Retry-After`` that is a date.
         secret: the refresh token that was sent, masked in ``text``.
         cut: the body was longer than what was read, so it is not parsed.
-
     """
     text = body.decode("utf-8", "replace")
     try:
@@ -190,7 +163,6 @@ def grant(answer: TokenAnswer, requested_at: float) -> Granted:
 
     Raises:
         InvalidTokenResponse: it is no token response.
-
     """
     data = answer.json if isinstance(answer.json, dict) else {}
     access, refresh = data.get("access_token"), data.get("refresh_token")
@@ -275,14 +247,16 @@ def _number(value: object) -> float | None:
 
 
 def _date(value: str | None) -> float | None:
+    """Returns an HTTP date (RFC 9110 section 5.6.7, all three forms, always GMT) in epoch seconds."""
     try:
-        return None if value is None else parsedate_to_datetime(value).timestamp()
+        date = parsedate_to_datetime(value or "")
+        return (date.replace(tzinfo=UTC) if date.tzinfo is None else date).timestamp()
     except (ValueError, TypeError, OverflowError, IndexError):
         return None
 
 
 def _is_client_error(answer: TokenAnswer) -> bool:
-    return isinstance(answer.json, dict) and _CLIENT_ERROR.search(answer.text) is not None
+    return isinstance(answer.json, dict) and _CLIENT_ERROR.search(json.dumps(answer.json)) is not None
 
 
 def _is_json_4xx(answer: TokenAnswer) -> bool:

@@ -54,7 +54,6 @@ class _EndpointError(WixVisitorError):
         status_code: the HTTP status, or None when there was no answer.
         request_id: Wix's ``x-wix-request-id``, which its support asks for.
         body: the beginning of the answer's text, tokens masked.
-
     """
 
     def __init__(
@@ -75,7 +74,6 @@ class TokenRequestError(_EndpointError):
 
     Attributes:
         retry_after: seconds that Wix asked to wait, or None.
-
     """
 
     def __init__(
@@ -101,7 +99,6 @@ class SessionExpired(_EndpointError):
     Attributes:
         role: the :class:`~wixvisitor.TokenRole` whose session ended. A member has to log in again; then
             ``set_tokens`` with the new tokens brings the session back.
-
     """
 
     def __init__(
@@ -131,7 +128,6 @@ class WixAPIError(WixVisitorError):
         details: the body's ``details`` as Wix sent them, ``{}`` without any.
         field_violations: the ``fieldViolations`` of a validation error, each a dict with Wix's own keys.
         request_id: Wix's ``x-wix-request-id``, which its support asks for.
-
     """
 
     def __init__(

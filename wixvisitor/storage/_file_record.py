@@ -36,7 +36,6 @@ def read(place: Path, key: str) -> Record | None:
 
     Raises:
         StorageError: it is not a private regular file with this visitor's record. It is left in place.
-
     """
     with failures("read", place):
         try:
@@ -49,10 +48,12 @@ def read(place: Path, key: str) -> Record | None:
 def write(place: Path, key: str, value: str) -> str:
     """Replaces the file atomically and durably, and returns the new version. The caller holds the lock."""
     version = uuid.uuid4().hex
-    content = {"wixvisitor": _FORMAT, "key": key, "version": version, "value": value}
+    data = json.dumps({"wixvisitor": _FORMAT, "key": key, "version": version, "value": value}).encode()
+    if len(data) > _LONGEST:
+        raise StorageError(f"a record of {len(data)} bytes is no visitor's; {place} is unchanged")
     draft = place.with_name(place.name + ".tmp")  # one name: what a killed writer left behind is written over
     try:
-        _write_private(draft, json.dumps(content).encode())
+        _write_private(draft, data)
         os.replace(draft, place)
     except BaseException:
         with suppress(OSError):

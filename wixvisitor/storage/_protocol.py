@@ -30,7 +30,6 @@ class Record:
     Attributes:
         value: the text that ``save`` was given. It holds secrets and never shows in a repr.
         version: names this very write, so that ``save`` can be made conditional on it; None without versions.
-
     """
 
     value: str = attrs.field(repr=lambda _: "'[tokens]'")
@@ -85,8 +84,8 @@ class ConditionalStorage(TokenStorage, Protocol):
 
         Raises:
             VersionConflict: the store holds something else. It is unchanged.
-
         """
+        ...
 
 
 @runtime_checkable
@@ -98,6 +97,7 @@ class LeasingStorage(TokenStorage, Protocol):
 
         Never waits. A lease ends by itself after ``seconds``, or earlier if the store can tell that its holder died.
         """
+        ...
 
     async def release_lease(self, key: str, holder: str) -> None:
         """Gives the lease back; does nothing if ``holder`` does not have it."""

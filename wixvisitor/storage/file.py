@@ -15,22 +15,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import anyio.to_thread
-import attrs
 
-from wixvisitor.storage import _file_record
+from wixvisitor.storage import _file_lease, _file_record
+from wixvisitor.storage._file_lease import Lease
 from wixvisitor.storage._protocol import ANY_VERSION, AnyVersion, Record, VersionConflict
 
 if TYPE_CHECKING:
     from filelock import BaseFileLock
 
 _WRITE_TIMEOUT = 10.0  # seconds; a write takes milliseconds, so whoever holds the lock longer has been stopped
-
-
-@attrs.frozen
-class _Lease:
-    holder: str
-    until: float  # by time.monotonic()
-    lock: BaseFileLock
 
 
 class FileStorage:
@@ -42,8 +35,8 @@ class FileStorage:
             mode 0600, the directory with 0700.
 
     Writes are atomic and durable (temporary file, fsync, rename, fsync of the directory), conditional on the version,
-    and safe between processes on one machine. A lease is an operating system's file lock, so it ends when its holder
-    dies, however it dies. Not for network file systems without working locks.
+    and safe between processes on one machine. A lease ends at once when its holder dies, however it dies. Not for
+    network file systems without working locks.
 
     Raises:
         StorageError: by every method, if the file is a symlink, readable by others, not a file, not ours, or cut off
@@ -51,7 +44,6 @@ class FileStorage:
 
     Concurrency: share one object between sessions, tasks, threads and event loops. Works on asyncio and trio.
     Cancellation: a cancelled ``save`` happened or did not, never half.
-
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
@@ -59,7 +51,7 @@ class FileStorage:
         self._path = Path(text).expanduser()
         separators = tuple(filter(None, (os.sep, os.altsep)))
         self._is_directory = text.endswith(separators) or self._path.is_dir()
-        self._leases: dict[Path, _Lease] = {}
+        self._leases: dict[Path, Lease] = {}
         self._guard = threading.Lock()
 
     async def load(self, key: str) -> Record | None:
@@ -71,7 +63,6 @@ class FileStorage:
 
         Raises:
             VersionConflict: the file holds another version; it is unchanged.
-
         """
         return await anyio.to_thread.run_sync(self._save, key, value, expected)
 
@@ -99,7 +90,7 @@ class FileStorage:
     def _save(self, key: str, value: str, expected: str | AnyVersion | None) -> str:
         place = self._place(key)
         with _file_record.failures("save", place):
-            with _locked(place, ".lock", _WRITE_TIMEOUT):
+            with _lock(place, ".lock"):
                 record = _file_record.read(place, key)
                 if expected is not ANY_VERSION and expected != (record.version if record else None):
                     raise VersionConflict(f"{place} was changed by somebody else")
@@ -108,44 +99,39 @@ class FileStorage:
     def _delete(self, key: str) -> None:
         place = self._place(key)
         with _file_record.failures("delete", place):
-            with _locked(place, ".lock", _WRITE_TIMEOUT), suppress(FileNotFoundError):
+            with _lock(place, ".lock"), suppress(FileNotFoundError):
                 _file_record.read(place, key)
                 place.unlink()
 
     def _acquire(self, place: Path, holder: str, seconds: float) -> float:
-        with self._guard, _file_record.failures("lease", place):
-            lease, now = self._leases.get(place), time.monotonic()
-            if lease is not None and lease.until > now and lease.holder != holder:
-                return lease.until - now
-            if lease is not None:  # ours, or of a task in this process that never came to give it back
-                lock = lease.lock
-            else:
-                taken = _try_lock(place)
-                if taken is None:
-                    return seconds
-                lock = taken
-            self._leases[place] = _Lease(holder, now + seconds, lock)
+        with self._guard, _file_record.failures("lease", place), _lock(place, ".lock"):
+            ours = self._leases.get(place)
+            if ours is not None and ours.until > time.time() and ours.holder != holder:
+                return ours.until - time.time()
+            if ours is not None:  # renewed by its holder, or left behind by a task that never came to give it back
+                _file_lease.give_back(ours, _beside(place, ".lease"))
+                del self._leases[place]
+            taken = _file_lease.take(_lock(place, ".lease"), holder, seconds)
+            if not isinstance(taken, Lease):
+                return taken
+            self._leases[place] = taken
             return 0.0
 
     def _release(self, place: Path, holder: str) -> None:
         with self._guard, _file_record.failures("lease", place):
             lease = self._leases.get(place)
             if lease is not None and lease.holder == holder:
-                del self._leases[place]
-                lease.lock.release()
+                with _lock(place, ".lock"):
+                    del self._leases[place]
+                    _file_lease.give_back(lease, _beside(place, ".lease"))
 
 
-def _locked(place: Path, suffix: str, timeout: float) -> BaseFileLock:
+def _beside(place: Path, suffix: str) -> Path:
+    return place.with_name(place.name + suffix)
+
+
+def _lock(place: Path, suffix: str) -> BaseFileLock:
     import filelock  # noqa: PLC0415 - 60 ms that only those pay who keep files
 
     place.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    return filelock.FileLock(f"{place}{suffix}", timeout=timeout, mode=0o600, thread_local=False)
-
-
-def _try_lock(place: Path) -> BaseFileLock | None:
-    lock = _locked(place, ".lease", 0)
-    try:
-        lock.acquire()
-    except TimeoutError:  # filelock's Timeout is one
-        return None
-    return lock
+    return filelock.FileLock(_beside(place, suffix), timeout=_WRITE_TIMEOUT, mode=0o600, thread_local=False)

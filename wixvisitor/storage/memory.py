@@ -30,7 +30,6 @@ class MemoryStorage:
 
         Raises:
             VersionConflict: another version is there; nothing was changed.
-
         """
         with self._lock:
             held = self._records.get(key)

@@ -1,0 +1,8 @@
+"""``python -m wixvisitor``: the demo, and whose tokens a file holds."""
+
+import sys
+
+from wixvisitor.cli import main
+
+if __name__ == "__main__":
+    sys.exit(main())

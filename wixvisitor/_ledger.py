@@ -1,0 +1,155 @@
+"""A visitor's books: what is held, and what was learnt about it. Nothing here awaits; every change is under the lock.
+
+The lock is a ``threading.Lock``, held for microseconds: asyncio's own belongs to one event loop, and a session may be
+used in several. The refresher takes the same one to start a renewal.
+"""
+
+from __future__ import annotations
+
+import threading
+
+import attrs
+
+from wixvisitor import _decision
+from wixvisitor._decision import PASS_THROUGH, Held, Pause, Purpose, Step, Unread
+from wixvisitor._renewal import Outcome, Superseded
+from wixvisitor._settings import Settings, TokensChanged
+from wixvisitor._tokens import EMPTY_TOKENS, Tokens
+from wixvisitor.errors import ConfigurationError, SessionExpired, TokenRequestError, WixVisitorError
+
+
+class Ledger:
+    """One visitor's books.
+
+    Attributes:
+        held: the snapshot, swapped in one assignment; None before the store was read.
+        generation: counts the changes of whose tokens are held; a renewal that started before the last one is late.
+        lock: guards every change.
+
+    Concurrency: safe from any task and thread.
+    """
+
+    __slots__ = ("_passing_since", "_pause", "_settings", "generation", "held", "key", "lock")
+
+    def __init__(self, settings: Settings, key: str, tokens: Tokens | None) -> None:
+        self.key = key
+        self.lock = threading.Lock()
+        self.generation = 0
+        self._settings = settings
+        self._pause: Pause | None = None
+        self._passing_since: float | None = None
+        self.held = None if tokens is None else self.given(tokens)
+
+    def given(self, tokens: Tokens) -> Held:
+        """Returns the snapshot of tokens that the application hands in: to be saved first, whatever the store holds."""
+        return _decision.hold(
+            _decision.adopted(tokens),
+            renew_before=self._settings.renew_before,
+            jitter=self._settings.jitter(),
+            version=Unread.UNREAD,
+            unsaved=True,
+        )
+
+    def fresh(self) -> Held | None:
+        """Returns the snapshot if its token is fresh: no lock."""
+        held = self.held
+        if held is not None and self._settings.clock() < held.fresh_until:
+            return held
+        return None
+
+    def working(self) -> Held | None:
+        """Returns the snapshot if its token works, fresh or not."""
+        held = self.held
+        return held if held and not held.unsaved and held.unexpired(self._settings.clock()) else None
+
+    def tokens(self) -> Tokens:
+        """Returns what is held."""
+        held = self.held
+        return EMPTY_TOKENS if held is None else held.tokens
+
+    def next_step(self) -> tuple[Held | None, Step]:
+        """Returns the snapshot, and what a caller that needs a token does next."""
+        held = self.held
+        return held, _decision.decide(held, self._settings.clock(), self._pause)
+
+    def raise_cause(self) -> None:
+        """Raises why Wix is left alone at the moment, as this task's own exception."""
+        cause = self._pause.cause if self._pause is not None else None
+        if cause is not None:
+            raise cause._again() from cause
+
+    def reject(self, rejected: Held) -> Held | None:
+        """Notes that an API answered 401 to this token.
+
+        Returns:
+            What is held now, which may be another token already; None if nothing can or should be done about the 401.
+
+        Raises:
+            SessionExpired: Wix refused whom the token belongs to.
+        """
+        now = self._settings.clock()
+        with self.lock:
+            held = self.held
+            if held is None or held.value != rejected.value:
+                return held
+            since = self._passing_since
+            if since is not None and 0 <= now - since < PASS_THROUGH:
+                return None
+            if not held.tokens.refresh_token.value or self._is_paused(now):
+                return None
+            self.held = attrs.evolve(held, rejected=True)
+            return self.held
+
+    def replay_refused(self, replayed: Held) -> None:
+        """Notes that a new token was refused as well: that 401 was not about the token."""
+        with self.lock:
+            if self.held is not None and self.held.value == replayed.value:
+                self._passing_since = self._settings.clock()
+
+    def supersede(self) -> None:
+        """Makes every renewal under way late (rule 4, LATE LOSES). The lock is held by the caller."""
+        self.generation += 1
+
+    def forget(self) -> None:
+        """Holds nobody any more."""
+        with self.lock:
+            self.supersede()
+            self.held = self._pause = self._passing_since = None
+
+    def publish(self, outcome: Outcome, generation: int) -> TokensChanged | None:
+        """Swaps the snapshot and returns what changed, None if only the books did.
+
+        Raises:
+            Superseded: newer tokens were set meanwhile (rule 4, LATE LOSES).
+        """
+        with self.lock:
+            if generation != self.generation:
+                raise Superseded
+            old, self.held = self.tokens(), outcome.held
+            if outcome.reason is None or old == outcome.held.tokens:
+                return None
+            self.supersede()
+            self._pause = self._passing_since = None
+            roles = old.refresh_token.role, outcome.held.tokens.refresh_token.role
+            return TokensChanged(outcome.reason, self.key, *roles)
+
+    def fail(self, error: WixVisitorError, purpose: Purpose, generation: int) -> None:
+        """Starts a pause, if this failure is one of asking Wix and nobody has set other tokens."""
+        if not isinstance(error, TokenRequestError | ConfigurationError | SessionExpired):
+            return  # a store's failures have their own time limits, and the next use tries again
+        now, retry_after = self._settings.clock(), getattr(error, "retry_after", None)
+        # In the background a refusal replaces nobody, so it must not stop those who wait for it in earnest.
+        cause = None if purpose is Purpose.AGEING and isinstance(error, SessionExpired) else error
+        with self.lock:
+            if generation == self.generation:
+                self._pause = _decision.next_pause(
+                    self._pause, now, self._settings.jitter(), cause=cause, retry_after=retry_after
+                )
+
+    def _is_paused(self, now: float) -> bool:
+        """Whether Wix is left alone, for callers that wait for it."""
+        if self._pause is None or not self._pause.active(now):
+            return False
+        if isinstance(self._pause.cause, SessionExpired):
+            self.raise_cause()
+        return self._pause.cause is not None
