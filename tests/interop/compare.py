@@ -1,0 +1,169 @@
+"""The real @wix/sdk and wixvisitor in the same situations, each against a FakeWix of its own.
+
+`python -m tests.interop.compare` prints the table of the README. Its numbers are counted, not timed, and the same in
+every run: the clock stands still but where a situation moves it.
+"""
+
+import json
+import sys
+from collections.abc import Awaitable, Callable, Sequence
+
+import anyio
+from attrs import field, frozen
+
+from wixvisitor import TokenRole, Tokens
+from wixvisitor._claims import read_claims
+from wixvisitor.testing import FakeWix
+
+from .real_sdk import HERE
+from .shoppers import CLIENT_ID, Opening, Shopper, ours, theirs
+from .shopping import EXPIRED, tokens_of
+
+START = 1_795_400_000.0
+RECOVERED = 120
+"""Seconds after an outage; longer than any pause of ours."""
+
+Errors = list[str]
+
+
+@frozen
+class Situation:
+    """What happens to a client, and how many mugs it is told to put into its cart meanwhile."""
+
+    name: str
+    calls: int
+    act: Callable[[Shopper, FakeWix], Awaitable[Errors]]
+    before: TokenRole = TokenRole.VISITOR
+    """Who it is when it starts, with one mug in the cart and, but for NONE, an access token that has expired."""
+
+
+@frozen
+class Row:
+    """What became of one client in one situation."""
+
+    situation: str
+    client: str
+    token_calls: int
+    visitors_before: int
+    visitors_after: int
+    stays: bool
+    """Whether every call was one shopper's, the one who was there before, and the client still is that shopper."""
+    mugs: int
+    """In the cart that the client has in the end."""
+    mugs_added: int
+    """By its calls that were served."""
+    calls: int
+    errors: Errors = field(factory=list)
+
+
+async def a_hundred_calls(shopper: Shopper, fake: FakeWix) -> Errors:
+    return await shopper.add_mug(100)
+
+
+async def one_503(shopper: Shopper, fake: FakeWix) -> Errors:
+    fake.fail(503)
+    return await shopper.add_mug()
+
+
+async def one_dropped_connection(shopper: Shopper, fake: FakeWix) -> Errors:
+    fake.drop()
+    return await shopper.add_mug()
+
+
+async def an_outage(shopper: Shopper, fake: FakeWix) -> Errors:
+    outage = fake.fail(503, times=None)
+    errors = [error for _ in range(10) for error in await shopper.add_mug()]
+    outage.remove()
+    fake.advance(RECOVERED)
+    await shopper.clock_moved()
+    return errors + await shopper.add_mug()
+
+
+async def a_refusal(shopper: Shopper, fake: FakeWix) -> Errors:
+    for visitor_id in fake.visitors:
+        fake.refuse_refresh_tokens(visitor_id)
+    return await shopper.add_mug()
+
+
+SITUATIONS = (
+    Situation("100 calls at once, no visitor yet", 100, a_hundred_calls, before=TokenRole.NONE),
+    Situation("100 calls at once, token expired", 100, a_hundred_calls),
+    Situation("token expired, one 503 from the token endpoint", 1, one_503),
+    Situation("token expired, one dropped connection", 1, one_dropped_connection),
+    Situation("token expired, 10 calls during an outage (503), 1 after it", 11, an_outage),
+    Situation("visitor's refresh token refused", 1, a_refusal),
+    Situation("member's refresh token refused", 1, a_refusal, before=TokenRole.MEMBER),
+)
+
+
+def who(tokens: Tokens) -> tuple[str | None, TokenRole]:
+    """The visitor's id, as the fake writes it into access tokens, and the role."""
+    claims = read_claims(tokens.access_token.value)
+    return claims.visitor_id if claims else None, tokens.refresh_token.role
+
+
+async def run(situation: Situation, client: str, opening: Opening) -> Row:
+    """Puts one client into one situation."""
+    fake = FakeWix(clock=lambda: START, strict=True)
+    grant = {TokenRole.VISITOR: fake.mint_visitor, TokenRole.MEMBER: fake.mint_member}.get(situation.before)
+    tokens = None if grant is None else tokens_of(grant(CLIENT_ID), fake, situation.before)
+    async with fake.serve() as base_url, opening(fake, base_url, tokens) as shopper:
+        if tokens is not None:
+            assert await shopper.add_mug() == []
+            fake.advance(EXPIRED)
+            await shopper.clock_moved()
+        fake.reset_calls()
+        visitors = len(fake.visitors)
+        errors = await situation.act(shopper, fake)
+        after = who(await shopper.tokens())
+    shoppers = {call.visitor_id for call in fake.api_calls()} | {after[0]}
+    cart = fake.visitors[after[0] or ""].cart
+    return Row(
+        situation=situation.name,
+        client=client,
+        token_calls=len(fake.token_calls()),
+        visitors_before=visitors,
+        visitors_after=len(fake.visitors),
+        stays=len(shoppers) == 1 and (tokens is None or after == who(tokens)),
+        mugs=0 if cart is None else sum(line.quantity for line in cart.lines),
+        mugs_added=(tokens is not None) + situation.calls - len(errors),
+        calls=situation.calls,
+        errors=errors,
+    )
+
+
+def sides() -> dict[str, Opening]:
+    """Both clients, with the version of the SDK that package.json pins."""
+    pins = json.loads((HERE / "package.json").read_text())["dependencies"]
+    return {f"@wix/sdk {pins['@wix/sdk']}": theirs, "wixvisitor": ours}
+
+
+async def compare() -> list[Row]:
+    """Every situation, for both clients."""
+    return [await run(situation, *side) for situation in SITUATIONS for side in sides().items()]
+
+
+def render(rows: Sequence[Row]) -> str:
+    """The rows as a Markdown table."""
+    heads = ("situation", "client", "token calls", "visitors", "stays one visitor", "in the cart", "calls served")
+    lines = [heads, ["---"] * len(heads), *(cells(row, first=not index % 2) for index, row in enumerate(rows))]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+def cells(row: Row, *, first: bool) -> list[str]:
+    """One line of the table; the situation stands in its first line only."""
+    failed = "".join(f", else `{kind}`" for kind in sorted(set(row.errors)))
+    return [
+        row.situation if first else "",
+        row.client,
+        str(row.token_calls),
+        f"{row.visitors_before} → {row.visitors_after}",
+        "yes" if row.stays else "**no**",
+        f"{row.mugs} of {row.mugs_added}",
+        f"{row.calls - len(row.errors)} of {row.calls}{failed}",
+    ]
+
+
+if __name__ == "__main__":
+    sys.stdout.reconfigure(encoding="utf-8")
+    sys.stdout.write(render(anyio.run(compare)))

@@ -1,0 +1,79 @@
+"""Node and the real SDK: found, or the tests are skipped, or fail if WIXVISITOR_REQUIRE_INTEROP=1 asks for them."""
+
+import json
+import os
+import shutil
+import subprocess
+from collections.abc import AsyncGenerator
+
+import pytest
+
+from wixvisitor.testing import FakeWix
+
+from .real_sdk import HERE, RealSdk, real_sdk
+
+OLDEST_NODE = 18
+
+
+@pytest.fixture(scope="session", autouse=True)
+def node_and_sdk(request: pytest.FixtureRequest) -> None:
+    """Nothing here runs without Node and the pinned packages. Only where they are required are they installed."""
+    required = os.environ.get("WIXVISITOR_REQUIRE_INTEROP") == "1"
+    if required and missing_node() is None and missing_packages() is not None and shutil.which("npm"):
+        with request.config.pluginmanager.getplugin("capturemanager").global_and_fixture_disabled():
+            npm_install()
+    missing = missing_node() or missing_packages()
+    if missing is not None and required:
+        pytest.fail(missing, pytrace=False)
+    if missing is not None:
+        pytest.skip(missing)
+
+
+def missing_node() -> str | None:
+    """What is wrong with Node, or None."""
+    node = shutil.which("node")
+    if node is None:
+        return f"no node on the PATH; the real @wix/sdk needs Node {OLDEST_NODE} or later"
+    version = subprocess.run([node, "--version"], capture_output=True, text=True, check=True).stdout.strip()
+    if int(version.removeprefix("v").split(".")[0]) < OLDEST_NODE:
+        return f"node is {version}; the real @wix/sdk needs Node {OLDEST_NODE} or later"
+    return None
+
+
+def missing_packages() -> str | None:
+    """What is wrong with the packages, or None."""
+    pins = json.loads((HERE / "package.json").read_text())["dependencies"]
+    for name, pinned in pins.items():
+        manifest = HERE / "node_modules" / name / "package.json"
+        if not manifest.exists():
+            return f"{name} is not installed; run `npm install` in tests/interop, or `nox -s interop`"
+        installed = json.loads(manifest.read_text())["version"]
+        if installed != pinned:
+            return f"{name} is {installed}, not {pinned}; run `npm install` in tests/interop"
+    return None
+
+
+def npm_install() -> None:
+    """Installs what package.json pins, in sight: it takes about 15 seconds."""
+    print("\nnpm install in tests/interop:")  # noqa: T201 - somebody is waiting
+    if subprocess.run(["npm", "install"], cwd=HERE, timeout=300).returncode != 0:
+        pytest.fail("`npm install` failed in tests/interop, see above", pytrace=False)
+
+
+@pytest.fixture
+def fake() -> FakeWix:
+    return FakeWix(strict=True)
+
+
+@pytest.fixture
+async def base_url(fake: FakeWix, anyio_backend: str) -> AsyncGenerator[str]:
+    async with fake.serve() as url:
+        yield url
+
+
+@pytest.fixture
+async def sdk(base_url: str, client_id: str) -> AsyncGenerator[RealSdk]:
+    """The real SDK without tokens, in front of the fake."""
+    async with real_sdk(base_url) as sdk:
+        await sdk.create(client_id)
+        yield sdk
