@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncGenerator, Callable
 from types import ModuleType
+from typing import Any
 
+import anyio
+import attrs
 import httpx
 import httpx2
 import pytest
 
+from wixvisitor import AccessToken, RefreshToken, TokenRole, Tokens, VisitorSession
 from wixvisitor.testing import FakeWix
 
 CLIENT_ID = "5e9c1d0a-7c1e-4a52-9d5e-1f2a3b4c5d6e"
@@ -32,3 +37,86 @@ def fake() -> FakeWix:
 def family(request: pytest.FixtureRequest) -> ModuleType:
     module: ModuleType = request.param
     return module
+
+
+# What the behaviour tests share. A clock that stands still unless a test moves it: `still.advance(seconds)`.
+
+EPOCH = 1_800_000_000.0
+CART = "/ecom/v2/carts/current"
+
+
+@pytest.fixture
+def still() -> FakeWix:
+    return FakeWix(clock=lambda: EPOCH)
+
+
+@pytest.fixture
+def no_backoff(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Retries of the token endpoint without their pauses; as many attempts as ever."""
+    monkeypatch.setattr("wixvisitor._endpoint._BACK_OFF", lambda _: 0.0)
+
+
+SessionMaker = Callable[..., VisitorSession]
+
+
+@pytest.fixture
+def session_of(still: FakeWix, client_id: str) -> SessionMaker:
+    """Makes a session over the fake in process, with its clock; takes what `VisitorSession` takes."""
+
+    def make(module: ModuleType = httpx, **arguments: Any) -> VisitorSession:
+        arguments = {"client": None, "clock": still.now, **arguments}
+        if arguments["client"] is None:
+            arguments["client"] = still.client(module)
+        return VisitorSession(arguments.pop("client_id", client_id), **arguments)
+
+    return make
+
+
+@pytest.fixture
+def tokens_from(still: FakeWix) -> Callable[..., Tokens]:
+    """Turns the fake's token response into `Tokens` as of now."""
+
+    def tokens(response: dict[str, Any], role: TokenRole = TokenRole.VISITOR) -> Tokens:
+        access = AccessToken(response["access_token"], int(still.now()) + response["expires_in"])
+        return Tokens(access, RefreshToken(response["refresh_token"], role))
+
+    return tokens
+
+
+@pytest.fixture
+def visitor(still: FakeWix, client_id: str, tokens_from: Callable[..., Tokens]) -> Tokens:
+    """A visitor whom the fake knows; nobody called the token endpoint for it."""
+    return tokens_from(still.mint_visitor(client_id))
+
+
+@pytest.fixture
+def member(still: FakeWix, client_id: str, tokens_from: Callable[..., Tokens]) -> Tokens:
+    """A logged-in member whom the fake knows."""
+    return tokens_from(still.mint_member(client_id), TokenRole.MEMBER)
+
+
+async def _until(condition: Callable[[], object], *, seconds: float = 5.0) -> None:
+    with anyio.fail_after(seconds):
+        while not condition():  # noqa: ASYNC110 - what is waited for offers no event
+            await anyio.sleep(0.001)
+
+
+@pytest.fixture
+def until() -> Callable[..., Any]:
+    """Waits until a function's result is true, looking every millisecond."""
+    return _until
+
+
+@attrs.define
+class Served:
+    """A FakeWix on a loopback port of its own."""
+
+    fake: FakeWix
+    url: str
+
+
+@pytest.fixture
+async def served(still: FakeWix, anyio_backend: str) -> AsyncGenerator[Served]:
+    """The fake with the still clock, on loopback."""
+    async with still.serve() as url:
+        yield Served(still, url)

@@ -58,20 +58,20 @@ class VisitorAuth(httpx.Auth, _Httpx2Auth):  # type: ignore[misc] # two unrelate
         if not self._refresher.settings.origins.allow(request.url):
             yield request
             return
-        held = self._refresher.fresh() or await self._refresher.usable()
-        _dress(request, held, self._refresher.consistent)
+        held = self._refresher.ledger.fresh() or await self._refresher.usable()
+        self._dress(request, held)
         response = yield request
-        self._note(response)
+        self._note(response, held)
         if response.status_code != httpx.codes.UNAUTHORIZED or not _is_about(held, request, response):
             return
         renewed = await self._after_401(held, request, response)
         if renewed is None:
             return
-        _dress(request, renewed, self._refresher.consistent)
+        self._dress(request, renewed)
         response = yield request
-        self._note(response)
+        self._note(response, renewed)
         if response.status_code == httpx.codes.UNAUTHORIZED and _is_about(renewed, request, response):
-            self._refresher.replay_refused(renewed)
+            self._refresher.ledger.replay_refused(renewed)
 
     async def _after_401(self, held: Held, request: Any, response: Any) -> Held | None:
         family = family_of_request(request)
@@ -80,11 +80,18 @@ class VisitorAuth(httpx.Auth, _Httpx2Auth):  # type: ignore[misc] # two unrelate
         renewed = await self._refresher.after_rejection(held, wait=replayable)
         return renewed if replayable else None
 
-    def _note(self, response: Any) -> None:
+    def _dress(self, request: Any, held: Held) -> None:
+        # Raw, without "Bearer": https://dev.wix.com/docs/api-reference/articles/authentication/rest-api-authentication
+        request.headers["Authorization"] = held.value
+        consistent = self._refresher.ledger.consistent
+        if consistent:
+            request.headers[_wire.CONSISTENT_HEADER] = consistent
+
+    def _note(self, response: Any, held: Held) -> None:
         """Keeps ``X-Wix-Consistent`` for this visitor's next requests, as @wix/sdk does; the last value wins."""
         value = response.headers.get(_wire.CONSISTENT_HEADER)
         if value and len(value) <= _LONGEST_CONSISTENT and self._refresher.settings.origins.allow(response.url):
-            self._refresher.consistent = value
+            self._refresher.ledger.note_consistent(held, value)
 
 
 def auth_for(refresher: Refresher, *, httpx2: bool) -> VisitorAuth:
@@ -104,13 +111,6 @@ def _both_families() -> type[VisitorAuth] | None:
 
     VisitorAuthOfBoth.__name__ = VisitorAuthOfBoth.__qualname__ = "VisitorAuth"
     return VisitorAuthOfBoth
-
-
-def _dress(request: Any, held: Held, consistent: str) -> None:
-    # Raw, without "Bearer": https://dev.wix.com/docs/api-reference/articles/authentication/rest-api-authentication
-    request.headers["Authorization"] = held.value
-    if consistent:
-        request.headers[_wire.CONSISTENT_HEADER] = consistent
 
 
 def _is_about(held: Held, request: Any, response: Any) -> bool:

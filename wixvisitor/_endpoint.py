@@ -7,7 +7,6 @@ redirects, no ``auth``, and it has a timeout of its own. It is retried inside th
 from __future__ import annotations
 
 import logging
-from contextlib import suppress
 from typing import Any, Final
 
 import anyio
@@ -16,8 +15,9 @@ import tenacity
 
 from wixvisitor import _wire
 from wixvisitor._connections import Connections
+from wixvisitor._family import end_stream
 from wixvisitor._isolation import transport_of
-from wixvisitor._masking import mask, without_frames
+from wixvisitor._masking import mask, safe_cause
 from wixvisitor._requests import USER_AGENT
 from wixvisitor._settings import Settings
 from wixvisitor._wire import Granted, Refused, TokenAnswer, TokenRequest
@@ -103,7 +103,7 @@ class TokenEndpoint:
         try:
             answer = await self._exchange(request)
         except Exception as error:
-            raise _no_answer(error, request) from without_frames(error)
+            raise _no_answer(error, request) from safe_cause(error, (request.secret,))
         if answer.status_code == 200:
             return _wire.grant(answer, requested_at)
         if request.secret and self._is_refused(request.secret, answer):
@@ -151,6 +151,8 @@ def _note_repetition(state: tenacity.RetryCallState) -> None:
 
 async def _read(response: Any) -> tuple[bytes, bool]:
     """Returns the body and whether it was cut: nobody sends us 50 MB of tokens. Closes the response."""
+    if response.is_closed:  # a transport that logs or caches has read it
+        return response.content[:_LONGEST_BODY], len(response.content) > _LONGEST_BODY
     chunks, size, source = [], 0, aiter(response.stream)
     try:
         async for chunk in source:
@@ -161,10 +163,7 @@ async def _read(response: Any) -> tuple[bytes, bool]:
         return b"".join(chunks), False
     finally:
         with anyio.CancelScope(shield=True), anyio.move_on_after(1.0):
-            await response.aclose()
-            with suppress(Exception):  # the generators inside a stream that was left early end now, not when collected
-                async for _ in source:
-                    pass
+            await end_stream(response, source)
 
 
 def _no_answer(error: Exception, request: TokenRequest) -> TokenRequestError:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import functools
 import sys
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from types import ModuleType
 from typing import Any
 
@@ -66,6 +67,17 @@ async def read_to_end(response: Any, family: ModuleType, *, limit: int) -> bool:
     return True
 
 
+async def end_stream(stream: Any, source: AsyncIterator[bytes]) -> None:
+    """Closes a stream (or response) that was left early, and with it the generators inside, which nobody could reach.
+
+    trio warns of a generator that is garbage collected half-way; a closed stream soon ends its own.
+    """
+    await stream.aclose()
+    with suppress(Exception):
+        async for _ in source:
+            pass
+
+
 @functools.cache
 def _rewound(family: ModuleType) -> Any:
     class Rewound(family.AsyncByteStream):  # type: ignore[misc, name-defined]
@@ -81,6 +93,6 @@ def _rewound(family: ModuleType) -> Any:
                 yield chunk
 
         async def aclose(self) -> None:
-            await self._stream.aclose()
+            await end_stream(self._stream, self._rest)
 
     return Rewound

@@ -14,6 +14,8 @@ from typing import Any, Final
 import anyio
 import anyio.lowlevel
 
+from wixvisitor._masking import without_frames
+
 _running: Final[set[asyncio.Task[None]]] = set()  # asyncio itself keeps only weak references to tasks
 _inside: Final[contextvars.ContextVar[Flight | None]] = contextvars.ContextVar("wixvisitor_flight", default=None)
 
@@ -91,7 +93,7 @@ class Flight:
             with anyio.CancelScope() as self._scope:
                 self.result = await work()
         except Exception as error:  # stored, and raised anew by each waiter
-            self.error = error
+            self.error = without_frames(error)
         finally:
             self.keep = None
             self._scope = None

@@ -13,7 +13,7 @@ import attrs
 from wixvisitor import _decision
 from wixvisitor._decision import PASS_THROUGH, Held, Pause, Purpose, Step, Unread
 from wixvisitor._renewal import Outcome, Superseded
-from wixvisitor._settings import Settings, TokensChanged
+from wixvisitor._settings import ChangeReason, Settings, TokensChanged
 from wixvisitor._tokens import EMPTY_TOKENS, Tokens
 from wixvisitor.errors import ConfigurationError, SessionExpired, TokenRequestError, WixVisitorError
 
@@ -23,18 +23,20 @@ class Ledger:
 
     Attributes:
         held: the snapshot, swapped in one assignment; None before the store was read.
+        consistent: the last ``X-Wix-Consistent`` that Wix sent to this visitor, ``""`` for none.
         generation: counts the changes of whose tokens are held; a renewal that started before the last one is late.
         lock: guards every change.
 
     Concurrency: safe from any task and thread.
     """
 
-    __slots__ = ("_passing_since", "_pause", "_settings", "generation", "held", "key", "lock")
+    __slots__ = ("_passing_since", "_pause", "_settings", "consistent", "generation", "held", "key", "lock")
 
     def __init__(self, settings: Settings, key: str, tokens: Tokens | None) -> None:
         self.key = key
         self.lock = threading.Lock()
         self.generation = 0
+        self.consistent = ""
         self._settings = settings
         self._pause: Pause | None = None
         self._passing_since: float | None = None
@@ -106,6 +108,12 @@ class Ledger:
             if self.held is not None and self.held.value == replayed.value:
                 self._passing_since = self._settings.clock()
 
+    def note_consistent(self, held: Held, value: str) -> None:
+        """Keeps an answer's ``X-Wix-Consistent``, if it was sent to whom is still held."""
+        with self.lock:
+            if self.tokens().refresh_token.value == held.tokens.refresh_token.value:
+                self.consistent = value
+
     def supersede(self) -> None:
         """Makes every renewal under way late (rule 4, LATE LOSES). The lock is held by the caller."""
         self.generation += 1
@@ -115,6 +123,7 @@ class Ledger:
         with self.lock:
             self.supersede()
             self.held = self._pause = self._passing_since = None
+            self.consistent = ""
 
     def publish(self, outcome: Outcome, generation: int) -> TokensChanged | None:
         """Swaps the snapshot and returns what changed, None if only the books did.
@@ -130,13 +139,17 @@ class Ledger:
                 return None
             self.supersede()
             self._pause = self._passing_since = None
-            roles = old.refresh_token.role, outcome.held.tokens.refresh_token.role
+            new = outcome.held.tokens.refresh_token
+            if new.value != old.refresh_token.value and outcome.reason is not ChangeReason.RENEWED:
+                self.consistent = ""  # it was somebody else's
+            roles = old.refresh_token.role, new.role
             return TokensChanged(outcome.reason, self.key, *roles)
 
     def fail(self, error: WixVisitorError, purpose: Purpose, generation: int) -> None:
         """Starts a pause, if this failure is one of asking Wix and nobody has set other tokens."""
-        if not isinstance(error, TokenRequestError | ConfigurationError | SessionExpired):
-            return  # a store's failures have their own time limits, and the next use tries again
+        answered = isinstance(error, ConfigurationError | SessionExpired) and error.status_code is not None
+        if not answered and not isinstance(error, TokenRequestError):
+            return  # Wix was not asked; and a store's failures have their own time limits
         now, retry_after = self._settings.clock(), getattr(error, "retry_after", None)
         # In the background a refusal replaces nobody, so it must not stop those who wait for it in earnest.
         cause = None if purpose is Purpose.AGEING and isinstance(error, SessionExpired) else error

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Final, TypeVar
 
 E = TypeVar("E", bound=BaseException)
@@ -22,8 +22,22 @@ def mask(text: str, secrets: Iterable[str] = ()) -> str:
     return _TOKEN.sub(_MASK, text)
 
 
+def safe_cause(error: E, secrets: Iterable[str] = ()) -> E | None:
+    """Returns the exception as a cause that may be printed: without frames; None if a text in its chain is secret."""
+    known = tuple(secrets)
+    texts = (f"{link} {link!r} {getattr(link, '__notes__', '')}" for link in _chain(error))
+    return without_frames(error) if all(mask(text, known) == text for text in texts) else None
+
+
 def without_frames(error: E) -> E:
     """Drops the frames of an exception and its causes, whose locals hold the bytes of a token request."""
+    for link in _chain(error):
+        link.__traceback__ = None
+    return error
+
+
+def _chain(error: BaseException) -> Iterator[BaseException]:
+    """The exception, its causes and contexts, and what groups hold."""
     todo: list[BaseException | None] = [error]
     seen: set[int] = set()
     while todo:
@@ -31,8 +45,7 @@ def without_frames(error: E) -> E:
         if link is None or id(link) in seen:
             continue
         seen.add(id(link))
-        link.__traceback__ = None
+        yield link
         todo += (link.__cause__, link.__context__)
         if isinstance(link, BaseExceptionGroup):
             todo += link.exceptions
-    return error

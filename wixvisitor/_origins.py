@@ -8,6 +8,7 @@ from typing import Any, Final
 
 import httpx
 
+from wixvisitor._masking import mask
 from wixvisitor.errors import ConfigurationError
 
 _PORTS: Final = {"https": 443, "http": 80}
@@ -56,7 +57,8 @@ def _parsed(url: str, name: str) -> httpx.URL:
 def _checked(text: str, name: str) -> httpx.URL:
     url = _parsed(text, name)
     if not url.is_absolute_url or url.scheme not in _PORTS or url.userinfo or url.query or url.fragment:
-        raise ConfigurationError(f"{name}: expected an origin like https://www.wixapis.com, got {text!r}")
+        got = mask(f"{url.scheme}://{url.host}") if url.host else "something else"
+        raise ConfigurationError(f"{name}: expected an origin like https://www.wixapis.com, got {got}")
     if url.scheme == "http" and not _is_loopback(url.host):
         raise ConfigurationError(f"{name}: a token does not travel over plain http except on loopback; use https")
     return url

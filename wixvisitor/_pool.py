@@ -7,6 +7,8 @@ from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
+import anyio
+
 from wixvisitor import _given
 from wixvisitor._connections import Connections
 from wixvisitor._endpoint import TokenEndpoint
@@ -95,8 +97,9 @@ class VisitorPool:
 
     async def aclose(self) -> None:
         """Ends the renewals under way within 3 seconds and closes the client, if it is our own."""
-        for session in list(self._sessions.values()):
-            await session._refresher.aclose()
+        async with anyio.create_task_group() as group:
+            for session in list(self._sessions.values()):
+                group.start_soon(session._refresher.aclose)
         await self._connections.aclose()
 
     def _new(self, key: str) -> VisitorSession:

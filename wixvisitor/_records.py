@@ -10,10 +10,11 @@ import anyio
 import attrs
 
 from wixvisitor._decision import Unread
-from wixvisitor._masking import mask, without_frames
+from wixvisitor._given import checked_tokens
+from wixvisitor._masking import mask, safe_cause
 from wixvisitor._settings import Settings
 from wixvisitor._tokens import Tokens
-from wixvisitor.errors import StorageError
+from wixvisitor.errors import ConfigurationError, StorageError
 from wixvisitor.storage import ANY_VERSION, Record, VersionConflict
 
 P = ParamSpec("P")
@@ -109,8 +110,8 @@ def parse(text: str, client_id: str) -> Tokens:
     if content.get("clientId") != client_id:
         raise StorageError("the store's record belongs to another client ID; it was left as it is")
     try:
-        return Tokens.from_dict(content)
-    except ValueError as error:
+        return checked_tokens(Tokens.from_dict(content))
+    except (ValueError, ConfigurationError) as error:
         raise StorageError(f"the store's record is damaged ({error}); it was left as it is") from None
 
 
@@ -119,12 +120,11 @@ async def _bounded(verb: str, call: Callable[P, Awaitable[T]], *args: P.args, **
         with anyio.fail_after(_TIMEOUT):
             return await call(*args, **kwargs)
     except VersionConflict as error:
-        raise VersionConflict(*error.args) from None
+        raise VersionConflict(mask(str(error))) from None
     except StorageError as error:
-        raise StorageError(mask(str(error))) from without_frames(error)
+        raise StorageError(mask(str(error))) from safe_cause(error)
     except TimeoutError:
         raise StorageError(f"the store did not {verb} within {_TIMEOUT:g} s") from None
     except Exception as error:
-        text = mask(str(error))
-        reason = f"the store could not {verb}: {type(error).__name__}: {text}"
-        raise StorageError(reason) from (without_frames(error) if text == str(error) else None)
+        reason = f"the store could not {verb}: {type(error).__name__}: {mask(str(error))}"
+        raise StorageError(reason) from safe_cause(error)

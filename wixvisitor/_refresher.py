@@ -8,7 +8,9 @@ process, and meets this one in the storage.
 from __future__ import annotations
 
 import logging
+import traceback
 import weakref
+from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any
 
@@ -21,6 +23,7 @@ from wixvisitor._endpoint import TokenEndpoint
 from wixvisitor._flight import Flight
 from wixvisitor._given import checked_refresh, checked_tokens
 from wixvisitor._ledger import Ledger
+from wixvisitor._masking import mask, without_frames
 from wixvisitor._records import Records
 from wixvisitor._renewal import Outcome, Renewal, Superseded
 from wixvisitor._settings import ChangeReason, Settings, TokensChanged
@@ -40,7 +43,8 @@ class Refresher:
     """One visitor's tokens.
 
     Attributes:
-        consistent: the last ``X-Wix-Consistent`` that Wix sent to this visitor, ``""`` for none.
+        ledger: what is held; the way to a fresh token without any waiting.
+        owner: the session of this visitor, kept while a renewal is under way.
 
     Concurrency: safe from any number of tasks; event loops may follow one another.
     Cancellation: a cancelled caller leaves the renewal running for everybody else.
@@ -51,35 +55,25 @@ class Refresher:
         "_endpoint",
         "_flights",
         "_last_set",
-        "_ledger",
         "_records",
-        "consistent",
+        "ledger",
         "owner",
         "settings",
     )
 
     def __init__(self, settings: Settings, key: str, endpoint: TokenEndpoint, tokens: Tokens | None) -> None:
         self.settings = settings
-        self.consistent = ""
         self.owner: weakref.ref[Any] | None = None
-        self._ledger = Ledger(settings, key, tokens)
+        self.ledger = Ledger(settings, key, tokens)
         self._records = Records(settings, key)
         self._endpoint = endpoint
         self._flights: tuple[tuple[Flight, Purpose], ...] = ()  # at most one in each event loop
         self._last_set: Flight | None = None
 
-    def fresh(self) -> Held | None:
-        """Returns the snapshot if its token is fresh: no lock, no await, no storage."""
-        return self._ledger.fresh()
-
-    def tokens(self) -> Tokens:
-        """Returns what is held now, without asking anybody."""
-        return self._ledger.tokens()
-
     async def load(self) -> None:
         """Reads the store if that was not done yet, and saves given tokens. Mints nothing."""
         for _ in range(_ROUNDS):
-            held = self._ledger.held
+            held = self.ledger.held
             if held is not None and not held.unsaved:
                 return
             await self._join(Purpose.LOAD if held is None else Purpose.SAVE)
@@ -91,17 +85,17 @@ class Refresher:
             TokenRequestError, ConfigurationError, SessionExpired, StorageError: there is none to be had.
         """
         for _ in range(_ROUNDS):
-            held, step = self._ledger.next_step()
+            held, step = self.ledger.next_step()
             if held is not None and step in (Step.USE, Step.USE_AND_RENEW):
                 if step is Step.USE_AND_RENEW:
                     self._start(Purpose.AGEING)
                 return held
             if step is Step.FAIL:
-                self._ledger.raise_cause()
+                self.ledger.raise_cause()
             try:
                 await self._join(_PURPOSES[step])
             except WixVisitorError as error:
-                working = self._ledger.working()
+                working = self.ledger.working()
                 if working is None:
                     raise
                 logger.warning("wixvisitor: the renewal failed, the token still works: %s", error)
@@ -110,15 +104,17 @@ class Refresher:
 
     async def renew(self, refresh_token: RefreshToken | None) -> Tokens:
         """Asks Wix, whatever the clock says; see ``VisitorSession.renew_token``."""
+        if refresh_token is not None and not checked_refresh(refresh_token).value:
+            raise ConfigurationError("refresh_token: it is empty, so there is nothing to renew")
         await self.load()
-        ours = self.tokens().refresh_token.value
-        if refresh_token is None or refresh_token.value == ours:
+        ours = self.ledger.tokens().refresh_token
+        if refresh_token is None or refresh_token.value == ours.value:
             for _ in range(_ROUNDS):  # what was under way may have found tokens without asking Wix
                 if await self._join(Purpose.FORCED):
                     break
-            return self.tokens()
+            return self.ledger.tokens()
         tokens = await self._renewed_elsewhere(refresh_token)
-        if not ours:
+        if not ours.value:
             await self.set(tokens)
         return tokens
 
@@ -131,7 +127,7 @@ class Refresher:
             SessionExpired, StorageError: the renewal ended the session, or could not save whom it made.
         """
         for _ in range(3):  # a renewal that was under way before the 401 may end with the very same token
-            held = self._ledger.reject(rejected)
+            held = self.ledger.reject(rejected)
             if held is None or held.value != rejected.value:
                 return held
             if not wait:
@@ -144,37 +140,40 @@ class Refresher:
                 return None
         return None
 
-    def replay_refused(self, replayed: Held) -> None:
-        """Notes that a new token was refused as well: that 401 was not about the token."""
-        self._ledger.replay_refused(replayed)
-
     async def set(self, tokens: Tokens) -> None:
         """Adopts these tokens: saves them, then publishes them, whatever a renewal under way brings later.
 
         Cancellation: they are saved and published all the same.
         """
         checked_tokens(tokens)
+        await self._in_turn(partial(self._set, self.ledger.given(tokens)), "set_tokens")
+
+    async def _in_turn(self, work: Callable[[], Awaitable[None]], name: str) -> None:
+        """Does one piece of work after the other, in a task of its own: the last call wins, in the store as well."""
         for running in self._under_way():
             running.check_outside()
         flight = Flight(self._owner())
-        with self._ledger.lock:
-            self._ledger.supersede()
+        with self.ledger.lock:
+            self.ledger.supersede()
             before, self._last_set = self._last_set, flight
-        flight.start(partial(self._set, self._ledger.given(tokens), flight, before), name="wixvisitor: set_tokens")
+        flight.start(partial(self._do_in_turn, work, flight, before), name=f"wixvisitor: {name}")
         await flight.wait()
         self._raise(flight)
 
     async def forget(self) -> None:
-        """Removes the visitor from the store and from memory."""
-        self._ledger.forget()
-        await self._records.delete()
+        """Removes the visitor from the store and from memory, after whatever was set before.
+
+        Cancellation: it is removed all the same.
+        """
+        await self._in_turn(self._forget, "forget")
 
     async def aclose(self) -> None:
         """Ends a renewal under way in this event loop: lets it finish for 2 s, then cancels it."""
         loop = _flight.current_loop()
-        for flight in self._under_way():
-            if flight.loop is loop:
-                await flight.end(_GRACE)
+        async with anyio.create_task_group() as group:
+            for flight in self._under_way():
+                if flight.loop is loop:
+                    group.start_soon(flight.end, _GRACE)
 
     def _under_way(self) -> list[Flight]:
         flights = (*(flight for flight, _ in self._flights), self._last_set)
@@ -184,7 +183,7 @@ class Refresher:
 
     def _start(self, purpose: Purpose) -> tuple[Flight, Purpose]:
         """Returns the flight under way in this event loop and what for, or starts one."""
-        loop, ledger = _flight.current_loop(), self._ledger
+        loop, ledger = _flight.current_loop(), self.ledger
         with ledger.lock:
             self._flights = tuple(
                 pair for pair in self._flights if not pair[0].done and not _flight.has_ended(pair[0].loop)
@@ -206,7 +205,7 @@ class Refresher:
             self._endpoint,
             purpose,
             held,
-            is_wanted=lambda: generation in (None, self._ledger.generation),
+            is_wanted=lambda: generation in (None, self.ledger.generation),
         )
 
     # In the flight's own task
@@ -214,21 +213,22 @@ class Refresher:
     async def _fly(self, renewal: Renewal, flight: Flight, generation: int) -> Outcome:
         try:
             outcome = await renewal.run()
-            event = self._ledger.publish(outcome, generation)
+            event = self.ledger.publish(outcome, generation)
         except Superseded:
             if not self.settings.conditional:
                 await self._save_again()
             raise
         except WixVisitorError as error:
-            self._ledger.fail(error, renewal.purpose, generation)
+            self.ledger.fail(error, renewal.purpose, generation)
             if renewal.purpose is Purpose.AGEING:
                 logger.warning("wixvisitor: the renewal in the background failed, the token still works: %s", error)
             raise
-        except Exception:
-            logger.exception("wixvisitor: a renewal failed in an unexpected way")
+        except Exception as error:  # as text: a log record would keep the frames, and they hold tokens
+            trace = "".join(traceback.format_exception(error))
+            logger.error("wixvisitor: a renewal failed in an unexpected way\n%s", mask(trace))  # noqa: TRY400
             raise
         finally:
-            with self._ledger.lock:  # an idle visitor keeps no flight
+            with self.ledger.lock:  # an idle visitor keeps no flight
                 self._flights = tuple(pair for pair in self._flights if pair[0] is not flight)
         self._tell(event)
         if outcome.error is not None:
@@ -239,23 +239,35 @@ class Refresher:
         """Repairs a store without compare-and-set, which a late renewal may just have written over (rule 4)."""
         if self._last_set is not None and self._last_set.loop is _flight.current_loop():
             await self._last_set.wait()
-        held = self._ledger.held
+        held = self.ledger.held
         try:
             if held is not None:
                 await self._records.save(held.tokens, Unread.UNREAD)
         except StorageError as error:
             logger.warning("wixvisitor: the store may hold older tokens until the next renewal: %s", error)
 
-    async def _set(self, given: Held, flight: Flight, before: Flight | None) -> None:
-        if before is not None and before.loop is _flight.current_loop():
-            await before.wait()  # so that the last call wins in the store as well
+    async def _do_in_turn(self, work: Callable[[], Awaitable[None]], flight: Flight, before: Flight | None) -> None:
+        if before is not None and before.loop is flight.loop:
+            await before.wait()
+        try:
+            await work()
+        finally:
+            with self.ledger.lock:
+                if self._last_set is flight:
+                    self._last_set = None
+
+    async def _set(self, given: Held) -> None:
         outcome = await self._renewal(Purpose.SAVE, given, None).run()
-        self._tell(self._ledger.publish(attrs.evolve(outcome, reason=ChangeReason.SET), self._ledger.generation))
-        with self._ledger.lock:
-            if self._last_set is flight:
-                self._last_set = None
+        self._tell(self.ledger.publish(attrs.evolve(outcome, reason=ChangeReason.SET), self.ledger.generation))
         if outcome.error is not None:
             raise outcome.error
+
+    async def _forget(self) -> None:
+        for flight, _ in self._flights:
+            if flight.loop is _flight.current_loop():
+                await flight.end(0.0)  # it may be about to save whom we delete
+        self.ledger.forget()
+        await self._records.delete()
 
     def _tell(self, event: TokensChanged | None) -> None:
         if event is None:
@@ -294,7 +306,10 @@ class Refresher:
 
     async def _renewed_elsewhere(self, refresh_token: RefreshToken) -> Tokens:
         deadline = anyio.current_time() + self.settings.renew_timeout
-        answer = await self._endpoint.renew(checked_refresh(refresh_token).value, deadline)
+        try:
+            answer = await self._endpoint.renew(refresh_token.value, deadline)
+        except WixVisitorError as error:
+            raise without_frames(error)._again() from error
         if isinstance(answer, Refused):
             role = refresh_token.role
             raise SessionExpired(f"Wix refused the {role}'s refresh token.", role=role, **described(answer.answer))

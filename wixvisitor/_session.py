@@ -154,13 +154,13 @@ class VisitorSession:
         """
         if tokens is not None:
             _given.checked_tokens(tokens)
-        if tokens is not None and not _given.is_empty(tokens) and tokens != self._refresher.tokens():
+        if tokens is not None and not _given.is_empty(tokens) and tokens != self._refresher.ledger.tokens():
             await self._refresher.set(tokens)
         return (await self._refresher.usable()).tokens
 
     def get_tokens(self) -> Tokens:
         """Returns the tokens that are held now, ``EMPTY_TOKENS`` before there are any. Asks nobody."""
-        return self._refresher.tokens()
+        return self._refresher.ledger.tokens()
 
     async def set_tokens(self, tokens: Tokens) -> None:
         """Adopts tokens, for instance a member's after login; ``EMPTY_TOKENS`` forgets the visitor.
@@ -188,14 +188,14 @@ class VisitorSession:
 
     def logged_in(self) -> bool:
         """Returns whether the tokens that are held are a member's."""
-        return self._refresher.tokens().refresh_token.role is TokenRole.MEMBER
+        return self._refresher.ledger.tokens().refresh_token.role is TokenRole.MEMBER
 
     async def auth_headers(self) -> dict[str, str]:
         """Returns ``{"Authorization": token}``, for requests that you send by other means.
 
         Raises: as ``generate_visitor_tokens``.
         """
-        held = self._refresher.fresh() or await self._refresher.usable()
+        held = self._refresher.ledger.fresh() or await self._refresher.usable()
         return {"Authorization": held.value}
 
     @property
@@ -279,5 +279,5 @@ class VisitorSession:
         return response
 
     def __repr__(self) -> str:
-        tokens = self._refresher.tokens()
+        tokens = self._refresher.ledger.tokens()
         return f"<VisitorSession {self._settings.client_id!r}, role {tokens.refresh_token.role.value}>"

@@ -88,7 +88,7 @@ def checked(
     Raises:
         ConfigurationError: an argument is wrong; the text says which, and what it should be.
     """
-    if not isinstance(storage, TokenStorage):
+    if isinstance(storage, type) or not isinstance(storage, TokenStorage):
         raise ConfigurationError("storage: expected an object with async load, save and delete")
     return Settings(
         client_id=_client_id(client_id),
@@ -99,9 +99,9 @@ def checked(
         renew_before=_seconds(renew_before, "renew_before", least=0.0),
         renew_timeout=_seconds(renew_timeout, "renew_timeout", least=0.001),
         on_rejected=_policy(on_rejected),
-        on_change=_plain_function(on_change),
-        is_refusal=is_refusal or _wire.is_refusal,
-        clock=clock or wall_clock,
+        on_change=_function(on_change, "on_change"),
+        is_refusal=_function(is_refusal, "is_refusal") or _wire.is_refusal,
+        clock=_function(clock, "clock") or wall_clock,
     )
 
 
@@ -124,10 +124,11 @@ def _policy(value: str) -> OnRejected:
         raise ConfigurationError(f"on_rejected: expected one of {', '.join(OnRejected)}") from None
 
 
-def _plain_function(value: Any) -> Callable[[TokensChanged], object] | None:
-    if value is not None and (not callable(value) or inspect.iscoroutinefunction(value)):
-        raise ConfigurationError("on_change: expected a plain function; it is called, not awaited")
-    return value  # type: ignore[no-any-return]
+def _function(value: Any, name: str) -> Any:
+    call = getattr(value, "__call__", None)  # noqa: B004 - its type is the question
+    if value is not None and (call is None or any(map(inspect.iscoroutinefunction, (value, call)))):
+        raise ConfigurationError(f"{name}: expected a plain function; it is called, not awaited")
+    return value
 
 
 def _takes_expected(storage: TokenStorage) -> bool:

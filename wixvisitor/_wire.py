@@ -63,7 +63,7 @@ class TokenAnswer:
         text: the body's text, tokens masked, cut at 500 characters.
         request_id: Wix's ``x-wix-request-id``.
         retry_after: seconds that Wix asks to wait, or None.
-        date: the answer's ``Date`` in epoch seconds, or None.
+        date: Wix's clock when the answer arrived (``Date`` plus ``Age``) in epoch seconds, or None.
     """
 
     status_code: int
@@ -131,7 +131,7 @@ def read_answer(
         mask(text[: 2 * _EXCERPT], (secret,))[:_EXCERPT],
         request_id=mask(headers[REQUEST_ID_HEADER][:100]) if headers.get(REQUEST_ID_HEADER) else None,
         retry_after=read_retry_after(headers.get("retry-after"), now),
-        date=_date(headers.get("date")),
+        date=_server_time(headers),
     )
 
 
@@ -244,6 +244,12 @@ def _number(value: object) -> float | None:
     except (ValueError, OverflowError):
         return None
     return number if math.isfinite(number) else None
+
+
+def _server_time(headers: dict[str, str]) -> float | None:
+    """Returns the server's clock: a cached answer keeps its ``Date`` and says in ``Age`` how old it is (RFC 9111)."""
+    date, age = _date(headers.get("date")), _number(headers.get("age"))
+    return date if date is None or age is None else date + max(age, 0.0)
 
 
 def _date(value: str | None) -> float | None:

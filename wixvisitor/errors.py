@@ -33,6 +33,8 @@ class WixVisitorError(Exception):
     def __copy__(self) -> Self:
         twin = type(self).__new__(type(self), *self.args)
         twin.__dict__.update(self.__dict__)
+        if hasattr(self, "__notes__"):
+            twin.__notes__ = list(self.__notes__)
         return twin
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -124,7 +126,7 @@ class WixAPIError(WixVisitorError):
     Attributes:
         status_code: the HTTP status.
         code: Wix's application error code (``"OWNED_CART_NOT_FOUND"``), or None where the body has none.
-        message: Wix's message, or the status's reason where the body has none. Tokens are masked.
+        message: Wix's message, or what the body was where it has none. Tokens are masked.
         details: the body's ``details`` as Wix sent them, ``{}`` without any.
         field_violations: the ``fieldViolations`` of a validation error, each a dict with Wix's own keys.
         request_id: Wix's ``x-wix-request-id``, which its support asks for.

@@ -39,28 +39,39 @@ def take(lock: BaseFileLock, holder: str, seconds: float) -> Lease | float:
     try:
         lock.acquire(timeout=0)
     except TimeoutError:  # filelock's Timeout is one
-        remaining = min(_read(place) - time.time(), seconds)
-        if remaining > 0:
-            return remaining
-        return _write(place, Lease(holder, time.time() + seconds, None))
+        remaining = min(_read(place).until - time.time(), seconds)
+        return remaining if remaining > 0 else _write(place, Lease(holder, time.time() + seconds, None))
+    noted = _read(place)
+    if noted.taken_by_time and noted.until > time.time():  # the stopped one is back, and gave up what it had lost
+        lock.release()
+        return min(noted.until - time.time(), seconds)
     return _write(place, Lease(holder, time.time() + seconds, lock))
 
 
 def give_back(lease: Lease, place: Path) -> None:
     """Ends the lease."""
-    if _read(place) == lease.until:
+    if _read(place).until == lease.until:
         place.write_text("")
     if lease.lock is not None:
         lease.lock.release()
 
 
+@attrs.frozen
+class _Note:
+    """What the file says: until when, and whether without the system's lock, because a stopped process has it."""
+
+    until: float
+    taken_by_time: bool = False
+
+
 def _write(place: Path, lease: Lease) -> Lease:
-    place.write_text(json.dumps(lease.until))
+    place.write_text(json.dumps([lease.until, lease.lock is None]))
     return lease
 
 
-def _read(place: Path) -> float:
-    """Returns until when the lease is taken; one that cannot be read is taken for as long as any."""
-    with suppress(ValueError, OSError):
-        return float(place.read_text())
-    return float("inf")
+def _read(place: Path) -> _Note:
+    """Returns the note; where the system's lock is held, one that cannot be read counts as taken for ever."""
+    with suppress(ValueError, OSError, TypeError):
+        until, taken_by_time = json.loads(place.read_text())
+        return _Note(float(until), bool(taken_by_time))
+    return _Note(float("inf"))

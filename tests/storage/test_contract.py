@@ -1,0 +1,172 @@
+"""The storage contract, on every built-in store and on the least that counts as one."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import wixvisitor
+from wixvisitor.storage import FileStorage, MemoryStorage, TokenStorage
+from wixvisitor.testing import StorageContract
+
+
+class Least:
+    """Three methods, a text in and a text out."""
+
+    def __init__(self, texts: dict[str, str] | None = None) -> None:
+        self.texts = {} if texts is None else texts
+
+    async def load(self, key: str) -> str | None:
+        return self.texts.get(key)
+
+    async def save(self, key: str, value: str) -> None:
+        self.texts[key] = value
+
+    async def delete(self, key: str) -> None:
+        self.texts.pop(key, None)
+
+
+class TestMemoryStorage(StorageContract):
+    async def make_storage(self) -> MemoryStorage:
+        return MemoryStorage()
+
+
+class TestLeastStorage(StorageContract):
+    async def make_storage(self) -> Least:
+        return Least()
+
+    async def reopen(self, storage: TokenStorage) -> Least:
+        assert isinstance(storage, Least)
+        return Least(storage.texts)
+
+
+class TestFileStorageDirectory(StorageContract):
+    @pytest.fixture(autouse=True)
+    def _place(self, tmp_path: Path) -> None:
+        self.place = f"{tmp_path / 'visitors'}/"
+
+    async def make_storage(self) -> FileStorage:
+        return FileStorage(self.place)
+
+    async def reopen(self, storage: TokenStorage) -> FileStorage:
+        return FileStorage(self.place)
+
+
+class TestFileStorageSingleFile(StorageContract):
+    keeps_many = False
+
+    @pytest.fixture(autouse=True)
+    def _place(self, tmp_path: Path) -> None:
+        self.place = tmp_path / "visitor.json"
+
+    async def make_storage(self) -> FileStorage:
+        return FileStorage(self.place)
+
+    async def reopen(self, storage: TokenStorage) -> FileStorage:
+        return FileStorage(self.place)
+
+
+# Each class makes one mistake, which the test of that name is about.
+MISTAKES = {
+    "Forgets": "test_round_trip",
+    "Trims": "test_round_trip",
+    "FoldsCase": "test_keys_that_look_alike",
+    "DeleteRaises": "test_delete_of_nothing",
+    "ComparesBeforeItSets": "test_one_winner",
+    "IgnoresExpected": "test_conflict_leaves_the_record",
+    "CountsAnew": "test_every_save_has_its_own_version",
+    "ReleasesAnybodys": "test_lease_of_somebody_else",
+    "NeverEnds": "test_lease_ends_by_itself",
+}
+PROGRAM = """
+import anyio, pytest
+from wixvisitor.storage import *
+from wixvisitor.testing import StorageContract, _contract
+
+_contract._PATIENCE = 0.1
+
+@pytest.fixture
+def anyio_backend(): return "asyncio"
+
+class Storage:
+    def __init__(self): self.texts = {}
+    async def load(self, key): return self.texts.get(key)
+    async def save(self, key, value): self.texts[key] = value
+    async def delete(self, key): self.texts.pop(key, None)
+
+class Forgets(Storage):
+    async def save(self, key, value): pass
+
+class Trims(Storage):
+    async def save(self, key, value): self.texts[key] = value.strip()
+
+class FoldsCase(Storage):
+    async def save(self, key, value): self.texts[key.lower()] = value
+    async def load(self, key): return self.texts.get(key.lower())
+
+class DeleteRaises(Storage):
+    async def delete(self, key): del self.texts[key]
+
+class ComparesBeforeItSets(MemoryStorage):
+    async def save(self, key, value, *, expected=ANY_VERSION):
+        held = await self.load(key)
+        await anyio.sleep(0.001)
+        if expected is not ANY_VERSION and expected != (held.version if held else None):
+            raise VersionConflict("no")
+        return await super().save(key, value)
+
+class IgnoresExpected(MemoryStorage):
+    async def save(self, key, value, **kwargs): return await super().save(key, value)
+
+class CountsAnew(MemoryStorage):
+    async def delete(self, key): MemoryStorage.__init__(self)
+
+class ReleasesAnybodys(MemoryStorage):
+    async def release_lease(self, key, holder): self._leases.pop(key, None)
+
+class NeverEnds(MemoryStorage):
+    async def acquire_lease(self, key, holder, seconds):
+        return min(0.01, await super().acquire_lease(key, holder, 1e6))
+"""
+SUITE = """
+class Test{mistake}(StorageContract):
+    async def make_storage(self): return {mistake}()
+
+for name in dir(StorageContract):
+    if name.startswith("test_") and name != "{test}":
+        setattr(Test{mistake}, name, None)
+"""
+
+
+@pytest.fixture(scope="module")
+def report(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """What pytest says about all these adapters, in one run."""
+    place = tmp_path_factory.mktemp("mistakes")
+    suites = [SUITE.format(mistake=mistake, test=test) for mistake, test in MISTAKES.items()]
+    (place / "test_mistakes.py").write_text(PROGRAM + "".join(suites))
+    options = ["-q", "-rA", "-p", "no:cacheprovider", "-c", "/dev/null", f"--rootdir={place}"]
+    result = subprocess.run(
+        [sys.executable, "-m", "pytest", *options, str(place)],
+        capture_output=True,
+        text=True,
+        cwd=place,
+        env=os.environ | {"PYTHONPATH": str(Path(wixvisitor.__file__).parents[1])},
+    )
+    return result.stdout + result.stderr
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_mistake_is_found(report, mistake):
+    """The contract fails an adapter that makes this mistake, in the test that is about it."""
+    assert f"FAILED test_mistakes.py::Test{mistake}::{MISTAKES[mistake]}" in report, report[-3000:]
+
+
+def test_make_storage_must_be_overridden():
+    """A subclass without ``make_storage`` is told what to do."""
+    coroutine = StorageContract().make_storage()
+    with pytest.raises(NotImplementedError, match="override make_storage"):
+        coroutine.send(None)

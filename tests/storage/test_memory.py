@@ -1,0 +1,99 @@
+"""What MemoryStorage does beyond the contract."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+
+import anyio
+import pytest
+
+from wixvisitor.storage import ConditionalStorage, LeasingStorage, MemoryStorage, VersionConflict
+
+pytestmark = pytest.mark.anyio
+
+
+async def test_offers_everything():
+    """It can compare and set, and it has leases."""
+    storage = MemoryStorage()
+    assert isinstance(storage, ConditionalStorage)
+    assert isinstance(storage, LeasingStorage)
+
+
+async def test_two_objects_are_two_stores():
+    """Nothing is shared between two objects."""
+    one, two = MemoryStorage(), MemoryStorage()
+    await one.save("key", "value")
+    await one.acquire_lease("key", "a", 60)
+    assert await two.load("key") is None
+    assert await two.acquire_lease("key", "b", 60) == 0.0
+
+
+async def test_repr_counts():
+    """The repr says how many visitors there are, and nothing of them."""
+    storage = MemoryStorage()
+    await storage.save("a key", "JWS.a.classified.c")
+    assert repr(storage) == "<MemoryStorage of 1 visitors>"
+
+
+def test_one_event_loop_after_another():
+    """A record and a lease outlive the event loop in which they were made."""
+    storage = MemoryStorage()
+    anyio.run(storage.save, "key", "value", backend="asyncio")
+    anyio.run(storage.acquire_lease, "key", "a", 60.0, backend="trio")
+    record = anyio.run(storage.load, "key", backend="trio")
+    assert record is not None
+    assert record.value == "value"
+    assert anyio.run(storage.acquire_lease, "key", "b", 60.0, backend="asyncio") > 0
+
+
+def test_threads_have_one_winner_a_round():
+    """Of eight threads, each with its own event loop, one wins each compare-and-set."""
+    storage, rounds = MemoryStorage(), 20
+    expected: list[str | None] = [None]
+    won: list[str] = []
+    barrier = threading.Barrier(8)
+
+    async def save(value: str) -> None:
+        with contextlib.suppress(VersionConflict):
+            won.append(await storage.save("key", value, expected=expected[0]))
+
+    def contend(number: int) -> None:
+        for turn in range(rounds):
+            barrier.wait()
+            anyio.run(save, f"{number}.{turn}")
+            if barrier.wait() == 0:
+                expected[0] = won[-1]
+
+    threads = [threading.Thread(target=contend, args=(number,)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(won) == len(set(won)) == rounds
+
+
+async def test_lease_time_is_the_seconds_left():
+    """Who is refused learns how much of the lease is left."""
+    storage = MemoryStorage()
+    await storage.acquire_lease("key", "a", 60)
+    first = await storage.acquire_lease("key", "b", 5)
+    await anyio.sleep(0.01)
+    assert 59 < await storage.acquire_lease("key", "b", 5) < first <= 60
+
+
+async def test_given_back_leases_take_no_memory():
+    """A store of many visitors keeps no trace of leases that were given back."""
+    storage = MemoryStorage()
+    for number in range(100):
+        await storage.acquire_lease(str(number), "a", 60)
+        await storage.release_lease(str(number), "a")
+    assert not storage._leases
+
+
+async def test_version_conflict_says_why():
+    """The conflict's text says what happened, without the value."""
+    storage = MemoryStorage()
+    await storage.save("key", "first")
+    with pytest.raises(VersionConflict, match="somebody else"):
+        await storage.save("key", "second", expected=None)

@@ -1,0 +1,357 @@
+"""Every rule about using, renewing and replacing."""
+
+from __future__ import annotations
+
+import base64
+import json
+import math
+
+import attrs
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from wixvisitor import (
+    EMPTY_TOKENS,
+    AccessToken,
+    ConfigurationError,
+    RefreshToken,
+    SessionExpired,
+    TokenRequestError,
+    TokenRole,
+    Tokens,
+)
+from wixvisitor._decision import (
+    FIRST_PAUSE,
+    LONGEST_PAUSE,
+    LONGEST_RETRY_AFTER,
+    Held,
+    OnRejected,
+    Pause,
+    Purpose,
+    Step,
+    Unread,
+    adopted,
+    after_mint,
+    after_renewal,
+    decide,
+    hold,
+    may_replace,
+    must_be_saved,
+    next_pause,
+    role_of,
+)
+
+NOW = 1_795_000_000.0
+LIFETIME = 14_400
+EXPIRES = int(NOW) + LIFETIME
+RENEW_AT = EXPIRES - 900.0
+
+VISITOR = Tokens(AccessToken("access", EXPIRES), RefreshToken("refresh", TokenRole.VISITOR))
+NO_REFRESH = Tokens(AccessToken("access", EXPIRES), EMPTY_TOKENS.refresh_token)
+NO_ACCESS = Tokens(EMPTY_TOKENS.access_token, VISITOR.refresh_token)
+
+FAILED = TokenRequestError("no answer")
+EXPIRED = SessionExpired("refused", role=TokenRole.MEMBER)
+WRONG = ConfigurationError("client id")
+
+
+def jwt(iat: int = int(NOW), exp: int = EXPIRES, **instance: str) -> str:
+    data = {"data": json.dumps({"instance": instance}), "iat": iat, "exp": exp}
+    return f"OauthNG.JWS.aa.{base64.urlsafe_b64encode(json.dumps(data).encode()).decode().rstrip('=')}.cc"
+
+
+def held(tokens: Tokens = VISITOR, **changes: bool) -> Held:
+    return Held(tokens, RENEW_AT, "1", **changes)
+
+
+def pause(cause: Exception | None = FAILED) -> Pause:
+    return Pause(NOW - 1, EXPIRES + 1_000.0, 1, cause)
+
+
+OVER = Pause(NOW - 10, NOW - 5, 1, FAILED)
+FRESH, AGEING, ENDED = NOW, RENEW_AT + 1, EXPIRES + 1.0
+
+DECISIONS = {
+    "nothing was read": (None, NOW, None, Step.LOAD),
+    "nothing was read, in a pause": (None, NOW, pause(), Step.LOAD),
+    "fresh": (held(), FRESH, None, Step.USE),
+    "fresh to the last moment": (held(), RENEW_AT - 0.001, None, Step.USE),
+    "fresh in a pause": (held(), FRESH, pause(), Step.USE),
+    "fresh in an expired session's pause": (held(), FRESH, pause(EXPIRED), Step.USE),
+    "ageing from its first moment": (held(), RENEW_AT, None, Step.USE_AND_RENEW),
+    "ageing": (held(), AGEING, None, Step.USE_AND_RENEW),
+    "ageing in a pause": (held(), AGEING, pause(), Step.USE),
+    "ageing in a background pause": (held(), AGEING, pause(None), Step.USE),
+    "ageing after a pause": (held(), AGEING, OVER, Step.USE_AND_RENEW),
+    "ageing without a refresh token": (held(NO_REFRESH), AGEING, None, Step.USE),
+    "ended at its very second": (held(), float(EXPIRES), None, Step.RENEW),
+    "ended": (held(), ENDED, None, Step.RENEW),
+    "ended in a pause": (held(), ENDED, pause(), Step.FAIL),
+    "ended, the session expired": (held(), ENDED, pause(EXPIRED), Step.FAIL),
+    "ended, the client id is wrong": (held(), ENDED, pause(WRONG), Step.FAIL),
+    "ended in a background pause": (held(), ENDED, pause(None), Step.RENEW),
+    "ended after a pause": (held(), ENDED, OVER, Step.RENEW),
+    "ended without a refresh token": (held(NO_REFRESH), ENDED, None, Step.RENEW),
+    "no access token": (held(NO_ACCESS), NOW, None, Step.RENEW),
+    "no access token, in a pause": (held(NO_ACCESS), NOW, pause(), Step.FAIL),
+    "no tokens": (held(EMPTY_TOKENS), NOW, None, Step.RENEW),
+    "unsaved": (held(unsaved=True), FRESH, None, Step.SAVE),
+    "unsaved in a pause": (held(unsaved=True), FRESH, pause(), Step.SAVE),
+    "unsaved and ended": (held(unsaved=True), ENDED, None, Step.SAVE),
+    "unsaved and rejected": (held(unsaved=True, rejected=True), FRESH, None, Step.SAVE),
+    "rejected": (held(rejected=True), FRESH, None, Step.RENEW),
+    "rejected in a pause": (held(rejected=True), FRESH, pause(), Step.USE),
+    "rejected in a background pause": (held(rejected=True), FRESH, pause(None), Step.RENEW),
+    "rejected, the session expired": (held(rejected=True), FRESH, pause(EXPIRED), Step.FAIL),
+    "rejected and ageing in a pause": (held(rejected=True), AGEING, pause(), Step.USE),
+    "rejected and ended": (held(rejected=True), ENDED, None, Step.RENEW),
+    "rejected and ended in a pause": (held(rejected=True), ENDED, pause(), Step.FAIL),
+}
+
+
+@pytest.mark.parametrize("name", DECISIONS)
+def test_decide(name):
+    """What a caller does next, for every combination of token, clock and pause."""
+    snapshot, now, waiting, expected = DECISIONS[name]
+    assert decide(snapshot, now, waiting) is expected
+
+
+@pytest.mark.parametrize("name", [name for name, row in DECISIONS.items() if row[0] is not None])
+def test_snapshot_agrees_with_decide(name):
+    """A snapshot that calls itself fresh is one that ``decide`` would use, pause or none."""
+    snapshot, now, waiting, _ = DECISIONS[name]
+    if now < snapshot.fresh_until:
+        assert decide(snapshot, now, waiting) is Step.USE
+    else:
+        assert decide(snapshot, now, None) is not Step.USE or not snapshot.tokens.refresh_token.value
+
+
+def test_held():
+    """A snapshot knows its access token and whether the clock has passed its end."""
+    assert held().value == "access"
+    assert held().unexpired(EXPIRES - 0.001)
+    assert not held().unexpired(EXPIRES)
+    assert not held(EMPTY_TOKENS).unexpired(-1.0)
+    assert held().fresh_until == RENEW_AT
+    for unusable in (held(unsaved=True), held(rejected=True), held(NO_ACCESS)):
+        assert unusable.fresh_until == -math.inf
+    assert attrs.evolve(held(rejected=True), rejected=False).fresh_until == RENEW_AT
+    assert "access" not in repr(held()).replace("access_token", "").replace("AccessToken", "")
+
+
+# hold
+
+
+@pytest.mark.parametrize(
+    ("lifetime", "renew_before", "window"),
+    [
+        (14_400, 900.0, 900.0),
+        (14_400, 0.0, 0.0),
+        (14_400, 3_600.0, 3_600.0),
+        (14_400, 10_000.0, 3_600.0),
+        (60, 900.0, 15.0),
+        (86_400, 900.0, 900.0),
+    ],
+)
+def test_renewal_window(lifetime, renew_before, window):
+    """A renewal starts ``renew_before`` ahead of the end, never more than a quarter of the lifetime."""
+    assert hold(VISITOR, renew_before=renew_before, jitter=0, lifetime=lifetime).renew_at == EXPIRES - window
+
+
+@pytest.mark.parametrize("jitter", [0.0, 0.5, 1.0])
+def test_renewal_jitter(jitter):
+    """Jitter makes the window up to five percent shorter, so that processes do not wake together."""
+    snapshot = hold(VISITOR, renew_before=900.0, jitter=jitter, lifetime=LIFETIME)
+    assert snapshot.renew_at == pytest.approx(EXPIRES - 900 * (1 - 0.05 * jitter))
+
+
+def test_lifetime_of_resumed_tokens():
+    """A resumed token's lifetime is read from it, else four hours are assumed."""
+    short = Tokens(AccessToken(jwt(exp=int(NOW) + 400), int(NOW) + 400), VISITOR.refresh_token)
+    assert hold(short, renew_before=900.0, jitter=0).renew_at == NOW + 300
+    assert hold(VISITOR, renew_before=10_000.0, jitter=0).renew_at == EXPIRES - 3_600
+
+
+def test_hold_keeps_what_it_is_given():
+    """The version and whether the tokens are unsaved are kept."""
+    snapshot = hold(VISITOR, renew_before=1, jitter=0, version=Unread.UNREAD, unsaved=True)
+    assert (snapshot.tokens, snapshot.version, snapshot.unsaved, snapshot.rejected) == (
+        VISITOR,
+        Unread.UNREAD,
+        True,
+        False,
+    )
+
+
+# adopted
+
+
+@pytest.mark.parametrize(
+    ("stamp", "expected"),
+    [(-5_000, -5_000), (0, 0), (60, 60), (61, 0), (14_400, 0), (99_999_999, 0)],
+)
+def test_adopted_stamp(stamp, expected):
+    """An expiry stamp later than the token's own ``exp``, by more than a minute, is not believed."""
+    tokens = Tokens(AccessToken(jwt(), EXPIRES + stamp), VISITOR.refresh_token)
+    assert adopted(tokens) == Tokens(AccessToken(jwt(), EXPIRES + expected), VISITOR.refresh_token)
+
+
+def test_adopted_opaque():
+    """The stamp of a token that cannot be read is all there is."""
+    assert adopted(VISITOR) is VISITOR
+    assert adopted(EMPTY_TOKENS) is EMPTY_TOKENS
+
+
+# after_mint, after_renewal, must_be_saved
+
+NEW = AccessToken("new", EXPIRES + 9)
+
+
+def test_after_mint():
+    """A new visitor has a visitor's role; without a refresh token it is nobody's."""
+    assert after_mint(NEW, "r") == Tokens(NEW, RefreshToken("r", TokenRole.VISITOR))
+    assert after_mint(NEW, None) == after_mint(NEW, "") == Tokens(NEW, EMPTY_TOKENS.refresh_token)
+
+
+@pytest.mark.parametrize("role", TokenRole)
+@pytest.mark.parametrize(("answered", "kept"), [(None, "old"), ("", "old"), ("old", "old"), ("rotated", "rotated")])
+def test_rotation(role, answered, kept):
+    """A refresh token in the answer replaces the old one, an absent one keeps it, and the role stays."""
+    old = Tokens(VISITOR.access_token, RefreshToken("old", role))
+    new = after_renewal(old, NEW, answered)
+    assert new == Tokens(NEW, RefreshToken(kept, role))
+    assert must_be_saved(old, new) is (kept != "old")
+
+
+def test_first_mint_must_be_saved():
+    """A new visitor must be saved, a new access token alone need not be."""
+    assert must_be_saved(EMPTY_TOKENS, VISITOR)
+    assert not must_be_saved(VISITOR, attrs.evolve(VISITOR, access_token=NEW))
+
+
+# role_of, may_replace
+
+
+@pytest.mark.parametrize(
+    ("tokens", "role"),
+    [
+        (EMPTY_TOKENS, TokenRole.NONE),
+        (VISITOR, TokenRole.VISITOR),
+        (attrs.evolve(VISITOR, refresh_token=RefreshToken("r", TokenRole.MEMBER)), TokenRole.MEMBER),
+        (Tokens(EMPTY_TOKENS.access_token, RefreshToken("", TokenRole.MEMBER)), TokenRole.MEMBER),
+        (NO_REFRESH, TokenRole.VISITOR),
+        (Tokens(AccessToken(jwt(aid="a"), EXPIRES), EMPTY_TOKENS.refresh_token), TokenRole.VISITOR),
+        (Tokens(AccessToken(jwt(aid="a", uid="u"), EXPIRES), EMPTY_TOKENS.refresh_token), TokenRole.MEMBER),
+    ],
+)
+def test_role_of(tokens, role):
+    """Whose tokens they are, also when only an access token is there."""
+    assert role_of(tokens) is role
+
+
+def test_may_replace():
+    """``auto`` replaces a visitor and never a member; nobody is always replaced."""
+    allowed = {(role, policy) for role in TokenRole for policy in OnRejected if may_replace(role, policy)}
+    assert allowed == {
+        (TokenRole.NONE, OnRejected.AUTO),
+        (TokenRole.NONE, OnRejected.NEW_VISITOR),
+        (TokenRole.NONE, OnRejected.RAISE),
+        (TokenRole.VISITOR, OnRejected.AUTO),
+        (TokenRole.VISITOR, OnRejected.NEW_VISITOR),
+        (TokenRole.MEMBER, OnRejected.NEW_VISITOR),
+    }
+
+
+def test_purposes():
+    """Only somebody who waits for a token may mint, and nobody is replaced in the background."""
+    assert [purpose for purpose in Purpose if purpose.may_mint] == [Purpose.NEED]
+    assert [purpose for purpose in Purpose if not purpose.may_replace] == [Purpose.AGEING]
+
+
+# next_pause
+
+
+def seconds(one: Pause) -> float:
+    return one.until - one.since
+
+
+@pytest.mark.parametrize(
+    ("failures", "longest"),
+    [(0, 1.0), (1, 2.0), (2, 4.0), (3, 8.0), (4, 16.0), (5, 32.0), (6, 60.0), (7, 60.0), (10, 60.0), (10_000, 60.0)],
+)
+def test_pauses_double(failures, longest):
+    """At most 1 s after the first failure, doubling to at most 60 s, half of it at least."""
+    before = Pause(0.0, 1.0, failures, FAILED) if failures else None
+    assert seconds(next_pause(before, NOW, 1.0, cause=FAILED, retry_after=None)) == pytest.approx(longest)
+    assert seconds(next_pause(before, NOW, 0.0, cause=FAILED, retry_after=None)) == pytest.approx(longest / 2)
+    assert next_pause(before, NOW, 0.0, cause=FAILED, retry_after=None).failures == failures + 1
+
+
+@pytest.mark.parametrize(
+    ("retry_after", "expected"), [(0.5, 0.5), (30.0, 30.0), (300.0, 300.0), (301.0, 300.0), (86_400.0, 300.0)]
+)
+def test_retry_after(retry_after, expected):
+    """What Wix asks for is kept, up to five minutes, without jitter that would make it shorter."""
+    for jitter in (0.0, 1.0):
+        paused = next_pause(None, NOW, jitter, cause=FAILED, retry_after=retry_after)
+        assert seconds(paused) == pytest.approx(expected)
+
+
+def test_retry_after_zero():
+    """``Retry-After: 0`` does not hammer: the usual pause counts."""
+    assert seconds(next_pause(None, NOW, 0.0, cause=FAILED, retry_after=0.0)) == pytest.approx(0.5)
+
+
+def test_pause_keeps_its_cause():
+    """The cause is what callers are told; a background failure has none."""
+    assert next_pause(None, NOW, 0.5, cause=EXPIRED, retry_after=None).cause is EXPIRED
+    assert next_pause(pause(), NOW, 0.5, cause=None, retry_after=None).cause is None
+
+
+@pytest.mark.parametrize(
+    ("now", "active"), [(NOW - 0.001, False), (NOW, True), (NOW + 0.999, True), (NOW + 1.0, False), (0.0, False)]
+)
+def test_pause_ends(now, active):
+    """A pause lasts from its beginning to its end; a clock that was set back ends it."""
+    assert Pause(NOW, NOW + 1, 1, FAILED).active(now) is active
+
+
+@given(
+    st.none() | st.integers(1, 10**6),
+    st.floats(0, 4e9),
+    st.floats(0, 1),
+    st.none() | st.floats(0, allow_infinity=False),
+)
+def test_any_pause_is_bounded(failures, now, jitter, retry_after):
+    """No pause is longer than a minute, or than five if Wix asks for it, and each one begins now."""
+    before = None if failures is None else Pause(now, now, failures, FAILED)
+    after = next_pause(before, now, jitter, cause=FAILED, retry_after=retry_after)
+    limit = LONGEST_RETRY_AFTER if retry_after else LONGEST_PAUSE
+    assert after.since == now
+    assert 0 <= seconds(after) <= limit + 1e-3
+    if failures is None and not retry_after:
+        assert seconds(after) <= FIRST_PAUSE + 1e-3
+
+
+@given(
+    st.none() | st.builds(Held, st.sampled_from([VISITOR, NO_REFRESH, NO_ACCESS, EMPTY_TOKENS]), st.floats(0, 4e9)),
+    st.floats(0, 4e9),
+    st.none() | st.sampled_from([pause(), pause(None), pause(EXPIRED), OVER]),
+    st.booleans(),
+    st.booleans(),
+)
+def test_decisions_are_safe(snapshot, now, waiting, unsaved, rejected):
+    """A token is only used if the clock allows it, and failing is only told with a cause."""
+    if snapshot is not None:
+        snapshot = attrs.evolve(snapshot, unsaved=unsaved, rejected=rejected)
+    step = decide(snapshot, now, waiting)
+    if step in (Step.USE, Step.USE_AND_RENEW):
+        assert snapshot.unexpired(now)
+        assert not snapshot.unsaved
+    if step is Step.USE_AND_RENEW:
+        assert snapshot.tokens.refresh_token.value
+    if step is Step.FAIL:
+        assert waiting is not None
+        assert waiting.cause is not None
+        assert waiting.active(now)

@@ -1,0 +1,293 @@
+"""What imports what: the rooms stand in an order, and no optional package comes in by itself."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import json
+import os
+import pkgutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import wixvisitor
+
+TOP = Path(wixvisitor.__file__).parent
+
+# A module imports, when it is imported itself, only from rows above its own; a package is one room.
+ORDER = (
+    "_version",
+    "_tokens",
+    "errors",
+    "_masking",
+    "_claims",
+    "_decision",
+    "_wire",
+    "_api_errors",
+    "_graphql",
+    "_requests",
+    "storage",
+    "_origins",
+    "_given",
+    "_settings",
+    "_family",
+    "_aiohttp_jar",
+    "_isolation",
+    "_flight",
+    "_connections",
+    "_records",
+    "_endpoint",
+    "_renewal",
+    "_ledger",
+    "_refresher",
+    "_auth",
+    "_session",
+    "_pool",
+    "",  # wixvisitor/__init__.py
+    "testing",
+    "cli",
+    "__main__",
+)
+PURE = (
+    "_tokens",
+    "errors",
+    "_masking",
+    "_claims",
+    "_decision",
+    "_wire",
+    "_api_errors",
+    "_graphql",
+    "_requests",
+    "_origins",
+    "_given",
+)
+IMPURE = {
+    *("time", "asyncio", "anyio", "trio", "sniffio", "threading", "_thread", "multiprocessing", "queue"),
+    *(
+        "concurrent",
+        "random",
+        "secrets",
+        "uuid",
+        "socket",
+        "ssl",
+        "select",
+        "os",
+        "io",
+        "pathlib",
+        "tempfile",
+        "shutil",
+    ),
+    *("subprocess", "logging", "stamina", "filelock", "sqlite3"),
+}
+OPTIONAL = {
+    *("httpx2", "aiohttp", "httpx_aiohttp", "starlette", "fastapi", "uvicorn", "rich", "trio", "redis", "graphql"),
+    *("respx", "pytest", "hypothesis", "filelock", "key_value", "cryptography"),
+}
+
+
+def module_files() -> dict[str, Path]:
+    """Every module of the package by its dotted name below ``wixvisitor``."""
+    files = {}
+    for path in sorted(TOP.rglob("*.py")):
+        parts = path.relative_to(TOP).with_suffix("").parts
+        files[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
+    return files
+
+
+MODULES = module_files()
+
+
+def room(module: str) -> str:
+    return module.partition(".")[0]
+
+
+def is_for_types(node: ast.AST) -> bool:
+    test = node.test if isinstance(node, ast.If) else None
+    return "TYPE_CHECKING" in (getattr(test, "id", None), getattr(test, "attr", None))
+
+
+def import_nodes(tree: ast.AST, *, inside_functions: bool) -> Iterator[ast.Import | ast.ImportFrom]:
+    """The import statements that run, at once or (with ``inside_functions``) ever."""
+    for node in ast.iter_child_nodes(tree):
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            yield node
+        elif is_for_types(node):
+            for other in node.orelse:
+                yield from import_nodes(other, inside_functions=inside_functions)
+        elif inside_functions or not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
+            yield from import_nodes(node, inside_functions=inside_functions)
+
+
+def imported(module: str, *, inside_functions: bool = False) -> set[str]:
+    """The absolute names of the modules that a module imports."""
+    path, names = MODULES[module], set()
+    package = ["wixvisitor", *path.relative_to(TOP).parts[:-1]]
+    for node in import_nodes(ast.parse(path.read_text()), inside_functions=inside_functions):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+            continue
+        base = node.module or ""
+        if node.level:
+            base = ".".join([*package[: len(package) - node.level + 1], *filter(None, [node.module])])
+        below = base.removeprefix("wixvisitor").removeprefix(".")
+        for alias in node.names:
+            is_module = base.partition(".")[0] == "wixvisitor" and f"{below}.{alias.name}".lstrip(".") in MODULES
+            names.add(f"{base}.{alias.name}" if is_module else base)
+    return names
+
+
+def ours(module: str, *, inside_functions: bool = False) -> set[str]:
+    """The modules of the package that a module imports, by their names below ``wixvisitor``."""
+    names = {name for name in imported(module, inside_functions=inside_functions) if room(name) == "wixvisitor"}
+    return {name.removeprefix("wixvisitor").removeprefix(".") for name in names}
+
+
+def test_the_walk_finds_imports():
+    """The walk sees plain, relative and nested imports, and none that is for types only."""
+    assert {"errors", "_tokens"} <= ours("_wire")
+    assert "testing._fake" in ours("testing")
+    assert "testing._contract" not in ours("testing")
+    assert "testing._contract" in ours("testing", inside_functions=True)
+    assert "httpx" not in imported("_api_errors", inside_functions=True)
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_every_module_has_a_room(module):
+    """A new module is given its place in the order above."""
+    assert room(module) in ORDER
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_imports_go_up(module):
+    """A module imports only from rooms above its own, and a room's own modules."""
+    own = ORDER.index(room(module))
+    assert {name for name in ours(module) if room(name) != room(module) and ORDER.index(room(name)) >= own} == set()
+
+
+@pytest.mark.parametrize("module", [module for module in MODULES if room(module) == "testing"])
+def test_the_fake_knows_nothing_of_the_client(module):
+    """What stands in for Wix shares no code with what is tested; only the contract knows the storage."""
+    others = {name for name in ours(module, inside_functions=True) if room(name) != "testing"}
+    assert others <= ({"storage"} if module == "testing._contract" else set())
+
+
+@pytest.mark.parametrize("module", PURE)
+def test_pure_rooms(module):
+    """A pure module imports no clock, no I/O, no lock and no chance, not even inside a function."""
+    names = imported(module, inside_functions=True)
+    assert {name for name in names if name.partition(".")[0] in IMPURE} == set()
+    assert {room(name) for name in ours(module, inside_functions=True)} <= {*PURE, "_version"}
+
+
+@pytest.mark.parametrize("module", PURE)
+def test_pure_rooms_read_no_clock(module):
+    """What parses a date may know ``datetime``, but nothing pure asks it for the time."""
+    tree = ast.parse(MODULES[module].read_text())
+    read = {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
+    assert read & {"now", "utcnow", "today"} == set()
+
+
+def test_no_cycles():
+    """No module imports itself in a roundabout way, a package's ``__init__`` and its parents included."""
+    graph = {module: ours(module) - {module} for module in MODULES}
+    finished: set[str] = set()
+
+    def visit(module: str, path: tuple[str, ...]) -> None:
+        assert module not in path, " -> ".join([*path, module])
+        if module not in finished:
+            for name in sorted(graph.get(module, ())):
+                visit(name, (*path, module))
+            finished.add(module)
+
+    for module in graph:
+        visit(module, ())
+
+
+def python(program: str) -> str:
+    environment = os.environ | {"PYTHONPATH": str(TOP.parent)}
+    for name in [name for name in environment if name.startswith(("COV_", "COVERAGE_"))]:
+        del environment[name]
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, env=environment)
+    assert result.returncode == 0, result.stderr
+    return result.stdout
+
+
+def test_import_brings_no_extra():
+    """``import wixvisitor`` imports no optional package that its dependencies have not imported by themselves."""
+    loaded = "sorted({name.partition('.')[0] for name in sys.modules})"
+    before, after = json.loads(
+        python(
+            "import sys, json, anyio, attrs, httpx, stamina\n"
+            f"before = {loaded}\n"
+            "import wixvisitor, wixvisitor.storage\n"
+            f"print(json.dumps([before, {loaded}]))"
+        )
+    )
+    assert OPTIONAL & (set(after) - set(before)) == set()
+    assert "wixvisitor" in after
+
+
+def test_import_works_without_the_extras():
+    """``import wixvisitor`` works where no optional package is installed at all."""
+    blocked = sorted(OPTIONAL - {"filelock"})
+    program = f"import sys\nfor name in {blocked}: sys.modules[name] = None\nimport wixvisitor\nprint('works')"
+    assert python(program) == "works\n"
+
+
+def test_import_of_testing_brings_no_pytest():
+    """The fake is for any program; pytest comes with the storage contract only."""
+    program = (
+        "import sys\nfrom wixvisitor.testing import FakeWix\nprint('pytest' in sys.modules)\n"
+        "from wixvisitor.testing import StorageContract\nprint('pytest' in sys.modules)\n"
+        "import wixvisitor.testing as testing\nprint(testing.StorageContract is StorageContract)"
+    )
+    assert python(program).split() == ["False", "True", "True"]
+
+
+def test_contract_without_pytest():
+    """Whoever asks for the contract without pytest is told what to install."""
+    program = (
+        "import sys\nsys.modules['pytest'] = None\nimport wixvisitor.testing\n"
+        "try:\n    wixvisitor.testing.StorageContract\nexcept ImportError as error:\n    print(error)"
+    )
+    assert "needs pytest: pip install pytest" in python(program)
+
+
+def test_unknown_name_in_testing():
+    """A name that is not there is an AttributeError as everywhere."""
+    from wixvisitor import testing
+
+    with pytest.raises(AttributeError, match="has no attribute 'Nothing'"):
+        testing.Nothing  # noqa: B018 - looking it up is the test
+
+
+def test_every_module_can_be_imported_first():
+    """Each module can be the first one that is imported, so that no order of imports is a cycle."""
+    names = [f"wixvisitor.{module}" for module in MODULES if module and room(module) not in ("__main__", "cli")]
+    program = (
+        "import sys, importlib, anyio, httpx, httpx2, stamina, starlette, pytest\n"
+        "keep = set(sys.modules)\n"
+        f"for name in {names}:\n"
+        "    for old in [one for one in sys.modules if one.partition('.')[0] == 'wixvisitor']: del sys.modules[old]\n"
+        "    importlib.import_module(name)\n"
+        "print('done')"
+    )
+    assert python(program) == "done\n"
+
+
+def test_public_names():
+    """Everything in ``__all__`` is there."""
+    for name in ("wixvisitor", "wixvisitor.storage", "wixvisitor.testing"):
+        module = importlib.import_module(name)
+        assert all(hasattr(module, public) for public in module.__all__)
+        assert len(set(module.__all__)) == len(module.__all__)
+
+
+def test_no_module_hides():
+    """Every file is a module that pkgutil finds: no package lacks its ``__init__``."""
+    found = {one.name.removeprefix("wixvisitor.") for one in pkgutil.walk_packages([str(TOP)], "wixvisitor.")}
+    assert found | {""} == set(MODULES)

@@ -1,0 +1,120 @@
+"""Keeping secrets out of text and tracebacks."""
+
+from __future__ import annotations
+
+import string
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from wixvisitor._masking import mask, without_frames
+
+ACCESS = "OauthNG.JWS.eyJraWQiOiIxIn0.eyJkYXRhIjoiY2xhc3NpZmllZCJ9.c2lnbmF0dXJl-_"
+REFRESH = "JWS.eyJraWQiOiIxIn0.eyJkYXRhIjoiY2xhc3NpZmllZCJ9.c2lnbmF0dXJl"
+
+base64url = st.text(string.ascii_letters + string.digits + "-_", min_size=8, max_size=40)
+wix_tokens = st.builds(
+    "{}{}.{}.{}".format, st.sampled_from(["OauthNG.JWS.", "JWS.", "IST.eyJ"]), base64url, base64url, base64url
+)
+
+
+@pytest.mark.parametrize("token", [ACCESS, REFRESH, f"IST.{REFRESH[4:]}", REFRESH[4:]])
+@pytest.mark.parametrize(
+    "around",
+    [
+        "{}",
+        " {} ",
+        '{{"refreshToken":"{}"}}',
+        "token={}&x=1",
+        "<b>{}</b>",
+        "Bearer {}",
+        "{},{}",
+        "{}\n",
+        "({})",
+        "'{}'",
+    ],
+)
+def test_wix_tokens(token, around):
+    """Whatever looks like one of Wix's tokens is replaced, wherever it stands."""
+    masked = mask(around.format(token, token))
+    assert masked == around.format("[token]", "[token]")
+
+
+@pytest.mark.parametrize("length", range(10, len(ACCESS)))
+def test_cut_off_tokens(length):
+    """A token that was cut off in the middle is masked as well, once ten characters of its own are there."""
+    cut = ACCESS[: len("OauthNG.JWS.") + length]
+    assert mask(f"… {cut}") == "… [token]"
+
+
+@pytest.mark.parametrize("text", ["", "JWS", "JWS.", "a JWS. b", "OauthNG", "eyJ", "the key", "the JWS.abc format"])
+def test_plain_text_stays(text):
+    """What is too short to be a token stays readable."""
+    assert mask(text) == text
+
+
+def test_known_secrets():
+    """A secret that was given is masked whatever it looks like; an empty one masks nothing."""
+    assert mask("a hunter2 b hunter2", ("hunter2",)) == "a [token] b [token]"
+    assert mask("abc", ("", "")) == "abc"
+    assert mask("one two", ("one", "two")) == "[token] [token]"
+
+
+def test_one_secret_inside_another():
+    """When one secret begins with another nothing of the longer one is left."""
+    assert "long" not in mask("see short-long", ("short", "short-long"))
+
+
+def test_masking_twice_changes_nothing():
+    """What is masked stays as it is."""
+    assert mask(mask(f"a {ACCESS} b")) == "a [token] b"
+
+
+@given(st.text(), wix_tokens, st.text())
+def test_no_wix_token_is_left(before, token, after):
+    """Whatever stands around it, nothing of a token is left."""
+    masked = mask(f"{before}{token}{after}")
+    assert token not in masked
+    assert token.split(".")[-2] not in masked or token.split(".")[-2] in before + after
+
+
+@given(st.text(), st.text(min_size=1), st.text())
+def test_no_given_secret_is_left(before, secret, after):
+    """A secret that was given is not in the text any more, unless the mask itself spells it."""
+    masked = mask(f"{before}{secret}{after}", (secret,))
+    assert secret not in masked.replace("[token]", "") or secret in before.replace(secret, "") + after.replace(
+        secret, ""
+    )
+
+
+@given(st.text())
+def test_any_text(text):
+    """Masking any text gives a text, and is stable."""
+    assert mask(mask(text)) == mask(text)
+
+
+def raised(error: BaseException, cause: BaseException | None = None) -> BaseException:
+    """The error with a frame of its own."""
+    try:
+        raise error from cause  # noqa: TRY301 - that is what this function is for
+    except BaseException as caught:
+        return caught
+
+
+def test_without_frames():
+    """An exception's frames go, and those of its causes and contexts, also when they form a circle."""
+    inner = raised(KeyError("inner"))
+    middle = raised(ValueError("middle"), inner)
+    outer = raised(TypeError("outer"))
+    outer.__context__ = middle
+    inner.__context__ = outer
+    assert without_frames(outer) is outer
+    assert [one.__traceback__ for one in (outer, middle, inner)] == [None, None, None]
+
+
+def test_without_frames_of_a_group():
+    """The exceptions in a group lose their frames as well: anyio reports failed connections as one."""
+    inner = raised(ValueError("inside"))
+    without_frames(raised(OSError("outside"), raised(ExceptionGroup("group", [inner]))))
+    assert inner.__traceback__ is None

@@ -1,0 +1,484 @@
+"""Many visitors in one process: which object, how long it lives, what it costs, and whose it is."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import tracemalloc
+import weakref
+from collections.abc import Awaitable, Callable
+from types import ModuleType
+from typing import Any
+
+import anyio
+import pytest
+
+from wixvisitor import (
+    ConfigurationError,
+    SessionExpired,
+    StorageError,
+    Tokens,
+    TokensChanged,
+    VisitorPool,
+    VisitorSession,
+)
+from wixvisitor.storage import ANY_VERSION, AnyVersion, FileStorage, MemoryStorage, Record
+from wixvisitor.testing import FakeWix
+
+pytestmark = [pytest.mark.usefixtures("no_backoff")]
+anyio_test = pytest.mark.anyio
+
+CART = "/ecom/v2/carts/current"
+LIFETIME = 14_400
+FINE = (200, 404)
+PoolMaker = Callable[..., VisitorPool]
+Until = Callable[..., Awaitable[None]]
+
+
+@pytest.fixture
+def pool_of(still: FakeWix, client_id: str) -> PoolMaker:
+    """Makes a pool over the fake in process, with its clock."""
+
+    def make(**arguments: Any) -> VisitorPool:
+        return VisitorPool(client_id, **{"client": still.client(), "clock": still.now, **arguments})
+
+    return make
+
+
+@anyio_test
+async def test_one_key_is_one_live_object(still: FakeWix, pool_of: PoolMaker) -> None:
+    """The same key gives the same live session, another key another; nobody is minted by asking."""
+    pool = pool_of()
+    one, again, two = await pool.session("1"), await pool.session("1"), await pool.session("2")
+    assert one is again
+    assert one is not two
+    assert isinstance(one, VisitorSession)
+    assert not still.calls
+
+
+@anyio_test
+async def test_concurrent_requests_for_a_key_share_one_object(still: FakeWix, pool_of: PoolMaker) -> None:
+    """50 tasks that ask for a new key at once over a slow store get one session, with one load."""
+    gate = anyio.Event()
+
+    class Slow(MemoryStorage):
+        loads = 0
+
+        async def load(self, key: str) -> Record | None:
+            self.loads += 1
+            await gate.wait()
+            return await super().load(key)
+
+    storage = Slow()
+    pool, sessions = pool_of(storage=storage), []
+
+    async def ask() -> None:
+        sessions.append(await pool.session("k"))
+
+    async with anyio.create_task_group() as tasks:
+        for _ in range(50):
+            tasks.start_soon(ask)
+        await anyio.wait_all_tasks_blocked()
+        gate.set()
+    assert len({id(session) for session in sessions}) == 1
+    assert storage.loads == 1
+
+
+@anyio_test
+async def test_two_keys_are_two_visitors(still: FakeWix, pool_of: PoolMaker) -> None:
+    """Each key has a visitor of its own, with a cart of its own, made at its first request."""
+    pool = pool_of()
+    sessions = [await pool.session(f"k{number}") for number in range(3)]
+    product = still.products[0]
+    for session in sessions[:2]:
+        line = {"quantity": 1, "catalogReference": {"appId": "215238eb-22a5-4c36-9e7b-e7c08025e04e"}}
+        line["catalogReference"]["catalogItemId"] = product.id  # type: ignore[index]
+        response = await session.post(f"{CART}/add-line-items", json={"catalogItems": [line]})
+        assert response.status_code in (200, 400, 404), response.text
+        await session.get(CART)
+    assert len(still.visitors) == 2
+    assert len({call.visitor_id for call in still.api_calls()}) == 2
+    assert len({session.get_tokens().refresh_token.value for session in sessions}) == 3  # one is still nobody
+
+
+@anyio_test
+async def test_connections_are_shared(still: FakeWix, client_id: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A pool without a client of the caller's opens one HTTP client for all, and closes it."""
+    import httpx
+
+    made: list[Any] = []
+
+    class Counted(httpx.AsyncClient):
+        def __init__(self, *args: Any, **kwargs: Any) -> None:
+            super().__init__(*args, **kwargs)
+            made.append(self)
+
+    monkeypatch.setattr(httpx, "AsyncClient", Counted)
+    async with still.serve() as url:
+        async with VisitorPool(client_id, base_url=url, clock=still.now) as pool:
+            for number in range(5):
+                assert (await (await pool.session(str(number))).get(CART)).status_code in FINE
+            assert len(made) == 1
+        assert made[0].is_closed
+        session = await pool.session("0")
+        assert (await session.get(CART)).status_code in FINE
+        await pool.aclose()
+        await pool.aclose()
+    assert len(still.visitors) == 5
+
+
+@anyio_test
+async def test_closing_one_session_leaves_the_pool_working(still: FakeWix, pool_of: PoolMaker) -> None:
+    """`async with` and aclose() on a pool's session close nothing that others use."""
+    pool = pool_of()
+    async with await pool.session("1") as one:
+        await one.get(CART)
+    await one.aclose()
+    two = await pool.session("2")
+    assert (await two.get(CART)).status_code in FINE
+    assert (await one.get(CART)).status_code in FINE
+    assert len(still.visitors) == 2
+
+
+@anyio_test
+async def test_a_session_nobody_holds_is_dropped(still: FakeWix, pool_of: PoolMaker) -> None:
+    """A session is gone when nobody holds it, and its visitor comes back from the store."""
+    pool = pool_of()
+    session = await pool.session("k")
+    await session.get(CART)
+    tokens, gone = session.get_tokens(), weakref.ref(session)
+    del session
+    gc.collect()
+    assert gone() is None
+    session = await pool.session("k")
+    assert session.get_tokens() == tokens
+    await session.get(CART)
+    assert len(still.visitors) == 1
+
+
+@anyio_test
+async def test_a_session_is_dropped_after_failures_too(still: FakeWix, pool_of: PoolMaker) -> None:
+    """Errors, pauses and cancelled callers keep no session alive."""
+    pool = pool_of()
+    session = await pool.session("k")
+    still.fail(503, times=None)
+    with pytest.raises(Exception, match="503"):
+        await session.get(CART)
+    gone = weakref.ref(session)
+    del session
+    gc.collect()
+    assert gone() is None
+
+
+@anyio_test
+async def test_a_session_is_kept_while_its_renewal_runs(still: FakeWix, pool_of: PoolMaker, until: Until) -> None:
+    """A background renewal keeps its session: whoever asks meanwhile gets that one, and it costs one call."""
+    still.one_time_refresh_tokens = True
+    pool = pool_of()
+    session = await pool.session("k")
+    await session.get(CART)
+    old = session.get_tokens()
+    still.advance(LIFETIME - 300)
+    gate = still.hold()
+    await session.get(CART)
+    await gate.wait_for(1)
+    kept = weakref.ref(session)
+    del session
+    gc.collect()
+    assert kept() is not None
+    assert await pool.session("k") is kept()
+    gate.release()
+    await until(lambda: gc.collect() is not None and kept() is None)
+    session = await pool.session("k")
+    assert session.get_tokens() != old
+    await session.get(CART)
+    assert len(still.token_calls("refresh_token")) == 1
+    assert len(still.visitors) == 1
+
+
+@anyio_test
+async def test_a_visitor_survives_its_pool(still: FakeWix, pool_of: PoolMaker, tmp_path: Any) -> None:
+    """Over a lasting store another pool has the same visitors, also with keys that are no file names."""
+    keys = ["a", "b/../c", "ü" * 300, "x:y", "A"]
+    tokens = {}
+    pool = pool_of(storage=FileStorage(f"{tmp_path}/visitors/"))
+    for key in keys:
+        tokens[key] = await (await pool.session(key)).generate_visitor_tokens()
+    await pool.aclose()
+    again = pool_of(storage=FileStorage(f"{tmp_path}/visitors/"))
+    for key in keys:
+        assert (await again.session(key)).get_tokens() == tokens[key]
+    assert len(still.visitors) == len(keys)
+
+
+@anyio_test
+async def test_one_file_holds_one_visitor(still: FakeWix, pool_of: PoolMaker, tmp_path: Any) -> None:
+    """A second key in a single visitor's file is a StorageError, and the first visitor stays."""
+    pool = pool_of(storage=FileStorage(tmp_path / "visitor.json"))
+    first = await pool.session("1")
+    await first.get(CART)
+    with pytest.raises(StorageError):
+        await pool.session("2")
+    assert (await first.get(CART)).status_code in FINE
+    assert (
+        await pool_of(storage=FileStorage(tmp_path / "visitor.json")).session("1")
+    ).get_tokens() == first.get_tokens()
+
+
+@anyio_test
+@pytest.mark.parametrize("key", ["", None, 7, b"k"])
+async def test_a_key_is_a_text(pool_of: PoolMaker, key: Any) -> None:
+    """Anything else is a ConfigurationError."""
+    for call in (pool_of().session, pool_of().forget):
+        with pytest.raises(ConfigurationError, match="key"):
+            await call(key)
+
+
+@anyio_test
+async def test_a_store_that_fails_fails_the_asking(still: FakeWix, pool_of: PoolMaker) -> None:
+    """A load that fails is the asker's StorageError, and the next asking tries again."""
+
+    class Failing(MemoryStorage):
+        fails = True
+
+        async def load(self, key: str) -> Record | None:
+            if self.fails:
+                raise OSError("away")
+            return await super().load(key)
+
+    storage = Failing()
+    pool = pool_of(storage=storage)
+    with pytest.raises(StorageError):
+        await pool.session("k")
+    storage.fails = False
+    assert (await (await pool.session("k")).get(CART)).status_code in FINE
+    assert len(still.visitors) == 1
+
+
+# forget
+
+
+@anyio_test
+@pytest.mark.parametrize("held", [True, False])
+async def test_forget_removes_the_visitor(still: FakeWix, pool_of: PoolMaker, *, held: bool) -> None:
+    """After forget the key is a new visitor's, in memory and in the store, also for a session that is held."""
+    storage = MemoryStorage()
+    pool = pool_of(storage=storage)
+    session = await pool.session("k")
+    await session.get(CART)
+    old = session.get_tokens()
+    if not held:
+        del session
+        gc.collect()
+    await pool.forget("k")
+    session = await pool.session("k")
+    assert not session.get_tokens().refresh_token.value
+    await session.get(CART)
+    assert session.get_tokens().refresh_token != old.refresh_token
+    await pool.forget("nobody")
+    assert len(still.visitors) == 2
+
+
+@anyio_test
+async def test_forget_leaves_no_state_behind(still: FakeWix, pool_of: PoolMaker) -> None:
+    """A forgotten visitor's X-Wix-Consistent does not go with the next visitor's requests."""
+    pool = pool_of()
+    session = await pool.session("k")
+    still.add_header("X-Wix-Consistent", "of the old one", times=1)
+    await session.get(CART)
+    await pool.forget("k")
+    await session.get(CART)
+    assert len(still.visitors) == 2
+    assert "x-wix-consistent" not in still.api_calls()[-1].headers
+
+
+@anyio_test
+async def test_forget_ends_the_pause_of_whom_it_forgot(still: FakeWix, pool_of: PoolMaker, member: Tokens) -> None:
+    """A member whose session expired is forgotten: the key starts with a new visitor at once."""
+    pool = pool_of()
+    session = await pool.session("k")
+    await session.set_tokens(member)
+    still.refuse_refresh_token(member.refresh_token.value)
+    still.advance(LIFETIME + 1)
+    with pytest.raises(SessionExpired):
+        await session.get(CART)
+    await pool.forget("k")
+    assert (await session.get(CART)).status_code in FINE
+    assert not session.logged_in()
+
+
+@anyio_test
+@pytest.mark.parametrize("cold", [True, False], ids=["mint", "renewal"])
+async def test_forget_during_a_renewal_forgets(
+    still: FakeWix, pool_of: PoolMaker, visitor: Tokens, *, cold: bool
+) -> None:
+    """A renewal or mint that ends after forget() brings nobody back, neither in memory nor in the store."""
+    storage = MemoryStorage()
+    pool = pool_of(storage=storage)
+    session = await pool.session("k")
+    if not cold:
+        await session.set_tokens(visitor)
+        still.advance(LIFETIME - 300)
+    gate = still.hold(times=1, committed=True)
+    with anyio.move_on_after(0.02):
+        await session.get(CART)
+    await gate.wait_for(1)
+    forgotten = set(still.visitors)
+    await pool.forget("k")
+    gate.release()
+    await pool.aclose()
+    assert not (await pool_of(storage=storage).session("k")).get_tokens().refresh_token.value
+    await session.get(CART)
+    assert still.api_calls()[-1].visitor_id not in forgotten
+
+
+@anyio_test
+@pytest.mark.parametrize("cold", [True, False], ids=["mint", "renewal"])
+async def test_forget_while_a_renewal_saves_forgets(
+    still: FakeWix, pool_of: PoolMaker, visitor: Tokens, *, cold: bool
+) -> None:
+    """Also a renewal that is already writing to a slow store does not outlive forget()."""
+    entered, gate = anyio.Event(), anyio.Event()
+
+    class SlowSave(MemoryStorage):
+        slow = False
+
+        async def save(self, key: str, value: str, *, expected: str | AnyVersion | None = ANY_VERSION) -> str:
+            if self.slow:
+                entered.set()
+                await gate.wait()
+            return await super().save(key, value, expected=expected)
+
+    storage = SlowSave()
+    pool = pool_of(storage=storage)
+    session = await pool.session("k")
+    if not cold:
+        await session.set_tokens(visitor)
+        still.advance(LIFETIME - 300)
+    storage.slow = True
+    with anyio.move_on_after(0.02):
+        await session.get(CART)
+    await entered.wait()
+    forgotten = set(still.visitors)
+    await pool.forget("k")
+    storage.slow = False
+    gate.set()
+    await pool.aclose()
+    assert not (await pool_of(storage=storage).session("k")).get_tokens().refresh_token.value
+    await session.get(CART)
+    assert still.api_calls()[-1].visitor_id not in forgotten
+
+
+@anyio_test
+async def test_forget_wins_over_set_tokens_before_it(pool_of: PoolMaker, visitor: Tokens) -> None:
+    """forget() after a set_tokens that still saves leaves nothing of it."""
+    entered, gate = anyio.Event(), anyio.Event()
+
+    class SlowSave(MemoryStorage):
+        async def save(self, key: str, value: str, *, expected: str | AnyVersion | None = ANY_VERSION) -> str:
+            entered.set()
+            await gate.wait()
+            return await super().save(key, value, expected=expected)
+
+    storage = SlowSave()
+    pool = pool_of(storage=storage)
+    session = await pool.session("k")
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(session.set_tokens, visitor)
+        await entered.wait()
+        tasks.start_soon(pool.forget, "k")
+        await anyio.wait_all_tasks_blocked()
+        gate.set()
+    assert not session.get_tokens().refresh_token.value
+    assert not (await pool_of(storage=storage).session("k")).get_tokens().refresh_token.value
+
+
+# Life and cost
+
+
+@anyio_test
+async def test_events_name_their_record(still: FakeWix, pool_of: PoolMaker) -> None:
+    """on_change of a pool says which key it is about."""
+    events: list[TokensChanged] = []
+    pool = pool_of(on_change=events.append)
+    for key in ("a", "b"):
+        await (await pool.session(key)).auth_headers()
+    assert [event.key for event in events] == ["a", "b"]
+
+
+@pytest.mark.parametrize("order", [("asyncio", "trio"), ("trio", "asyncio"), ("asyncio", "asyncio")])
+def test_a_pool_in_two_event_loops(still: FakeWix, pool_of: PoolMaker, order: tuple[str, str]) -> None:
+    """A pool, and a session held from the first loop, work in the next."""
+    pool = pool_of()
+    held: list[VisitorSession] = []
+
+    async def once() -> None:
+        held.append(await pool.session("k"))
+        still.advance(LIFETIME + 1)
+        assert (await held[0].get(CART)).status_code in FINE
+        await pool.aclose()
+
+    for loop in order:
+        anyio.run(once, backend=loop)
+    assert held[0] is held[1]
+    assert len(still.visitors) == 1
+
+
+@anyio_test
+async def test_closing_a_pool_ends_renewals_within_seconds(
+    still: FakeWix, pool_of: PoolMaker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """aclose() "ends the renewals under way within 3 seconds", however many visitors are being renewed."""
+    monkeypatch.setattr("wixvisitor._refresher._GRACE", 0.1)
+    pool = pool_of()
+    sessions = [await pool.session(str(number)) for number in range(20)]
+    still.hang(times=None)
+    async with anyio.create_task_group() as tasks:
+        for session in sessions:
+            tasks.start_soon(session.auth_headers)
+        await anyio.wait_all_tasks_blocked()
+        tasks.cancel_scope.cancel()
+    with anyio.move_on_after(3) as scope:
+        await pool.aclose()
+    assert not scope.cancelled_caught
+    assert scope.deadline - anyio.current_time() > 3 - 0.5, "they are ended one after another"
+
+
+def test_many_idle_sessions(still: FakeWix, client_id: str, visitor: Tokens) -> None:
+    """20,000 sessions are held at once, and an idle one costs at most 4 KiB, tokens included."""
+    count, measured = 20_000, 5_000
+
+    async def main() -> float:
+        storage = MemoryStorage()
+        maker = VisitorSession(client_id, storage=storage)
+        await maker.set_tokens(visitor)
+        record = await storage.load(f"{client_id}:default")
+        assert record is not None
+        for number in range(count):
+            await storage.save(f"{client_id}:{number}", record.value)
+        pool = VisitorPool(client_id, storage=storage, client=still.client(), clock=still.now)
+        held = [await pool.session(str(number)) for number in range(count - measured)]
+        gc.collect()
+        tracemalloc.start()
+        held += [await pool.session(str(number)) for number in range(count - measured, count)]
+        gc.collect()
+        size = tracemalloc.get_traced_memory()[0] / measured
+        tracemalloc.stop()
+        assert len({id(session) for session in held}) == count
+        assert held[-1].get_tokens() == visitor
+        gone = weakref.ref(held[7])
+        held.clear()
+        assert gone() is None
+        return size
+
+    assert asyncio.run(main()) <= 4096
+    assert not still.calls
+
+
+@anyio_test
+async def test_a_pool_over_both_libraries(still: FakeWix, pool_of: PoolMaker, family: ModuleType) -> None:
+    """A pool takes httpx's and httpx2's clients."""
+    pool = pool_of(client=still.client(family))
+    response = await (await pool.session("k")).get(CART)
+    assert isinstance(response, family.Response)
+    await pool.aclose()

@@ -1,0 +1,88 @@
+"""What may be said on the command line."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+import attrs
+
+from wixvisitor._version import __version__
+
+CLIENT_ID_VARIABLE: Final = "WIX_CLIENT_ID"
+
+_DESCRIPTION: Final = "Keeps anonymous Wix visitors alive: one visitor stays one visitor."
+_CODES: Final = (
+    "exit codes: 0 all well; 1 a claim of the demo failed, or the file or the session cannot be used; 2 wrong usage or "
+    "configuration; 3 Wix could not be reached; 130 interrupted"
+)
+_DEMO: Final = (
+    "Tells a visitor's life in chapters, each claim checked: it is made, fills its cart, dies with its process, is "
+    "resumed by another, outlives its token and an outage, and is replaced only when Wix refuses it. Without a client "
+    "ID Wix is played by FakeWix, on this machine. Needs: pip install 'wixvisitor[demo]'"
+)
+_TOKENS: Final = (
+    "Shows whose tokens a file holds, never the secrets: a file or directory of FileStorage, or what @wix/sdk's "
+    "JSON.stringify(auth.getTokens()) wrote."
+)
+
+
+@attrs.frozen(kw_only=True)
+class Arguments:
+    """One command and its options, None where one was not given.
+
+    Attributes:
+        client_id: ``--client-id``.
+        environment_client_id: ``WIX_CLIENT_ID``.
+
+    """
+
+    command: str
+    file: str | None
+    client_id: str | None
+    environment_client_id: str | None
+    base_url: str | None
+    key: str | None = None
+    renew: bool = False
+    as_json: bool = False
+
+
+def parse(argv: Sequence[str]) -> Arguments:
+    """Returns what was asked for.
+
+    Raises:
+        SystemExit: after ``--help`` and ``--version`` with 0, after wrong usage with 2.
+
+    """
+    given = vars(_parser().parse_args(argv))
+    return Arguments(environment_client_id=os.environ.get(CLIENT_ID_VARIABLE) or None, **given)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m wixvisitor", description=_DESCRIPTION, epilog=_CODES)
+    parser.add_argument("--version", action="version", version=f"wixvisitor {__version__}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    demo = commands.add_parser("demo", help="a visitor's life, told and checked", description=_DEMO, epilog=_CODES)
+    demo.add_argument("--file", type=_path, metavar="PATH", help="keep the visitor here; default: a temporary file")
+    _add_wix(demo, "run what makes sense against the real Wix, as this site's visitor")
+    tokens = commands.add_parser("tokens", help="whose tokens a file holds", description=_TOKENS, epilog=_CODES)
+    tokens.add_argument("--file", type=_path, required=True, metavar="PATH", help="a visitor's file, or a directory")
+    tokens.add_argument("--key", metavar="KEY", help="which visitor of a directory")
+    tokens.add_argument("--renew", action="store_true", help="ask Wix for a new access token, and keep it in the file")
+    tokens.add_argument("--json", action="store_true", dest="as_json", help="for programs")
+    _add_wix(tokens, "whose visitor it is, where the file does not say")
+    return parser
+
+
+def _add_wix(parser: argparse.ArgumentParser, purpose: str) -> None:
+    parser.add_argument("--client-id", metavar="ID", help=f"{purpose}; default: {CLIENT_ID_VARIABLE}")
+    parser.add_argument("--base-url", metavar="URL", help="default: https://www.wixapis.com")
+
+
+def _path(text: str) -> str:
+    if not text or "\0" in text:
+        raise argparse.ArgumentTypeError("expected a path")
+    return str(Path(text).expanduser()) + (os.sep if text.endswith(os.sep) else "")
