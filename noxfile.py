@@ -46,12 +46,16 @@ def demo(session: nox.Session) -> None:
 
 @nox.session(python=PYTHONS)
 def tests(session: nox.Session) -> None:
-    """All tests but those with Node, on every Python found, with branch coverage."""
+    """All tests but those with Node, on every Python found; on the oldest with branch coverage."""
     install(session, "tests")
-    session.run("coverage", "erase", silent=True)
-    session.run("coverage", "run", "-m", "pytest", "-n", "2", "-m", "not interop", *session.posargs)
+    arguments = ["-m", "pytest", "-n", "2", "-m", "not interop", *session.posargs]
+    if session.python != PYTHONS[0] or session.posargs:
+        session.run("python", *arguments)
+        return
+    session.run("coverage", "erase")
+    session.run("coverage", "run", *arguments)
     session.run("coverage", "combine", "--quiet")
-    session.run("coverage", "report", *(["--fail-under=0"] if session.posargs else []))
+    session.run("coverage", "report")
 
 
 @nox.session
