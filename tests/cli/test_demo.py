@@ -129,7 +129,7 @@ def test_a_process_that_does_not_answer_ends_the_demo(run: Run, monkeypatch: pyt
 def test_an_interruption_leaves_no_process_behind() -> None:
     """Ctrl-C exits with 130, and the visitor's process ends with the demo."""
     command = [sys.executable, "-m", "wixvisitor", "demo"]
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job ignores it, by heritage
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job ignores it
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as demo:
         signal.signal(signal.SIGINT, before)
         assert demo.stdout is not None
