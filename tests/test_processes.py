@@ -23,6 +23,7 @@ from wixvisitor.storage import FileStorage
 from wixvisitor.testing import FakeWix
 
 pytestmark = [
+    pytest.mark.machine,
     pytest.mark.anyio,
     pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="needs POSIX signals"),
 ]

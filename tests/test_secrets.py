@@ -129,8 +129,11 @@ def watch(still: FakeWix) -> Iterator[Watch]:
     loggers[0].addHandler(handler)
     for logger in loggers:
         logger.setLevel(logging.DEBUG)
+    gc.collect()
+    gc.freeze()  # what is older than this test needs no look
     watch = Watch(still, records)
     yield watch
+    gc.unfreeze()
     loggers[0].removeHandler(handler)
     for logger, level in zip(loggers, before, strict=True):
         logger.setLevel(level)

@@ -24,6 +24,8 @@ from wixvisitor.cli._visitor_file import read
 from wixvisitor.errors import ConfigurationError, SessionExpired, StorageError, TokenRequestError
 from wixvisitor.testing import FakeWix, Product
 
+pytestmark = pytest.mark.machine
+
 Run = Callable[..., Any]
 
 CHAPTERS = [

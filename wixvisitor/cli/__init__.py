@@ -29,7 +29,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Runs one command and returns its exit code."""
     given = list(sys.argv[1:] if argv is None else argv)
     _output.accept_any_text()
-    _output.silence("stamina")  # each attempt of the retries that it times is a warning to it
     try:
         if given[:1] == [LIFE] and len(given) == 2:
             return _live(given[1])
