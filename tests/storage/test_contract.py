@@ -81,13 +81,21 @@ MISTAKES = {
     "CountsAnew": "test_every_save_has_its_own_version",
     "ReleasesAnybodys": "test_lease_of_somebody_else",
     "NeverEnds": "test_lease_ends_by_itself",
+    "DeletesFirst": "test_interrupted_save",
+    "SavesTwice": "test_interrupted_conditional_save",
+    "ForgetsWhenClosed": "test_used_after_closing",
+    "ClosesOnce": "test_closed_twice",
+    "Eternal": "test_unused_record_ends",
+    "EndsForReadersOnly": "test_ended_record_can_be_made_again",
+    "SendsAgainBlindly": "test_lost_reply_of_a_save",
 }
 PROGRAM = """
 import anyio, pytest
 from wixvisitor.storage import *
-from wixvisitor.testing import StorageContract, _contract
+from wixvisitor.testing import StorageContract
+from wixvisitor.testing._contract import _leases
 
-_contract._PATIENCE = 0.1
+_leases.PATIENCE = 0.1
 
 @pytest.fixture
 def anyio_backend(): return "asyncio"
@@ -131,10 +139,56 @@ class ReleasesAnybodys(MemoryStorage):
 class NeverEnds(MemoryStorage):
     async def acquire_lease(self, key, holder, seconds):
         return min(0.01, await super().acquire_lease(key, holder, 1e6))
+
+class DeletesFirst(Storage):
+    async def save(self, key, value):
+        self.texts.pop(key, None)
+        await anyio.sleep(0)
+        self.texts[key] = value
+
+class SavesTwice(MemoryStorage):
+    async def save(self, key, value, *, expected=ANY_VERSION):
+        await super().save(key, "half", expected=expected)
+        await anyio.sleep(0)
+        return await super().save(key, value)
+
+class ForgetsWhenClosed(Storage):
+    async def aclose(self): self.texts.clear()
+
+class ClosesOnce(Storage):
+    async def aclose(self): del self.texts
+
+class Expiring(MemoryStorage):
+    now = 0.0
+    life = None
+    def ended(self, key): return self.life is not None and self.now > self.life
+    async def load(self, key): return None if self.ended(key) else await super().load(key)
+
+class Eternal(Expiring):
+    def ended(self, key): return False
+
+class EndsForReadersOnly(Expiring): pass
+
+class SendsAgainBlindly(MemoryStorage):
+    loses = False
+    async def save(self, key, value, *, expected=ANY_VERSION):
+        version = await super().save(key, value, expected=expected)
+        if self.loses:
+            self.loses = False
+            return await super().save(key, value, expected=expected)
+        return version
 """
 SUITE = """
 class Test{mistake}(StorageContract):
     async def make_storage(self): return {mistake}()
+    async def make_expiring(self, seconds):
+        storage = {mistake}()
+        storage.life = seconds
+        return storage if isinstance(storage, Expiring) else None
+    async def pass_time(self, storage, seconds): storage.now += seconds
+    async def lose_next_reply(self, storage):
+        storage.loses = True
+        return hasattr(type(storage), "loses")
 
 for name in dir(StorageContract):
     if name.startswith("test_") and name != "{test}":

@@ -1,0 +1,33 @@
+"""What every store must do, as a pytest suite that an adapter's author subclasses. Only this package needs pytest.
+
+Runs on anyio's pytest plugin; every test runs in whatever ``anyio_backend`` says, so on asyncio and on trio.
+"""
+
+from __future__ import annotations
+
+import pytest
+
+from ._interruptions import InterruptionTests
+from ._leases import LeaseTests
+from ._records import ExpiryTests, RecordTests
+from ._versions import VersionTests
+
+
+class StorageContract(RecordTests, ExpiryTests, VersionTests, LeaseTests, InterruptionTests):
+    """Tests for an adapter: subclass it, override ``make_storage``, and run pytest.
+
+    ::
+
+        class TestMyStorage(StorageContract):
+            async def make_storage(self) -> MyStorage:
+                return MyStorage(...)
+
+    What the adapter does not offer (compare-and-set, leases) is skipped, with the reason; so is what needs a hook that
+    is not overridden: ``reopen``, ``make_expiring`` with ``pass_time``, ``lose_next_reply``. An autouse fixture in the
+    subclass can put ``tmp_path`` and the like on ``self``; pytest makes a new object for every test.
+
+    Attributes:
+        keeps_many: whether the store holds more than one visitor; with False the tests with several keys are skipped.
+    """
+
+    pytestmark = pytest.mark.anyio

@@ -1,0 +1,103 @@
+"""What a store must do when whoever waits for it is cancelled."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import AsyncIterator, Callable, Coroutine, Generator
+from typing import Any
+
+import anyio
+import pytest
+
+from wixvisitor.storage import ConditionalStorage, LeasingStorage, Record, TokenStorage, VersionConflict
+
+from ._hooks import KEY, Hooks, value_of
+from ._leases import SHORT, wait_for_lease
+
+
+class InterruptionTests(Hooks):
+    """Each call is cancelled at its first await, at its second, and so on until it gets through."""
+
+    async def test_interrupted_load(self, storage: TokenStorage) -> None:
+        """Loads that were cancelled change nothing, and the next load works."""
+        await storage.save(KEY, "value")
+        async for _ in interruptions(lambda: storage.load(KEY)):
+            assert await value_of(storage, KEY) == "value"
+
+    async def test_interrupted_save(self, storage: TokenStorage) -> None:
+        """A save that was cancelled happened or did not; the next one works."""
+        numbers = itertools.count()
+        await storage.save(KEY, "old")
+        async for _ in interruptions(lambda: storage.save(KEY, f"new {next(numbers)}")):
+            found = await value_of(storage, KEY)
+            assert found is not None
+            assert found == "old" or found.startswith("new ")
+            await storage.save(KEY, "old")
+            assert await value_of(storage, KEY) == "old"
+
+    async def test_interrupted_conditional_save(self, conditional: ConditionalStorage) -> None:
+        """A conditional save that was cancelled happened or did not, and never in spite of its condition."""
+        versions = [await conditional.save(KEY, "old", expected=None)]
+        async for _ in interruptions(lambda: conditional.save(KEY, "new", expected=versions[-1])):
+            found = await conditional.load(KEY)
+            assert isinstance(found, Record)
+            assert (found.value == "new") == (found.version != versions[-1])
+            if found.value == "new":
+                with pytest.raises(VersionConflict):
+                    await conditional.save(KEY, "newer", expected=versions[-1])
+            versions.append(await conditional.save(KEY, "old"))
+
+    async def test_interrupted_delete(self, storage: TokenStorage) -> None:
+        """A delete that was cancelled happened or did not; the record can be saved again."""
+        await storage.save(KEY, "value")
+        async for _ in interruptions(lambda: storage.delete(KEY)):
+            assert await value_of(storage, KEY) in {"value", None}
+            await storage.save(KEY, "value")
+            assert await value_of(storage, KEY) == "value"
+
+    async def test_interrupted_lease(self, leasing: LeasingStorage) -> None:
+        """A lease whose taking was cancelled ends by itself, like any other."""
+        async for _ in interruptions(lambda: leasing.acquire_lease(KEY, "a", SHORT)):
+            await wait_for_lease(leasing, "b")
+            await leasing.release_lease(KEY, "b")
+
+    async def test_interrupted_release(self, leasing: LeasingStorage) -> None:
+        """A lease whose giving back was cancelled can be given back again, or ends by itself."""
+        await leasing.acquire_lease(KEY, "a", SHORT)
+        async for _ in interruptions(lambda: leasing.release_lease(KEY, "a")):
+            await wait_for_lease(leasing, "b")
+            await leasing.release_lease(KEY, "b")
+            assert await leasing.acquire_lease(KEY, "a", SHORT) == 0.0
+
+
+async def interruptions(call: Callable[[], Coroutine[Any, Any, object]]) -> AsyncIterator[int]:
+    """Cancels the call at its first await and yields, at its second and yields, until it gets through."""
+    for step in itertools.count():
+        with anyio.CancelScope() as scope:
+            await _Interrupted(call(), scope, step)
+        yield step
+        if not scope.cancel_called:
+            return
+
+
+class _Interrupted:
+    """Awaits a coroutine, and cancels the scope when it is about to wait for the time ``step`` (from 0)."""
+
+    def __init__(self, coroutine: Coroutine[Any, Any, object], scope: anyio.CancelScope, step: int) -> None:
+        self._coroutine, self._scope, self._step = coroutine, scope, step
+
+    def __await__(self) -> Generator[Any, Any, None]:
+        answer: Any = None
+        error: BaseException | None = None
+        for number in itertools.count():
+            try:
+                waits_for = self._coroutine.send(answer) if error is None else self._coroutine.throw(error)
+            except StopIteration:
+                return
+            if number == self._step:
+                self._scope.cancel()
+            answer = error = None
+            try:
+                answer = yield waits_for
+            except BaseException as caught:
+                error = caught

@@ -1,0 +1,120 @@
+"""What a store must do that can compare and set."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import anyio
+import pytest
+
+from wixvisitor.storage import ANY_VERSION, ConditionalStorage, Record, TokenStorage, VersionConflict
+
+from ._hooks import KEY, OTHER, Hooks, conditional_of, value_of
+
+
+class VersionTests(Hooks):
+    """Of many who save at once, one does."""
+
+    async def test_save_returns_the_version(self, conditional: ConditionalStorage) -> None:
+        """The version that ``save`` returns is the one that ``load`` finds."""
+        version = await conditional.save(KEY, "value")
+        assert isinstance(version, str)
+        assert await conditional.load(KEY) == Record("value", version)
+
+    async def test_every_save_has_its_own_version(self, conditional: ConditionalStorage) -> None:
+        """A version names one write: no other has it, not of the same value and not after a delete."""
+        versions = [await conditional.save(KEY, "value") for _ in range(3)]
+        await conditional.delete(KEY)
+        versions += [await conditional.save(KEY, "value") for _ in range(3)]
+        assert len(set(versions)) == 6
+
+    async def test_expected_version(self, conditional: ConditionalStorage) -> None:
+        """A save that expects what the store holds is done, one after another."""
+        version = await conditional.save(KEY, "first", expected=None)
+        version = await conditional.save(KEY, "second", expected=version)
+        version = await conditional.save(KEY, "third", expected=version)
+        assert await conditional.load(KEY) == Record("third", version)
+
+    async def test_conflict_leaves_the_record(self, conditional: ConditionalStorage) -> None:
+        """A save that expects an older version raises, and the record stays as it was."""
+        old = await conditional.save(KEY, "first")
+        new = await conditional.save(KEY, "second")
+        with pytest.raises(VersionConflict) as caught:
+            await conditional.save(KEY, "classified", expected=old)
+        assert await conditional.load(KEY) == Record("second", new)
+        assert "classified" not in str(caught.value)
+
+    async def test_must_not_exist_yet(self, conditional: ConditionalStorage) -> None:
+        """``expected=None`` makes a record, and replaces none."""
+        version = await conditional.save(KEY, "first", expected=None)
+        with pytest.raises(VersionConflict):
+            await conditional.save(KEY, "second", expected=None)
+        assert await conditional.load(KEY) == Record("first", version)
+
+    async def test_a_version_of_nothing(self, conditional: ConditionalStorage) -> None:
+        """A save that expects a version conflicts if there is no record, and makes none."""
+        with pytest.raises(VersionConflict):
+            await conditional.save(KEY, "value", expected="1")
+        assert await conditional.load(KEY) is None
+
+    async def test_deleted_meanwhile(self, conditional: ConditionalStorage) -> None:
+        """A version ends with its record: only ``expected=None`` saves after a delete."""
+        version = await conditional.save(KEY, "first")
+        await conditional.delete(KEY)
+        with pytest.raises(VersionConflict):
+            await conditional.save(KEY, "second", expected=version)
+        assert await conditional.load(KEY) is None
+        await conditional.save(KEY, "third", expected=None)
+        assert await value_of(conditional, KEY) == "third"
+
+    async def test_any_version(self, conditional: ConditionalStorage) -> None:
+        """``ANY_VERSION`` replaces whatever there is, nothing included."""
+        await conditional.save(KEY, "first", expected=ANY_VERSION)
+        version = await conditional.save(KEY, "second", expected=ANY_VERSION)
+        assert await conditional.load(KEY) == Record("second", version)
+
+    @pytest.mark.usefixtures("_many")
+    async def test_versions_of_another_key(self, conditional: ConditionalStorage) -> None:
+        """A save elsewhere changes no version here."""
+        version = await conditional.save(KEY, "mine")
+        await conditional.save(OTHER, "theirs")
+        assert await conditional.save(KEY, "mine again", expected=version) != version
+
+    @pytest.mark.parametrize("exists", [False, True], ids=["first save", "later save"])
+    async def test_one_winner(self, conditional: ConditionalStorage, exists: bool) -> None:  # noqa: FBT001
+        """Of ten saves that expect the same version one is done, and the others conflict."""
+        expected = await conditional.save(KEY, "before") if exists else None
+        results = Counter[str]()
+        versions = dict[str, str]()
+
+        async def save(value: str) -> None:
+            try:
+                versions[value] = await conditional.save(KEY, value, expected=expected)
+                results["won"] += 1
+            except VersionConflict:
+                results["lost"] += 1
+
+        async with anyio.create_task_group() as tasks:
+            for number in range(10):
+                tasks.start_soon(save, f"value {number}")
+        assert results == {"won": 1, "lost": 9}
+        [(value, version)] = versions.items()
+        assert await conditional.load(KEY) == Record(value, version)
+
+    async def test_conflict_with_another_opening(self, conditional: ConditionalStorage, again: TokenStorage) -> None:
+        """Compare-and-set holds between two openings of one store."""
+        other = conditional_of(again)
+        version = await conditional.save(KEY, "first", expected=None)
+        newer = await other.save(KEY, "second", expected=version)
+        with pytest.raises(VersionConflict):
+            await conditional.save(KEY, "third", expected=version)
+        assert await conditional.load(KEY) == await other.load(KEY) == Record("second", newer)
+
+    @pytest.mark.parametrize("exists", [False, True], ids=["first save", "later save"])
+    async def test_lost_reply_of_a_save(self, conditional: ConditionalStorage, exists: bool) -> None:  # noqa: FBT001
+        """A save whose reply is lost is sent again, and finds that it was done: no conflict with itself."""
+        expected = await conditional.save(KEY, "before") if exists else None
+        if not await self.lose_next_reply(conditional):
+            pytest.skip("lose_next_reply() is not overridden, so no reply is ever lost")
+        version = await conditional.save(KEY, "value", expected=expected)
+        assert await conditional.load(KEY) == Record("value", version)
