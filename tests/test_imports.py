@@ -33,6 +33,7 @@ ORDER = (
     "storage",
     "_origins",
     "_given",
+    "_slots",
     "_settings",
     "_family",
     "_aiohttp_jar",

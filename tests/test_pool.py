@@ -11,12 +11,14 @@ from types import ModuleType
 from typing import Any
 
 import anyio
+import anyio.lowlevel
 import pytest
 
 from wixvisitor import (
     ConfigurationError,
     SessionExpired,
     StorageError,
+    TokenRequestError,
     Tokens,
     TokensChanged,
     VisitorPool,
@@ -148,7 +150,7 @@ async def test_a_session_nobody_holds_is_dropped(still: FakeWix, pool_of: PoolMa
     await session.get(CART)
     tokens, gone = session.get_tokens(), weakref.ref(session)
     del session
-    await anyio.sleep(0)  # from Python 3.12 on, what the last task raised is kept until the loop's next turn
+    await anyio.lowlevel.checkpoint()  # from Python 3.12 on, what a task raised is kept for a turn
     gc.collect()
     assert gone() is None
     session = await pool.session("k")
@@ -483,3 +485,64 @@ async def test_a_pool_over_both_libraries(still: FakeWix, pool_of: PoolMaker, fa
     response = await (await pool.session("k")).get(CART)
     assert isinstance(response, family.Response)
     await pool.aclose()
+
+
+@anyio_test
+async def test_token_requests_at_once_are_bounded(still: FakeWix, pool_of: PoolMaker) -> None:
+    """A hundred visitors that need a token together are served a few at a time, each with one call."""
+    pool = pool_of(max_token_requests=3)
+    still.delay(0.002, times=None)
+    sessions = [await pool.session(str(number)) for number in range(100)]
+    async with anyio.create_task_group() as tasks:
+        for session in sessions:
+            tasks.start_soon(session.get, CART)
+    assert still.max_concurrency() == 3
+    assert len(still.visitors) == 100
+    assert len(still.token_calls("anonymous")) == 100
+
+
+@anyio_test
+async def test_whose_turn_does_not_come_is_told(still: FakeWix, pool_of: PoolMaker) -> None:
+    """A visitor that waits in vain keeps what it has, and is served when there is a turn."""
+    pool = pool_of(max_token_requests=1, renew_timeout=0.2)
+    gate = still.hold()
+    asks, is_next, waits = [await pool.session(key) for key in "123"]
+    async with anyio.create_task_group() as tasks:
+        for session in (asks, is_next):
+            tasks.start_soon(_fails, session)
+            await anyio.wait_all_tasks_blocked()
+        with pytest.raises(TokenRequestError, match="max_token_requests"):
+            await waits.get(CART)
+    gate.release()
+    still.advance(61.0)
+    assert (await waits.get(CART)).status_code in FINE
+    assert len(still.visitors) == 1
+
+
+async def _fails(session: VisitorSession) -> None:
+    with pytest.raises(TokenRequestError):
+        await session.get(CART)
+
+
+@anyio_test
+async def test_waiting_for_another_process_takes_no_turn(still: FakeWix, pool_of: PoolMaker, client_id: str) -> None:
+    """While one visitor's lease is somebody else's, others have the pool's only turn."""
+    storage = MemoryStorage()
+    pool = pool_of(max_token_requests=1, storage=storage, renew_timeout=5.0)
+    await storage.acquire_lease(f"{client_id}:1", "somebody else", 60.0)
+    held_up, free = await pool.session("1"), await pool.session("2")
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(held_up.get, CART)
+        await anyio.sleep(0.01)
+        with anyio.fail_after(2.0):
+            await free.get(CART)
+        assert len(still.visitors) == 1
+        await storage.release_lease(f"{client_id}:1", "somebody else")
+    assert len(still.visitors) == 2
+
+
+@pytest.mark.parametrize("number", [0, -1, 1.5, True, "4"])
+def test_a_wrong_number_of_token_requests(client_id: str, number: Any) -> None:
+    """The bound is a whole number from 1 on."""
+    with pytest.raises(ConfigurationError, match="max_token_requests"):
+        VisitorPool(client_id, max_token_requests=number)

@@ -26,9 +26,16 @@ if TYPE_CHECKING:
 class VisitorPool:
     """Many visitors, one process: for web servers.
 
-    The arguments are ``VisitorSession``'s, without ``tokens`` and ``key``. All sessions share one HTTP connection
-    pool; an idle one holds its tokens and little else, and is dropped when nobody holds it. With ``storage=None`` the
-    visitors live in memory as long as the pool does.
+    The arguments are ``VisitorSession``'s, without ``tokens`` and ``key``, and one more. All sessions share one HTTP
+    connection pool; an idle one holds its tokens and little else, and is dropped when nobody holds it. With
+    ``storage=None`` the visitors live in memory as long as the pool does.
+
+    Args:
+        max_token_requests: how many token requests the pool has under way at once, in each process. Wix allows 200
+            requests a minute for a site (dev.wix.com/docs/rest/articles/get-started/rate-limits): at 0.3 s a call, 4
+            serve a burst of 20 new visitors within 1.5 s, and when thousands expire together the others wait for
+            their turn, up to ``renew_timeout`` seconds, instead of drowning Wix and being told 429. Divide by the
+            number of processes.
 
     Concurrency: share it between tasks; event loops may follow one another.
     Cancellation: never hurts a visitor.
@@ -48,6 +55,7 @@ class VisitorPool:
         renew_timeout: float = 15.0,
         is_refusal: Callable[[TokenAnswer], bool] | None = None,
         clock: Callable[[], float] | None = None,
+        max_token_requests: int = 4,
     ) -> None:
         self._settings = checked(
             client_id,
@@ -60,6 +68,7 @@ class VisitorPool:
             on_change=on_change,
             is_refusal=is_refusal,
             clock=clock,
+            max_token_requests=max_token_requests,
         )
         self._connections = Connections(client)
         self._endpoint = TokenEndpoint(self._settings, self._connections)

@@ -305,9 +305,10 @@ class Refresher:
         raise WixVisitorError(f"The renewal failed in an unexpected way: {type(error).__name__}") from error
 
     async def _renewed_elsewhere(self, refresh_token: RefreshToken) -> Tokens:
-        deadline = anyio.current_time() + self.settings.renew_timeout
+        seconds = self.settings.renew_timeout
         try:
-            answer = await self._endpoint.renew(refresh_token.value, deadline)
+            async with self.settings.slots.turn(seconds):
+                answer = await self._endpoint.renew(refresh_token.value, anyio.current_time() + seconds)
         except WixVisitorError as error:
             raise without_frames(error)._again() from error
         if isinstance(answer, Refused):

@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import logging
 import uuid
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 from typing import Final
 
 import anyio
@@ -77,15 +76,11 @@ class Renewal:
             StorageError: the store could not be read; nothing changed.
             Superseded: newer tokens were set meanwhile.
         """
-        self.deadline = anyio.current_time() + self.settings.renew_timeout
         if self.purpose is Purpose.LOAD:
             return Outcome(await self._load())
         if self.held is not None and self.held.unsaved:
             return await self._save(attrs.evolve(self.held, unsaved=False), None, must=True)
-        async with self._lease() as found:
-            if found is not None:
-                return Outcome(found, ChangeReason.ADOPTED)
-            return await self._renew()
+        return await self._in_turn()
 
     async def _renew(self) -> Outcome:
         refusal: Refused | None = None
@@ -191,36 +186,38 @@ class Renewal:
             version=version,
         )
 
-    @asynccontextmanager
-    async def _lease(self) -> AsyncIterator[Held | None]:
-        """Holds the visitor's lease, or yields what another holder has saved meanwhile.
+    async def _in_turn(self) -> Outcome:
+        """Waits for a turn and for the lease, then renews, or adopts what the lease's holder has saved meanwhile.
 
-        The lease only saves calls. A holder that is stopped, or a store whose lease fails, costs one more call.
+        The lease only saves calls. A holder that is stopped, or a store whose lease fails, costs one more call. Whoever
+        waits for it leaves the turn to other visitors.
         """
-        holder = uuid.uuid4().hex
-        found = await self._take(holder)
+        seconds, holder, waited = self.settings.renew_timeout, uuid.uuid4().hex, 0.0
+        patience = anyio.current_time() + seconds
+        while True:
+            async with self.settings.slots.turn(patience - anyio.current_time()):
+                remaining = await self._acquire(holder, seconds) if waited < seconds / 2 else 0.0
+                if remaining <= 0:
+                    self.deadline = anyio.current_time() + seconds - waited
+                    return await self._renew_and_release(holder)
+            since = anyio.current_time()
+            await anyio.sleep(min(remaining, 0.02 + 0.08 * self.settings.jitter()))
+            held = await self._load()
+            if self._is_enough(held):
+                return Outcome(held, ChangeReason.ADOPTED)
+            waited += anyio.current_time() - since
+            if waited >= seconds / 2:  # the other half is for asking Wix ourselves
+                logger.info("wixvisitor: whoever holds the lease has not renewed in %g s; going ahead", waited)
+
+    async def _renew_and_release(self, holder: str) -> Outcome:
         try:
-            yield found
+            return await self._renew()
         finally:
             with anyio.CancelScope(shield=True), anyio.move_on_after(2.0):
                 try:
                     await self.records.release_lease(holder)
                 except StorageError as error:
                     logger.warning("wixvisitor: the lease could not be given back, it will run out: %s", error)
-
-    async def _take(self, holder: str) -> Held | None:
-        seconds = self.settings.renew_timeout
-        with anyio.move_on_after(seconds / 2):  # the other half is for asking Wix ourselves
-            while True:
-                remaining = await self._acquire(holder, seconds)
-                if remaining <= 0:
-                    return None
-                await anyio.sleep(min(remaining, 0.02 + 0.08 * self.settings.jitter()))
-                held = await self._load()
-                if self._is_enough(held):
-                    return held
-        logger.info("wixvisitor: whoever holds the lease has not renewed in %g s; going ahead", seconds / 2)
-        return None
 
     async def _acquire(self, holder: str, seconds: float) -> float:
         try:

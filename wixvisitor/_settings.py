@@ -14,6 +14,7 @@ import attrs
 from wixvisitor import _wire
 from wixvisitor._decision import OnRejected
 from wixvisitor._origins import Origins
+from wixvisitor._slots import Slots
 from wixvisitor._tokens import TokenRole
 from wixvisitor._wire import TokenAnswer
 from wixvisitor.errors import ConfigurationError
@@ -67,6 +68,7 @@ class Settings:
     on_change: Callable[[TokensChanged], object] | None
     is_refusal: Callable[[TokenAnswer], bool]
     clock: Callable[[], float]
+    slots: Slots
     jitter: Callable[[], float] = random.random  # spreads load, protects nothing
 
 
@@ -82,6 +84,7 @@ def checked(
     on_change: Callable[[TokensChanged], object] | None,
     is_refusal: Callable[[TokenAnswer], bool] | None,
     clock: Callable[[], float] | None,
+    max_token_requests: int | None = None,
 ) -> Settings:
     """Returns the settings.
 
@@ -102,6 +105,7 @@ def checked(
         on_change=_function(on_change, "on_change"),
         is_refusal=_function(is_refusal, "is_refusal") or _wire.is_refusal,
         clock=_function(clock, "clock") or wall_clock,
+        slots=Slots() if max_token_requests is None else Slots(_count(max_token_requests, "max_token_requests")),
     )
 
 
@@ -115,6 +119,12 @@ def _seconds(value: object, name: str, *, least: float) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float) or not least <= value < 1e9:
         raise ConfigurationError(f"{name}: expected seconds, a number from {least:g} on")
     return float(value)
+
+
+def _count(value: object, name: str) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise ConfigurationError(f"{name}: expected a whole number from 1 on")
+    return value
 
 
 def _policy(value: str) -> OnRejected:
