@@ -504,24 +504,15 @@ async def test_token_requests_at_once_are_bounded(still: FakeWix, pool_of: PoolM
 @anyio_test
 async def test_whose_turn_does_not_come_is_told(still: FakeWix, pool_of: PoolMaker) -> None:
     """A visitor that waits in vain keeps what it has, and is served when there is a turn."""
-    pool = pool_of(max_token_requests=1, renew_timeout=0.2)
-    gate = still.hold()
-    asks, is_next, waits = [await pool.session(key) for key in "123"]
-    async with anyio.create_task_group() as tasks:
-        for session in (asks, is_next):
-            tasks.start_soon(_fails, session)
-            await anyio.wait_all_tasks_blocked()
+    pool = pool_of(max_token_requests=1, renew_timeout=0.05)
+    session = await pool.session("1")
+    async with pool._settings.slots.turn(1.0):
         with pytest.raises(TokenRequestError, match="max_token_requests"):
-            await waits.get(CART)
-    gate.release()
+            await session.get(CART)
+    assert not still.calls
     still.advance(61.0)
-    assert (await waits.get(CART)).status_code in FINE
+    assert (await session.get(CART)).status_code in FINE
     assert len(still.visitors) == 1
-
-
-async def _fails(session: VisitorSession) -> None:
-    with pytest.raises(TokenRequestError):
-        await session.get(CART)
 
 
 @anyio_test
