@@ -1,0 +1,461 @@
+"""The store in a SQLite file: the contract, whose file it is, and what it does beside other processes."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+
+from wixvisitor import ConfigurationError, StorageError, VisitorSession
+from wixvisitor.storage import Record, TokenStorage, VersionConflict
+from wixvisitor.storage._sqlite_file import connect
+from wixvisitor.storage.sqlite import SQLiteStorage
+from wixvisitor.testing import FakeWix, StorageContract
+
+ROOT = Path(__file__).parents[2]
+anyio_test = pytest.mark.anyio
+posix = pytest.mark.skipif(os.name != "posix", reason="POSIX modes, signals and fork")
+
+
+class Clock:
+    """The time in seconds since the epoch, which a test moves."""
+
+    def __init__(self) -> None:
+        self.now = 1_800_000_000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "private" / "visitors.db"
+
+
+class TestSQLiteStorage(StorageContract):
+    @pytest.fixture(autouse=True)
+    def _place(self, path: Path, clock: Clock) -> None:
+        self.path, self.clock = path, clock
+
+    async def make_storage(self) -> SQLiteStorage:
+        return SQLiteStorage(self.path)
+
+    async def reopen(self, storage: TokenStorage) -> SQLiteStorage:
+        return SQLiteStorage(self.path)
+
+    async def make_expiring(self, seconds: float) -> SQLiteStorage:
+        return SQLiteStorage(self.path, expire_after=seconds, clock=self.clock)
+
+    async def pass_time(self, storage: TokenStorage, seconds: float) -> None:
+        self.clock.now += seconds
+
+
+def rows(path: Path, question: str = "SELECT count(*) FROM visitors") -> Any:
+    """What the file says to somebody else."""
+    connection = sqlite3.connect(path)
+    try:
+        return connection.execute(question).fetchone()[0]
+    finally:
+        connection.close()
+
+
+# Life and death of records
+
+
+@anyio_test
+async def test_reading_keeps_a_visitor(path: Path, clock: Clock) -> None:
+    """A visitor who is only read lives on; reading writes once a tenth of the life has gone, and not before."""
+    storage = SQLiteStorage(path, expire_after=100.0, clock=clock)
+    version = await storage.save("k", "value")
+    clock.now += 9
+    await storage.load("k")
+    assert rows(path, "SELECT expires_at FROM visitors") == clock.now + 91
+    clock.now += 2
+    await storage.load("k")
+    assert rows(path, "SELECT expires_at FROM visitors") == clock.now + 100
+    clock.now += 99
+    assert await storage.load("k") == Record("value", version)
+    await storage.aclose()
+
+
+@anyio_test
+async def test_visitors_for_ever(path: Path, clock: Clock) -> None:
+    """With ``expire_after=None`` nobody is forgotten."""
+    storage = SQLiteStorage(path, expire_after=None, clock=clock)
+    version = await storage.save("k", "value")
+    clock.now += 1e12
+    assert await storage.load("k") == Record("value", version)
+    await storage.aclose()
+
+
+@anyio_test
+async def test_the_expired_are_removed(path: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Saves remove the expired now and then, a hundred at a time, and nobody else."""
+    storage = SQLiteStorage(path, expire_after=100.0, clock=clock)
+    for number in range(150):
+        await storage.save(f"old {number}", "value")
+    clock.now += 99
+    await storage.save("young", "value")
+    clock.now += 2
+    monkeypatch.setattr("random.random", lambda: 0.0)
+    await storage.save("new", "value")
+    assert rows(path) == 52
+    await storage.save("new", "value")
+    assert rows(path) == 2
+    assert [await storage.load(key) is not None for key in ("young", "new", "old 0")] == [True, True, False]
+    await storage.aclose()
+
+
+@anyio_test
+async def test_a_clock_that_is_set_back(path: Path, clock: Clock) -> None:
+    """A lease from the future is free: it lasts no longer than what was asked for."""
+    storage = SQLiteStorage(path, clock=clock)
+    await storage.acquire_lease("k", "a", 15.0)
+    clock.now -= 3600
+    assert await storage.acquire_lease("k", "b", 15.0) == 0.0
+    assert await storage.acquire_lease("k", "a", 15.0) == 15.0
+    await storage.aclose()
+
+
+@pytest.mark.parametrize("seconds", [0, -1.0, float("nan")])
+def test_a_life_of_no_time(path: Path, seconds: float) -> None:
+    """A life that nobody could have is refused."""
+    with pytest.raises(ConfigurationError, match="expire_after"):
+        SQLiteStorage(path, expire_after=seconds)
+
+
+# Whose file it is
+
+
+@posix
+@anyio_test
+async def test_the_files_are_private(path: Path) -> None:
+    """The file and those beside it are for their owner only, also under a liberal umask; so is a new directory."""
+    before = os.umask(0)
+    try:
+        storage = SQLiteStorage(path)
+        await storage.save("k", "value")
+        modes = {one.name: one.stat().st_mode & 0o777 for one in path.parent.iterdir()}
+    finally:
+        os.umask(before)
+    assert modes == {"visitors.db": 0o600, "visitors.db-wal": 0o600, "visitors.db-shm": 0o600}
+    assert path.parent.stat().st_mode & 0o777 == 0o700
+    await storage.aclose()
+
+
+def somebody_elses(path: Path) -> None:
+    connection = sqlite3.connect(path)
+    connection.execute("CREATE TABLE visitors (key, value)")
+    connection.commit()
+    connection.close()
+
+
+def of_the_future(path: Path) -> None:
+    connection = connect(path)
+    connection.execute("PRAGMA user_version = 2")
+    connection.close()
+
+
+def prepared(path: Path, make: Any) -> bytes | None:
+    path.parent.mkdir()
+    make(path)
+    if path.is_file():
+        path.chmod(0o600)
+    return content(path)
+
+
+def content(path: Path) -> bytes | None:
+    return path.read_bytes() if path.is_file() else None
+
+
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [
+        (somebody_elses, "another program's database"),
+        (of_the_future, "schema version 2; this version of wixvisitor reads 1"),
+        (lambda path: path.write_text("no database, " * 100), "file is not a database"),
+        pytest.param(lambda path: path.symlink_to(path.parent / "x"), "is a symlink", marks=posix),
+        pytest.param(lambda path: os.mkfifo(path, 0o600), "not a regular file", marks=posix),
+    ],
+)
+@anyio_test
+async def test_refused_and_left_alone(path: Path, make: Any, said: str) -> None:
+    """What is not ours is a StorageError from every method, and stays byte for byte."""
+    before = prepared(path, make)
+    storage = SQLiteStorage(path)
+    for call in (
+        lambda: storage.load("k"),
+        lambda: storage.save("k", "secret"),
+        lambda: storage.delete("k"),
+        lambda: storage.acquire_lease("k", "a", 1.0),
+        lambda: storage.release_lease("k", "a"),
+    ):
+        with pytest.raises(StorageError, match=said) as caught:
+            await call()
+        assert "secret" not in str(caught.value)
+    assert before == content(path)
+    await storage.aclose()
+
+
+@posix
+@anyio_test
+async def test_a_file_that_others_can_read(path: Path) -> None:
+    """A file that others can read is refused until it is private."""
+    await SQLiteStorage(path).save("k", "value")
+    os.chmod(path, 0o640)  # noqa: PTH101 - pathlib's is a blocking call to the linter, and this is not
+    with pytest.raises(StorageError, match="chmod 600"):
+        await SQLiteStorage(path).load("k")
+    os.chmod(path, 0o600)  # noqa: PTH101
+    assert await SQLiteStorage(path).load("k") is not None
+
+
+@anyio_test
+async def test_a_directory_that_cannot_be_made(tmp_path: Path) -> None:
+    """Where the system refuses, its reason is told."""
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StorageError, match="cannot open"):
+        await SQLiteStorage(tmp_path / "file" / "visitors.db").load("k")
+
+
+@anyio_test
+async def test_a_locked_file(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file that another process keeps locked is a StorageError, and works when it is free."""
+    monkeypatch.setattr("wixvisitor.storage._sqlite_file._BUSY", 0.01)
+    storage = SQLiteStorage(path)
+    await storage.save("k", "value")
+    other = sqlite3.connect(path, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    with pytest.raises(StorageError, match="locked"):
+        await storage.save("k", "newer")
+    assert await storage.load("k") is not None
+    other.execute("COMMIT")
+    other.close()
+    await storage.save("k", "newer")
+    await storage.aclose()
+
+
+# Threads, event loops, processes
+
+
+@anyio_test
+async def test_a_thousand_callers_take_one_thread(path: Path) -> None:
+    """However many wait for the file, the other worker threads stay free."""
+    storage = SQLiteStorage(path)
+    await storage.save("k", "value")
+    run, inside, most = storage._load, 0, 0
+
+    def watched(*args: Any) -> Any:
+        nonlocal inside, most
+        inside += 1
+        most = max(most, inside)
+        try:
+            return run(*args)
+        finally:
+            inside -= 1
+
+    storage._load = watched  # type: ignore[method-assign]
+    async with anyio.create_task_group() as tasks:
+        for _ in range(1_000):
+            tasks.start_soon(storage.load, "k")
+    assert (most, inside) == (1, 0)
+    await storage.aclose()
+
+
+def test_several_event_loops(path: Path) -> None:
+    """One object serves event loops one after another, and in four threads at the same time."""
+    storage = SQLiteStorage(path)
+    asyncio.run(storage.save("k", "0"))
+    assert asyncio.run(storage.load("k")) is not None
+
+    async def add() -> None:
+        for _ in range(25):
+            while True:
+                record = await storage.load("k")
+                assert record is not None
+                try:
+                    await storage.save("k", str(int(record.value) + 1), expected=record.version)
+                except VersionConflict:
+                    continue
+                break
+
+    threads = [threading.Thread(target=asyncio.run, args=(add(),)) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    record = asyncio.run(storage.load("k"))
+    assert record is not None
+    assert record.value == "100"
+    asyncio.run(storage.aclose())
+
+
+def python(program: str, *arguments: object) -> subprocess.Popen[str]:
+    command = [sys.executable, "-W", "error", "-c", program, *map(str, arguments)]
+    pipe = subprocess.PIPE
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    return subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, text=True, env=environment)
+
+
+NEW_FILE = """
+import asyncio, sys
+from wixvisitor.storage.sqlite import SQLiteStorage
+print("ready", flush=True)
+for name in range(20):
+    sys.stdin.readline()
+    asyncio.run(SQLiteStorage(f"{sys.argv[1]}-{name}").save(sys.argv[2], "value"))
+    print("saved", flush=True)
+"""
+
+
+@pytest.mark.machine
+def test_processes_that_open_a_new_file_together(path: Path) -> None:
+    """Four processes make the same new file at the same moment, twenty times: none is told that it is locked."""
+    processes = [python(NEW_FILE, path, number) for number in range(4)]
+    for word in ["ready", *["saved"] * 20]:
+        for process in processes:
+            assert process.stdout is not None
+            assert process.stdout.readline() == f"{word}\n", process.communicate()
+        for process in processes:
+            if process.stdin is not None and process.poll() is None:
+                process.stdin.write("go\n")
+                process.stdin.flush()
+    for process in processes:
+        assert process.communicate()[1] == ""
+    assert [rows(Path(f"{path}-{name}")) for name in range(20)] == [4] * 20
+
+
+COUNT = """
+import asyncio, sys
+from wixvisitor.storage import VersionConflict
+from wixvisitor.storage.sqlite import SQLiteStorage
+
+async def main():
+    storage, lost = SQLiteStorage(sys.argv[1]), 0
+    for _ in range(50):
+        while True:
+            record = await storage.load("k")
+            try:
+                await storage.save("k", str(int(record.value) + 1), expected=record.version)
+                break
+            except VersionConflict:
+                lost += 1
+    print(lost)
+
+asyncio.run(main())
+"""
+
+
+@pytest.mark.machine
+def test_processes_have_one_winner_a_round(path: Path) -> None:
+    """Eight processes count to four hundred by compare-and-set, and no step is lost."""
+    asyncio.run(SQLiteStorage(path).save("k", "0"))
+    processes = [python(COUNT, path) for _ in range(8)]
+    assert [process.communicate()[1] for process in processes] == [""] * 8
+    assert rows(path, "SELECT value FROM visitors") == "400"
+
+
+LEAVE = """
+import asyncio, gc, sys
+from wixvisitor.storage.sqlite import SQLiteStorage
+
+async def main():
+    storage = SQLiteStorage(sys.argv[1])
+    await storage.save("k", "value")
+    return storage
+
+storage = asyncio.run(main())
+if sys.argv[2] == "dropped":
+    del storage
+    gc.collect()
+print("end")
+"""
+
+
+@pytest.mark.machine
+@pytest.mark.parametrize("how", ["held", "dropped"])
+def test_never_closed(path: Path, how: str) -> None:
+    """A program that never closes its store ends at once and without a warning."""
+    out, err = python(LEAVE, path, how).communicate(timeout=10)
+    assert (out, err) == ("end\n", "")
+    assert rows(path) == 1
+
+
+SAVE = """
+import asyncio, sys
+from wixvisitor.storage.sqlite import SQLiteStorage
+
+async def main():
+    storage = SQLiteStorage(sys.argv[1])
+    for number in range(100_000):
+        await storage.save("k", str(number) * 500)
+        print(number, flush=True)
+
+asyncio.run(main())
+"""
+
+
+@posix
+@pytest.mark.machine
+def test_killed_while_saving(path: Path) -> None:
+    """``kill -9`` among saves: the last one that was reported is there, or the next one, whole."""
+    for enough in (1, 7, 40):
+        process = python(SAVE, path)
+        assert process.stdout is not None
+        while int(process.stdout.readline()) < enough:
+            pass
+        process.send_signal(signal.SIGKILL)
+        last = int(([str(enough), *process.communicate()[0].split()])[-1])
+        value = rows(path, "SELECT value FROM visitors")
+        assert value in {str(number) * 500 for number in (last, last + 1)}
+        assert rows(path, "PRAGMA integrity_check") == "ok"
+
+
+@posix
+@pytest.mark.machine
+def test_a_fork_opens_the_file_anew(path: Path) -> None:
+    """A child of a fork shares the file but not the connection, and leaves the parent's alone."""
+    storage = SQLiteStorage(path)
+    asyncio.run(storage.save("k", "0"))
+    program = """
+import asyncio, os, sys
+from wixvisitor.storage.sqlite import SQLiteStorage
+storage = SQLiteStorage(sys.argv[1])
+asyncio.run(storage.save("k", "parent"))
+before = storage._opened
+child = os.fork()
+if not child:
+    asyncio.run(storage.save("child", "value"))
+    asyncio.run(storage.aclose())
+    os._exit(0 if storage._opened is not before else 1)
+print(os.waitpid(child, 0)[1], asyncio.run(storage.load("child")).value, storage._opened is before)
+"""
+    out, err = python(program, path).communicate(timeout=20)
+    assert (out, err) == ("0 value True\n", "")
+    asyncio.run(storage.aclose())
+
+
+@anyio_test
+async def test_a_visitor_over_restarts(path: Path, still: FakeWix, client_id: str) -> None:
+    """A session resumes from the file, and its cart is the same visitor's."""
+    tokens = set()
+    for _ in range(3):
+        storage = SQLiteStorage(path)
+        async with VisitorSession(client_id, storage=storage, client=still.client(), clock=still.now) as session:
+            await session.get("/ecom/v2/carts/current")
+            tokens.add(session.get_tokens())
+        await storage.aclose()
+    assert len(tokens) == len(still.token_calls()) == 1

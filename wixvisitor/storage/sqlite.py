@@ -1,0 +1,226 @@
+"""A store in one SQLite file: many visitors, many processes, one machine. Needs no extra."""
+
+from __future__ import annotations
+
+import os
+import random
+import sqlite3
+import threading
+import time
+import uuid
+import weakref
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Concatenate, Final, ParamSpec, TypeVar
+
+import anyio
+import anyio.to_thread
+from anyio.lowlevel import RunVar
+
+from wixvisitor.errors import ConfigurationError
+from wixvisitor.storage._protocol import ANY_VERSION, AnyVersion, Record, VersionConflict
+from wixvisitor.storage._sqlite_file import connect, failures
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+YEAR: Final = 31_536_000.0  # seconds; a refresh token lives as long
+_PURGED: Final = 100  # records that one purge removes at most
+_PURGES: Final = 0.02  # the share of saves that purge
+_SOON: Final = 0.001  # seconds; the lease was given back in between
+_UNTOUCHED: Final = 0.9  # of its life: reading a record that has more left writes nothing
+
+_SAVE: Final = {
+    ANY_VERSION: """
+        INSERT INTO visitors VALUES (:key, :value, :version, :expires_at) ON CONFLICT (key) DO UPDATE
+        SET value = :value, version = :version, expires_at = :expires_at""",
+    None: """
+        INSERT INTO visitors VALUES (:key, :value, :version, :expires_at) ON CONFLICT (key) DO UPDATE
+        SET value = :value, version = :version, expires_at = :expires_at WHERE visitors.expires_at <= :now""",
+}
+_REPLACE: Final = """
+    UPDATE visitors SET value = :value, version = :version, expires_at = :expires_at
+    WHERE key = :key AND version = :expected AND expires_at > :now"""
+_PURGE: Final = """
+    DELETE FROM visitors WHERE rowid IN (SELECT rowid FROM visitors WHERE expires_at <= ? LIMIT ?)"""
+_LEASE: Final = """
+    INSERT INTO leases VALUES (:key, :holder, :now, :until) ON CONFLICT (key) DO UPDATE
+    SET holder = :holder, since = :now, until = :until
+    WHERE leases.holder = :holder OR leases.until <= :now OR leases.since > :now"""
+
+
+class SQLiteStorage:
+    """Keeps visitors in a SQLite file: for a busy server, in any number of processes on one machine.
+
+    Args:
+        path: the file; what is missing is created, the file with mode 0600, its directory with 0700. Two more appear
+            beside it, ``…-wal`` and ``…-shm``. Not on a network file system.
+        expire_after: seconds after which a visitor whom nobody loaded or saved is forgotten; None keeps all for ever.
+            A year by default, like Wix's refresh tokens. The space is used again for others.
+        clock: seconds since the epoch; for tests.
+
+    A save is conditional and durable (write-ahead log, synced at each commit: also a power failure loses nothing), and
+    a lease is seen by every process. Opens the file at first use, once in each process, also after a fork.
+
+    Raises:
+        StorageError: by every method, if the file is a symlink, readable by others, no database, another program's or
+            of another schema version (it is then left as it is), or SQLite cannot go on.
+
+    Concurrency: share one object between sessions, tasks, threads and event loops; statements run one at a time in a
+    worker thread. Works on asyncio and trio.
+    Cancellation: a cancelled call has happened or has not, never half.
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        expire_after: float | None = YEAR,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        if expire_after is not None and not expire_after > 0:
+            raise ConfigurationError("expire_after: expected seconds, a number above 0, or None")
+        self._path = Path(path).expanduser()
+        self._life = float("inf") if expire_after is None else float(expire_after)
+        self._clock = clock
+        self._opened = _Opened()
+        self._limiter = RunVar[anyio.CapacityLimiter]("wixvisitor: one thread for a file")
+
+    async def load(self, key: str) -> Record | None:
+        """Returns the visitor's record, None if there is none; now and then this keeps it for another year."""
+        return await self._run(self._load, key)
+
+    async def save(self, key: str, value: str, *, expected: str | AnyVersion | None = ANY_VERSION) -> str:
+        """Replaces the visitor's record and returns its version.
+
+        Raises:
+            VersionConflict: another version is there; it is unchanged.
+        """
+        return await self._run(self._save, key, value, expected)
+
+    async def delete(self, key: str) -> None:
+        """Forgets the visitor."""
+        await self._run(_delete, key)
+
+    async def acquire_lease(self, key: str, holder: str, seconds: float) -> float:
+        """Returns 0.0 if ``holder`` has the lease now, else the seconds until it ends."""
+        return await self._run(self._acquire, key, holder, seconds)
+
+    async def release_lease(self, key: str, holder: str) -> None:
+        """Gives the lease back if ``holder`` has it."""
+        await self._run(_release, key, holder)
+
+    async def aclose(self) -> None:
+        """Closes the file; the next use opens it again. Without, it is closed when nobody holds this object."""
+        await anyio.to_thread.run_sync(self._here().close, limiter=self._one_thread())
+
+    def __repr__(self) -> str:
+        return f"<SQLiteStorage {str(self._path)!r}>"
+
+    # In the worker thread
+
+    async def _run(self, work: Callable[Concatenate[sqlite3.Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+        def locked() -> T:
+            opened = self._here()
+            with opened.lock, failures(self._path):
+                return work(opened.connection(self, self._path), *args, **kwargs)
+
+        return await anyio.to_thread.run_sync(locked, limiter=self._one_thread())
+
+    def _one_thread(self) -> anyio.CapacityLimiter:
+        limiter = self._limiter.get(None)
+        if limiter is None:
+            limiter = anyio.CapacityLimiter(1)
+            self._limiter.set(limiter)
+        return limiter
+
+    def _here(self) -> _Opened:
+        """Returns what this process has opened; what a fork brought along is not touched, not even closed."""
+        if self._opened.process != os.getpid():
+            _inherited.append(self._opened)
+            self._opened = _Opened()
+        return self._opened
+
+    def _load(self, connection: sqlite3.Connection, key: str) -> Record | None:
+        now = self._clock()
+        statement = "SELECT value, version, expires_at FROM visitors WHERE key = ? AND expires_at > ?"
+        row = connection.execute(statement, (key, now)).fetchone()
+        if row is None:
+            return None
+        value, version, expires_at = row
+        if expires_at - now < _UNTOUCHED * self._life < float("inf"):
+            touch = "UPDATE visitors SET expires_at = ? WHERE key = ? AND version = ?"
+            connection.execute(touch, (now + self._life, key, version))
+        return Record(value, version)
+
+    def _save(self, connection: sqlite3.Connection, key: str, value: str, expected: str | AnyVersion | None) -> str:
+        now, version = self._clock(), uuid.uuid4().hex
+        row = {"key": key, "value": value, "version": version, "expires_at": now + self._life, "now": now}
+        statement = _REPLACE if isinstance(expected, str) else _SAVE[expected]
+        if (
+            connection.execute(statement, {**row, "expected": expected if isinstance(expected, str) else ""}).rowcount
+            < 1
+        ):
+            raise VersionConflict(f"the visitor in {self._path} was changed by somebody else")
+        if random.random() < _PURGES:  # noqa: S311 - spreads the work, protects nothing
+            connection.execute(_PURGE, (now, _PURGED))
+        return version
+
+    def _acquire(self, connection: sqlite3.Connection, key: str, holder: str, seconds: float) -> float:
+        now = self._clock()
+        with _hurried(connection):
+            row = {"key": key, "holder": holder, "now": now, "until": now + seconds}
+            if connection.execute(_LEASE, row).rowcount > 0:
+                return 0.0
+            row_left = connection.execute("SELECT until FROM leases WHERE key = ?", (key,)).fetchone()
+        return max(row_left[0] - now, _SOON) if row_left else _SOON
+
+
+class _Opened:
+    """What one process has opened."""
+
+    def __init__(self) -> None:
+        self.process = os.getpid()
+        self.lock = threading.Lock()
+        self._connection: sqlite3.Connection | None = None
+        self._finalizer: Any = None
+
+    def connection(self, owner: object, path: Path) -> sqlite3.Connection:
+        if self._connection is None:
+            self._connection = connect(path)
+            self._finalizer = weakref.finalize(owner, _close_here, self._connection, self.process)
+        return self._connection
+
+    def close(self) -> None:
+        with self.lock:
+            if self._finalizer is not None:
+                self._finalizer()
+            self._connection = self._finalizer = None
+
+
+_inherited: Final[list[_Opened]] = []  # what a fork brought along: SQLite forbids to use it, and to close it
+
+
+def _close_here(connection: sqlite3.Connection, process: int) -> None:
+    if process == os.getpid():
+        connection.close()
+
+
+def _delete(connection: sqlite3.Connection, key: str) -> None:
+    connection.execute("DELETE FROM visitors WHERE key = ?", (key,))
+
+
+def _release(connection: sqlite3.Connection, key: str, holder: str) -> None:
+    with _hurried(connection):
+        connection.execute("DELETE FROM leases WHERE key = ? AND holder = ?", (key, holder))
+
+
+@contextmanager
+def _hurried(connection: sqlite3.Connection) -> Iterator[None]:
+    """Does not wait for the disk: a lease that a power failure loses is free, as it should be."""
+    connection.execute("PRAGMA synchronous = NORMAL")
+    try:
+        yield
+    finally:
+        connection.execute("PRAGMA synchronous = FULL")
