@@ -129,7 +129,6 @@ def watch(still: FakeWix) -> Iterator[Watch]:
     loggers[0].addHandler(handler)
     for logger in loggers:
         logger.setLevel(logging.DEBUG)
-    gc.collect()
     gc.freeze()  # what is older than this test needs no look
     watch = Watch(still, records)
     yield watch

@@ -84,20 +84,21 @@ def _make_private(place: Path) -> None:
     reraise=True,
 )
 def _prepare(connection: sqlite3.Connection, place: Path) -> None:
-    with _transaction(connection, "DEFERRED"):
+    with transaction(connection, "DEFERRED"):
         is_new = _is_new(connection, place)
     connection.execute("PRAGMA journal_mode = WAL")
     # With NORMAL, a power failure could take the last commits: a visitor just made, a refresh token just rotated.
     connection.execute("PRAGMA synchronous = FULL")
     if is_new:
-        with _transaction(connection, "IMMEDIATE"):
+        with transaction(connection, "IMMEDIATE"):
             if _is_new(connection, place):  # nobody was faster
                 for statement in _SCHEMA:
                     connection.execute(statement)
 
 
 @contextmanager
-def _transaction(connection: sqlite3.Connection, kind: str) -> Iterator[None]:
+def transaction(connection: sqlite3.Connection, kind: str) -> Iterator[None]:
+    """Commits what is done in it, or nothing of it; ``IMMEDIATE`` waits for other writers first."""
     connection.execute(f"BEGIN {kind}")
     with connection:  # commits, or rolls back
         yield

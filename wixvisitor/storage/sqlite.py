@@ -20,7 +20,7 @@ from anyio.lowlevel import RunVar
 
 from wixvisitor.errors import ConfigurationError
 from wixvisitor.storage._protocol import ANY_VERSION, AnyVersion, Record, VersionConflict
-from wixvisitor.storage._sqlite_file import connect, failures
+from wixvisitor.storage._sqlite_file import connect, failures, transaction
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -28,7 +28,7 @@ T = TypeVar("T")
 YEAR: Final = 31_536_000.0  # seconds; a refresh token lives as long
 _PURGED: Final = 100  # records that one purge removes at most
 _PURGES: Final = 0.02  # the share of saves that purge
-_SOON: Final = 0.001  # seconds; the lease was given back in between
+_SKEW: Final = 1.0  # seconds; a lease that began later than this from now was taken before the clock was set back
 _UNTOUCHED: Final = 0.9  # of its life: reading a record that has more left writes nothing
 
 _SAVE: Final = {
@@ -47,7 +47,7 @@ _PURGE: Final = """
 _LEASE: Final = """
     INSERT INTO leases VALUES (:key, :holder, :now, :until) ON CONFLICT (key) DO UPDATE
     SET holder = :holder, since = :now, until = :until
-    WHERE leases.holder = :holder OR leases.until <= :now OR leases.since > :now"""
+    WHERE leases.holder = :holder OR leases.until <= :now OR leases.since > :ahead"""
 
 
 class SQLiteStorage:
@@ -168,13 +168,13 @@ class SQLiteStorage:
         return version
 
     def _acquire(self, connection: sqlite3.Connection, key: str, holder: str, seconds: float) -> float:
-        now = self._clock()
-        with _hurried(connection):
-            row = {"key": key, "holder": holder, "now": now, "until": now + seconds}
+        with _hurried(connection), transaction(connection, "IMMEDIATE"):
+            now = self._clock()  # after the wait for the file, or a lease taken meanwhile would be one of the future
+            row = {"key": key, "holder": holder, "now": now, "until": now + seconds, "ahead": now + _SKEW}
             if connection.execute(_LEASE, row).rowcount > 0:
                 return 0.0
-            row_left = connection.execute("SELECT until FROM leases WHERE key = ?", (key,)).fetchone()
-        return max(row_left[0] - now, _SOON) if row_left else _SOON
+            [until] = connection.execute("SELECT until FROM leases WHERE key = ?", (key,)).fetchone()
+            return float(until) - now
 
 
 class _Opened:

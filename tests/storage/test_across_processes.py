@@ -1,0 +1,224 @@
+"""One visitor in many processes, over every store that promises it: one call each time, whoever dies or stalls."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+from typing import Any
+
+import anyio
+import anyio.to_thread
+import attrs
+import pytest
+
+from tests.storage.visitor_process import STEPS, Life, Work, live, open_store
+from wixvisitor import Tokens, VisitorSession
+from wixvisitor._records import parse, render
+from wixvisitor.storage import Record
+from wixvisitor.testing import FakeWix
+
+pytestmark = [
+    pytest.mark.anyio,
+    pytest.mark.machine,
+    pytest.mark.skipif(os.name != "posix", reason="needs POSIX signals"),
+]
+
+LIFETIME = 14_400
+VISITORS = int(os.environ.get("WIXVISITOR_MANY", "2000"))
+"""How many visitors expire at once; CI takes 20,000."""
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    """The loop of the parent; that of the processes is asyncio's all the same."""
+    return "asyncio"
+
+
+@pytest.fixture(scope="module")
+def cradle() -> Any:
+    """Starts processes in milliseconds: they are forked from one that has imported everything."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["tests.storage.visitor_process", "anyio._backends._asyncio"])
+    return context
+
+
+@attrs.define
+class Shop:
+    """One of the processes."""
+
+    process: BaseProcess
+    line: Connection
+
+    async def hear(self) -> Any:
+        """What it says next; None if it died."""
+        with anyio.fail_after(600):
+            try:
+                return await anyio.to_thread.run_sync(self.line.recv, abandon_on_cancel=True)
+            except EOFError:
+                return None
+
+    async def do(self, work: Work) -> Any:
+        """Has it do something and waits."""
+        self.line.send(work)
+        return await self.hear()
+
+    def end(self) -> None:
+        self.process.kill()
+        self.process.join()
+        self.line.close()
+
+
+Open = Callable[..., Awaitable[Shop]]
+
+
+@pytest.fixture
+async def url(still: FakeWix) -> AsyncIterator[str]:
+    """The stand-in on loopback."""
+    async with still.serve() as url:
+        yield url
+
+
+@pytest.fixture(params=["file", "sqlite", "redis"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[str, dict[str, Any]]:
+    """Each store that promises one visitor across processes, by name and arguments."""
+    if request.param == "redis":
+        url, prefix = request.getfixturevalue("redis_url"), request.getfixturevalue("redis_prefix")
+        return "redis", {"url_or_client": url, "prefix": prefix}
+    return request.param, {"path": f"{tmp_path}/visitors" + ("/" if request.param == "file" else ".db")}
+
+
+@pytest.fixture
+def shop(cradle: Any, client_id: str, url: str, store: tuple[str, dict[str, Any]]) -> Iterator[Open]:
+    """Starts processes, and ends them."""
+    shops: list[Shop] = []
+
+    async def open_(**options: Any) -> Shop:
+        ours, theirs = multiprocessing.Pipe()
+        life = Life(client_id=client_id, url=url, store=store, **options)
+        process = cradle.Process(target=live, args=(life, theirs), daemon=True)
+        process.start()
+        theirs.close()
+        shops.append(Shop(process, ours))
+        assert await shops[-1].hear() == "ready"
+        return shops[-1]
+
+    yield open_
+    for one in shops:
+        one.end()
+
+
+async def all_of(shops: list[Shop], work: Work) -> list[Any]:
+    """Has all of them do the same at once."""
+    for one in shops:
+        one.line.send(work)
+    return [await one.hear() for one in shops]
+
+
+def visitors_of(answers: list[Any]) -> set[str]:
+    """Whose refresh token each had."""
+    assert all(isinstance(answer, dict) for answer in answers), answers
+    return {visitor for answer in answers for visitor, _ in answer.values()}
+
+
+async def saved(store: tuple[str, dict[str, Any]], client_id: str) -> str:
+    """Whose refresh token the store holds."""
+    storage = open_store(*store)
+    record = await storage.load(f"{client_id}:default")
+    if hasattr(storage, "aclose"):
+        await storage.aclose()
+    return parse(record.value, client_id).refresh_token.value if isinstance(record, Record) else ""
+
+
+async def test_eight_processes_of_a_hundred_callers(still: FakeWix, shop: Open) -> None:
+    """8 processes x 100 coroutines: cold they make one visitor with one call, and at expiry they renew it with one."""
+    shops = [await shop() for _ in range(8)]
+    for number in range(3):
+        answers = await all_of(shops, Work(now=still.now(), callers=100))
+        assert len(visitors_of(answers)) == 1
+        assert len({answer["default"] for answer in answers}) == 1
+        assert len(still.token_calls()) == number + 1
+        still.advance(LIFETIME + 1)
+    assert len(still.visitors) == 1
+    assert len({call.visitor_id for call in still.api_calls()}) == 1
+
+
+@pytest.mark.parametrize("cold", [True, False], ids=["mint", "renewal"])
+@pytest.mark.parametrize("step", STEPS)
+async def test_killed(
+    still: FakeWix, shop: Open, store: tuple[str, dict[str, Any]], client_id: str, step: str, *, cold: bool
+) -> None:
+    """SIGKILL at each step: the next process has whoever was saved, and asks at most once more."""
+    if not cold:
+        await (await shop()).do(Work(now=still.now()))
+        still.advance(LIFETIME + 1)
+        still.reset_calls()
+    dying, other = await shop(step=step), await shop(renew_timeout=0.6)
+    work = Work(now=still.now())
+    assert await dying.do(work) is None
+    before = await saved(store, client_id)
+    assert bool(before) == (not cold or step in ("after saving", "after the release"))
+    answer = await other.do(work)
+    assert visitors_of([answer]) == {await saved(store, client_id)}
+    assert not before or visitors_of([answer]) == {before}
+    assert len(still.token_calls()) <= 2
+    assert len({call.visitor_id for call in still.api_calls()}) == 1
+    assert cold or len(still.visitors) == 1
+
+
+@pytest.mark.parametrize("cold", [True, False], ids=["mint", "renewal"])
+@pytest.mark.parametrize("step", STEPS)
+async def test_stopped(still: FakeWix, shop: Open, step: str, *, cold: bool) -> None:
+    """SIGSTOP at each step costs at most one more call; when it goes on it is the same visitor as everybody."""
+    if not cold:
+        await (await shop()).do(Work(now=still.now()))
+        still.advance(LIFETIME + 1)
+        still.reset_calls()
+    stopping, other = await shop(step=step, signal=signal.SIGSTOP), await shop(renew_timeout=0.6)
+    work = Work(now=still.now())
+    assert await stopping.do(work) == "stopping"
+    meanwhile = await other.do(work)
+    os.kill(stopping.process.pid or 0, signal.SIGCONT)
+    late = await stopping.hear()
+    assert len(visitors_of([meanwhile, late])) == 1
+    assert len(visitors_of(await all_of([stopping, other], work))) == 1
+    assert len(still.token_calls()) <= 2
+    assert len({call.visitor_id for call in still.api_calls()}) == 1
+    assert cold or len(still.visitors) == 1
+
+
+async def test_thousands_expire_in_the_same_second(
+    still: FakeWix, shop: Open, store: tuple[str, dict[str, Any]], client_id: str, tokens_from: Callable[..., Tokens]
+) -> None:
+    """Thousands of visitors, each in two of four processes: one renewal each, and never more than 4 a process."""
+    storage = open_store(*store)
+    minted = [tokens_from(still.mint_visitor(client_id)) for _ in range(VISITORS)]
+    async with anyio.create_task_group() as tasks:
+        limit = anyio.CapacityLimiter(50)
+        for number, tokens in enumerate(minted):
+            tasks.start_soon(_save, limit, storage, f"{client_id}:{number}", render(tokens, client_id))
+    if hasattr(storage, "aclose"):
+        await storage.aclose()
+    shops = [await shop(renew_timeout=300.0) for _ in range(4)]
+    still.advance(LIFETIME + 1)
+    for index, one in enumerate(shops):
+        keys = tuple(str(number) for number in range(VISITORS) if number % 4 in (index, (index + 1) % 4))
+        one.line.send(Work(now=still.now(), keys=keys, calls_api=False))
+    answers = [await one.hear() for one in shops]
+    assert visitors_of(answers) == {tokens.refresh_token.value for tokens in minted}
+    both: dict[str, set[str]] = {}
+    for answer in answers:
+        for key, (_, access_token) in answer.items():
+            both.setdefault(key, set()).add(access_token)
+    assert {len(tokens) for tokens in both.values()} == {1}
+    assert len(still.token_calls("refresh_token")) == len(still.token_calls()) == VISITORS
+    assert still.max_concurrency() <= 4 * 4
+
+
+async def _save(limit: anyio.CapacityLimiter, storage: Any, key: str, text: str) -> None:
+    async with limit:
+        await storage.save(key, text)
