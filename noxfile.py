@@ -78,7 +78,7 @@ def lint(session: nox.Session) -> None:
 @nox.session
 def typing(session: nox.Session) -> None:
     """Types: mypy strict and pyright."""
-    install(session, "typing", "tests")
+    install(session, "typing", "tests", "bench")
     session.install("nox")
     session.run("mypy")
     session.run("pyright")
@@ -97,6 +97,7 @@ def interop(session: nox.Session) -> None:
 
 @nox.session
 def bench(session: nox.Session) -> None:
-    """Speed beside the bare client, as ratios of one run; `-- --quick` takes a few seconds."""
-    session.install("-e", f".[{EXTRAS}]")
+    """Speed beside the bare client and the raw drivers, as ratios of one run; `-- --quick` takes seconds."""
+    install(session, "bench")
     session.run("python", "benchmarks/session_beside_client.py", *session.posargs)
+    session.run("python", "benchmarks/stores.py", *session.posargs)

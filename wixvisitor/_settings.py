@@ -19,6 +19,7 @@ from wixvisitor._tokens import TokenRole
 from wixvisitor._wire import TokenAnswer
 from wixvisitor.errors import ConfigurationError
 from wixvisitor.storage import LeasingStorage, TokenStorage
+from wixvisitor.storage._protocol import takes_expected
 
 
 class ChangeReason(StrEnum):
@@ -97,7 +98,7 @@ def checked(
         client_id=_client_id(client_id),
         origins=Origins(base_url, allowed_origins),
         storage=storage,
-        conditional=_takes_expected(storage),
+        conditional=takes_expected(storage),
         leases=storage if isinstance(storage, LeasingStorage) else None,
         renew_before=_seconds(renew_before, "renew_before", least=0.0),
         renew_timeout=_seconds(renew_timeout, "renew_timeout", least=0.001),
@@ -139,12 +140,3 @@ def _function(value: Any, name: str) -> Any:
     if value is not None and (call is None or any(map(inspect.iscoroutinefunction, (value, call)))):
         raise ConfigurationError(f"{name}: expected a plain function; it is called, not awaited")
     return value
-
-
-def _takes_expected(storage: TokenStorage) -> bool:
-    """Whether the store can compare and set: its ``save`` takes ``expected``, also through a wrapper's ``**kwargs``."""
-    try:
-        parameters = inspect.signature(storage.save).parameters.values()
-    except (TypeError, ValueError):
-        return False
-    return any(one.name == "expected" or one.kind is one.VAR_KEYWORD for one in parameters)

@@ -6,9 +6,14 @@ from typing import assert_type
 
 import httpx
 import httpx2
+from key_value.aio.protocols import AsyncKeyValue
 
 from wixvisitor import AccessToken, GraphQLResult, RefreshToken, TokenRole, Tokens, VisitorPool, VisitorSession
 from wixvisitor.storage import ConditionalStorage, FileStorage, LeasingStorage, MemoryStorage, TokenStorage
+from wixvisitor.storage.keyvalue import KeyValueStorage
+from wixvisitor.storage.redis import RedisStorage
+from wixvisitor.storage.sealed import SealedStorage
+from wixvisitor.storage.sqlite import SQLiteStorage
 
 memory: TokenStorage = MemoryStorage()
 conditional: ConditionalStorage = MemoryStorage()
@@ -16,6 +21,16 @@ leasing: LeasingStorage = MemoryStorage()
 file: TokenStorage = FileStorage("visitors/")
 file_conditional: ConditionalStorage = FileStorage("visitors/")
 file_leasing: LeasingStorage = FileStorage("visitors/")
+sqlite_conditional: ConditionalStorage = SQLiteStorage("visitors.db")
+sqlite_leasing: LeasingStorage = SQLiteStorage("visitors.db")
+redis_conditional: ConditionalStorage = RedisStorage("redis://localhost")
+redis_leasing: LeasingStorage = RedisStorage("redis://localhost")
+sealed: ConditionalStorage = SealedStorage(FileStorage("visitors/"), keys=["…"])
+
+
+def bridged(store: AsyncKeyValue) -> TokenStorage:
+    """The bridge is the least that counts as a storage."""
+    return KeyValueStorage(store)
 
 
 class TwentyLines:

@@ -15,6 +15,7 @@ Compare-and-set gives correctness, the lease only saves calls. Adapters need not
 
 from __future__ import annotations
 
+import inspect
 from enum import Enum
 from typing import Final, Protocol, runtime_checkable
 
@@ -101,3 +102,12 @@ class LeasingStorage(TokenStorage, Protocol):
 
     async def release_lease(self, key: str, holder: str) -> None:
         """Gives the lease back; does nothing if ``holder`` does not have it."""
+
+
+def takes_expected(storage: TokenStorage) -> bool:
+    """Whether the store can compare and set: its ``save`` takes ``expected``, also through a wrapper's ``**kwargs``."""
+    try:
+        parameters = inspect.signature(storage.save).parameters.values()
+    except (TypeError, ValueError):
+        return False
+    return any(one.name == "expected" or one.kind is one.VAR_KEYWORD for one in parameters)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import AsyncIterator
 from typing import Any, ClassVar, Final
 
@@ -10,6 +9,7 @@ import anyio
 import pytest
 
 from wixvisitor.storage import ConditionalStorage, LeasingStorage, Record, TokenStorage
+from wixvisitor.storage._protocol import takes_expected
 
 KEY: Final = "5e9c1d0a-7c1e-4a52-9d5e-1f2a3b4c5d6e:default"
 LIFE: Final = 0.4  # seconds that an expiring record lives unused
@@ -94,8 +94,7 @@ class Hooks:
 
 def conditional_of(storage: TokenStorage) -> ConditionalStorage:
     """Returns the store, or skips the test if it cannot compare and set."""
-    parameters = inspect.signature(storage.save).parameters.values()  # what a session looks at as well
-    if not any(one.name == "expected" or one.kind is one.VAR_KEYWORD for one in parameters):
+    if not takes_expected(storage):  # what a session looks at as well
         pytest.skip("save() takes no expected: this store cannot compare and set")
     assert isinstance(storage, ConditionalStorage)
     return storage

@@ -1,0 +1,194 @@
+"""A bridge to the stores of py-key-value-aio (Postgres, DynamoDB, MongoDB, …). Needs the extra ``kv``."""
+
+from __future__ import annotations
+
+import hashlib
+import uuid
+from collections.abc import Awaitable, Callable
+from typing import Any, Final
+
+import anyio
+import anyio.lowlevel
+import attrs
+
+try:
+    from key_value.aio.protocols import AsyncKeyValue
+except ModuleNotFoundError as error:
+    if (error.name or "").partition(".")[0] != "key_value":
+        raise
+    raise ImportError(
+        "KeyValueStorage needs py-key-value-aio: pip install 'wixvisitor[kv]'", name=error.name
+    ) from error
+
+from wixvisitor._masking import mask, safe_cause
+from wixvisitor.errors import ConfigurationError, StorageError
+from wixvisitor.storage._protocol import Record
+
+_YEAR: Final = 31_536_000.0  # seconds; the life of a Wix refresh token
+_LONGEST: Final = 1e9  # seconds
+_GRACE: Final = 1.0  # seconds in which a probe that was cancelled removes what it wrote
+_LIKE_A_RECORD: Final = "." * 4_096  # characters; a record has up to 2,000, and a store with a limit is found out
+
+
+@attrs.define(eq=False)
+class _Probe:
+    """A probe under way in one event loop, and how it failed."""
+
+    loop: object
+    ended: anyio.Event = attrs.field(factory=anyio.Event)
+    error: StorageError | None = None
+
+
+class KeyValueStorage:
+    """Keeps visitors in any store of py-key-value-aio, with the promise of one process.
+
+    Args:
+        store: is used as it is and never closed; nothing but ``get``, ``put`` and ``delete`` is called.
+        collection: where in the store; the keys in it are SHA-256 digests, which every store takes.
+        expire_after: seconds for which a record lives on after it was saved, as long as a Wix refresh token by default;
+            None: for ever. Sessions in use save every few hours. Loading does not count: only writing the record again
+            could, and that might undo what another process has just saved.
+
+    **Not atomic**: these stores cannot compare and set, and have no lock. One process keeps one visitor, also over
+    restarts. Several processes that mint or renew the same visitor at the same moment ask Wix several times and
+    overwrite each other; then two processes may hold two visitors until the loser loads again. Where that matters use
+    ``RedisStorage``, ``SQLiteStorage`` or ``FileStorage``.
+
+    At its first use the store is probed: a record is written, read and deleted. A store that does not give it back is
+    refused (a ``RedisStore`` over a client without ``decode_responses=True``, a ``NullStore``, a limit on sizes), since
+    each load from it would make a new visitor. Not to be noticed from here: records that the store itself takes for
+    missing when they are damaged, evicts, or has not replicated to where it reads (DynamoDB).
+
+    The contract passes on the ``MemoryStore``, ``SimpleStore``, ``FileTreeStore``, ``DuckDBStore`` and ``RedisStore``
+    of py-key-value-aio 0.5; the first two work on trio. Its Fernet wrapper accepts what was never encrypted and rows
+    that were swapped: use ``SealedStorage(KeyValueStorage(…))``.
+
+    Raises:
+        ConfigurationError: an argument is wrong.
+        StorageError: by every method: the store failed, was refused, or holds something else, which is left as it is.
+
+    Concurrency: as safe between tasks, threads and event loops as the store is; first calls share one probe.
+    Cancellation: a cancelled ``save`` happened or did not if the store's ``put`` is atomic. Whoever waits for a probe
+    that was cancelled makes another.
+    """
+
+    def __init__(
+        self, store: AsyncKeyValue, *, collection: str = "wixvisitor", expire_after: float | None = _YEAR
+    ) -> None:
+        if isinstance(store, type) or not all(
+            callable(getattr(store, name, None)) for name in ("get", "put", "delete")
+        ):
+            raise ConfigurationError("store: expected a store of py-key-value-aio, with async get, put and delete")
+        if not isinstance(collection, str) or not collection:
+            raise ConfigurationError("collection: expected a name")
+        self._store = store
+        self._collection = collection
+        self._life = None if expire_after is None else _seconds(expire_after, "expire_after")
+        self._is_proven = False
+        self._probe: _Probe | None = None
+
+    async def load(self, key: str) -> Record | None:
+        """Returns the visitor's record, None if the store says that there is none."""
+        await self._prove()
+        name = _name(key)
+        found = await self._call("load", self._store.get, name)
+        return None if found is None else Record(_value(found, name))
+
+    async def save(self, key: str, value: str) -> None:
+        """Keeps the record for ``expire_after``, whatever the store holds."""
+        await self._prove()
+        name = _name(key)
+        await self._call("save", self._store.put, name, _entry(name, value), ttl=self._life)
+
+    async def delete(self, key: str) -> None:
+        """Forgets the record."""
+        await self._prove()
+        await self._call("delete", self._store.delete, _name(key))
+
+    def __repr__(self) -> str:
+        return f"<KeyValueStorage over a {type(self._store).__name__}, collection {self._collection!r}>"
+
+    async def _call(self, verb: str, call: Callable[..., Awaitable[Any]], *arguments: object, **options: object) -> Any:
+        try:
+            return await call(*arguments, collection=self._collection, **options)
+        except Exception as error:
+            reason = f"{type(error).__name__}: {mask(str(error))[:300]}"
+            raise StorageError(f"the {type(self._store).__name__} cannot {verb}: {reason}") from safe_cause(error)
+
+    async def _prove(self) -> None:
+        """Returns if the store gives back what it is given; finds out first if nobody has."""
+        while not self._is_proven:
+            loop, probe = anyio.lowlevel.current_token().native_token, self._probe
+            if probe is None or probe.loop is not loop:  # one of a loop that is over never ends
+                self._probe = _Probe(loop)
+                await self._lead(self._probe)
+                continue
+            await probe.ended.wait()
+            if probe.error is not None:
+                raise probe.error._again() from probe.error.__cause__
+
+    async def _lead(self, probe: _Probe) -> None:
+        try:
+            await self._write_read_delete()
+            self._is_proven = True
+        except StorageError as error:
+            probe.error = error
+            raise
+        finally:
+            self._probe = None
+            probe.ended.set()
+
+    async def _write_read_delete(self) -> None:
+        name = _name(f"probe:{uuid.uuid4().hex}")
+        entry = _entry(name, uuid.uuid4().hex + _LIKE_A_RECORD)
+        trouble: StorageError | None = None
+        try:
+            await self._call("save", self._store.put, name, entry, ttl=self._life)
+            found = await self._call("load", self._store.get, name)
+        finally:
+            with anyio.move_on_after(_GRACE, shield=True):
+                trouble = await self._trouble_in_deleting(name)
+        if found != entry:
+            raise StorageError(_refusal(type(self._store).__name__, "nothing" if found is None else "something else"))
+        if trouble is not None:
+            raise trouble
+
+    async def _trouble_in_deleting(self, name: str) -> StorageError | None:
+        try:
+            await self._call("delete", self._store.delete, name)
+        except StorageError as error:
+            return error
+        return None
+
+
+def _refusal(store: str, returned: str) -> str:
+    return (
+        f"the {store} does not give back what it is given (it returned {returned} right after a save), so visitors "
+        "would be lost. A RedisStore's client needs decode_responses=True, or use RedisStorage instead; other stores "
+        "must take values of 5 kB and the time to live, and read what was just written; look at their wrappers as well"
+    )
+
+
+def _name(key: str) -> str:
+    """Returns the key in the store. Keys are any text, stores limit length and characters, and some fold case."""
+    return hashlib.sha256(key.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def _entry(name: str, value: str) -> dict[str, Any]:
+    return {"key": name, "value": value}
+
+
+def _value(found: object, name: str) -> str:
+    match found:
+        case {"key": str(key), "value": str(value), **rest} if not rest:
+            if key == name:
+                return value
+            raise StorageError("the store's record belongs to another key; it was left as it is")
+        case _:
+            raise StorageError("the store's record is not one of KeyValueStorage's; it was left as it is")
+
+
+def _seconds(value: object, name: str) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= _LONGEST:
+        raise ConfigurationError(f"{name}: expected seconds, a number above 0")
+    return float(value)

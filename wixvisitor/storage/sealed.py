@@ -1,0 +1,124 @@
+"""Encryption at rest for any other store. Needs the extra ``crypto``."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, Final
+
+import attrs
+
+from wixvisitor.errors import ConfigurationError, StorageError
+from wixvisitor.storage import _sealing
+from wixvisitor.storage._protocol import ANY_VERSION, AnyVersion, LeasingStorage, Record, TokenStorage, takes_expected
+from wixvisitor.storage._sealing import NotOpened, Sealer, UnknownKey, UnknownVersion
+
+_MARK: Final = "wixvisitor-sealed."  # so that an operator, and we, can tell a sealed record from another
+_PURPOSE: Final = "wixvisitor record"
+
+
+class SealedStorage:
+    """Keeps visitors in another store, encrypted: whoever reads or changes that store becomes no visitor.
+
+    Args:
+        inner: where the sealed records go.
+        keys: the first one seals, all of them open; 32 random bytes each, as bytes or as base64 text. They belong into
+            a secret manager, not beside the records. ``SealedStorage.generate_key()`` makes one.
+
+    A record is AES-256-GCM with its key in the store authenticated: one that was changed, or moved to another visitor,
+    does not open. That an old record of the same visitor was put back, or that one was deleted, cannot be noticed.
+
+    To rotate, deploy ``keys=[old, new]`` everywhere, then ``[new, old]``. A record is sealed with the new key when it
+    is saved the next time; the old key can go when every record was saved since, or has expired.
+
+    It can do what ``inner`` can: it has ``aclose`` and leases, and ``save`` takes ``expected``, if ``inner`` has them.
+    Versions are those of ``inner``.
+
+    Raises:
+        ConfigurationError: ``inner`` is no storage, or a key is none.
+        StorageError: by ``load``: the record does not open; the text says why. It is left in place and counts as there,
+            so that nobody becomes a new visitor. By every method: what ``inner`` raises.
+
+    Concurrency: like ``inner``; sealing takes microseconds and never waits.
+    Cancellation: like ``inner``.
+    """
+
+    aclose: Callable[[], Awaitable[None]]  # if inner has it
+
+    def __init__(self, inner: TokenStorage, *, keys: Sequence[str | bytes]) -> None:
+        if isinstance(inner, type) or not isinstance(inner, TokenStorage):
+            raise ConfigurationError("inner: expected an object with async load, save and delete")
+        self._inner: Any = inner
+        self._sealer = Sealer(keys, _PURPOSE)
+        # What inner cannot do must not be there at all; signature() and isinstance() look at the object's own first.
+        own = vars(self)
+        if not takes_expected(inner):
+            own["save"] = self._save_unconditionally
+        if isinstance(inner, LeasingStorage):
+            own.update(acquire_lease=inner.acquire_lease, release_lease=inner.release_lease)
+        aclose = getattr(inner, "aclose", None)
+        if aclose is not None:
+            own["aclose"] = aclose
+
+    @staticmethod
+    def generate_key() -> str:
+        """Returns a new random key, as text for a secret manager or an environment variable."""
+        return _sealing.generate_key()
+
+    async def load(self, key: str) -> Record | str | None:
+        """Returns the record, opened; None if there is none.
+
+        Raises:
+            StorageError: it is not sealed, or not with one of the keys, or it was changed or moved.
+        """
+        found = await self._inner.load(key)
+        if found is None:
+            return None
+        if isinstance(found, Record):
+            return attrs.evolve(found, value=self._opened(key, found.value))
+        return self._opened(key, found)
+
+    async def save(self, key: str, value: str, *, expected: str | AnyVersion | None = ANY_VERSION) -> str:
+        """Seals the record with the first key and returns its version.
+
+        Raises:
+            VersionConflict: the store holds another version; it is unchanged.
+        """
+        version: str = await self._inner.save(key, self._sealed(key, value), expected=expected)
+        return version
+
+    async def delete(self, key: str) -> None:
+        """Forgets the record, whether it can be opened or not."""
+        await self._inner.delete(key)
+
+    def __repr__(self) -> str:
+        return f"<SealedStorage over {self._inner!r}, keys {', '.join(self._sealer.key_ids)}>"
+
+    async def _save_unconditionally(self, key: str, value: str) -> object:
+        return await self._inner.save(key, self._sealed(key, value))
+
+    def _sealed(self, key: str, value: str) -> str:
+        return _MARK + self._sealer.seal(value.encode("utf-8", "surrogatepass"), (key,))
+
+    def _opened(self, key: str, text: object) -> str:
+        if not isinstance(text, str) or not text.startswith(_MARK):
+            raise StorageError(
+                "the store's record is not sealed (saved without SealedStorage, or by another program?); it was left "
+                "as it is: load it without SealedStorage and save it with it, or delete it to start with a new visitor"
+            )
+        try:
+            return self._sealer.open(text.removeprefix(_MARK), (key,)).decode("utf-8", "surrogatepass")
+        except NotOpened as error:
+            raise StorageError(f"{self._explained(error)}; it was left as it is") from None
+
+    def _explained(self, error: NotOpened) -> str:
+        if isinstance(error, UnknownVersion):
+            return f"the store's record is sealed in the envelope's version {error}; update wixvisitor to read it"
+        if isinstance(error, UnknownKey):
+            held = ", ".join(self._sealer.key_ids)
+            return (
+                f"the store's record is sealed with key {error}, but keys has {held}; put that key at the end of keys"
+            )
+        return (
+            "the store's record does not open: it was changed, cut off, or moved here from another visitor; restore it "
+            "from a backup, or delete it to start with a new visitor"
+        )
