@@ -17,7 +17,7 @@ import attrs
 import pytest
 
 from tests.storage.visitor_process import STEPS, Life, Work, live, open_store
-from wixvisitor import Tokens, VisitorSession
+from wixvisitor import Tokens
 from wixvisitor._records import parse, render
 from wixvisitor.storage import Record
 from wixvisitor.testing import FakeWix

@@ -103,6 +103,19 @@ async def test_visitors_for_ever(path: Path, clock: Clock) -> None:
 
 
 @anyio_test
+async def test_mortals_become_immortal(path: Path, clock: Clock) -> None:
+    """A file that was kept with an end is kept for ever once ``expire_after=None`` reads it."""
+    mortal = SQLiteStorage(path, expire_after=100.0, clock=clock)
+    version = await mortal.save("k", "value")
+    await mortal.aclose()
+    storage = SQLiteStorage(path, expire_after=None, clock=clock)
+    await storage.load("k")
+    clock.now += 1e12
+    assert await storage.load("k") == Record("value", version)
+    await storage.aclose()
+
+
+@anyio_test
 async def test_the_expired_are_removed(path: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
     """Saves remove the expired now and then, a hundred at a time, and nobody else."""
     storage = SQLiteStorage(path, expire_after=100.0, clock=clock)
@@ -111,12 +124,44 @@ async def test_the_expired_are_removed(path: Path, clock: Clock, monkeypatch: py
     clock.now += 99
     await storage.save("young", "value")
     clock.now += 2
+    monkeypatch.setattr("random.random", lambda: 0.5)
+    await storage.save("new", "value")
+    assert rows(path) == 152
     monkeypatch.setattr("random.random", lambda: 0.0)
     await storage.save("new", "value")
     assert rows(path) == 52
     await storage.save("new", "value")
     assert rows(path) == 2
     assert [await storage.load(key) is not None for key in ("young", "new", "old 0")] == [True, True, False]
+    await storage.aclose()
+
+
+@anyio_test
+async def test_leases_of_the_dead_are_removed(path: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A lease that nobody gave back leaves nothing behind, and one that goes on stays."""
+    storage = SQLiteStorage(path, clock=clock)
+    await storage.acquire_lease("old", "a", 15.0)
+    clock.now += 15
+    await storage.acquire_lease("new", "a", 15.0)
+    monkeypatch.setattr("random.random", lambda: 0.0)
+    await storage.save("k", "value")
+    assert rows(path, "SELECT group_concat(key) FROM leases") == "new"
+    await storage.aclose()
+
+
+@anyio_test
+async def test_a_purge_that_fails(path: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What has been saved is reported as saved, also if nothing could be removed."""
+    storage = SQLiteStorage(path, clock=clock)
+    await storage.save("k", "value")
+    other = sqlite3.connect(path, isolation_level=None)
+    other.execute("CREATE TRIGGER refuse BEFORE DELETE ON visitors BEGIN SELECT RAISE(ABORT, 'no'); END")
+    other.close()
+    clock.now += 1e8
+    monkeypatch.setattr("random.random", lambda: 0.0)
+    version = await storage.save("new", "value")
+    assert await storage.load("new") == Record("value", version)
+    assert rows(path) == 2
     await storage.aclose()
 
 
@@ -131,8 +176,8 @@ async def test_a_clock_that_is_set_back(path: Path, clock: Clock) -> None:
     await storage.aclose()
 
 
-@pytest.mark.parametrize("seconds", [0, -1.0, float("nan")])
-def test_a_life_of_no_time(path: Path, seconds: float) -> None:
+@pytest.mark.parametrize("seconds", [0, -1.0, float("nan"), True, "1"])
+def test_a_life_of_no_time(path: Path, seconds: Any) -> None:
     """A life that nobody could have is refused."""
     with pytest.raises(ConfigurationError, match="expire_after"):
         SQLiteStorage(path, expire_after=seconds)
@@ -231,6 +276,113 @@ async def test_a_directory_that_cannot_be_made(tmp_path: Path) -> None:
         await SQLiteStorage(tmp_path / "file" / "visitors.db").load("k")
 
 
+def test_no_file_at_all() -> None:
+    """SQLite's name for a database in memory is refused: it would be lost with the connection."""
+    with pytest.raises(ConfigurationError, match=r"MemoryStorage\(\)"):
+        SQLiteStorage(":memory:")
+
+
+@anyio_test
+async def test_a_relative_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A relative path names the file that it named when the store was made, wherever the process goes."""
+    monkeypatch.chdir(tmp_path)
+    storage = SQLiteStorage("visitors.db")
+    monkeypatch.chdir("/")
+    await storage.save("k", "value")
+    await storage.aclose()
+    assert rows(tmp_path / "visitors.db") == 1
+
+
+@posix
+@anyio_test
+async def test_a_file_that_is_removed(path: Path) -> None:
+    """Whoever has the file open goes on in the new one, and leaves what others have saved there."""
+    storage, other = SQLiteStorage(path), SQLiteStorage(path)
+    await storage.save("k", "value")
+    for file in list(path.parent.iterdir()):
+        file.unlink()
+    await other.save("theirs", "value")
+    await storage.save("ours", "value")
+    for one in (storage, other):
+        assert [await one.load(key) is not None for key in ("k", "theirs", "ours")] == [False, True, True]
+        await one.aclose()
+    assert rows(path) == 2
+
+
+@anyio_test
+async def test_a_text_that_no_file_can_hold(path: Path) -> None:
+    """Half a surrogate pair is a StorageError that does not carry the text along."""
+    storage = SQLiteStorage(path)
+    with pytest.raises(StorageError, match="UTF-8") as caught:
+        await storage.save("k", "secret \udc80")
+    assert caught.value.__cause__ is None
+    assert await storage.load("k") is None
+    await storage.aclose()
+
+
+@anyio_test
+async def test_a_full_disk(path: Path, clock: Clock) -> None:
+    """On a full disk a save is a StorageError, and visitors are read all the same; with room again all goes on."""
+    storage = SQLiteStorage(path, expire_after=100.0, clock=clock)
+    version = await storage.save("k", "value")
+    with storage._file.connection() as connection:
+        [most] = connection.execute("PRAGMA max_page_count").fetchone()
+        connection.execute("PRAGMA max_page_count = 1")
+    with pytest.raises(StorageError, match="full") as caught:
+        await storage.save("k", "secret" * 10_000)
+    assert "secret" not in str(caught.value)
+    assert await storage.load("k") == Record("value", version)
+    with storage._file.connection() as connection:
+        connection.execute(f"PRAGMA max_page_count = {most}")
+    newer = await storage.save("k", "secret" * 10_000, expected=version)
+    assert await storage.load("k") == Record("secret" * 10_000, newer)
+    await storage.aclose()
+
+
+@anyio_test
+async def test_reading_what_cannot_be_written(path: Path, clock: Clock) -> None:
+    """A read needs no write: while others hold the file, or it is read-only, the visitor is kept the next time."""
+    storage = SQLiteStorage(path, expire_after=100.0, clock=clock)
+    version = await storage.save("k", "value")
+    clock.now += 50
+    other = sqlite3.connect(path, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    with anyio.fail_after(2):  # less than what a save would wait
+        assert await storage.load("k") == Record("value", version)
+    other.execute("COMMIT")
+    other.close()
+    with storage._file.connection() as connection:
+        connection.execute("PRAGMA query_only = TRUE")
+    assert await storage.load("k") == Record("value", version)
+    with pytest.raises(StorageError, match="readonly"):
+        await storage.save("k", "value")
+    with storage._file.connection() as connection:
+        connection.execute("PRAGMA query_only = FALSE")
+    await storage.load("k")
+    assert rows(path, "SELECT expires_at FROM visitors") == clock.now + 100
+    await storage.aclose()
+
+
+@anyio_test
+async def test_saves_wait_for_the_disk(path: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever else was done in between, saves are synced at each commit, and wait for other processes."""
+    monkeypatch.setattr("random.random", lambda: 0.0)
+    storage = SQLiteStorage(path, expire_after=100.0, clock=clock)
+    await storage.save("k", "value")
+    clock.now += 50
+    await storage.load("k")
+    await storage.acquire_lease("k", "a", 1.0)
+    await storage.acquire_lease("k", "b", 1.0)
+    await storage.release_lease("k", "a")
+    with storage._file.connection() as connection:
+        settings = [connection.execute(f"PRAGMA {name}").fetchone()[0] for name in SETTINGS]
+    assert dict(zip(SETTINGS, settings, strict=True)) == SETTINGS
+    await storage.aclose()
+
+
+SETTINGS = {"journal_mode": "wal", "synchronous": 2, "busy_timeout": 5000}
+
+
 @anyio_test
 async def test_a_locked_file(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A file that another process keeps locked is a StorageError, and works when it is free."""
@@ -303,8 +455,8 @@ def test_several_event_loops(path: Path) -> None:
     asyncio.run(storage.aclose())
 
 
-def python(program: str, *arguments: object) -> subprocess.Popen[str]:
-    command = [sys.executable, "-W", "error", "-c", program, *map(str, arguments)]
+def python(program: str, *arguments: object, warnings: str = "error") -> subprocess.Popen[str]:
+    command = [sys.executable, "-W", warnings, "-c", program, *map(str, arguments)]
     pipe = subprocess.PIPE
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     return subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, text=True, env=environment)
@@ -424,28 +576,145 @@ def test_killed_while_saving(path: Path) -> None:
         assert rows(path, "PRAGMA integrity_check") == "ok"
 
 
-@posix
-@pytest.mark.machine
-def test_a_fork_opens_the_file_anew(path: Path) -> None:
-    """A child of a fork shares the file but not the connection, and leaves the parent's alone."""
-    storage = SQLiteStorage(path)
-    asyncio.run(storage.save("k", "0"))
-    program = """
+FORK = """
 import asyncio, os, sys
 from wixvisitor.storage.sqlite import SQLiteStorage
+
 storage = SQLiteStorage(sys.argv[1])
-asyncio.run(storage.save("k", "parent"))
-before = storage._opened
+asyncio.run(storage.save("before", "value"))
+opened, go = os.pipe(), os.pipe()
 child = os.fork()
 if not child:
     asyncio.run(storage.save("child", "value"))
-    asyncio.run(storage.aclose())
-    os._exit(0 if storage._opened is not before else 1)
-print(os.waitpid(child, 0)[1], asyncio.run(storage.load("child")).value, storage._opened is before)
+    os.write(opened[1], b".")
+    os.read(go[0], 1)
+    asyncio.run(storage.save("child, later", "value"))
+    os._exit(0)
+os.read(opened[0], 1)
+asyncio.run(storage.save("parent", "value"))
+asyncio.run(storage.aclose())
+os.write(go[1], b".")
+print(os.waitpid(child, 0)[1])
 """
-    out, err = python(program, path).communicate(timeout=20)
-    assert (out, err) == ("0 value True\n", "")
-    asyncio.run(storage.aclose())
+
+
+@posix
+@pytest.mark.machine
+def test_a_fork(path: Path) -> None:
+    """What a forked child saves is in the file, also after its parent has closed it and gone on without."""
+    assert python(FORK, path).communicate(timeout=20) == ("0\n", "")
+    assert rows(path, "SELECT group_concat(key) FROM (SELECT key FROM visitors ORDER BY key)") == (
+        "before,child,child, later,parent"
+    )
+
+
+IDLE_CHILD = """
+import asyncio, os, sys
+from wixvisitor.storage.sqlite import SQLiteStorage
+
+storage = SQLiteStorage(sys.argv[1])
+asyncio.run(storage.save("k", "value"))
+child = os.fork()
+if child:
+    print(os.waitpid(child, 0)[1], asyncio.run(storage.load("k")) is not None)
+"""
+
+
+@posix
+@pytest.mark.machine
+def test_a_child_that_uses_nothing(path: Path) -> None:
+    """A child that leaves the store alone ends without a warning, and the parent goes on."""
+    assert python(IDLE_CHILD, path).communicate(timeout=20) == ("0 True\n", "")
+
+
+BUSY_FORK = """
+import asyncio, os, sys, threading
+from wixvisitor.storage.sqlite import SQLiteStorage
+
+storage, ended = SQLiteStorage(sys.argv[1]), threading.Event()
+
+async def save():
+    count = 0
+    while not ended.is_set():
+        await storage.save(threading.current_thread().name, str(count := count + 1))
+
+threads = [threading.Thread(target=asyncio.run, args=(save(),), name=f"thread {number}") for number in range(3)]
+for thread in threads:
+    thread.start()
+
+def fork_some(name):
+    for number in range(15):
+        child = os.fork()
+        if not child:
+            asyncio.run(storage.save(f"child {name}.{number}", "value"))
+            os._exit(0)
+        assert os.waitpid(child, 0)[1] == 0
+
+forkers = [threading.Thread(target=fork_some, args=(name,)) for name in range(2)]
+for thread in forkers:
+    thread.start()
+for thread in forkers:
+    thread.join()
+ended.set()
+for thread in threads:
+    thread.join()
+asyncio.run(storage.aclose())
+print("end")
+"""
+
+
+@posix
+@pytest.mark.machine
+def test_forks_among_saves(path: Path) -> None:
+    """Two threads fork while three save: nobody deadlocks, every child's visitor is there, the file is whole."""
+    out, err = python(BUSY_FORK, path, warnings="error::ResourceWarning").communicate(timeout=60)
+    assert (out, err) == ("end\n", "")
+    assert rows(path, "SELECT count(*) FROM visitors WHERE key LIKE 'child%'") == 30
+    assert rows(path, "PRAGMA integrity_check") == "ok"
+
+
+@posix
+@anyio_test
+async def test_a_fork_that_nobody_told_of(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where something forked past Python, the child is told instead of losing visitors; it closes nothing."""
+    storage, ours = SQLiteStorage(path), os.getpid()
+    await storage.save("k", "value")
+    monkeypatch.setattr("os.getpid", lambda: ours + 1)
+    with pytest.raises(StorageError, match="forked"):
+        await storage.save("k", "newer")
+    await storage.aclose()
+    monkeypatch.undo()
+    assert await storage.load("k") is not None
+    await storage.aclose()
+
+
+DAEMON = """
+import sys, threading, time
+import anyio
+from wixvisitor.storage.sqlite import SQLiteStorage
+
+storage, begun = SQLiteStorage(sys.argv[1]), threading.Event()
+
+async def save():
+    for number in range(1_000_000):
+        await storage.save(f"{number % 50}", "x" * 20_000)
+        begun.set()
+
+threading.Thread(target=anyio.run, args=(save,), kwargs={"backend": sys.argv[2]}, daemon=True).start()
+begun.wait()
+time.sleep(float(sys.argv[3]))
+"""
+
+
+@pytest.mark.machine
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+def test_a_program_that_ends_among_saves(path: Path, backend: str) -> None:
+    """A daemon thread that still saves when the program ends does not crash it, and the file is whole."""
+    for number in range(6):
+        process = python(DAEMON, path, backend, number / 50, warnings="default")
+        process.communicate(timeout=20)
+        assert process.returncode == 0
+        assert rows(path, "PRAGMA integrity_check") == "ok"
 
 
 @anyio_test

@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import sqlite3
 import stat
+import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
@@ -18,6 +19,7 @@ _APPLICATION: Final = 0x77697876  # "wixv", in the file's header
 _SCHEMA_VERSION: Final = 1
 _BUSY: Final = 5.0  # seconds that another process may keep the file locked
 _NO_FOLLOW: Final = getattr(os, "O_NOFOLLOW", 0)
+_making: Final = threading.Lock()  # closing a file takes this process's locks on it away, another thread's as well
 _SCHEMA: Final = (
     # WITHOUT ROWID would make it 2.3 times bigger and 3 to 4 times slower: a record is 1.4 kB.
     """CREATE TABLE visitors
@@ -38,6 +40,8 @@ def failures(place: Path) -> Iterator[None]:
         raise StorageError(f"{place}: {error}") from error
     except OSError as error:
         raise StorageError(f"cannot open {place}: {error.strerror or type(error).__name__}") from error
+    except UnicodeEncodeError:  # it quotes the whole text
+        raise StorageError(f"{place}: a key or value is no text that UTF-8 can hold") from None
 
 
 def connect(place: Path) -> sqlite3.Connection:
@@ -48,7 +52,8 @@ def connect(place: Path) -> sqlite3.Connection:
             is left as it is.
     """
     with failures(place):
-        _make_private(place)
+        with _making:
+            _make_private(place)
         connection = sqlite3.connect(place, timeout=_BUSY, isolation_level=None, check_same_thread=False)
         try:
             _prepare(connection, place)
@@ -102,6 +107,27 @@ def transaction(connection: sqlite3.Connection, kind: str) -> Iterator[None]:
     connection.execute(f"BEGIN {kind}")
     with connection:  # commits, or rolls back
         yield
+
+
+@contextmanager
+def hurried(connection: sqlite3.Connection) -> Iterator[None]:
+    """Does not wait for the disk, for what a power failure may take."""
+    connection.execute("PRAGMA synchronous = NORMAL")
+    try:
+        yield
+    finally:
+        connection.execute("PRAGMA synchronous = FULL")
+
+
+@contextmanager
+def spare(connection: sqlite3.Connection) -> Iterator[None]:
+    """Waits for nobody and never fails, for what another time will do as well."""
+    with suppress(sqlite3.Error), hurried(connection):
+        connection.execute("PRAGMA busy_timeout = 0")
+        try:
+            yield
+        finally:
+            connection.execute(f"PRAGMA busy_timeout = {_BUSY * 1000:.0f}")
 
 
 def _is_new(connection: sqlite3.Connection, place: Path) -> bool:

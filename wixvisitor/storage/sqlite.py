@@ -5,14 +5,11 @@ from __future__ import annotations
 import os
 import random
 import sqlite3
-import threading
 import time
 import uuid
-import weakref
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Concatenate, Final, ParamSpec, TypeVar
+from typing import Concatenate, Final, ParamSpec, TypeVar
 
 import anyio
 import anyio.to_thread
@@ -20,14 +17,15 @@ from anyio.lowlevel import RunVar
 
 from wixvisitor.errors import ConfigurationError
 from wixvisitor.storage._protocol import ANY_VERSION, AnyVersion, Record, VersionConflict
-from wixvisitor.storage._sqlite_file import connect, failures, transaction
+from wixvisitor.storage._sqlite_connection import OpenFile
+from wixvisitor.storage._sqlite_file import hurried, spare, transaction
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
-YEAR: Final = 31_536_000.0  # seconds; a refresh token lives as long
-_PURGED: Final = 100  # records that one purge removes at most
-_PURGES: Final = 0.02  # the share of saves that purge
+_YEAR: Final = 31_536_000.0  # seconds; a refresh token lives as long
+_PURGED: Final = 100  # records, and leases, that one purge removes at most
+_PURGING: Final = 0.02  # the share of saves that purge
 _SKEW: Final = 1.0  # seconds; a lease that began later than this from now was taken before the clock was set back
 _UNTOUCHED: Final = 0.9  # of its life: reading a record that has more left writes nothing
 
@@ -42,8 +40,10 @@ _SAVE: Final = {
 _REPLACE: Final = """
     UPDATE visitors SET value = :value, version = :version, expires_at = :expires_at
     WHERE key = :key AND version = :expected AND expires_at > :now"""
-_PURGE: Final = """
-    DELETE FROM visitors WHERE rowid IN (SELECT rowid FROM visitors WHERE expires_at <= ? LIMIT ?)"""
+_PURGES: Final = (
+    "DELETE FROM visitors WHERE rowid IN (SELECT rowid FROM visitors WHERE expires_at <= ? LIMIT ?)",
+    "DELETE FROM leases WHERE rowid IN (SELECT rowid FROM leases WHERE until <= ? LIMIT ?)",  # of those who died
+)
 _LEASE: Final = """
     INSERT INTO leases VALUES (:key, :holder, :now, :until) ON CONFLICT (key) DO UPDATE
     SET holder = :holder, since = :now, until = :until
@@ -57,13 +57,16 @@ class SQLiteStorage:
         path: the file; what is missing is created, the file with mode 0600, its directory with 0700. Two more appear
             beside it, ``…-wal`` and ``…-shm``. Not on a network file system.
         expire_after: seconds after which a visitor whom nobody loaded or saved is forgotten; None keeps all for ever.
-            A year by default, like Wix's refresh tokens. The space is used again for others.
+            A year by default, like Wix's refresh tokens. Now and then a save removes up to a hundred of them; the file
+            does not shrink, it uses their space for others.
         clock: seconds since the epoch; for tests.
 
     A save is conditional and durable (write-ahead log, synced at each commit: also a power failure loses nothing), and
-    a lease is seen by every process. Opens the file at first use, once in each process, also after a fork.
+    a lease is seen by every process. Opens the file at first use, once in each process. ``os.fork`` waits for the call
+    under way and closes it; both processes open it again. So does a process whose file was removed or replaced.
 
     Raises:
+        ConfigurationError: an argument is wrong.
         StorageError: by every method, if the file is a symlink, readable by others, no database, another program's or
             of another schema version (it is then left as it is), or SQLite cannot go on.
 
@@ -76,15 +79,15 @@ class SQLiteStorage:
         self,
         path: str | os.PathLike[str],
         *,
-        expire_after: float | None = YEAR,
-        clock: Callable[[], float] = time.time,
+        expire_after: float | None = _YEAR,
+        clock: Callable[[], float] | None = None,
     ) -> None:
-        if expire_after is not None and not expire_after > 0:
-            raise ConfigurationError("expire_after: expected seconds, a number above 0, or None")
-        self._path = Path(path).expanduser()
-        self._life = float("inf") if expire_after is None else float(expire_after)
-        self._clock = clock
-        self._opened = _Opened()
+        if os.fspath(path) == ":memory:":
+            raise ConfigurationError("path: expected a file; MemoryStorage() keeps visitors in memory")
+        self._path = Path(path).expanduser().absolute()  # the process may change its directory before it opens it
+        self._life = float("inf") if expire_after is None else _seconds(expire_after)
+        self._clock = clock or time.time
+        self._file = OpenFile(self, self._path)
         self._limiter = RunVar[anyio.CapacityLimiter]("wixvisitor: one thread for a file")
 
     async def load(self, key: str) -> Record | None:
@@ -113,20 +116,10 @@ class SQLiteStorage:
 
     async def aclose(self) -> None:
         """Closes the file; the next use opens it again. Without, it is closed when nobody holds this object."""
-        await anyio.to_thread.run_sync(self._here().close, limiter=self._one_thread())
+        await anyio.to_thread.run_sync(self._file.close, limiter=self._one_thread())
 
     def __repr__(self) -> str:
         return f"<SQLiteStorage {str(self._path)!r}>"
-
-    # In the worker thread
-
-    async def _run(self, work: Callable[Concatenate[sqlite3.Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
-        def locked() -> T:
-            opened = self._here()
-            with opened.lock, failures(self._path):
-                return work(opened.connection(self, self._path), *args, **kwargs)
-
-        return await anyio.to_thread.run_sync(locked, limiter=self._one_thread())
 
     def _one_thread(self) -> anyio.CapacityLimiter:
         limiter = self._limiter.get(None)
@@ -135,12 +128,14 @@ class SQLiteStorage:
             self._limiter.set(limiter)
         return limiter
 
-    def _here(self) -> _Opened:
-        """Returns what this process has opened; what a fork brought along is not touched, not even closed."""
-        if self._opened.process != os.getpid():
-            _inherited.append(self._opened)
-            self._opened = _Opened()
-        return self._opened
+    async def _run(self, work: Callable[Concatenate[sqlite3.Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+        def alone() -> T:
+            with self._file.connection() as connection:
+                return work(connection, *args, **kwargs)
+
+        return await anyio.to_thread.run_sync(alone, limiter=self._one_thread())
+
+    # In the worker thread
 
     def _load(self, connection: sqlite3.Connection, key: str) -> Record | None:
         now = self._clock()
@@ -149,26 +144,26 @@ class SQLiteStorage:
         if row is None:
             return None
         value, version, expires_at = row
-        if expires_at - now < _UNTOUCHED * self._life < float("inf"):
+        if expires_at - now < _UNTOUCHED * self._life:
             touch = "UPDATE visitors SET expires_at = ? WHERE key = ? AND version = ?"
-            connection.execute(touch, (now + self._life, key, version))
+            with spare(connection):  # what was read counts, also where nothing can be written
+                connection.execute(touch, (now + self._life, key, version))
         return Record(value, version)
 
     def _save(self, connection: sqlite3.Connection, key: str, value: str, expected: str | AnyVersion | None) -> str:
         now, version = self._clock(), uuid.uuid4().hex
-        row = {"key": key, "value": value, "version": version, "expires_at": now + self._life, "now": now}
         statement = _REPLACE if isinstance(expected, str) else _SAVE[expected]
-        if (
-            connection.execute(statement, {**row, "expected": expected if isinstance(expected, str) else ""}).rowcount
-            < 1
-        ):
+        row = {"key": key, "value": value, "version": version, "expires_at": now + self._life}
+        if connection.execute(statement, {**row, "now": now, "expected": expected}).rowcount < 1:
             raise VersionConflict(f"the visitor in {self._path} was changed by somebody else")
-        if random.random() < _PURGES:  # noqa: S311 - spreads the work, protects nothing
-            connection.execute(_PURGE, (now, _PURGED))
+        if random.random() < _PURGING:  # noqa: S311 - spreads the work, protects nothing
+            with spare(connection):
+                for purge in _PURGES:
+                    connection.execute(purge, (now, _PURGED))
         return version
 
     def _acquire(self, connection: sqlite3.Connection, key: str, holder: str, seconds: float) -> float:
-        with _hurried(connection), transaction(connection, "IMMEDIATE"):
+        with hurried(connection), transaction(connection, "IMMEDIATE"):
             now = self._clock()  # after the wait for the file, or a lease taken meanwhile would be one of the future
             row = {"key": key, "holder": holder, "now": now, "until": now + seconds, "ahead": now + _SKEW}
             if connection.execute(_LEASE, row).rowcount > 0:
@@ -177,50 +172,16 @@ class SQLiteStorage:
             return float(until) - now
 
 
-class _Opened:
-    """What one process has opened."""
-
-    def __init__(self) -> None:
-        self.process = os.getpid()
-        self.lock = threading.Lock()
-        self._connection: sqlite3.Connection | None = None
-        self._finalizer: Any = None
-
-    def connection(self, owner: object, path: Path) -> sqlite3.Connection:
-        if self._connection is None:
-            self._connection = connect(path)
-            self._finalizer = weakref.finalize(owner, _close_here, self._connection, self.process)
-        return self._connection
-
-    def close(self) -> None:
-        with self.lock:
-            if self._finalizer is not None:
-                self._finalizer()
-            self._connection = self._finalizer = None
-
-
-_inherited: Final[list[_Opened]] = []  # what a fork brought along: SQLite forbids to use it, and to close it
-
-
-def _close_here(connection: sqlite3.Connection, process: int) -> None:
-    if process == os.getpid():
-        connection.close()
-
-
 def _delete(connection: sqlite3.Connection, key: str) -> None:
     connection.execute("DELETE FROM visitors WHERE key = ?", (key,))
 
 
 def _release(connection: sqlite3.Connection, key: str, holder: str) -> None:
-    with _hurried(connection):
+    with hurried(connection):  # a lease that a power failure brings back runs out
         connection.execute("DELETE FROM leases WHERE key = ? AND holder = ?", (key, holder))
 
 
-@contextmanager
-def _hurried(connection: sqlite3.Connection) -> Iterator[None]:
-    """Does not wait for the disk: a lease that a power failure loses is free, as it should be."""
-    connection.execute("PRAGMA synchronous = NORMAL")
-    try:
-        yield
-    finally:
-        connection.execute("PRAGMA synchronous = FULL")
+def _seconds(value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not value > 0:
+        raise ConfigurationError("expire_after: expected seconds, a number above 0, or None")
+    return float(value)

@@ -28,6 +28,7 @@ class StorageContract(RecordTests, ExpiryTests, VersionTests, LeaseTests, Interr
 
     Attributes:
         keeps_many: whether the store holds more than one visitor; with False the tests with several keys are skipped.
+        life: seconds for ``make_expiring``; short, because time really passes unless ``pass_time`` is overridden.
     """
 
     pytestmark = pytest.mark.anyio

@@ -12,7 +12,6 @@ from wixvisitor.storage import ConditionalStorage, LeasingStorage, Record, Token
 from wixvisitor.storage._protocol import takes_expected
 
 KEY: Final = "5e9c1d0a-7c1e-4a52-9d5e-1f2a3b4c5d6e:default"
-LIFE: Final = 0.4  # seconds that an expiring record lives unused
 OTHER: Final = "5e9c1d0a-7c1e-4a52-9d5e-1f2a3b4c5d6e:other"
 
 
@@ -20,6 +19,7 @@ class Hooks:
     """See ``StorageContract``."""
 
     keeps_many: ClassVar[bool] = True
+    life: ClassVar[float] = 0.4
 
     async def make_storage(self) -> TokenStorage:
         """Returns a store that holds nothing yet. Called once or more in every test; override it."""
@@ -79,8 +79,8 @@ class Hooks:
 
     @pytest.fixture
     async def expiring(self) -> AsyncIterator[TokenStorage]:
-        """A fresh store whose records end after ``LIFE`` seconds unused."""
-        storage = await self.make_expiring(LIFE)
+        """A fresh store whose records end after ``life`` seconds unused."""
+        storage = await self.make_expiring(self.life)
         if storage is None:
             pytest.skip("make_expiring() is not overridden, so records never end")
         yield storage

@@ -11,7 +11,7 @@ import pytest
 from wixvisitor.errors import StorageError
 from wixvisitor.storage import Record, TokenStorage, VersionConflict
 
-from ._hooks import KEY, LIFE, OTHER, Hooks, conditional_of, value_of
+from ._hooks import KEY, OTHER, Hooks, conditional_of, value_of
 
 _ODD_KEYS: Final = {
     "empty": "",
@@ -155,23 +155,23 @@ class ExpiryTests(Hooks):
     async def test_unused_record_ends(self, expiring: TokenStorage) -> None:
         """A record that was not used for its life is gone."""
         await expiring.save(KEY, "value")
-        await self.pass_time(expiring, LIFE * 0.5)
+        await self.pass_time(expiring, self.life * 0.5)
         assert await value_of(expiring, KEY) == "value"
-        await self.pass_time(expiring, LIFE * 1.1)
+        await self.pass_time(expiring, self.life * 1.1)
         assert await expiring.load(KEY) is None
 
     async def test_saving_keeps_a_record(self, expiring: TokenStorage) -> None:
         """A record that is saved now and then stays."""
         for number in range(4):
             await expiring.save(KEY, f"value {number}")
-            await self.pass_time(expiring, LIFE * 0.6)
+            await self.pass_time(expiring, self.life * 0.6)
         assert await value_of(expiring, KEY) == "value 3"
 
     async def test_ended_record_can_be_made_again(self, expiring: TokenStorage) -> None:
         """For compare-and-set, a record that has ended is none."""
         storage = conditional_of(expiring)
         old = await storage.save(KEY, "first", expected=None)
-        await self.pass_time(storage, LIFE * 1.1)
+        await self.pass_time(storage, self.life * 1.1)
         with pytest.raises(VersionConflict):
             await storage.save(KEY, "second", expected=old)
         version = await storage.save(KEY, "third", expected=None)

