@@ -22,10 +22,9 @@ except ModuleNotFoundError as error:
 
 from wixvisitor._masking import mask, safe_cause
 from wixvisitor.errors import ConfigurationError, StorageError
+from wixvisitor.storage._arguments import YEAR, seconds
 from wixvisitor.storage._protocol import Record
 
-_YEAR: Final = 31_536_000.0  # seconds; the life of a Wix refresh token
-_LONGEST: Final = 1e9  # seconds
 _GRACE: Final = 1.0  # seconds in which a probe that was cancelled removes what it wrote
 _LIKE_A_RECORD: Final = "." * 4_096  # characters; a record has up to 2,000, and a store with a limit is found out
 
@@ -73,7 +72,7 @@ class KeyValueStorage:
     """
 
     def __init__(
-        self, store: AsyncKeyValue, *, collection: str = "wixvisitor", expire_after: float | None = _YEAR
+        self, store: AsyncKeyValue, *, collection: str = "wixvisitor", expire_after: float | None = YEAR
     ) -> None:
         if isinstance(store, type) or not all(
             callable(getattr(store, name, None)) for name in ("get", "put", "delete")
@@ -83,7 +82,7 @@ class KeyValueStorage:
             raise ConfigurationError("collection: expected a name")
         self._store = store
         self._collection = collection
-        self._life = None if expire_after is None else _seconds(expire_after, "expire_after")
+        self._life = None if expire_after is None else seconds(expire_after, "expire_after")
         self._is_proven = False
         self._probe: _Probe | None = None
 
@@ -186,9 +185,3 @@ def _value(found: object, name: str) -> str:
             raise StorageError("the store's record belongs to another key; it was left as it is")
         case _:
             raise StorageError("the store's record is not one of KeyValueStorage's; it was left as it is")
-
-
-def _seconds(value: object, name: str) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= _LONGEST:
-        raise ConfigurationError(f"{name}: expected seconds, a number above 0")
-    return float(value)

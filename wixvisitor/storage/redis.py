@@ -6,7 +6,7 @@ import math
 import uuid
 from contextlib import suppress
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 try:
     import redis.asyncio
@@ -17,6 +17,7 @@ except ModuleNotFoundError as error:
 
 from wixvisitor.errors import ConfigurationError, StorageError
 from wixvisitor.storage import _redis_scripts
+from wixvisitor.storage._arguments import YEAR, seconds
 from wixvisitor.storage._protocol import ANY_VERSION, AnyVersion, Record, VersionConflict
 from wixvisitor.storage._redis_calls import check_asyncio, finish
 from wixvisitor.storage._redis_clients import Clients, GivenClient, OwnClients
@@ -25,9 +26,6 @@ from wixvisitor.storage._redis_scripts import Script
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis, RedisCluster
-
-_YEAR: Final = 31_536_000.0  # seconds; the life of a Wix refresh token
-_LONGEST: Final = 1e9  # seconds
 
 
 class RedisStorage:
@@ -68,11 +66,11 @@ class RedisStorage:
         url_or_client: str | Redis | RedisCluster,
         *,
         prefix: str = "wixvisitor",
-        expire_after: float | None = _YEAR,
+        expire_after: float | None = YEAR,
         timeout: float = 1.0,
     ) -> None:
-        self._timeout = _seconds(timeout, "timeout")
-        self._life = 0 if expire_after is None else _milliseconds(_seconds(expire_after, "expire_after"))
+        self._timeout = seconds(timeout, "timeout")
+        self._life = 0 if expire_after is None else _milliseconds(seconds(expire_after, "expire_after"))
         self._prefix = prefix
         self._clients = _clients(url_or_client, self._timeout)
 
@@ -160,9 +158,3 @@ def _encoded(text: str) -> bytes:
 
 def _milliseconds(seconds: float) -> int:
     return max(math.ceil(seconds * 1000), 1)
-
-
-def _seconds(value: object, name: str) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= _LONGEST:
-        raise ConfigurationError(f"{name}: expected seconds, a number above 0")
-    return float(value)

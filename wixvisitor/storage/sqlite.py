@@ -16,6 +16,7 @@ import anyio.to_thread
 from anyio.lowlevel import RunVar
 
 from wixvisitor.errors import ConfigurationError
+from wixvisitor.storage._arguments import YEAR, seconds
 from wixvisitor.storage._protocol import ANY_VERSION, AnyVersion, Record, VersionConflict
 from wixvisitor.storage._sqlite_connection import OpenFile
 from wixvisitor.storage._sqlite_file import hurried, spare, transaction
@@ -23,7 +24,6 @@ from wixvisitor.storage._sqlite_file import hurried, spare, transaction
 P = ParamSpec("P")
 T = TypeVar("T")
 
-_YEAR: Final = 31_536_000.0  # seconds; a refresh token lives as long
 _PURGED: Final = 100  # records, and leases, that one purge removes at most
 _PURGING: Final = 0.02  # the share of saves that purge
 _SKEW: Final = 1.0  # seconds; a lease that began later than this from now was taken before the clock was set back
@@ -79,13 +79,13 @@ class SQLiteStorage:
         self,
         path: str | os.PathLike[str],
         *,
-        expire_after: float | None = _YEAR,
+        expire_after: float | None = YEAR,
         clock: Callable[[], float] | None = None,
     ) -> None:
         if os.fspath(path) == ":memory:":
             raise ConfigurationError("path: expected a file; MemoryStorage() keeps visitors in memory")
         self._path = Path(path).expanduser().absolute()  # the process may change its directory before it opens it
-        self._life = float("inf") if expire_after is None else _seconds(expire_after)
+        self._life = float("inf") if expire_after is None else seconds(expire_after, "expire_after")
         self._clock = clock or time.time
         self._file = OpenFile(self, self._path)
         self._limiter = RunVar[anyio.CapacityLimiter]("wixvisitor: one thread for a file")
@@ -179,9 +179,3 @@ def _delete(connection: sqlite3.Connection, key: str) -> None:
 def _release(connection: sqlite3.Connection, key: str, holder: str) -> None:
     with hurried(connection):  # a lease that a power failure brings back runs out
         connection.execute("DELETE FROM leases WHERE key = ? AND holder = ?", (key, holder))
-
-
-def _seconds(value: object) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not value > 0:
-        raise ConfigurationError("expire_after: expected seconds, a number above 0, or None")
-    return float(value)
