@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import threading
+import weakref
 from collections.abc import AsyncGenerator
 from contextlib import suppress
 from typing import Any, Final, Protocol
@@ -57,7 +58,7 @@ class GivenClient:
         return f"the {type(self._client).__name__} client given"
 
 
-@attrs.define(eq=False)
+@attrs.define(eq=False, repr=False)
 class _Own:
     """A client of our own in one event loop.
 
@@ -65,11 +66,14 @@ class _Own:
         client: it has a pool that makes callers wait instead of failing them.
         closing: a generator that the event loop itself ends before it is closed, and that closes the client then.
         calls: what is under way.
+        forgotten: what happens when the store is dropped without being closed; it keeps this object alive until then,
+            as redis-py warns of connections that are found among the garbage.
     """
 
     client: Redis
     closing: AsyncGenerator[None]
     calls: set[asyncio.Task[Any]] = attrs.field(factory=set)
+    forgotten: Any = None
 
 
 class OwnClients:
@@ -101,6 +105,7 @@ class OwnClients:
             return
         if own.calls:
             await asyncio.wait(own.calls, timeout=self._timeout)
+        own.forgotten.detach()
         await own.closing.aclose()
 
     async def _open(self) -> _Own:
@@ -108,9 +113,10 @@ class OwnClients:
         client = Redis.from_pool(_pool(self._url, self._timeout))
         own = _Own(client, _closing(client))
         await anext(own.closing)  # runs to its yield and never waits, so no other task comes between
+        own.forgotten = weakref.finalize(self, _forget, loop, own)
         with self._lock:
             for ended in [other for other in self._own if other.is_closed()]:
-                _abandon(self._own.pop(ended).client)
+                self._own.pop(ended).forgotten()
             self._own[loop] = own
         return own
 
@@ -125,18 +131,27 @@ async def _closing(client: Redis) -> AsyncGenerator[None]:
         await client.aclose()
 
 
-def _abandon(client: Redis) -> None:
-    """Closes the sockets of a client whose event loop was closed by hand: nobody is left to do it in order."""
-    pool: Any = client.connection_pool
+def _forget(loop: asyncio.AbstractEventLoop, own: _Own) -> None:
+    if loop.is_running():
+        closing: Any = own.closing.aclose()
+        loop.call_soon_threadsafe(loop.create_task, closing)
+        return
+    pool: Any = own.client.connection_pool
     for connection in (*pool._available_connections, *pool._in_use_connections):
         writer, connection._writer, connection._reader = connection._writer, None, None
-        with suppress(AttributeError, RuntimeError):
-            transport = writer.transport
-            with suppress(RuntimeError):  # the loop is closed; it is marked as closing before that shows
-                transport.abort()
-            transport = getattr(getattr(transport, "_ssl_protocol", None), "_transport", transport)
-            transport._sock.close()
-            transport._sock = None
+        if writer is not None:
+            with suppress(RuntimeError):  # where the loop is closed; by then it is marked as closing
+                writer.transport.abort()
+            if loop.is_closed():
+                _close_socket(writer.transport)
+
+
+def _close_socket(transport: Any) -> None:
+    """Closes the socket of a connection whose event loop was closed by hand: nobody is left to do it in order."""
+    transport = getattr(getattr(transport, "_ssl_protocol", None), "_transport", transport)
+    with suppress(AttributeError):
+        transport._sock.close()
+        transport._sock = None
 
 
 async def _evaluate(client: Client, script: Script, key: bytes, arguments: tuple[Any, ...]) -> Any:

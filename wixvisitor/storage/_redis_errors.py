@@ -53,10 +53,7 @@ def explained(verb: str, error: Exception, secrets: Iterable[str]) -> StorageErr
     name = type(error).__name__
     # A server that does not know a command repeats what came with it: a password, or a record.
     text = str(error).partition(", with args beginning")[0]
-    for pattern, reason in _REASONS:
-        if pattern.search(f"{name}: {text}"):
-            break
-    else:
-        reason = "the server cannot be reached" if isinstance(error, exceptions.ConnectionError | OSError) else name
+    unknown = "the server cannot be reached" if isinstance(error, exceptions.ConnectionError | OSError) else name
+    reason = next((reason for pattern, reason in _REASONS if pattern.search(f"{name}: {text}")), unknown)
     details = f" ({mask(text, secrets)[:200]})" if text else ""
     return StorageError(f"Redis cannot {verb}: {reason}{details}")
