@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import random
 import threading
 import weakref
 from collections.abc import AsyncGenerator
@@ -12,14 +11,13 @@ from typing import Any, Final, Protocol
 
 import attrs
 from redis import exceptions
-from redis.asyncio import BlockingConnectionPool, Redis, RedisCluster
+from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
 from wixvisitor.errors import ConfigurationError
+from wixvisitor.storage._redis_evaluation import Argument, Client, evaluate
 from wixvisitor.storage._redis_scripts import Script
-
-Client = Redis | RedisCluster
 
 _CONNECTIONS: Final = 20  # for each process; a call takes a fraction of a millisecond
 
@@ -33,8 +31,8 @@ class Clients(Protocol):
 
     secrets: tuple[str, ...]
 
-    async def run(self, script: Script, key: bytes, arguments: tuple[Any, ...]) -> Any:
-        """Returns the script's reply, texts as bytes."""
+    async def run(self, script: Script, key: bytes, *arguments: Argument) -> Any:
+        """Returns the script's reply."""
 
     async def aclose(self) -> None:
         """Closes what we opened in this event loop."""
@@ -47,9 +45,9 @@ class GivenClient:
         self._client = client
         self.secrets = _secrets(client.get_connection_kwargs())
 
-    async def run(self, script: Script, key: bytes, arguments: tuple[Any, ...]) -> Any:
-        """Returns the script's reply, texts as bytes."""
-        return await _evaluate(self._client, script, key, arguments)
+    async def run(self, script: Script, key: bytes, *arguments: Argument) -> Any:
+        """Returns the script's reply."""
+        return await evaluate(self._client, script, key, *arguments)
 
     async def aclose(self) -> None:
         """Does nothing."""
@@ -88,13 +86,13 @@ class OwnClients:
         self.secrets = _secrets(sample.connection_kwargs)
         self._place = _place(sample.connection_kwargs)
 
-    async def run(self, script: Script, key: bytes, arguments: tuple[Any, ...]) -> Any:
-        """Returns the script's reply, texts as bytes."""
+    async def run(self, script: Script, key: bytes, *arguments: Argument) -> Any:
+        """Returns the script's reply."""
         own = self._own.get(asyncio.get_running_loop()) or await self._open()
         call: Any = asyncio.current_task()
         own.calls.add(call)
         try:
-            return await _evaluate(own.client, script, key, arguments)
+            return await evaluate(own.client, script, key, *arguments)
         finally:
             own.calls.discard(call)
 
@@ -128,7 +126,8 @@ async def _closing(client: Redis) -> AsyncGenerator[None]:
     try:
         yield
     finally:
-        await client.aclose()
+        with suppress(Exception):  # what cannot be closed in order is gone anyway
+            await client.aclose()
 
 
 def _forget(loop: asyncio.AbstractEventLoop, own: _Own) -> None:
@@ -154,31 +153,6 @@ def _close_socket(transport: Any) -> None:
         transport._sock = None
 
 
-async def _evaluate(client: Client, script: Script, key: bytes, arguments: tuple[Any, ...]) -> Any:
-    """Returns the script's reply; sends it once more if there is none, which does no harm."""
-    try:
-        reply = await _evaluate_once(client, script, key, arguments)
-    except exceptions.AuthenticationError:
-        raise
-    except (exceptions.ConnectionError, exceptions.TimeoutError, exceptions.ReadOnlyError):
-        await asyncio.sleep(random.uniform(0.005, 0.03))  # noqa: S311 - it spreads load
-        reply = await _evaluate_once(client, script, key, arguments)
-    if isinstance(reply, list):
-        return [_encoded(client, one) for one in reply]
-    return reply
-
-
-async def _evaluate_once(client: Client, script: Script, key: bytes, arguments: tuple[Any, ...]) -> Any:
-    try:
-        return await client.execute_command("EVALSHA", script.sha, 1, key, *arguments)
-    except exceptions.NoScriptError:  # a server that was restarted, or has never seen it
-        return await client.execute_command("EVAL", script.text, 1, key, *arguments)
-
-
-def _encoded(client: Client, text: Any) -> Any:
-    return client.get_encoder().encode(text) if isinstance(text, str) else text
-
-
 def _pool(url: str, timeout: float) -> BlockingConnectionPool:
     """Returns a pool that has connected nowhere yet; what the URL's query says comes before what is set here.
 
@@ -191,19 +165,18 @@ def _pool(url: str, timeout: float) -> BlockingConnectionPool:
             timeout=timeout,
             socket_timeout=timeout / 2,
             socket_connect_timeout=timeout / 2,
-            retry=Retry(NoBackoff(), 0),  # ours is in _evaluate, for given clients as well
-            retry_on_error=[
-                exceptions.ReadOnlyError
-            ],  # so that it ends the connection: after a failover the name leads elsewhere
+            retry=Retry(NoBackoff(), 0),  # that is done in evaluate(), for given clients as well
+            retry_on_error=[exceptions.ReadOnlyError],  # ends its connection: after a failover the name leads elsewhere
         )
-        sample: Any = pool.make_connection  # untyped in redis-py
-        sample()
-    except Exception as error:  # its text may hold the password
-        raise ConfigurationError(
-            f"url: expected redis://[[user]:password@]host[:port][/number], rediss:// or unix://, special characters "
-            f"in the password written as %.., and options that redis-py knows ({type(error).__name__})"
-        ) from None
-    return pool
+        check: Any = pool.make_connection  # untyped in redis-py
+        check()
+        return pool
+    except Exception as error:
+        reason = type(error).__name__  # its text may hold the password
+    raise ConfigurationError(
+        "url: expected redis://[[user]:password@]host[:port][/number], rediss:// or unix://, special characters in the "
+        f"password written as %.., and options that redis-py knows ({reason})"
+    )
 
 
 def _secrets(settings: dict[str, Any]) -> tuple[str, ...]:

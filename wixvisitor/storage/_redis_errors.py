@@ -17,7 +17,9 @@ from wixvisitor.storage._redis_scripts import NOT_OURS
 _REASONS: Final = tuple(
     (re.compile(pattern), reason)
     for pattern, reason in {
-        rf"\b(WRONGTYPE|{NOT_OURS})\b": "what is stored there is no record of wixvisitor; it was left as it is",
+        rf"UnicodeDecodeError|\b(WRONGTYPE|{NOT_OURS})\b": (
+            "what is stored there is no record of wixvisitor; it was left as it is"
+        ),
         r"AuthenticationError|AuthorizationError|\b(NOAUTH|WRONGPASS)\b": (
             "the server refuses the user name or the password; check the URL or the client"
         ),

@@ -22,6 +22,7 @@ from wixvisitor.storage._protocol import ANY_VERSION, AnyVersion, Record, Versio
 from wixvisitor.storage._redis_calls import check_asyncio, finish
 from wixvisitor.storage._redis_clients import Clients, GivenClient, OwnClients
 from wixvisitor.storage._redis_errors import explained
+from wixvisitor.storage._redis_evaluation import Argument
 from wixvisitor.storage._redis_scripts import Script
 
 if TYPE_CHECKING:
@@ -77,7 +78,7 @@ class RedisStorage:
     async def load(self, key: str) -> Record | None:
         """Returns the visitor's record, None if there is none; it lives on for ``expire_after``."""
         reply = await self._run("load", _redis_scripts.LOAD, self._record_key(key), self._life)
-        return None if reply is None else Record(*(text.decode("utf-8", "surrogatepass") for text in reply))
+        return None if reply is None else Record(*reply)
 
     async def save(self, key: str, value: str, *, expected: str | AnyVersion | None = ANY_VERSION) -> str:
         """Keeps the record for ``expire_after`` and returns its version.
@@ -115,10 +116,9 @@ class RedisStorage:
 
     async def aclose(self) -> None:
         """Closes our own client in this event loop, not one that was given. The next call connects again."""
-        with suppress(StorageError):  # on trio nothing was ever opened
+        with suppress(StorageError, TimeoutError):  # on trio nothing was ever opened
             check_asyncio()
-            with suppress(Exception):  # what cannot be closed in order is gone anyway
-                await finish(self._clients.aclose, 2 * self._timeout)
+            await finish(self._clients.aclose, 2 * self._timeout)
 
     def __repr__(self) -> str:
         return f"<RedisStorage {self._clients!r}, prefix {self._prefix!r}>"
@@ -129,10 +129,10 @@ class RedisStorage:
     def _lease_key(self, key: str) -> bytes:
         return self._record_key(key) + b":lease"
 
-    async def _run(self, verb: str, script: Script, key: bytes, *arguments: bytes | str | int) -> Any:
+    async def _run(self, verb: str, script: Script, key: bytes, *arguments: Argument) -> Any:
         check_asyncio()
         try:
-            return await finish(partial(self._clients.run, script, key, arguments), self._timeout)
+            return await finish(partial(self._clients.run, script, key, *arguments), self._timeout)
         except Exception as error:
             failure = explained(verb, error, self._clients.secrets)
         raise failure  # without the frames of redis-py, whose locals hold the record and the password
