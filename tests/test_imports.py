@@ -266,6 +266,7 @@ def test_unknown_name_in_testing():
         testing.Nothing  # noqa: B018 - looking it up is the test
 
 
+@pytest.mark.machine
 def test_every_module_can_be_imported_first():
     """Each module can be the first one that is imported, so that no order of imports is a cycle."""
     names = [f"wixvisitor.{module}" for module in MODULES if module and room(module) not in ("__main__", "cli")]

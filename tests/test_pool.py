@@ -447,6 +447,7 @@ async def test_closing_a_pool_ends_renewals_within_seconds(
     assert scope.deadline - anyio.current_time() > 3 - 0.5, "they are ended one after another"
 
 
+@pytest.mark.machine
 def test_many_idle_sessions(still: FakeWix, client_id: str, visitor: Tokens) -> None:
     """20,000 sessions are held at once, and an idle one costs at most 4 KiB, tokens included."""
     count, measured = 20_000, 5_000

@@ -29,7 +29,7 @@ pytestmark = [
 ]
 
 LIFETIME = 14_400
-VISITORS = int(os.environ.get("WIXVISITOR_MANY", "2000"))
+VISITORS = int(os.environ.get("WIXVISITOR_MANY", "400"))
 """How many visitors expire at once; CI takes 20,000."""
 
 

@@ -15,7 +15,7 @@ from wixvisitor import StorageError, VisitorPool, VisitorSession
 from wixvisitor.storage.redis import RedisStorage
 from wixvisitor.testing import FakeWix
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.machine]
 
 CART = "/ecom/v2/carts/current"
 LIFETIME = 14_400
