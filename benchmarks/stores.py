@@ -43,6 +43,7 @@ from wixvisitor.storage.sqlite import SQLiteStorage
 
 CLIENT_ID = "5e9c1d0a-7c1e-4a52-9d5e-1f2a3b4c5d6e"
 OPERATIONS = ("load", "save", "renewal")
+SIDES = ("memory", "sealed memory", "file", "SQLite", "raw sqlite3", "Valkey", "raw redis-py")
 
 
 @attrs.frozen
@@ -234,8 +235,8 @@ def table(results: list[dict[str, Any]]) -> Table:
     return drawn
 
 
-def _order(row: dict[str, Any]) -> tuple[int, str]:
-    return OPERATIONS.index(row["operation"]), row["side"].removeprefix("raw ")
+def _order(row: dict[str, Any]) -> tuple[int, int]:
+    return OPERATIONS.index(row["operation"]), SIDES.index(row["side"])
 
 
 def draw(results: list[dict[str, Any]], place: Path, records: int) -> None:
@@ -245,7 +246,7 @@ def draw(results: list[dict[str, Any]], place: Path, records: int) -> None:
     from matplotlib import pyplot as plt  # noqa: PLC0415 - after the backend is chosen
 
     figure, axes = plt.subplots(1, len(OPERATIONS), figsize=(11, 3.2), sharey=True, layout="constrained")
-    names = sorted({row["side"] for row in results}, key=lambda name: name.removeprefix("raw "), reverse=True)
+    names = SIDES[::-1]
     colors = ["#999" if "raw" in name else "#369" for name in names]
     for axis, operation in zip(axes, OPERATIONS, strict=True):
         rates = {row["side"]: row["rate"] for row in results if (row["operation"], row["in_flight"]) == (operation, 32)}
