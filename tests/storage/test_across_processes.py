@@ -88,7 +88,7 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[str, dict[str
     """Each store that promises one visitor across processes, by name and arguments."""
     if request.param == "redis":
         url, prefix = request.getfixturevalue("redis_url"), request.getfixturevalue("redis_prefix")
-        return "redis", {"url_or_client": url, "prefix": prefix}
+        return "redis", {"url_or_client": url, "prefix": prefix, "timeout": 10.0}
     return request.param, {"path": f"{tmp_path}/visitors" + ("/" if request.param == "file" else ".db")}
 
 
