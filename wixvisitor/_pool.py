@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import copy
 import weakref
 from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 import anyio
+import attrs
 
 from wixvisitor import _given
 from wixvisitor._connections import Connections
@@ -16,7 +18,7 @@ from wixvisitor._refresher import Refresher
 from wixvisitor._session import DEFAULT_BASE_URL, VisitorSession
 from wixvisitor._settings import TokensChanged, checked
 from wixvisitor._wire import TokenAnswer
-from wixvisitor.storage import MemoryStorage, TokenStorage
+from wixvisitor.storage import LeasingStorage, MemoryStorage, TokenStorage
 
 if TYPE_CHECKING:
     import httpx
@@ -110,6 +112,15 @@ class VisitorPool:
             for session in list(self._sessions.values()):
                 group.start_soon(session._refresher.aclose)
         await self._connections.aclose()
+
+    def _kept_in(self, storage: LeasingStorage) -> Self:
+        """Returns a pool over another storage; connections, turns and live sessions are this one's, and closed with it.
+
+        The keys of the two must differ.
+        """
+        other = copy.copy(self)
+        other._settings = attrs.evolve(self._settings, storage=storage, conditional=True, leases=storage)
+        return other
 
     def _new(self, key: str) -> VisitorSession:
         refresher = Refresher(self._settings, key, self._endpoint, None)

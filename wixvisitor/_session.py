@@ -156,7 +156,7 @@ class VisitorSession:
         if tokens is not None:
             _given.checked_tokens(tokens)
         if tokens is not None and not _given.is_empty(tokens) and tokens != self._refresher.ledger.tokens():
-            await self._refresher.set(tokens)
+            await self.set_tokens(tokens)
         return (await self._refresher.usable()).tokens
 
     def get_tokens(self) -> Tokens:

@@ -1,0 +1,165 @@
+"""What an app knows of its visitors: the pool, the cookie's form, and what is remembered between requests."""
+
+from __future__ import annotations
+
+import logging
+import secrets
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+import attrs
+
+from wixvisitor._pool import VisitorPool
+from wixvisitor._records import Records
+from wixvisitor._session import VisitorSession
+from wixvisitor._tokens import Tokens
+from wixvisitor._web._headers import cookie_values
+from wixvisitor._web._recent import Recent, RecentStorage
+from wixvisitor.cookies import Card, IdCookie, SealedCookie, SharedCookie, Unreadable, VisitorCookie
+from wixvisitor.errors import ConfigurationError, StorageError
+from wixvisitor.storage import MemoryStorage, VersionConflict
+
+logger = logging.getLogger("wixvisitor")
+
+COOKIES: Final = (IdCookie, SealedCookie, SharedCookie)
+
+
+def is_newer(tokens: Tokens, than: Tokens) -> bool:
+    """Whether these tokens of a visitor came later: their access token ends later."""
+    return tokens.access_token.expires_at > than.access_token.expires_at
+
+
+class Visits:
+    """The checked arguments of a web integration, and what it remembers.
+
+    Args:
+        pool: makes the visitors.
+        cookie: where they live.
+        consent: called with what the framework calls a request; without it every visitor is kept.
+        close: whether ``aclose`` closes the pool and its storage.
+
+    Raises:
+        ConfigurationError: an argument is wrong.
+
+    Concurrency: for one event loop at a time, like the app that it belongs to.
+    """
+
+    def __init__(
+        self, pool: VisitorPool, *, cookie: VisitorCookie, consent: Callable[[Any], bool] | None, close: bool
+    ) -> None:
+        if not isinstance(pool, VisitorPool):
+            raise ConfigurationError('pool: expected a VisitorPool("<CLIENT-ID>", …)')
+        if not isinstance(cookie, COOKIES):
+            raise ConfigurationError("cookie: expected an IdCookie, SealedCookie or SharedCookie of wixvisitor.cookies")
+        if consent is not None and not callable(consent):
+            raise ConfigurationError("consent: expected a function of the request that returns True or False")
+        settings = pool._settings
+        if cookie.holds_tokens and type(settings.storage) is not MemoryStorage:
+            raise ConfigurationError(
+                f"The tokens live in the cookie ({cookie!r}), so the pool's storage would never be read: make the pool "
+                f"without storage=, or use IdCookie."
+            )
+        self.cookie = cookie
+        self.client_id = settings.client_id
+        self.clock = settings.clock
+        self._own, self._close, self._consent = pool, close, consent
+        self._fleeting = pool._kept_in(RecentStorage())
+        self._consistent = Recent[str]()
+
+    def allows(self, request: Any) -> bool:
+        """Whether this browser may be remembered."""
+        return self._consent is None or bool(self._consent(request))
+
+    def pool(self, *, allowed: bool) -> VisitorPool:
+        """Returns whose sessions they are: the storage's, or those of this process and these minutes."""
+        return self._own if allowed and not self.cookie.holds_tokens else self._fleeting
+
+    def card(self, headers: Mapping[str, str]) -> Card | None:
+        """Returns what the browser's cookie says, None if there is none that can be taken."""
+        header = headers.get("cookie", "")
+        card = self._read(self.cookie, header)
+        if card is None and self.cookie.reservation is not None:
+            return self._read(self.cookie.reservation, header)
+        return card
+
+    def _read(self, cookie: VisitorCookie, header: str) -> Card | None:
+        cards = []
+        for value in cookie_values(header, cookie.name):
+            try:
+                cards.append(cookie.read(value, self.client_id, self.clock()))
+            except Unreadable as error:
+                logger.info("wixvisitor: the cookie %s is not taken: %s", cookie.name, error)
+        if len({card.key for card in cards}) > 1:
+            logger.warning("wixvisitor: two different cookies %s; somebody may have planted one: none is", cookie.name)
+            return None
+        return max(cards, key=lambda card: card.tokens.access_token.expires_at, default=None)
+
+    async def session(self, card: Card, *, allowed: bool) -> VisitorSession:
+        """Returns the visitor of a card: the store's, or the newer of the cookie's and this process's.
+
+        Raises:
+            StorageError: the store cannot be read.
+        """
+        pool = self.pool(allowed=allowed)
+        if card.tokens.access_token.value or card.tokens.refresh_token.value:
+            await self._offer(pool, card)
+        session = await pool.session(card.key)
+        ledger = session._refresher.ledger
+        ledger.consistent = ledger.consistent or self._consistent.get(card.key) or ""
+        return session
+
+    async def _offer(self, pool: VisitorPool, card: Card) -> None:
+        """Puts the cookie's tokens where the session looks, unless newer ones are known."""
+        records = Records(pool._settings, card.key)
+        stored, live = await records.load(), pool._sessions.get(card.key)
+        known = [stored.tokens] if stored else []
+        known += [live.get_tokens()] if live else []
+        if any(not is_newer(card.tokens, than=tokens) for tokens in known):
+            return
+        try:
+            await records.save(card.tokens, stored.version if stored else None)
+        except VersionConflict:
+            logger.debug("wixvisitor: another request of this browser was faster")
+
+    def note(self, key: str, session: VisitorSession) -> None:
+        """Remembers ``X-Wix-Consistent`` for the visitor's next request, which may well be another session object."""
+        tokens, value = session.get_tokens(), session._refresher.ledger.consistent
+        if value:
+            self._consistent.put(self.cookie.key_of(tokens) or key, value)
+
+    async def aclose(self) -> None:
+        """Closes the pool and its storage, if that was agreed. What fails is logged: the app is going down."""
+        if not self._close:
+            return
+        try:
+            await self._own.aclose()
+            aclose = getattr(self._own._settings.storage, "aclose", None)
+            if aclose is not None:
+                await aclose()
+        except StorageError as error:
+            logger.warning("wixvisitor: the storage could not be closed: %s", error)
+
+
+def new_key() -> str:
+    """Returns an id that nobody can guess: 256 random bits."""
+    return secrets.token_urlsafe(32)
+
+
+def new_card() -> Card:
+    """Returns a card for somebody who is not known yet."""
+    return Card(new_key())
+
+
+@attrs.frozen
+class Request:
+    """What is asked of a request, whatever the framework.
+
+    Attributes:
+        headers: with lower-case names; several ``Cookie`` headers joined with ``"; "``.
+        is_document: whether a browser navigates here.
+        native: the framework's own object, for ``consent``.
+    """
+
+    headers: Mapping[str, str]
+    is_document: bool
+    native: Any

@@ -1,0 +1,115 @@
+"""Visitors for aiohttp's server: ``setup(app, pool, cookie=…)``, and ``await get_visitor(request)`` in a handler.
+
+Needs the extra ``aiohttp``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Final
+
+try:
+    from aiohttp import web
+except ModuleNotFoundError as error:
+    if (error.name or "").partition(".")[0] != "aiohttp":
+        raise
+    raise ImportError("wixvisitor.aiohttp needs aiohttp: pip install 'wixvisitor[aiohttp]'", name=error.name) from error
+
+from wixvisitor._pool import VisitorPool
+from wixvisitor._session import VisitorSession
+from wixvisitor._web._headers import is_document
+from wixvisitor._web._visit import Visit
+from wixvisitor._web._visits import Request, Visits
+from wixvisitor.cookies import VisitorCookie
+from wixvisitor.errors import ConfigurationError
+
+__all__ = ["get_visitor", "setup"]
+
+_VISITS: Final = web.AppKey("wixvisitor_visits", Visits)
+_VISIT: Final = web.RequestKey("wixvisitor_visit", Visit)
+
+
+def setup(
+    app: web.Application,
+    pool: VisitorPool,
+    *,
+    cookie: VisitorCookie,
+    consent: Callable[[web.BaseRequest], bool] | None = None,
+    close: bool = True,
+) -> None:
+    """Gives each browser of this app its visitor, its sub-applications included.
+
+    Args:
+        app: before it is started.
+        pool: makes the visitors.
+        cookie: where they live: an ``IdCookie``, ``SealedCookie`` or ``SharedCookie`` of ``wixvisitor.cookies``.
+        consent: called with the request; without its consent there is no cookie and no record, and each request that
+            calls Wix does so as a visitor of its own.
+        close: whether the pool and its storage are closed when the app is cleaned up.
+
+    Raises:
+        ConfigurationError: an argument is wrong, or the app was set up before.
+    """
+    if _VISITS in app:
+        raise ConfigurationError("setup: this app has been set up already")
+    visits = Visits(pool, cookie=cookie, consent=consent, close=close)
+    app[_VISITS] = visits
+    app.middlewares.append(_finish)
+    app.on_response_prepare.append(_add_headers)
+
+    async def closing(_: web.Application) -> AsyncIterator[None]:
+        yield
+        await visits.aclose()
+
+    app.cleanup_ctx.append(closing)
+
+
+async def get_visitor(request: web.Request) -> VisitorSession:
+    """Returns the visitor of the browser that made this request; makes no call to Wix.
+
+    Raises:
+        ConfigurationError: the app was not set up; or the response has started, and nothing can keep a new visitor.
+        StorageError: the store cannot be read.
+
+    Concurrency: any number of calls within a request get the same object.
+    """
+    return await _visit(request).visitor()
+
+
+def _visit(request: web.Request) -> Visit:
+    visit = request.get(_VISIT)
+    if visit is None:
+        visits = request.config_dict.get(_VISITS)
+        if visits is None:
+            raise ConfigurationError("This app knows no visitors: call wixvisitor.aiohttp.setup(app, pool, cookie=…)")
+        headers = {name.lower(): "; ".join(request.headers.getall(name)) for name in request.headers}
+        visit = request[_VISIT] = Visit(visits, Request(headers, is_document(request.method, headers), request))
+    return visit
+
+
+async def _add_headers(request: web.Request, response: web.StreamResponse) -> None:
+    visit = _visit(request)
+    if visit.started:
+        return
+    headers = response.headers
+    added = visit.start(
+        vary=", ".join(headers.getall("Vary", ())), cache_control=", ".join(headers.getall("Cache-Control", ()))
+    )
+    for cookie in added.cookies:  # response.set_cookie would come too late: those are written before this signal
+        headers.add("Set-Cookie", cookie)
+    if added.vary is not None:
+        headers["Vary"] = added.vary
+    if added.cache_control is not None:
+        headers["Cache-Control"] = added.cache_control
+
+
+@web.middleware
+async def _finish(
+    request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
+) -> web.StreamResponse:
+    try:
+        return await handler(request)
+    finally:
+        visit = request.get(_VISIT)
+        if visit is not None and visit.started:  # a plain response starts after this, and looks by itself
+            visit.finish()

@@ -1,0 +1,86 @@
+"""Visitors for FastAPI apps: ``setup(app, pool, cookie=…)``, and ``visitor: CurrentVisitor`` in a handler.
+
+Needs the extra ``fastapi``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Annotated, Any
+
+try:
+    from fastapi import Depends, FastAPI
+    from fastapi.requests import HTTPConnection
+except ModuleNotFoundError as error:
+    if (error.name or "").partition(".")[0] != "fastapi":
+        raise
+    raise ImportError("wixvisitor.fastapi needs FastAPI: pip install 'wixvisitor[fastapi]'", name=error.name) from error
+
+from wixvisitor import asgi
+from wixvisitor._pool import VisitorPool
+from wixvisitor._session import VisitorSession
+from wixvisitor._web._visits import Visits
+from wixvisitor.cookies import VisitorCookie
+from wixvisitor.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp
+
+__all__ = ["CurrentVisitor", "get_visitor", "setup"]
+
+
+def setup(
+    app: FastAPI,
+    pool: VisitorPool,
+    *,
+    cookie: VisitorCookie,
+    consent: Callable[[HTTPConnection], bool] | None = None,
+    close: bool = True,
+) -> None:
+    """Gives each browser of this app its visitor.
+
+    The middleware is put around all of the app, its error handling included, which ``add_middleware`` cannot: an
+    unhandled error's answer carries the cookie as well. A Starlette app works as well.
+
+    Args:
+        app: before it has served anything.
+        pool: makes the visitors.
+        cookie: where they live: an ``IdCookie``, ``SealedCookie`` or ``SharedCookie`` of ``wixvisitor.cookies``.
+        consent: called with the request or websocket; without its consent there is no cookie and no record, and each
+            request that calls Wix does so as a visitor of its own.
+        close: whether the pool and its storage are closed when the app shuts down.
+
+    Raises:
+        ConfigurationError: an argument is wrong, or the app is already serving.
+    """
+    if app.middleware_stack is not None:
+        raise ConfigurationError("setup: the app is already serving; call setup right after making it")
+    build = app.build_middleware_stack
+
+    def asked(scope: Any) -> bool:
+        return consent is None or consent(HTTPConnection(scope))
+
+    visits = Visits(pool, cookie=cookie, consent=asked, close=close)
+
+    def build_with_visitors() -> ASGIApp:
+        return asgi.VisitorMiddleware._around(build(), visits)
+
+    app.build_middleware_stack = build_with_visitors  # type: ignore[method-assign]
+
+
+async def get_visitor(connection: HTTPConnection) -> VisitorSession:
+    """Returns the visitor of the browser that made this request; makes no call to Wix.
+
+    A dependency, for HTTP routes and websockets; replace it in tests with ``app.dependency_overrides[get_visitor]``.
+
+    Raises:
+        ConfigurationError: the app was not set up; or the response has started, and nothing can keep a new visitor.
+        StorageError: the store cannot be read.
+
+    Concurrency: any number of calls within a request get the same object.
+    """
+    return await asgi.get_visitor(connection.scope)
+
+
+CurrentVisitor = Annotated[VisitorSession, Depends(get_visitor)]
+"""The type of a handler's argument that is the browser's visitor: ``async def cart(visitor: CurrentVisitor)``."""
