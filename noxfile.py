@@ -17,7 +17,7 @@ nox.options.sessions = ["tests"]
 
 CURRENT = f"{sys.version_info.major}.{sys.version_info.minor}"
 PYTHONS = sorted({"3.11", "3.12", "3.13", CURRENT})
-EXTRAS = "aiohttp,crypto,demo,httpx2,kv,redis,testing"
+EXTRAS = "aiohttp,crypto,demo,fastapi,httpx2,kv,redis,testing"
 
 
 def is_found(python: str) -> bool:

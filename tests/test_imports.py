@@ -49,6 +49,11 @@ ORDER = (
     "_session",
     "_pool",
     "",  # wixvisitor/__init__.py
+    "cookies",
+    "_web",
+    "asgi",
+    "fastapi",
+    "aiohttp",
     "testing",
     "cli",
     "__main__",

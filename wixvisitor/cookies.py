@@ -127,11 +127,12 @@ class _Sealed:
         """Returns id, time of sealing and tokens. What is sealed is ours, but may be another version's."""
         try:
             found = json.loads(content)
-            key, since = found["id"], float(found["at"])
+            key, since = found["id"], found["at"]
             tokens = checked_tokens(Tokens.from_dict(found.get("tokens") or {}))
-        except (ValueError, TypeError, KeyError, AttributeError, OverflowError, ConfigurationError):
+        except (ValueError, TypeError, KeyError, AttributeError, ConfigurationError):
             raise Unreadable("what is sealed in it is not what this version of wixvisitor writes") from None
-        if not isinstance(key, str) or not _ID.fullmatch(key) or (tokens != EMPTY_TOKENS and not self.holds_tokens):
+        is_ours = isinstance(key, str) and _ID.fullmatch(key) and isinstance(since, int)
+        if not is_ours or (tokens != EMPTY_TOKENS and not self.holds_tokens):
             raise Unreadable("what is sealed in it is not what this version of wixvisitor writes")
         return key, since, tokens
 

@@ -1,0 +1,410 @@
+"""What is remembered between a browser's requests, and what its cookie says afterwards."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import anyio
+import pytest
+
+from tests.web.conftest import COOKIES, KEY, OTHER_KEY
+from wixvisitor import EMPTY_TOKENS, ConfigurationError, StorageError, TokenRole, Tokens, VisitorPool
+from wixvisitor._web._recent import MOST, SECONDS, Recent, RecentStorage
+from wixvisitor._web._visit import Visit
+from wixvisitor._web._visits import Request, Visits
+from wixvisitor.cookies import IdCookie, SealedCookie, SharedCookie
+from wixvisitor.storage import MemoryStorage, VersionConflict
+
+pytestmark = pytest.mark.anyio
+HOUR = 3600
+
+
+class Browser:
+    """Visits without a server: what a browser sends, and keeps of the answer."""
+
+    def __init__(self, visits: Visits, jar: dict[str, str] | None = None) -> None:
+        self.visits = visits
+        self.jar = jar or {}
+
+    def visit(self, *, is_document: bool = False) -> Visit:
+        header = "; ".join(f"{name}={value}" for name, value in self.jar.items())
+        return Visit(self.visits, Request({"cookie": header}, is_document, None))
+
+    def answer(self, visit: Visit) -> list[str]:
+        cookies = list(visit.start(vary="", cache_control="").cookies)
+        for cookie in cookies:
+            name, _, value = cookie.partition(";")[0].partition("=")
+            self.jar.pop(name, None)
+            if value:
+                self.jar[name] = value
+        visit.finish()
+        return cookies
+
+    async def calls(self) -> tuple[Tokens, list[str]]:
+        """One request that asks Wix."""
+        visit = self.visit()
+        tokens = await (await visit.visitor()).generate_visitor_tokens()
+        return tokens, self.answer(visit)
+
+
+@pytest.fixture
+def visits_of(still, client_id) -> Any:
+    def make(cookie: Any, **arguments: Any) -> Visits:
+        pool = VisitorPool(client_id, client=still.client(), clock=still.now, **arguments)
+        return Visits(pool, cookie=cookie, consent=None, close=True)
+
+    return make
+
+
+@pytest.mark.parametrize("form", ["sealed", "wixSession"])
+async def test_a_late_answer_does_not_cost_the_renewal(visits_of, still, form):
+    """Two calls with the same expired cookie, one after the other: the second finds what the first renewed."""
+    visits = visits_of(COOKIES[form]())
+    browser = Browser(visits)
+    first, _ = await browser.calls()
+    old = dict(browser.jar)
+    still.advance(5 * HOUR)
+    renewed, cookies = await browser.calls()
+    assert renewed.refresh_token == first.refresh_token
+    assert len(cookies) == 1
+    again, cookies = await Browser(visits, old).calls()
+    assert again == renewed
+    assert len(cookies) == 1
+    assert len(still.token_calls("refresh_token")) == 1
+
+
+@pytest.mark.parametrize("form", ["sealed", "wixSession"])
+async def test_another_process_renewed(visits_of, still, form):
+    """A cookie that another process has renewed meanwhile is newer than what this one remembers, and is not undone."""
+    here, there = Browser(visits_of(COOKIES[form]())), Browser(visits_of(COOKIES[form]()))
+    await here.calls()
+    still.advance(3.9 * HOUR)
+    there.jar = dict(here.jar)
+    visit = here.visit()  # is still at work while the other process renews
+    await visit.visitor()
+    still.advance(0.2 * HOUR)
+    renewed, _ = await there.calls()
+    here.jar = dict(there.jar)
+    tokens, cookies = await here.calls()
+    assert tokens == renewed
+    assert cookies == []
+    here.answer(visit)  # carries what the session has learnt meanwhile
+    assert (await here.calls()) == (renewed, [])
+    assert len(still.token_calls("refresh_token")) == 1
+
+
+async def test_a_restart_with_a_sealed_cookie(visits_of, still):
+    """A sealed cookie is the same visitor in a process that has never seen it."""
+    browser = Browser(visits_of(SealedCookie([KEY])))
+    first, _ = await browser.calls()
+    still.advance(30 * 24 * HOUR)
+    after = Browser(visits_of(SealedCookie([KEY])), browser.jar)
+    tokens, _ = await after.calls()
+    assert tokens.refresh_token == first.refresh_token
+    assert len(still.visitors) == 1
+
+
+@pytest.mark.parametrize("make", [IdCookie, SealedCookie])
+async def test_a_rotated_key(visits_of, make):
+    """A cookie of the older key is sealed anew when its visitor is looked at, and opens without the older key then."""
+    storage = MemoryStorage() if make is IdCookie else None
+    browser = Browser(visits_of(make([OTHER_KEY]), storage=storage))
+    first, _ = await browser.calls()
+    browser.visits = visits_of(make([KEY, OTHER_KEY]), storage=storage)
+    assert browser.answer(browser.visit()) == []
+    tokens, cookies = await browser.calls()
+    assert tokens == first
+    assert len(cookies) == 1
+    browser.visits = visits_of(make([KEY]), storage=storage)
+    assert (await browser.calls()) == (first, [])
+
+
+async def test_the_cookie_lives_as_long_as_it_is_used(visits_of, still):
+    """Somebody who comes back every other month keeps the visitor for years."""
+    browser = Browser(visits_of(IdCookie([KEY])))
+    await browser.calls()
+    written = 0
+    for _ in range(12):
+        still.advance(60 * 24 * HOUR)
+        still.refresh_token_lifetime = 1e9
+        written += len((await browser.calls())[1])
+    assert written == 12
+
+
+@pytest.mark.parametrize("form", ["id", "sealed", "wixSession"])
+async def test_forgetting(visits_of, form):
+    """``set_tokens(EMPTY_TOKENS)`` forgets the visitor; the next call makes another one."""
+    browser = Browser(visits_of(COOKIES[form]()))
+    first, _ = await browser.calls()
+    visit = browser.visit()
+    await (await visit.visitor()).set_tokens(EMPTY_TOKENS)
+    browser.answer(visit)
+    second, _ = await browser.calls()
+    assert second.refresh_token != first.refresh_token
+    assert (await browser.calls())[0] == second
+
+
+async def test_logging_out_of_a_shared_cookie(visits_of, member):
+    """Logout removes the front end's cookie."""
+    browser = Browser(visits_of(SharedCookie("session")))
+    visit = browser.visit()
+    await (await visit.visitor()).set_tokens(member)
+    browser.answer(visit)
+    assert "session" in browser.jar
+    visit = browser.visit()
+    assert (await visit.visitor()).logged_in()
+    await (await visit.visitor()).set_tokens(EMPTY_TOKENS)
+    cookies = browser.answer(visit)
+    assert browser.jar == {}
+    assert all("Max-Age=0" in cookie for cookie in cookies)
+
+
+@pytest.mark.parametrize("form", ["id", "sealed", "wixSession"])
+async def test_login_with_tokens_to_generate_from(visits_of, form, member):
+    """``generate_visitor_tokens(member)`` is a login too."""
+    browser = Browser(visits_of(COOKIES[form]()))
+    await browser.calls()
+    old = dict(browser.jar)
+    visit = browser.visit()
+    assert await (await visit.visitor()).generate_visitor_tokens(member) == member
+    assert len(browser.answer(visit)) == 1
+    assert (await browser.calls())[0] == member
+    assert (await Browser(browser.visits, old).calls())[0] != member
+
+
+@pytest.mark.parametrize("form", ["id", "sealed", "wixSession"])
+async def test_login_with_a_refresh_token(visits_of, form, member):
+    """``renew_token(member's)`` for nobody's session is a login too: an id that somebody knew is not the member's."""
+    browser = Browser(visits_of(COOKIES[form]()))
+    browser.answer(browser.visit(is_document=True))
+    old = dict(browser.jar)
+    visit = browser.visit()
+    tokens = await (await visit.visitor()).renew_token(member.refresh_token)
+    assert tokens.refresh_token == member.refresh_token
+    assert len(browser.answer(visit)) == 1
+    assert (await browser.calls())[0] == tokens
+    assert (await Browser(browser.visits, old).calls())[0].refresh_token != member.refresh_token
+
+
+async def test_renewing_ones_own_token(visits_of):
+    """``renew_token()`` is the same visitor and the same cookie."""
+    browser = Browser(visits_of(IdCookie([KEY])))
+    first, _ = await browser.calls()
+    visit = browser.visit()
+    renewed = await (await visit.visitor()).renew_token()
+    assert renewed.refresh_token == first.refresh_token
+    assert browser.answer(visit) == []
+
+
+async def test_a_member_renewed_elsewhere_is_no_login(visits_of, member):
+    """Newer tokens of the same member keep the id."""
+    browser = Browser(visits_of(IdCookie([KEY])))
+    visit = browser.visit()
+    visitor = await visit.visitor()
+    await visitor.set_tokens(member)
+    assert len(browser.answer(visit)) == 1
+    visit = browser.visit()
+    await (await visit.visitor()).set_tokens(member)
+    assert browser.answer(visit) == []
+
+
+@pytest.mark.parametrize("form", ["id", "sealed", "wixSession"])
+async def test_login_too_late(visits_of, form, member):
+    """A login after the response has started fails, and the visitor is as before."""
+    browser = Browser(visits_of(COOKIES[form]()))
+    first, _ = await browser.calls()
+    visit = browser.visit()
+    visitor = await visit.visitor()
+    browser.answer(visit)
+    with pytest.raises(ConfigurationError, match="Nothing was changed"):
+        await visitor.set_tokens(member)
+    assert visitor.get_tokens() == first
+    assert (await browser.calls())[0] == first
+
+
+async def test_login_that_cannot_be_saved(visits_of, member):
+    """A login that the store does not take is an error, and the visitor with its cart is as before."""
+
+    class Full(MemoryStorage):
+        is_full = False
+
+        async def save(self, key: str, value: str, **conditions: Any) -> str:
+            if self.is_full:
+                raise OSError("disk full")
+            return await super().save(key, value, **conditions)
+
+    storage = Full()
+    browser = Browser(visits_of(IdCookie([KEY]), storage=storage))
+    first, _ = await browser.calls()
+    visit = browser.visit()
+    visitor = await visit.visitor()
+    storage.is_full = True
+    with pytest.raises(StorageError):
+        await visitor.set_tokens(member)
+    assert visitor.get_tokens() == first
+    assert browser.answer(visit) == []
+    assert (await browser.calls())[0] == first
+
+
+async def test_logout_removes_the_record(visits_of, member):
+    """After logout nothing of the member is in the store."""
+    storage = MemoryStorage()
+    browser = Browser(visits_of(IdCookie([KEY]), storage=storage))
+    visit = browser.visit()
+    await (await visit.visitor()).set_tokens(member)
+    browser.answer(visit)
+    visit = browser.visit()
+    await (await visit.visitor()).set_tokens(EMPTY_TOKENS)
+    browser.answer(visit)
+    assert not any(member.refresh_token.value in record.value for record in storage._records.values())
+
+
+async def test_the_auth_follows_the_login(visits_of, still, member):
+    """After a login the visitor's own requests and ``auth`` are the member's."""
+    browser = Browser(visits_of(IdCookie([KEY])))
+    visit = browser.visit()
+    visitor = await visit.visitor()
+    await visitor.get("/ecom/v2/carts/current")
+    await visitor.set_tokens(member)
+    await visitor.get("/ecom/v2/carts/current")
+    async with still.client(auth=visitor.auth) as client:
+        await client.get("/ecom/v2/carts/current")
+    sent = [call.headers["authorization"] for call in still.api_calls()]
+    assert sent[0] != member.access_token.value
+    assert sent[1:] == [member.access_token.value] * 2
+
+
+async def test_a_visitor_that_no_answer_carries(visits_of, caplog):
+    """A request that ends without an answer, after it made a visitor, says so in the log."""
+    caplog.set_level("INFO", logger="wixvisitor")
+    visit = Browser(visits_of(IdCookie([KEY]))).visit()
+    await (await visit.visitor()).generate_visitor_tokens()
+    visit.finish()
+    assert "nobody has its cookie" in caplog.text
+
+
+async def test_a_change_after_the_start(visits_of, still, caplog):
+    """A visitor that Wix replaces while a response is streamed cannot get into a sealed cookie: an error in the log."""
+    browser = Browser(visits_of(SealedCookie([KEY])))
+    first, _ = await browser.calls()
+    visit = browser.visit()
+    visitor = await visit.visitor()
+    visit.start(vary="", cache_control="")
+    still.refuse_refresh_token(first.refresh_token.value)
+    still.advance(5 * HOUR)
+    await visitor.generate_visitor_tokens()
+    visit.finish()
+    assert "changed after the response had started" in caplog.text
+    again, _ = await browser.calls()  # the process remembers, for a while
+    assert again == visitor.get_tokens()
+
+
+@pytest.mark.parametrize("form", ["sealed", "wixSession"])
+async def test_ways_to_a_token_too_late(visits_of, still, form):
+    """Every way that would make a visitor too late is an error before Wix is asked."""
+    browser = Browser(visits_of(COOKIES[form]()))
+    visit = browser.visit()
+    visitor = await visit.visitor()
+    browser.answer(visit)
+    for way in (
+        visitor.generate_visitor_tokens,
+        visitor.auth_headers,
+        visitor.renew_token,
+        lambda: visitor.get("/ecom/v2/carts/current"),
+        lambda: visitor.graphql("{ x }"),
+    ):
+        with pytest.raises(ConfigurationError, match="before the response"):
+            await way()
+    assert still.calls == []
+
+
+async def test_simultaneous_requests_share_one_visitor(visits_of, still):
+    """Two requests with the same reserved cookie, at once, in one process: one visitor, and both answers say so."""
+    browser = Browser(visits_of(SealedCookie([KEY])))
+    browser.answer(browser.visit(is_document=True))
+    visits = [browser.visit() for _ in range(6)]
+    found: list[Tokens] = []
+
+    async def call(visit: Visit) -> None:
+        found.append(await (await visit.visitor()).generate_visitor_tokens())
+
+    async with anyio.create_task_group() as group:
+        for visit in visits:
+            group.start_soon(call, visit)
+    assert len(set(found)) == 1
+    assert [len(browser.answer(visit)) for visit in visits] == [1] * 6
+    assert (await browser.calls())[0] == found[0]
+    assert len(still.visitors) == 1
+
+
+async def test_the_shared_reservation_ends(visits_of, still):
+    """What reserves a shared cookie's visitor is gone after two minutes, or once the page has its cookie."""
+    browser = Browser(visits_of(SharedCookie("session")))
+    (cookie,) = browser.answer(browser.visit(is_document=True))
+    assert cookie.startswith("__Host-wixvisitor-new=")
+    assert "Max-Age=120" in cookie
+    tokens, _ = await browser.calls()
+    still.advance(121)
+    assert (await browser.calls())[0] == tokens
+
+
+# What a process remembers
+
+
+def test_recent_things_are_forgotten():
+    """A thing is remembered for two minutes after it was last put there, and ten thousand of them."""
+    now, forgotten = [0.0], []
+    recent = Recent[int](forgotten.append, clock=lambda: now[0])
+    recent.put("a", 1)
+    now[0] += SECONDS
+    assert recent.get("a") == 1
+    now[0] += 1
+    assert recent.get("a") is None
+    recent.put("b", 2)
+    assert forgotten == ["a"]
+    for number in range(MOST):
+        recent.put(str(number), number)
+    assert len(recent) == MOST
+    assert recent.get("b") is None
+    recent.drop("0")
+    assert recent.get("0") is None
+
+
+async def test_recent_storage():
+    """It compares and sets like every storage, and what is over counts as not there."""
+    now = [0.0]
+    storage = RecentStorage(clock=lambda: now[0])
+    version = await storage.save("a", "1", expected=None)
+    with pytest.raises(VersionConflict):
+        await storage.save("a", "2", expected=None)
+    assert (await storage.load("a")).version == version
+    now[0] += SECONDS + 1
+    assert await storage.load("a") is None
+    await storage.save("a", "3", expected=None)
+    assert (await storage.load("a")).value == "3"
+    await storage.delete("a")
+    assert await storage.load("a") is None
+
+
+async def test_roles(visits_of, member):
+    """A visitor within a request says whose it is like any session."""
+    browser = Browser(visits_of(IdCookie([KEY])))
+    visitor = await browser.visit().visitor()
+    assert not visitor.logged_in()
+    assert visitor.get_tokens().refresh_token.role is TokenRole.NONE
+    assert repr(visitor) == f"<VisitorSession {browser.visits.client_id!r}, role none>"
+
+
+async def test_closing_the_pool_ends_what_the_cookies_visitors_do(visits_of, still):
+    """Closing the pool ends renewals under way also of visitors who live in a cookie."""
+    visits = visits_of(SealedCookie([KEY]))
+    browser = Browser(visits)
+    await browser.calls()
+    still.advance(3.9 * HOUR)
+    visitor = await browser.visit().visitor()
+    gate = still.hold(grant_type="refresh_token")
+    await visitor.auth_headers()
+    await gate.wait_for(1)
+    with anyio.fail_after(4):
+        await visits.aclose()
+    assert visitor._refresher._under_way() == []
