@@ -51,12 +51,19 @@ def demo(session: nox.Session) -> None:
     session.run("python", "-m", "wixvisitor", "demo", *session.posargs)
 
 
+@nox.session
+def shop(session: nox.Session) -> None:
+    """The example shop, on http://127.0.0.1:8000/; with `-- --client-id …` against Wix, `-- --help` says more."""
+    install(session, "examples")
+    session.run("python", "-m", "examples.shop", *session.posargs)
+
+
 @nox.session(python=PYTHONS)
 def tests(session: nox.Session) -> None:
     """The tests, on every Python found; on the oldest with branch coverage and those about the machine, too."""
     install(session, "tests")
     is_oldest = session.python == FOUND[0]
-    marks = "not interop" if is_oldest else "not interop and not machine"
+    marks = "not interop and not browser" + ("" if is_oldest else " and not machine")
     arguments = ["-m", "pytest", "-n", "2", "-m", marks, *session.posargs]
     if not is_oldest or session.posargs:
         session.run("python", *arguments)
@@ -93,14 +100,30 @@ def interop(session: nox.Session) -> None:
     if shutil.which("npm") is None and not os.environ.get("CI"):
         session.skip("no npm on this machine: the real @wix/sdk needs Node 18 or later")
     install(session, "tests")
+    npm_install(session)
+    session.run("pytest", "-m", "interop", *session.posargs, env={"WIXVISITOR_REQUIRE_INTEROP": "1"})
+
+
+def npm_install(session: nox.Session) -> None:
+    """Installs the real @wix/sdk for the tests that need it."""
     with session.chdir("tests/interop"):
         session.run("npm", "install", "--no-package-lock", "--no-audit", "--no-fund", external=True)
-    session.run("pytest", "-m", "interop", *session.posargs, env={"WIXVISITOR_REQUIRE_INTEROP": "1"})
+
+
+@nox.session
+def browser(session: nox.Session) -> None:
+    """The example shop in a real Chromium, which has to be on the PATH; pictures are kept in .nox/screenshots."""
+    install(session, "tests", "browser")
+    if shutil.which("npm"):
+        npm_install(session)
+    environment = {"WIXVISITOR_SCREENSHOTS": str(Path(".nox/screenshots").absolute())}
+    session.run("pytest", "-m", "browser", *session.posargs, env=environment)
 
 
 @nox.session
 def bench(session: nox.Session) -> None:
-    """Speed beside the bare client and the raw drivers, as ratios of one run; `-- --quick` takes seconds."""
+    """Speed beside the bare client and the raw drivers, as ratios of one run; `-- --quick` takes a minute."""
     install(session, "bench")
     session.run("python", "benchmarks/session_beside_client.py", *session.posargs)
     session.run("python", "benchmarks/stores.py", *session.posargs)
+    session.run("python", "-m", "benchmarks.web_load", *session.posargs)

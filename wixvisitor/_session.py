@@ -200,6 +200,11 @@ class VisitorSession:
         return {"Authorization": held.value}
 
     @property
+    def key(self) -> str:
+        """Which record of the storage this visitor is; ``on_change`` is told the same."""
+        return self._refresher.ledger.key
+
+    @property
     def auth(self) -> VisitorAuth:
         """The visitor as an ``auth`` for any httpx or httpx2 client."""
         return auth_for(self._refresher, httpx2=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import anyio
@@ -142,6 +143,21 @@ async def test_forgetting(visits_of, form):
     second, _ = await browser.calls()
     assert second.refresh_token != first.refresh_token
     assert (await browser.calls())[0] == second
+
+
+@pytest.mark.parametrize("form", ["id", "sealed", "wixSession"])
+async def test_another_visitors_tokens(visits_of, still, client_id, tokens_from, form):
+    """Another visitor's tokens are that visitor from then on, though the old cookie is still under way."""
+    browser = Browser(visits_of(COOKIES[form]()))
+    other = tokens_from(still.mint_visitor(client_id))
+    still.advance(HOUR)
+    first, _ = await browser.calls()
+    old = dict(browser.jar)
+    visit = browser.visit()
+    await (await visit.visitor()).set_tokens(other)
+    browser.answer(visit)
+    assert (await Browser(browser.visits, old).calls())[0] == first
+    assert (await browser.calls())[0] == other
 
 
 async def test_logging_out_of_a_shared_cookie(visits_of, member):
@@ -312,6 +328,7 @@ async def test_ways_to_a_token_too_late(visits_of, still, form):
         visitor.renew_token,
         lambda: visitor.get("/ecom/v2/carts/current"),
         lambda: visitor.graphql("{ x }"),
+        partial(getattr, visitor, "auth"),
     ):
         with pytest.raises(ConfigurationError, match="before the response"):
             await way()
@@ -384,6 +401,15 @@ async def test_recent_storage():
     assert (await storage.load("a")).value == "3"
     await storage.delete("a")
     assert await storage.load("a") is None
+
+
+async def test_the_key_is_what_on_change_says(visits_of):
+    """A visitor's key is its record's, as ``on_change`` is told."""
+    told = []
+    visit = Browser(visits_of(IdCookie([KEY]), on_change=told.append)).visit()
+    visitor = await visit.visitor()
+    await visitor.generate_visitor_tokens()
+    assert [change.key for change in told] == [visitor.key]
 
 
 async def test_roles(visits_of, member):

@@ -1,7 +1,7 @@
 """One request of a browser: who its visitor is, and what its answer has to say about that.
 
 Rule 1, LAZY: whoever is not looked at is not loaded; who makes no call to Wix is not made and not stored.
-Rule 2, OURS: an id is one that we issued. Login and logout change it, so that nobody who knew it before is the member.
+Rule 2, OURS: an id is one that we issued. Login and logout change it: whoever knew the old one is not the member.
 Rule 3, IN TIME: a cookie travels in the headers. Whoever cannot be kept any more is not made.
 Rule 4, PRIVATE: an answer that knows a visitor says ``Vary: Cookie``; one with a cookie is in no shared cache.
 Rule 5, CONSENT: without it, there is neither a cookie nor a record.
@@ -16,6 +16,7 @@ from typing import Any, Final
 import attrs
 
 from wixvisitor import _given
+from wixvisitor._auth import VisitorAuth
 from wixvisitor._decision import role_of
 from wixvisitor._session import VisitorSession
 from wixvisitor._tokens import EMPTY_TOKENS, RefreshToken, TokenRole, Tokens
@@ -61,11 +62,14 @@ class RequestVisitor(VisitorSession):
         return await super().generate_visitor_tokens(tokens)
 
     async def set_tokens(self, tokens: Tokens) -> None:
-        """Adopts tokens. A member's (login), or others after a member's (logout), get a new cookie.
+        """Adopts tokens. Somebody else's, a member's after login or none after logout, get a new id and cookie.
+
+        ``EMPTY_TOKENS`` forgets whoever it was, and a member is forgotten at logout, in the store as well.
 
         Raises:
             ConfigurationError: the response has started, so that no cookie can be changed; nothing was.
-            StorageError: they could not be saved. At login and logout the visitor is as before.
+            StorageError: they could not be saved, and the visitor is as before; or, after a logout, the old record
+                could not be removed.
         """
         await self._visit.adopt(self, _given.checked_tokens(tokens))
 
@@ -80,6 +84,12 @@ class RequestVisitor(VisitorSession):
         """As ``VisitorSession.auth_headers``, in time for the cookie."""
         self._visit.check_can_keep()
         return await super().auth_headers()
+
+    @property
+    def auth(self) -> VisitorAuth:
+        """As ``VisitorSession.auth``; ask for it again after ``set_tokens``."""
+        self._visit.check_can_keep()
+        return super().auth
 
     async def _send(self, method: str, url: str, arguments: dict[str, Any], *, stream: bool) -> Any:
         self._visit.check_can_keep()
@@ -150,9 +160,7 @@ class Visit:
     async def adopt(self, visitor: RequestVisitor, tokens: Tokens) -> None:
         """See ``RequestVisitor.set_tokens``."""
         before = visitor.get_tokens()
-        if not _is_other_person(before, tokens):
-            if self.visits.cookie.holds_tokens:
-                self._check_not_started()
+        if not _is_another(before, tokens):
             await VisitorSession.set_tokens(visitor, tokens)
             self._is_set = True
             return
@@ -162,7 +170,7 @@ class Visit:
         if not _given.is_empty(tokens):
             await session.set_tokens(tokens)
         self._move(visitor, card, session)
-        if role_of(before) is TokenRole.MEMBER:
+        if _given.is_empty(tokens) or role_of(before) is TokenRole.MEMBER:
             await self.visits.pool(allowed=self.allowed).forget(left.key)
 
     async def renew_into(self, visitor: RequestVisitor, refresh_token: RefreshToken) -> Tokens:
@@ -265,8 +273,3 @@ class Visit:
 
 def _is_another(old: Tokens, new: Tokens) -> bool:
     return old.refresh_token.value != new.refresh_token.value
-
-
-def _is_other_person(before: Tokens, after: Tokens) -> bool:
-    """Whether this is a login or a logout, or one member after another."""
-    return TokenRole.MEMBER in (role_of(before), role_of(after)) and _is_another(before, after)
