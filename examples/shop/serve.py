@@ -1,0 +1,60 @@
+"""Runs the shop, and FakeWix beside it where there is no Wix."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import attrs
+import uvicorn
+from anyio.from_thread import start_blocking_portal
+from fastapi import FastAPI
+
+from examples.shop.app import make_app
+from examples.shop.catalogue import PRODUCTS
+from examples.shop.history import History
+from examples.shop.settings import Settings
+from wixvisitor import VisitorPool
+from wixvisitor.testing import FakeWix
+
+_HOST = "127.0.0.1"
+
+
+def run(settings: Settings) -> None:
+    """Serves until it is told to stop."""
+    with _wix(settings) as where:
+        os.environ.update(attrs.evolve(settings, base_url=where).to_environment())
+        print(f"Tide & Clay is open: http://{_HOST}:{settings.port}/", flush=True)  # noqa: T201 - a command line
+        uvicorn.run(
+            "examples.shop.serve:app_from_environment",
+            factory=True,
+            host=_HOST,
+            port=settings.port,
+            workers=settings.workers,
+            log_level="warning",
+        )
+
+
+def app_from_environment() -> FastAPI:
+    """Returns the shop that the environment describes: each worker process makes its own."""
+    settings, history = Settings.from_environment(os.environ), History()
+    pool = VisitorPool(
+        settings.site,
+        storage=settings.storage(),
+        base_url=settings.base_url or "https://www.wixapis.com",
+        on_change=history.note,
+        renew_timeout=5.0,  # a shopper who waits longer than that is gone; the visitor is not
+    )
+    return make_app(pool, cookie=settings.cookie(), history=history, kept_in=settings.kept_in)
+
+
+@contextmanager
+def _wix(settings: Settings) -> Iterator[str | None]:
+    """Hands out where Wix is; None is Wix's own place."""
+    if not settings.needs_fake:
+        yield settings.base_url
+        return
+    fake = FakeWix(products=PRODUCTS)
+    with start_blocking_portal() as portal, portal.wrap_async_context_manager(fake.serve()) as url:
+        yield url

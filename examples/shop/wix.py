@@ -1,0 +1,186 @@
+"""The calls to Wix, as one visitor: the products, and the current cart (``/ecom/v2/carts/current``).
+
+Amounts of money are texts on the wire. A visitor without a cart gets a 404, which is an empty cart here. Adding what
+is sold out still answers 200: how much of it there is stands in the line.
+"""
+
+from __future__ import annotations
+
+from decimal import Decimal, InvalidOperation
+from typing import Annotated, Any, Final
+
+import attrs
+from fastapi import Depends, Request
+
+from examples.shop.catalogue import PICTURES, slug
+from examples.shop.history import History
+from wixvisitor import VisitorSession, WixAPIError, raise_for_error
+from wixvisitor.fastapi import CurrentVisitor
+
+Json = dict[str, Any]
+
+STORES: Final = "215238eb-22a5-4c36-9e7b-e7c08025e04e"  # the app ID of Wix Stores
+PRODUCTS: Final = "/stores-reader/v1/products/query"
+CART: Final = "/ecom/v2/carts/current"
+
+
+@attrs.frozen
+class Product:
+    """What a card on a shelf shows; ``price`` is ready to be read."""
+
+    id: str
+    name: str
+    price: str
+    picture: str
+    in_stock: bool
+
+
+@attrs.frozen
+class Line:
+    """A line of the cart; ``available`` is how many of ``quantity`` there are."""
+
+    id: str
+    product_id: str
+    name: str
+    picture: str
+    quantity: int
+    available: int
+    price: str
+    total: str
+
+    @property
+    def notice(self) -> str:
+        """What the shopper should know about it."""
+        if self.available >= self.quantity:
+            return ""
+        return f"Only {self.available} of these left." if self.available else "Sold out."
+
+
+@attrs.frozen
+class Cart:
+    """What the visitor wants to buy."""
+
+    lines: tuple[Line, ...] = ()
+    subtotal: str = ""
+
+    @property
+    def count(self) -> int:
+        """How many things are in it."""
+        return sum(line.quantity for line in self.lines)
+
+    def of(self, product_id: str) -> Line | None:
+        """Returns the line of this product."""
+        return next((line for line in self.lines if line.product_id == product_id), None)
+
+    def to_dict(self) -> Json:
+        """Returns it for the page's JavaScript."""
+        lines = [{**attrs.asdict(line), "notice": line.notice} for line in self.lines]
+        return {"lines": lines, "count": self.count, "subtotal": self.subtotal}
+
+
+class Shop:
+    """The site's shop, as one visitor sees it.
+
+    All of it raises what ``VisitorSession.request`` does, and ``WixAPIError``; ``trouble.py`` turns that into pages.
+    """
+
+    def __init__(self, visitor: VisitorSession, history: History) -> None:
+        self._visitor = visitor
+        self._history = history
+
+    async def products(self, *, offset: int = 0, limit: int = 100) -> list[Product]:
+        """Returns this part of what the shop sells."""
+        found = await self._call("POST", PRODUCTS, {"query": {"paging": {"offset": offset, "limit": limit}}})
+        return [_product(product) for product in found.get("products", []) if product.get("visible", True)]
+
+    async def cart(self) -> Cart:
+        """Returns the visitor's cart."""
+        try:
+            return _cart(await self._call("GET", CART))
+        except WixAPIError as error:
+            if error.status_code == 404:
+                return Cart()
+            raise
+
+    async def add(self, product_id: str, quantity: int) -> Cart:
+        """Puts a product into the cart, which is made if there is none. Adding twice is adding twice."""
+        reference = {"appId": STORES, "catalogItemId": product_id}
+        items = [{"quantity": quantity, "catalogReference": reference}]
+        return _cart(await self._call("POST", f"{CART}/add-line-items", {"catalogItems": items}))
+
+    async def change(self, line_id: str, quantity: int) -> Cart:
+        """Sets how many there are of a line."""
+        item = {"lineItemId": line_id, "quantity": {"newQuantity": quantity}}
+        return _cart(await self._call("POST", f"{CART}/update-line-items", {"lineItems": [item]}))
+
+    async def remove(self, line_id: str) -> Cart:
+        """Takes a line out."""
+        return _cart(await self._call("POST", f"{CART}/remove-line-items", {"lineItemIds": [line_id]}))
+
+    async def _call(self, method: str, path: str, body: Json | None = None) -> Json:
+        response = await self._visitor.request(method, path, json=body)
+        self._history.count_call(self._visitor)
+        answer: Json = raise_for_error(response).json()
+        return answer
+
+
+def get_shop(request: Request, visitor: CurrentVisitor) -> Shop:
+    """Returns the shop for the browser that asks: a dependency."""
+    return Shop(visitor, request.app.state.history)
+
+
+CurrentShop = Annotated[Shop, Depends(get_shop)]
+"""The type of a handler's argument that is the shop, for the browser's visitor."""
+
+
+def money(amount: Decimal, currency: str) -> str:
+    """Returns an amount as people read it."""
+    return f"${amount:,.2f}" if currency in {"USD", ""} else f"{amount:,.2f} {currency}"
+
+
+def _product(found: Json) -> Product:
+    price = found.get("priceData") or found.get("price") or {}
+    name = str(found.get("name", ""))
+    return Product(
+        id=found["id"],
+        name=name,
+        price=money(_amount(price.get("price")), str(price.get("currency", ""))),
+        picture=_picture(name),
+        in_stock=bool((found.get("stock") or {}).get("inStock", True)),
+    )
+
+
+def _cart(answer: Json) -> Cart:
+    cart = answer.get("cart") or {}
+    currency = str((cart.get("customerInfo") or {}).get("currencyCode", ""))
+    lines = tuple(_line(line, currency) for line in cart.get("lineItems") or ())
+    return Cart(lines, money(_amount((cart.get("subtotal") or {}).get("amount")), currency))
+
+
+def _line(found: Json, currency: str) -> Line:
+    quantities, name = found.get("quantityInfo") or {}, found.get("name")
+    name = str(name.get("translated") or name.get("original") if isinstance(name, dict) else name)
+    quantity = int(quantities.get("requestedQuantity", 0))
+    available = int(quantities.get("confirmedQuantity", quantity))
+    price = _amount(((found.get("pricing") or {}).get("unitPrice") or {}).get("amount"))
+    return Line(
+        id=found["id"],
+        product_id=((found.get("source") or {}).get("catalogReference") or {}).get("catalogItemId", ""),
+        name=name,
+        picture=_picture(name),
+        quantity=quantity,
+        available=0 if found.get("status") == "OUT_OF_STOCK" else available,
+        price=money(price, currency),
+        total=money(price * available, currency),
+    )
+
+
+def _amount(value: object) -> Decimal:
+    try:
+        return Decimal(str(value))
+    except InvalidOperation:
+        return Decimal(0)
+
+
+def _picture(name: str) -> str:
+    return slug(name) if slug(name) in PICTURES else "parcel"
