@@ -231,7 +231,8 @@ def load(shop: Shop, place: Path, *, connections: int, seconds: float) -> dict[s
     """Returns what wrk says of some seconds of shoppers who look at their carts."""
     script = place / "shoppers.lua"
     script.write_text(WRK.format(cookies=", ".join(f'"{cookie}"' for cookie in shop.cookies or ["a=b"])))
-    command = ["wrk", "-t", "1", "-c", str(connections), "-d", f"{seconds:g}s", "-s", str(script), shop.url]
+    command = ["wrk", "-t", "1", "-c", str(connections), "-d", f"{seconds:g}s", "--timeout", "30s"]
+    command += ["-s", str(script), shop.url]
     said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     figures: dict[str, float] = json.loads(said.partition("JSON")[2])
     assert figures["failed"] == 0, said

@@ -1,7 +1,8 @@
-"""The README's code runs as it stands: its calls to Wix are answered by FakeWix."""
+"""The code in README.md and docs/ runs as it stands: its calls to Wix are answered by FakeWix."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from sybil.parsers.markdown import PythonCodeBlockParser
 
 from wixvisitor.testing import FakeWix
 
-README = Path(__file__).parent.parent / "README.md"
+TOP = Path(__file__).parent.parent
 
 
 @pytest.fixture
@@ -25,20 +26,37 @@ def wix(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeWix]:
         yield fake
 
 
-def test_code_blocks_run_in_order(wix: FakeWix, client_id: str, tmp_path: Path) -> None:
-    """Every Python block of the README runs, one after another, in one namespace."""
-    copy = tmp_path / "README.md"
-    copy.write_text(README.read_text().replace("<CLIENT-ID>", client_id))
+@pytest.mark.parametrize(
+    ("page", "blocks", "visitors"),
+    [
+        ("README.md", 13, 4),  # the first block's, step 2's (the one of all later steps), and the pool's two
+        ("docs/web.md", 3, 0),
+    ],
+)
+def test_code_blocks_run_in_order(
+    wix: FakeWix, client_id: str, tmp_path: Path, page: str, blocks: int, visitors: int
+) -> None:
+    """Every Python block of a page runs, one after another, in one namespace."""
+    copy = tmp_path / "page.md"
+    copy.write_text((TOP / page).read_text().replace("<CLIENT-ID>", client_id))
     examples = list(Document.parse(str(copy), PythonCodeBlockParser()))
     for example in examples:
         example.evaluate()
-    assert len(examples) >= 7
-    assert len(wix.visitors) == 4  # the first block's, step 2's (the one of all later steps), and the pool's two
+    assert len(examples) >= blocks
+    assert len(wix.visitors) == visitors
     assert wix.unmatched == []
 
 
 def test_code_stands_within_the_first_twenty_lines() -> None:
     """A reader sees the two commands and Python before line 20."""
-    head = README.read_text().splitlines()[:20]
+    head = (TOP / "README.md").read_text().splitlines()[:20]
     assert "```python" in head
     assert sum("nox -s" in line for line in head) == 2
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/web.md", "examples/README.md"])
+def test_links_lead_somewhere(page: str) -> None:
+    """Every file that a page links to or shows is there."""
+    text = (TOP / page).read_text()
+    links = [*re.findall(r"\]\(([^)#]+)\)", text), *re.findall(r'src="([^"]+)"', text)]
+    assert [link for link in links if "://" not in link and not ((TOP / page).parent / link).exists()] == []

@@ -2,44 +2,80 @@
 
 `FakeWix` hands out tokens, keeps one cart per visitor, and misbehaves on request. It knows nothing of wixvisitor's own
 client: whatever speaks HTTP can be tested with it. `StorageContract` tests a store's adapter; only it needs pytest.
+`plugin` is pytest's, with fixtures; `assert_visitor_cookie` looks at a web app's answer.
 """
 
 from __future__ import annotations
 
+import importlib
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
-try:
+if TYPE_CHECKING:
     from ._calls import Call
     from ._catalog import Product
+    from ._contract import StorageContract
+    from ._cookie_check import assert_no_visitor_cookie, assert_visitor_cookie
     from ._fake import FakeWix
     from ._faults import Fault
     from ._gate import Gate
     from ._visitors import Visitor
-except ModuleNotFoundError as error:
-    if (error.name or "").partition(".")[0] not in {"graphql", "starlette", "uvicorn"}:
-        raise
-    raise ImportError(
-        f"wixvisitor.testing needs {error.name}: pip install 'wixvisitor[testing]'", name=error.name
-    ) from error
 
-if TYPE_CHECKING:
-    from ._contract import StorageContract
+__all__ = [
+    "Call",
+    "FakeWix",
+    "Fault",
+    "Gate",
+    "Product",
+    "StorageContract",
+    "Visitor",
+    "assert_no_visitor_cookie",
+    "assert_visitor_cookie",
+]
 
-__all__ = ["Call", "FakeWix", "Fault", "Gate", "Product", "StorageContract", "Visitor"]
+# What is here is imported when it is asked for: pytest loads the plugin beside it in every run, and needs none of it.
+_HOMES: Final = {
+    "Call": "_calls",
+    "FakeWix": "_fake",
+    "Fault": "_faults",
+    "Gate": "_gate",
+    "Product": "_catalog",
+    "StorageContract": "_contract",
+    "Visitor": "_visitors",
+    "assert_no_visitor_cookie": "_cookie_check",
+    "assert_visitor_cookie": "_cookie_check",
+}
+_EXTRA: Final = ("graphql", "starlette", "uvicorn")
 
 
 def __getattr__(name: str) -> Any:
-    """Imports `StorageContract`, and pytest with it, when it is asked for."""
-    if name != "StorageContract":
+    """Imports a public name when it is asked for."""
+    home = _HOMES.get(name)
+    if home is None:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    if name == "StorageContract":
+        _prepare_pytest()
+    try:
+        found = getattr(importlib.import_module(f"{__name__}.{home}"), name)
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] not in _EXTRA:
+            raise
+        raise ImportError(
+            f"wixvisitor.testing needs {error.name}: pip install 'wixvisitor[testing]'", name=error.name
+        ) from error
+    globals()[name] = found
+    return found
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
+
+
+def _prepare_pytest() -> None:
+    """Lets pytest rewrite the contract's asserts, so that a failed one shows its values."""
     try:
         import pytest  # noqa: PLC0415 - whoever uses FakeWix alone need not have it
     except ModuleNotFoundError as error:
-        raise ImportError(f"wixvisitor.testing.{name} needs pytest: pip install pytest", name=error.name) from error
+        raise ImportError(f"{__name__}.StorageContract needs pytest: pip install pytest", name=error.name) from error
     if f"{__name__}._contract" not in sys.modules:
-        pytest.register_assert_rewrite(f"{__name__}._contract")  # so that a failed assert shows its values
-    from ._contract import StorageContract as Contract  # noqa: PLC0415
-
-    globals()[name] = Contract
-    return Contract
+        pytest.register_assert_rewrite(f"{__name__}._contract")
