@@ -38,7 +38,8 @@ class VisitorMiddleware:
     Args:
         app: an ASGI app.
         pool: makes the visitors.
-        cookie: where they live: an ``IdCookie``, ``SealedCookie`` or ``SharedCookie`` of ``wixvisitor.cookies``.
+        cookie: where they live: an ``IdCookie``, ``SealedCookie`` or ``SharedCookie`` of ``wixvisitor.cookies``; None,
+            for a pool without a storage, an ``IdCookie`` whose key is lost with the process, as the visitors are.
         consent: called with the scope; without its consent there is no cookie and no record, and each request that
             calls Wix does so as a visitor of its own. An existing cookie is neither read nor removed.
         close: whether the pool and its storage are closed when the app shuts down (ASGI's lifespan).
@@ -55,7 +56,7 @@ class VisitorMiddleware:
         app: ASGIApp,
         pool: VisitorPool,
         *,
-        cookie: VisitorCookie,
+        cookie: VisitorCookie | None = None,
         consent: Callable[[Any], bool] | None = None,
         close: bool = True,
     ) -> None:

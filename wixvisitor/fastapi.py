@@ -33,7 +33,7 @@ def setup(
     app: FastAPI,
     pool: VisitorPool,
     *,
-    cookie: VisitorCookie,
+    cookie: VisitorCookie | None = None,
     consent: Callable[[HTTPConnection], bool] | None = None,
     close: bool = True,
 ) -> None:
@@ -45,7 +45,8 @@ def setup(
     Args:
         app: before it has served anything.
         pool: makes the visitors.
-        cookie: where they live: an ``IdCookie``, ``SealedCookie`` or ``SharedCookie`` of ``wixvisitor.cookies``.
+        cookie: where they live: an ``IdCookie``, ``SealedCookie`` or ``SharedCookie`` of ``wixvisitor.cookies``; None,
+            for a pool without a storage, an ``IdCookie`` whose key is lost with the process, as the visitors are.
         consent: called with the request or websocket; without its consent there is no cookie and no record, and each
             request that calls Wix does so as a visitor of its own.
         close: whether the pool and its storage are closed when the app shuts down.

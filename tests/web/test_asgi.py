@@ -174,6 +174,17 @@ async def test_a_store_that_would_never_be_read(client_id, tmp_path):
         VisitorMiddleware(answering(), pool, cookie=SealedCookie([KEY]))
 
 
+async def test_without_a_cookie_argument(pool, still, client_id, tmp_path):
+    """Visitors who are lost with the process need no key; whoever keeps them has to keep a key as well."""
+    app = VisitorMiddleware(answering(), pool)
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="https://shop.example") as browser:
+        assert "__Host-wixvisitor" in (await browser.get("/")).headers["set-cookie"]
+        assert "set-cookie" not in (await browser.get("/")).headers
+    kept = VisitorPool(client_id, client=still.client(), storage=FileStorage(tmp_path / "visitors/"))
+    with pytest.raises(ConfigurationError, match="the storage outlives this process"):
+        VisitorMiddleware(answering(), kept)
+
+
 async def test_a_store_that_fails(still, client_id):
     """A store that cannot be read is an error in the handler, and no new visitor."""
 
@@ -216,6 +227,21 @@ async def test_consistent_reaches_the_next_request(still, pool):
             await ben.get("/cart")
             await anna.get("/cart")
     assert [call.headers.get("x-wix-consistent") for call in still.api_calls()] == [None, None, "anna-1"]
+
+
+async def test_consistent_of_somebody_who_was_replaced(still, pool):
+    """A visitor that takes another's place does not say what Wix said to the other."""
+    shop = Shop(pool, IdCookie([KEY]))
+    transport = httpx.ASGITransport(starlette_app(shop))
+    async with httpx.AsyncClient(transport=transport, base_url="https://shop.example") as browser:
+        still.add_header("X-Wix-Consistent", "first", times=1, path="/ecom/*")
+        await browser.get("/cart")
+        still.refuse_refresh_tokens(next(iter(still.visitors)))
+        still.advance(5 * 3600)
+        await browser.get("/cart")
+        await browser.get("/cart")
+    assert len(still.visitors) == 2
+    assert [call.headers.get("x-wix-consistent") for call in still.api_calls()] == [None] * 3
 
 
 # Lifespan
@@ -282,13 +308,13 @@ async def test_a_storage_that_does_not_close(still, client_id, caplog):
 
     class Stuck(MemoryStorage):
         async def aclose(self) -> None:
-            raise StorageError("stuck")
+            raise OSError("stuck")
 
     said: list[str] = []
     pool = VisitorPool(client_id, client=still.client(), storage=Stuck())
     await lived(starlette_app(Shop(pool, IdCookie([KEY]))), said)
     assert said[-1] == "lifespan.shutdown.complete"
-    assert "could not be closed: stuck" in caplog.text
+    assert "could not be closed: OSError: stuck" in caplog.text
 
 
 async def test_other_scopes_pass(pool):

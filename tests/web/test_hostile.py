@@ -80,6 +80,18 @@ async def test_a_cookie_of_other_keys(open_shop, framework, form, caplog, client
         assert any("is sealed with the key" in record.getMessage() for record in caplog.records)
 
 
+@pytest.mark.parametrize("form", ["id", "sealed"])
+@pytest.mark.parametrize("content", ["[]", "{}", '{"id":"' + "i" * 43 + '","at":null}', "\x00"])
+async def test_a_good_seal_around_a_broken_payload(open_shop, form, content):
+    """What our own keys have sealed, but no version of ours wrote, is a fresh start too."""
+    async with open_shop("starlette", cookie=form) as town, town.browsers() as browser:
+        cookie = town.shop.cookie
+        value = cookie._sealer.seal(content.encode(), (town.shop.pool._settings.client_id, cookie.name))
+        first = body_of(await browser.get("/cart", headers={"Cookie": f"{cookie.name}={value}"}))
+        assert body_of(await browser.get("/cart")) == first
+        assert town.visitors == 1
+
+
 async def test_a_replayed_id_of_another_site(open_shop, still):
     """An id of another site with the same keys is nobody here."""
     async with open_shop("starlette") as town, town.browsers() as browser:

@@ -9,15 +9,24 @@ from typing import Any, Final
 
 import attrs
 
+from wixvisitor._masking import mask
 from wixvisitor._pool import VisitorPool
 from wixvisitor._records import Records
 from wixvisitor._session import VisitorSession
 from wixvisitor._tokens import Tokens
 from wixvisitor._web._headers import cookie_values
 from wixvisitor._web._recent import Recent, RecentStorage
-from wixvisitor.cookies import Card, IdCookie, SealedCookie, SharedCookie, Unreadable, VisitorCookie
-from wixvisitor.errors import ConfigurationError, StorageError
-from wixvisitor.storage import MemoryStorage, VersionConflict
+from wixvisitor.cookies import (
+    Card,
+    IdCookie,
+    SealedCookie,
+    SharedCookie,
+    Unreadable,
+    VisitorCookie,
+    generate_key,
+)
+from wixvisitor.errors import ConfigurationError
+from wixvisitor.storage import MemoryStorage, TokenStorage, VersionConflict
 
 logger = logging.getLogger("wixvisitor")
 
@@ -34,7 +43,7 @@ class Visits:
 
     Args:
         pool: makes the visitors.
-        cookie: where they live.
+        cookie: where they live; None: an ``IdCookie`` of a key that is lost with the process.
         consent: called with what the framework calls a request; without it every visitor is kept.
         close: whether ``aclose`` closes the pool and its storage.
 
@@ -45,15 +54,17 @@ class Visits:
     """
 
     def __init__(
-        self, pool: VisitorPool, *, cookie: VisitorCookie, consent: Callable[[Any], bool] | None, close: bool
+        self, pool: VisitorPool, *, cookie: VisitorCookie | None, consent: Callable[[Any], bool] | None, close: bool
     ) -> None:
         if not isinstance(pool, VisitorPool):
             raise ConfigurationError('pool: expected a VisitorPool("<CLIENT-ID>", …)')
+        settings = pool._settings
+        if cookie is None:
+            cookie = _fleeting_cookie(settings.storage)
         if not isinstance(cookie, COOKIES):
             raise ConfigurationError("cookie: expected an IdCookie, SealedCookie or SharedCookie of wixvisitor.cookies")
         if consent is not None and not callable(consent):
             raise ConfigurationError("consent: expected a function of the request that returns True or False")
-        settings = pool._settings
         if cookie.holds_tokens and type(settings.storage) is not MemoryStorage:
             raise ConfigurationError(
                 f"The tokens live in the cookie ({cookie!r}), so the pool's storage would never be read: make the pool "
@@ -123,9 +134,11 @@ class Visits:
 
     def note(self, key: str, session: VisitorSession) -> None:
         """Remembers ``X-Wix-Consistent`` for the visitor's next request, which may well be another session object."""
-        tokens, value = session.get_tokens(), session._refresher.ledger.consistent
+        key, value = self.cookie.key_of(session.get_tokens()) or key, session._refresher.ledger.consistent
         if value:
-            self._consistent.put(self.cookie.key_of(tokens) or key, value)
+            self._consistent.put(key, value)
+        else:  # whoever it was said to may have been replaced
+            self._consistent.drop(key)
 
     async def aclose(self) -> None:
         """Closes the pool and its storage, if that was agreed. What fails is logged: the app is going down."""
@@ -136,8 +149,18 @@ class Visits:
             aclose = getattr(self._own._settings.storage, "aclose", None)
             if aclose is not None:
                 await aclose()
-        except StorageError as error:
-            logger.warning("wixvisitor: the storage could not be closed: %s", error)
+        except Exception as error:
+            logger.warning("wixvisitor: could not be closed: %s: %s", type(error).__name__, mask(str(error)))
+
+
+def _fleeting_cookie(storage: TokenStorage) -> IdCookie:
+    """Returns a cookie for visitors who are lost with the process anyway."""
+    if type(storage) is not MemoryStorage:
+        raise ConfigurationError(
+            "cookie: the storage outlives this process, so the cookie's key has to as well: "
+            "cookie=IdCookie([key]), with a key that wixvisitor.cookies.generate_key() made once"
+        )
+    return IdCookie([generate_key()])
 
 
 def new_key() -> str:
