@@ -16,7 +16,6 @@ nox.options.error_on_missing_interpreters = False  # the tests run on every Pyth
 nox.options.sessions = ["tests"]
 
 CURRENT = f"{sys.version_info.major}.{sys.version_info.minor}"
-PYTHONS = sorted({"3.11", "3.12", "3.13", CURRENT})
 EXTRAS = "aiohttp,crypto,demo,fastapi,httpx2,kv,redis,testing"
 
 
@@ -25,7 +24,7 @@ def is_found(python: str) -> bool:
 
     It goes in front of pyenv's shims, which fail for all versions but the chosen one.
     """
-    found = sys.executable if python == CURRENT else shutil.which(f"python{python}")
+    found = shutil.which(f"python{python}")
     if found and subprocess.run([found, "-c", ""], capture_output=True, check=False).returncode == 0:
         return True
     versions = Path(os.environ.get("PYENV_ROOT", "~/.pyenv")).expanduser() / "versions"
@@ -35,7 +34,7 @@ def is_found(python: str) -> bool:
     return bool(places)
 
 
-FOUND = [python for python in PYTHONS if is_found(python)]
+OTHERS = [python for python in ("3.11", "3.12", "3.13") if python != CURRENT and is_found(python)]
 
 
 def install(session: nox.Session, *groups: str) -> None:
@@ -58,23 +57,32 @@ def shop(session: nox.Session) -> None:
     session.run("python", "-m", "examples.shop", *session.posargs)
 
 
-@nox.session(python=PYTHONS)
+ORDINARY = "not interop and not browser"  # those have sessions of their own
+
+
+@nox.session
 def tests(session: nox.Session) -> None:
-    """The tests, on every Python found; on the oldest with branch coverage and those about the machine, too."""
+    """All tests but those of Node and Chromium, on this Python; in CI with branch coverage and a large stampede."""
     install(session, "tests")
-    is_oldest = session.python == FOUND[0]
-    marks = "not interop and not browser" + ("" if is_oldest else " and not machine")
-    arguments = ["-m", "pytest", "-n", "2", "-m", marks, *session.posargs]
-    if not is_oldest or session.posargs:
+    arguments = ["-m", "pytest", "-n", "2", "-m", ORDINARY, *session.posargs]
+    if not os.environ.get("CI") or session.posargs:
         session.run("python", *arguments)
         return
     session.run("coverage", "erase")
     session.run("coverage", "run", *arguments)
     session.run("coverage", "combine", "--quiet")
     session.run("coverage", "report")
-    if os.environ.get("CI"):  # a stampede as large as a shop's, alone on the machine
-        many = {"WIXVISITOR_MANY": "20000"}
-        session.run("python", "-m", "pytest", "tests/storage/test_across_processes.py", "-k", "thousands", env=many)
+    many = {"WIXVISITOR_MANY": "20000"}  # as large as a shop's, alone on the machine
+    session.run("python", "-m", "pytest", "tests/storage/test_across_processes.py", "-k", "thousands", env=many)
+
+
+@nox.session(python=OTHERS or None)
+def pythons(session: nox.Session) -> None:
+    """The tests on every other Python found, without those about processes, signals and servers."""
+    if not OTHERS:
+        session.skip("no other Python of 3.11 to 3.13 is found")
+    install(session, "tests")
+    session.run("python", "-m", "pytest", "-n", "2", "-m", f"{ORDINARY} and not machine", *session.posargs)
 
 
 @nox.session
