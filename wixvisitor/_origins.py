@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import ipaddress
 from collections.abc import Iterable
 from typing import Any, Final
@@ -11,6 +12,7 @@ import httpx
 from wixvisitor._masking import mask
 from wixvisitor.errors import ConfigurationError
 
+_KEPT: Final = 512  # URLs that are not parsed again; parsing one takes longer than all else that a session does
 _PORTS: Final = {"https": 443, "http": 80}
 
 
@@ -21,7 +23,7 @@ class Origins:
         ConfigurationError: one of them is no URL, or plain http to anything but this machine.
     """
 
-    __slots__ = ("_allowed", "base")
+    __slots__ = ("_allowed", "_joined", "base")
 
     def __init__(self, base_url: str, allowed_origins: Iterable[str] = ()) -> None:
         if isinstance(allowed_origins, str):
@@ -29,6 +31,7 @@ class Origins:
         self.base = _checked(base_url, "base_url")
         others = (_checked(origin, "allowed_origins") for origin in allowed_origins)
         self._allowed = frozenset(_origin(url) for url in (self.base, *others))
+        self._joined = functools.lru_cache(_KEPT)(functools.partial(_join, self.base))
 
     def allow(self, url: Any) -> bool:
         """Whether the token may go to this (httpx or httpx2) URL."""
@@ -40,11 +43,15 @@ class Origins:
         Raises:
             ConfigurationError: it is no URL.
         """
-        target = _parsed(str(url), "url")
-        if target.is_absolute_url:
-            return str(target)
-        path = self.base.raw_path.rstrip(b"/") + b"/" + target.raw_path.lstrip(b"/")
-        return str(self.base.copy_with(raw_path=path))
+        return self._joined(str(url))
+
+
+def _join(base: httpx.URL, url: str) -> str:
+    target = _parsed(url, "url")
+    if target.is_absolute_url:
+        return str(target)
+    path = base.raw_path.rstrip(b"/") + b"/" + target.raw_path.lstrip(b"/")
+    return str(base.copy_with(raw_path=path))
 
 
 def _parsed(url: str, name: str) -> httpx.URL:

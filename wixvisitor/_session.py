@@ -12,6 +12,7 @@ from wixvisitor._api_errors import raise_for_error
 from wixvisitor._auth import VisitorAuth, auth_for
 from wixvisitor._connections import Connections
 from wixvisitor._endpoint import TokenEndpoint
+from wixvisitor._family import url_of
 from wixvisitor._graphql import GraphQLResult
 from wixvisitor._refresher import Refresher
 from wixvisitor._requests import RequestArguments, introduce
@@ -277,7 +278,8 @@ class VisitorSession:
             raise ConfigurationError("auth: the session is the auth; use your own client for another one")
         connection = self._connections.current()
         sending = {name: arguments.pop(name) for name in ("follow_redirects",) if name in arguments}
-        request = connection.view.build_request(method, self._settings.origins.absolute(url), **arguments)
+        target = url_of(connection.family, self._settings.origins.absolute(url))
+        request = connection.view.build_request(method, target, **arguments)
         introduce(request)
         if self._auth is None:
             self._auth = auth_for(self._refresher, httpx2=connection.family.__name__ == "httpx2")
