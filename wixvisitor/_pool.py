@@ -125,7 +125,7 @@ class VisitorPool:
     def _new(self, key: str) -> VisitorSession:
         refresher = Refresher(self._settings, key, self._endpoint, None)
         session = VisitorSession._of_pool(refresher, self._connections)
-        refresher.owner = weakref.ref(session)  # keeps the session while a renewal is under way: one for each key
+        refresher.owners = self._sessions  # a session is kept while a renewal is under way: one for each key
         self._sessions[key] = session
         return session
 

@@ -9,10 +9,8 @@ from __future__ import annotations
 
 import logging
 import traceback
-import weakref
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
-from typing import Any
 
 import anyio
 import attrs
@@ -44,7 +42,7 @@ class Refresher:
 
     Attributes:
         ledger: what is held; the way to a fresh token without any waiting.
-        owner: the session of this visitor, kept while a renewal is under way.
+        owners: the pool's live sessions by key; this visitor's is kept while a renewal is under way.
 
     Concurrency: safe from any number of tasks; event loops may follow one another.
     Cancellation: a cancelled caller leaves the renewal running for everybody else.
@@ -55,17 +53,15 @@ class Refresher:
         "_endpoint",
         "_flights",
         "_last_set",
-        "_records",
         "ledger",
-        "owner",
+        "owners",
         "settings",
     )
 
     def __init__(self, settings: Settings, key: str, endpoint: TokenEndpoint, tokens: Tokens | None) -> None:
         self.settings = settings
-        self.owner: weakref.ref[Any] | None = None
+        self.owners: Mapping[str, object] = {}
         self.ledger = Ledger(settings, key, tokens)
-        self._records = Records(settings, key)
         self._endpoint = endpoint
         self._flights: tuple[tuple[Flight, Purpose], ...] = ()  # at most one in each event loop
         self._last_set: Flight | None = None
@@ -201,7 +197,7 @@ class Refresher:
     def _renewal(self, purpose: Purpose, held: Held | None, generation: int | None) -> Renewal:
         return Renewal(
             self.settings,
-            self._records,
+            self._records(),
             self._endpoint,
             purpose,
             held,
@@ -242,7 +238,7 @@ class Refresher:
         held = self.ledger.held
         try:
             if held is not None:
-                await self._records.save(held.tokens, Unread.UNREAD)
+                await self._records().save(held.tokens, Unread.UNREAD)
         except StorageError as error:
             logger.warning("wixvisitor: the store may hold older tokens until the next renewal: %s", error)
 
@@ -267,7 +263,7 @@ class Refresher:
             if flight.loop is _flight.current_loop():
                 await flight.end(0.0)  # it may be about to save whom we delete
         self.ledger.forget()
-        await self._records.delete()
+        await self._records().delete()
 
     def _tell(self, event: TokensChanged | None) -> None:
         if event is None:
@@ -318,4 +314,7 @@ class Refresher:
         return _decision.after_renewal(old, answer.access_token, answer.refresh_token)
 
     def _owner(self) -> object:
-        return self.owner() if self.owner is not None else None
+        return self.owners.get(self.ledger.key)
+
+    def _records(self) -> Records:
+        return Records(self.settings, self.ledger.key)  # made when needed: most visitors are idle
