@@ -17,17 +17,20 @@ from wixvisitor.testing import assert_no_visitor_cookie, assert_visitor_cookie
 pytest_plugins = ["pytester"]
 
 README = Path(__file__).parent.parent.parent / "README.md"
-INI = "[pytest]\naddopts = --strict-markers -p no:cacheprovider\nfilterwarnings = error\n"
+INI = "[pytest]\naddopts = --strict-markers -p no:cacheprovider\nfilterwarnings =\n    error\n"
 
 
 @pytest.fixture
 def inner(pytester: pytest.Pytester) -> Any:
-    """Runs a test file in a session of its own."""
-    pytester.makeini(INI)
+    """Runs a test file in a session of its own.
 
-    def run(source: str) -> pytest.RunResult:
+    With `apart=True` in a process of its own: what the file leaves open would trouble the tests after this one.
+    """
+
+    def run(source: str, *, apart: bool = False) -> pytest.RunResult:
+        pytester.makeini(f"{INI}    ignore::ResourceWarning\n" if apart else INI)
         pytester.makepyfile(source)
-        return pytester.runpytest_inprocess()
+        return pytester.runpytest_subprocess() if apart else pytester.runpytest_inprocess()
 
     return run
 
@@ -106,23 +109,37 @@ def test_unmatched_calls_fail_the_test(inner):
             httpx.get(f"{wix_url}/ecom/v9/wishes")
     """)
     result.assert_outcomes(passed=1, errors=1)
-    result.stdout.fnmatch_lines(["*FakeWix knows no route for: GET /ecom/v9/wishes*"])
+    assert result.stdout.str().count("FakeWix knows no route for: GET /ecom/v9/wishes") == 1
+    result.stdout.no_fnmatch_line("*ExceptionGroup*")
+
+
+def test_a_tolerant_fake(inner):
+    """Who expects calls to unknown routes says so, and nothing fails."""
+    inner("""
+        import httpx
+
+        def test_it(fake_wix, wix_url):
+            fake_wix.strict = False
+            assert httpx.get(f"{wix_url}/ecom/v9/wishes").status_code == 404
+    """).assert_outcomes(passed=1)
 
 
 def test_what_is_left_open_fails_the_test(inner):
-    """A session with a client of its own that nobody closes is an error at the end, which says what to do."""
-    result = inner("""
+    """A session with a client of its own that nobody closes is an error at the end, which says where it was made."""
+    result = inner(
+        """
         import pytest
         from wixvisitor import VisitorPool, VisitorSession
 
-        @pytest.fixture
-        def anyio_backend():
-            return "asyncio"
+        @pytest.fixture(params=["asyncio", "trio"])
+        def anyio_backend(request):
+            return request.param
 
         @pytest.mark.anyio
-        @pytest.mark.filterwarnings("ignore")
-        async def test_forgetful(wix_url, wix_client_id):
-            await VisitorSession(wix_client_id, base_url=wix_url).generate_visitor_tokens()
+        async def test_forgetful(wix_url, wix_client_id, monkeypatch):
+            session = VisitorSession(wix_client_id, base_url=wix_url)  # line 10
+            monkeypatch.undo()  # does not undo the watching
+            await session.generate_visitor_tokens()
 
         @pytest.mark.anyio
         async def test_orderly(wix_url, wix_client_id):
@@ -130,9 +147,101 @@ def test_what_is_left_open_fails_the_test(inner):
                 await session.generate_visitor_tokens()
             async with VisitorPool(wix_client_id, base_url=wix_url) as pool:
                 await (await pool.session("anna")).generate_visitor_tokens()
-    """)
+            VisitorSession(wix_client_id, base_url=wix_url)  # never used, so it holds nothing
+    """,
+        apart=True,
+    )
+    result.assert_outcomes(passed=4, errors=2)
+    places = "left open: the VisitorSession of test_what_is_left_open_fails_the_test.py:10. Use `async with`"
+    assert result.stdout.str().count(places) == 2
+
+
+def test_everything_wrong_is_said_at_once(inner):
+    """A web app that calls an unknown route, and whose lifespan the test never ends, is one error that names both."""
+    result = inner(
+        """
+        import pytest
+        from fastapi import FastAPI
+        from fastapi.testclient import TestClient
+        from wixvisitor import VisitorPool
+        from wixvisitor.cookies import IdCookie, generate_key
+        from wixvisitor.fastapi import CurrentVisitor, setup
+
+        @pytest.fixture
+        def app(wix_url, wix_client_id):
+            app = FastAPI()
+            setup(app, VisitorPool(wix_client_id, base_url=wix_url), cookie=IdCookie([generate_key()]))  # line 11
+
+            @app.get("/wishes")
+            async def wishes(visitor: CurrentVisitor):
+                return (await visitor.get("/ecom/v9/wishes")).status_code
+
+            @app.get("/cart")
+            async def cart(visitor: CurrentVisitor):
+                return (await visitor.get("/ecom/v2/carts/current")).status_code
+
+            return app
+
+        def test_forgetful(app):
+            TestClient(app).get("/wishes")
+
+        def test_orderly(app):
+            with TestClient(app) as browser:
+                assert browser.get("/cart").json() == 404
+    """,
+        apart=True,
+    )
     result.assert_outcomes(passed=2, errors=1)
-    result.stdout.fnmatch_lines(["*1 VisitorSession or VisitorPool left open: use `async with`*"])
+    result.stdout.fnmatch_lines(
+        [
+            "FakeWix knows no route for: GET /ecom/v9/wishes",
+            "left open: the VisitorPool of test_everything_wrong_is_said_at_once.py:11. Use*`with TestClient(app)`*",
+        ]
+    )
+
+
+def test_a_renewal_under_way_at_the_end(inner):
+    """What the fixtures hand out needs no closing: a renewal that Wix never answers disturbs nobody."""
+    inner("""
+        import pytest
+
+        @pytest.fixture(params=["asyncio", "trio"])
+        def anyio_backend(request):
+            return request.param
+
+        @pytest.mark.anyio
+        async def test_it(visitor_session, wix_clock, fake_wix):
+            await visitor_session.generate_visitor_tokens()
+            with fake_wix.hold(grant_type="refresh_token") as gate:
+                wix_clock.advance(14_400 - 300)
+                await visitor_session.get("/ecom/v2/carts/current")
+                await gate.wait_for(1)
+                fake_wix.hang(path=None)
+    """).assert_outcomes(passed=2)
+
+
+def test_without_the_extra(pytester):
+    """Where the extra is not installed a run works, and a test that uses a fixture is told what to install."""
+    pytester.makeini(INI)
+    pytester.makeconftest(
+        "import sys\nsys.modules['starlette'] = sys.modules['graphql'] = sys.modules['uvicorn'] = None"
+    )
+    pytester.makepyfile("def test_other(): pass\ndef test_it(fake_wix): pass")
+    result = pytester.runpytest_subprocess()
+    result.assert_outcomes(passed=1, errors=1)
+    result.stdout.fnmatch_lines(["*ImportError: wixvisitor.testing needs *: pip install 'wixvisitor[[]testing]'*"])
+
+
+def test_pytest_tells_about_it(pytester):
+    """`pytest --fixtures` and `--markers` explain what there is."""
+    pytester.makeini(INI)
+    fixtures = pytester.runpytest_inprocess("--fixtures").stdout.str()
+    for name in ("fake_wix", "wix_clock", "wix_url", "wix_client_id", "visitor_session", "visitor_pool"):
+        assert re.search(rf"^{name} -- .*\n    [A-Z]", fixtures, re.MULTILINE), name
+    assert (
+        "@pytest.mark.wix_fault(name, ...): fake_wix misbehaves"
+        in pytester.runpytest_inprocess("--markers").stdout.str()
+    )
 
 
 def test_a_fault_by_marker(inner):
@@ -147,18 +256,65 @@ def test_a_fault_by_marker(inner):
         def anyio_backend():
             return "asyncio"
 
-        @pytest.mark.wix_fault("fail", 429, headers={"Retry-After": "7"}, times=None)
+        @pytest.mark.wix_fault("fail", 429, headers={"Retry-After": "60"}, times=None)
         async def test_fails(visitor_session):
             with pytest.raises(TokenRequestError) as caught:
                 await visitor_session.generate_visitor_tokens()
-            assert (caught.value.status_code, caught.value.retry_after) == (429, 7.0)
+            assert (caught.value.status_code, caught.value.retry_after) == (429, 60.0)  # too long to wait for
 
         @pytest.mark.wix_fault("add_header", "x-first", "1")
         @pytest.mark.wix_fault("add_header", "x-second", "2")
         async def test_two(visitor_session):
             response = await visitor_session.get("/ecom/v2/carts/current")
             assert (response.headers["x-first"], response.headers["x-second"]) == ("1", "2")
-    """).assert_outcomes(passed=2)
+
+        @pytest.mark.parametrize("status", [
+            404, pytest.param(500, marks=pytest.mark.wix_fault("fail", 500, path="/ecom/*"))
+        ])
+        async def test_of_parameters(visitor_session, status):
+            assert (await visitor_session.get("/ecom/v2/carts/current")).status_code == status
+
+        @pytest.mark.wix_fault("drop", path="/ecom/*")
+        def test_asked_for_late(request):
+            request.getfixturevalue("fake_wix")
+
+        @pytest.mark.wix_fault("drop", path="/ecom/*")
+        class TestClass:
+            def test_for_others(self):
+                pass
+    """).assert_outcomes(passed=6)
+
+
+def test_a_marker_for_nobody(inner):
+    """A marker on a test without FakeWix fails that test, unless something else has or it was skipped."""
+    result = inner("""
+        import pytest
+
+        pytestmark = pytest.mark.anyio
+
+        @pytest.fixture
+        def anyio_backend():
+            return "asyncio"
+
+        @pytest.mark.wix_fault("fail", 503)
+        def test_sync():
+            pass
+
+        @pytest.mark.wix_fault("fail", 503)
+        async def test_async():
+            pass
+
+        @pytest.mark.wix_fault("fail", 503)
+        def test_fails():
+            assert not "its own failure"
+
+        @pytest.mark.wix_fault("fail", 503)
+        def test_skipped():
+            pytest.skip()
+    """)
+    result.assert_outcomes(failed=3, skipped=1)
+    said = "UsageError: wix_fault: nothing could go wrong: this test does not use the fixture fake_wix"
+    assert len([line for line in result.outlines if line.startswith("E ") and said in line]) == 2
 
 
 @pytest.mark.parametrize(
@@ -166,6 +322,7 @@ def test_a_fault_by_marker(inner):
     [
         ('"explode"', "*wix_fault: the first argument is one of fail, delay,*not 'explode'*"),
         ("", "*wix_fault: the first argument is one of*"),
+        ('"hold"', "*wix_fault: not hold, *: gate = fake_wix.hold(*"),
         ('"fail", colour="red"', "*wix_fault:*unexpected keyword argument 'colour'*"),
     ],
 )
@@ -197,6 +354,7 @@ def test_a_good_cookie():
     assert_visitor_cookie(answer("theme=dark", GOOD))
     assert_visitor_cookie(answer("wixvisitor=x; Path=/; HttpOnly; SameSite=Lax"), "wixvisitor")
     assert_visitor_cookie(answer("session=x; Path=/; SameSite=Lax"), "session", http_only=False)
+    assert_visitor_cookie(answer(GOOD, vary="*", cache_control="no-cache"))
     assert_no_visitor_cookie(answer("theme=dark"))
 
 
@@ -213,6 +371,8 @@ def test_a_good_cookie():
         (answer(f"{GOOD}; Domain=shop.example"), "Domain is set"),
         (answer(GOOD, vary="Accept"), "Vary does not name Cookie"),
         (answer(GOOD, cache_control="public, max-age=1"), "lets caches share it"),
+        (answer(GOOD, cache_control="s-maxage=60"), "lets caches share it"),
+        (answer(GOOD, cache_control=""), "Cache-Control is missing"),
     ],
 )
 def test_a_bad_cookie(response, said):
@@ -220,6 +380,27 @@ def test_a_bad_cookie(response, said):
     with pytest.raises(AssertionError, match=re.escape(said)) as caught:
         assert_visitor_cookie(response)
     assert "secret-value" not in str(caught.value)
+
+
+def test_no_value_among_the_locals(pytester):
+    """Also a run that shows local variables does not show the cookie's value."""
+    pytester.makeini(INI)
+    pytester.makepyfile("""
+        import httpx
+        from wixvisitor.testing import assert_no_visitor_cookie, assert_visitor_cookie
+
+        def answer():
+            return httpx.Response(200, headers={"set-cookie": "__Host-wixvisitor=secret-" + "value; Path=/"})
+
+        def test_wanted():
+            assert_visitor_cookie(answer())
+
+        def test_unwanted():
+            assert_no_visitor_cookie(answer())
+    """)
+    result = pytester.runpytest_inprocess("--showlocals")
+    result.assert_outcomes(failed=2)
+    assert "secret-value" not in result.stdout.str()
 
 
 def test_an_unwanted_cookie():
@@ -234,7 +415,7 @@ def test_headers_of_aiohttp_and_werkzeug():
     from multidict import CIMultiDict
     from werkzeug.datastructures import Headers
 
-    pairs = [("Set-Cookie", GOOD), ("Vary", "Cookie")]
+    pairs = [("Set-Cookie", GOOD), ("Vary", "Cookie"), ("Cache-Control", "private, no-store")]
 
     class Answer:
         headers: Any = CIMultiDict(pairs)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from functools import partial
 from typing import Any
 
@@ -92,6 +93,40 @@ async def test_another_process_renewed(visits_of, still, form):
     here.answer(visit)  # carries what the session has learnt meanwhile
     assert (await here.calls()) == (renewed, [])
     assert len(still.token_calls("refresh_token")) == 1
+
+
+@pytest.mark.parametrize("form", ["sealed", "wixSession"])
+async def test_an_older_token_does_not_undo_a_newer_cookie(visits_of, still, form):
+    """A request under way that holds the older token does not write it over the cookie that another process renewed."""
+    here, there = Browser(visits_of(COOKIES[form]())), Browser(visits_of(COOKIES[form]()))
+    await here.calls()
+    under_way = here.visit()
+    await under_way.visitor()
+    still.advance(HOUR)
+    there.jar = dict(here.jar)
+    visit = there.visit()
+    renewed = await (await visit.visitor()).renew_token()
+    there.answer(visit)
+    here.jar = dict(there.jar)
+    assert (await here.calls())[1] == []
+    assert here.answer(under_way) == []
+    del under_way
+    assert (await here.calls())[0] == renewed
+
+
+async def test_what_is_live_counts_as_known(visits_of, still):
+    """An old cookie does not come before what a session of this process holds, though the process forgot its record."""
+    visits = visits_of(SealedCookie([KEY]))
+    browser = Browser(visits)
+    await browser.calls()
+    still.advance(5 * HOUR)
+    under_way = browser.visit()
+    visitor = await under_way.visitor()
+    await visitor.generate_visitor_tokens()
+    storage = visits.pool(allowed=True)._settings.storage
+    await storage.delete(f"{visits.client_id}:{visitor.key}")
+    await browser.visit().visitor()
+    assert await storage.load(f"{visits.client_id}:{visitor.key}") is None
 
 
 async def test_a_restart_with_a_sealed_cookie(visits_of, still):
@@ -410,6 +445,36 @@ async def test_the_key_is_what_on_change_says(visits_of):
     visitor = await visit.visitor()
     await visitor.generate_visitor_tokens()
     assert [change.key for change in told] == [visitor.key]
+
+
+@pytest.mark.parametrize("form", ["id", "sealed", "wixSession"])
+async def test_nobody_is_held_after_the_request(visits_of, form):
+    """Once a request is over its session is gone at once, so that the next one sees what other processes did."""
+    visits = visits_of(COOKIES[form]())
+    gc.disable()
+    try:
+        browser = Browser(visits)
+        await browser.calls()
+        await browser.calls()
+        assert list(visits.pool(allowed=True)._sessions) == []
+    finally:
+        gc.enable()
+
+
+async def test_a_logout_in_another_process(visits_of, member):
+    """Whoever keeps a copy of the cookie is nobody as soon as another process has logged the member out."""
+    storage = MemoryStorage()
+    here, there = (Browser(visits_of(IdCookie([KEY]), storage=storage)) for _ in range(2))
+    visit = here.visit()
+    await (await visit.visitor()).set_tokens(member)
+    here.answer(visit)
+    there.jar = dict(here.jar)
+    assert (await here.calls())[0] == member
+    visit = there.visit()
+    await (await visit.visitor()).set_tokens(EMPTY_TOKENS)
+    there.answer(visit)
+    visit = here.visit()
+    assert not (await visit.visitor()).logged_in()
 
 
 async def test_roles(visits_of, member):

@@ -11,6 +11,8 @@ from __future__ import annotations
 
 import functools
 import logging
+import weakref
+from collections.abc import Callable
 from typing import Any, Final
 
 import attrs
@@ -40,8 +42,7 @@ class RequestVisitor(VisitorSession):
     Cancellation: never hurts the visitor.
     """
 
-    __slots__ = ("_pooled", "_visit")
-    _pooled: VisitorSession
+    __slots__ = ("_visit",)
     _visit: Visit
 
     @classmethod
@@ -49,12 +50,11 @@ class RequestVisitor(VisitorSession):
         """Returns the session as this request's."""
         visitor = cls._of_pool(pooled._refresher, pooled._connections)
         visitor._visit = visit
-        visitor._pooled = pooled
         return visitor
 
     def become(self, pooled: VisitorSession) -> None:
         """Goes on as this session."""
-        self._pooled, self._refresher, self._auth = pooled, pooled._refresher, None
+        self._refresher, self._auth = pooled._refresher, None
 
     async def generate_visitor_tokens(self, tokens: Tokens | None = None) -> Tokens:
         """As ``VisitorSession.generate_visitor_tokens``, in time for the cookie."""
@@ -110,7 +110,8 @@ class Visit:
     visits: Visits
     request: Request
     started: bool = False
-    _visitor: RequestVisitor | None = None
+    _session: VisitorSession | None = None  # the pool's, held until the request is over
+    _visitor: Callable[[], RequestVisitor | None] = lambda: None  # a weak reference: no cycle keeps it alive
     _moved: Card | None = None  # whom login or logout made of it
     _is_set: bool = False  # the application has set tokens, so the cookie changes whatever the clock says
     _is_kept: bool = False  # the answer has started, and the browser has the key
@@ -140,19 +141,20 @@ class Visit:
             ConfigurationError: the answer has started, and no cookie can keep a new visitor any more (rule 3, IN TIME).
             StorageError: the store cannot be read.
         """
-        if self._visitor is None:
+        if self._session is None:
             if self.started and self.allowed and not self._is_kept:
                 raise ConfigurationError(_LATE)
-            pooled = await self.visits.session(self._card, allowed=self.allowed)
-            if self._visitor is None:
-                self._visitor = RequestVisitor.within(self, pooled)
-        return self._visitor
+            session = await self.visits.session(self._card, allowed=self.allowed)
+            self._session = self._session or session
+        visitor = self._visitor() or RequestVisitor.within(self, self._session)
+        self._visitor = weakref.ref(visitor)
+        return visitor
 
     def check_can_keep(self) -> None:
         """Raises unless whoever is made now can be kept, or nobody has to be made (rule 3, IN TIME)."""
         if not self.started or not self.allowed or (self._is_kept and not self.visits.cookie.holds_tokens):
             return
-        if self._visitor is None or _given.is_empty(self._visitor.get_tokens()):
+        if _given.is_empty(self._tokens()):
             raise ConfigurationError(_LATE)
 
     # Login and logout: rule 2, OURS
@@ -183,7 +185,7 @@ class Visit:
         return tokens
 
     def _move(self, visitor: RequestVisitor, card: Card, session: VisitorSession) -> None:
-        self._moved, self._is_set = card, True
+        self._session, self._moved, self._is_set = session, card, True
         visitor.become(session)
 
     def _check_not_started(self) -> None:
@@ -208,7 +210,7 @@ class Visit:
         self.started = True
         cookies = self._cookies()
         if cookies and is_shared(cache_control):
-            level = logging.DEBUG if self._visitor is None else logging.ERROR
+            level = logging.DEBUG if self._session is None else logging.ERROR
             logger.log(
                 level,
                 "wixvisitor: no cookie for an answer that caches share (Cache-Control: %s); a visitor that is new, or "
@@ -218,23 +220,23 @@ class Visit:
             cookies = []
         self._is_kept = bool(cookies) or (self._given is not None and self._moved is None)
         self._note()
-        if self._visitor is None and not cookies:
+        if self._session is None and not cookies:
             return NOTHING
         return additions(cookies, vary=vary, cache_control=cache_control)
 
     def _cookies(self) -> list[str]:
-        if not self.allowed or (self._visitor is None and not self.request.is_document):
+        if not self.allowed or (self._session is None and not self.request.is_document):
             return []
         if self.visits.cookie.holds_tokens:
             return self._token_cookies()
         is_new = self._moved is not None or self._given is None
-        if is_new or (self._visitor is not None and self._card.is_due):
+        if is_new or (self._session is not None and self._card.is_due):
             return [self._written(self.visits.cookie, EMPTY_TOKENS)]
         return []
 
     def _token_cookies(self) -> list[str]:
         cookie, given = self.visits.cookie, self._given
-        now = EMPTY_TOKENS if self._visitor is None else self._visitor.get_tokens()
+        now = self._tokens()
         self._sent = EMPTY_TOKENS if given is None else given.tokens
         if _given.is_empty(now):
             reservation = cookie.reservation
@@ -254,7 +256,7 @@ class Visit:
     def finish(self) -> None:
         """Looks whether everything was kept, when the request is over."""
         self._note()
-        tokens = EMPTY_TOKENS if self._visitor is None else self._visitor.get_tokens()
+        tokens = self._tokens()
         if not self.allowed or _given.is_empty(tokens):
             return
         if not self.started and (self._given is None or self._moved is not None):
@@ -267,8 +269,11 @@ class Visit:
             )
 
     def _note(self) -> None:
-        if self._visitor is not None and self.allowed:
-            self.visits.note(self._card.key, self._visitor)
+        if self._session is not None and self.allowed:
+            self.visits.note(self._card.key, self._session)
+
+    def _tokens(self) -> Tokens:
+        return EMPTY_TOKENS if self._session is None else self._session.get_tokens()
 
 
 def _is_another(old: Tokens, new: Tokens) -> bool:
