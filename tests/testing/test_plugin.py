@@ -21,11 +21,12 @@ INI = "[pytest]\naddopts = --strict-markers -p no:cacheprovider\nfilterwarnings 
 
 
 @pytest.fixture
-def inner(pytester: pytest.Pytester) -> Any:
-    """Runs a test file in a session of its own.
+def inner(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Runs a test file in a session of its own, which prints the same in CI as elsewhere.
 
     With `apart=True` in a process of its own: what the file leaves open would trouble the tests after this one.
     """
+    monkeypatch.delenv("CI", raising=False)  # with it pytest repeats each error in its summary
 
     def run(source: str, *, apart: bool = False) -> pytest.RunResult:
         pytester.makeini(f"{INI}    ignore::ResourceWarning\n" if apart else INI)
