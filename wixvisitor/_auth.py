@@ -23,6 +23,7 @@ else:
     _Httpx2Auth = object
 
 _LONGEST_401: Final = 1_048_576  # bytes of a 401 that are read before the renewal; a longer one is passed on
+_CONSISTENT: Final = _wire.CONSISTENT_HEADER.lower().encode()
 _LONGEST_CONSISTENT: Final = 1_024  # characters of X-Wix-Consistent that are kept; its format is not documented
 
 
@@ -53,45 +54,79 @@ class VisitorAuth(httpx.Auth, _Httpx2Auth):  # type: ignore[misc] # two unrelate
         raise RuntimeError("VisitorAuth is asynchronous: use it with an AsyncClient")
         yield request  # type: ignore[unreachable] # makes this the generator that httpx asks for
 
-    async def async_auth_flow(self, request: Any) -> AsyncGenerator[Any, Any]:
+    def async_auth_flow(self, request: Any) -> AsyncGenerator[Any, Any]:
         """Sends the request with the token, and once more after a 401 that a renewal could help."""
-        if not self._refresher.settings.origins.allow(request.url):
-            yield request
-            return
-        held = self._refresher.ledger.fresh() or await self._refresher.usable()
-        self._dress(request, held)
-        response = yield request
-        self._note(response, held)
-        if response.status_code != httpx.codes.UNAUTHORIZED or not _is_about(held, request, response):
-            return
-        renewed = await self._after_401(held, request, response)
-        if renewed is None:
-            return
-        self._dress(request, renewed)
-        response = yield request
-        self._note(response, renewed)
-        if response.status_code == httpx.codes.UNAUTHORIZED and _is_about(renewed, request, response):
-            self._refresher.ledger.replay_refused(renewed)
+        return _Flow(self._refresher, request)
 
-    async def _after_401(self, held: Held, request: Any, response: Any) -> Held | None:
-        family = family_of_request(request)
+
+class _Flow(AsyncGenerator[Any, Any]):
+    """What becomes of one request. It is a generator by hand: of each real one asyncio keeps a record, which takes long.
+
+    It yields the request at most twice, and is sent the responses.
+    """
+
+    __slots__ = ("_held", "_refresher", "_request", "_tries")
+
+    def __init__(self, refresher: Refresher, request: Any) -> None:
+        self._refresher = refresher
+        self._request = request
+        self._held: Held | None = None
+        self._tries = 0
+
+    async def asend(self, response: Any) -> Any:
+        """Returns the request to be sent.
+
+        Raises:
+            StopAsyncIteration: the response is the caller's.
+        """
+        held, self._tries = self._held, self._tries + 1
+        if self._tries == 1:
+            if self._refresher.settings.origins.allow(self._request.url):
+                self._dress(self._refresher.ledger.fresh() or await self._refresher.usable())
+            return self._request
+        if held is None:
+            raise StopAsyncIteration
+        self._note(response, held)
+        if response.status_code != httpx.codes.UNAUTHORIZED or not _is_about(held, self._request, response):
+            raise StopAsyncIteration
+        if self._tries == 2:
+            renewed = await self._after_401(held, response)
+            if renewed is not None:
+                self._dress(renewed)
+                return self._request
+        else:
+            self._refresher.ledger.replay_refused(held)
+        raise StopAsyncIteration
+
+    async def _after_401(self, held: Held, response: Any) -> Held | None:
+        family = family_of_request(self._request)
         whole = await read_to_end(response, family, limit=_LONGEST_401)
-        replayable = whole and is_replayable(request, family)
+        replayable = whole and is_replayable(self._request, family)
         renewed = await self._refresher.after_rejection(held, wait=replayable)
         return renewed if replayable else None
 
-    def _dress(self, request: Any, held: Held) -> None:
+    def _dress(self, held: Held) -> None:
         # Raw, without "Bearer": https://dev.wix.com/docs/api-reference/articles/authentication/rest-api-authentication
-        request.headers["Authorization"] = held.value
+        self._request.headers["Authorization"] = held.value
+        self._held = held
         consistent = self._refresher.ledger.consistent
         if consistent:
-            request.headers[_wire.CONSISTENT_HEADER] = consistent
+            self._request.headers[_wire.CONSISTENT_HEADER] = consistent
 
     def _note(self, response: Any, held: Held) -> None:
         """Keeps ``X-Wix-Consistent`` for this visitor's next requests, as @wix/sdk does; the last value wins."""
-        value = response.headers.get(_wire.CONSISTENT_HEADER)
+        if not any(name.lower() == _CONSISTENT for name, _ in response.headers.raw):  # a tenth of what ``get`` takes
+            return
+        value = response.headers[_wire.CONSISTENT_HEADER]
         if value and len(value) <= _LONGEST_CONSISTENT and self._refresher.settings.origins.allow(response.url):
             self._refresher.ledger.note_consistent(held, value)
+
+    async def athrow(self, *error: Any) -> Any:
+        """Ends the flow: nothing has to be cleaned up."""
+        raise error[0]
+
+    async def aclose(self) -> None:
+        """Ends the flow."""
 
 
 def auth_for(refresher: Refresher, *, httpx2: bool) -> VisitorAuth:

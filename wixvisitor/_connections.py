@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from types import ModuleType
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any
 
 import attrs
 import httpx
@@ -12,34 +13,43 @@ import httpx
 from wixvisitor import _flight
 from wixvisitor._family import family_of
 from wixvisitor._isolation import view_of
+from wixvisitor._requests import TIMEOUTS, RequestBuilder
 
-# Seconds. Wix documents no limits; a product query on a cold site takes several.
-_TIMEOUT: Final = httpx.Timeout(30.0, connect=10.0)
+if TYPE_CHECKING:
+    import httpx2
+
+    AnyClient = httpx.AsyncClient | httpx2.AsyncClient
 
 
 @attrs.frozen
 class Connection:
-    """A client, the view of it that sends without storing cookies, and the module that both come from."""
+    """A client, the view of it that sends without storing cookies, the module of both, and what builds requests."""
 
     client: Any
     view: Any
     family: ModuleType
+    builder: RequestBuilder
 
 
 class Connections:
     """Gives the connection for the running event loop.
 
     Args:
-        client: the caller's, never closed here; None: an httpx client of our own, which cannot live longer than the
-            event loop it was first used in.
+        client: the caller's, never closed here; or a function that makes one, called once in each event loop, since a
+            client cannot live longer than the loop it was first used in; None: httpx's, with timeouts of ours.
+
+    Raises:
+        ConfigurationError: it is none of these.
 
     Concurrency: safe from many tasks and threads.
     """
 
-    __slots__ = ("_given", "_lock", "_own")
+    __slots__ = ("_given", "_lock", "_make", "_own")
 
-    def __init__(self, client: Any) -> None:
-        self._given = None if client is None else _connection(client, family_of(client))
+    def __init__(self, client: AnyClient | Callable[[], AnyClient] | None) -> None:
+        is_made_here = client is None or (callable(client) and not isinstance(client, httpx.AsyncClient))
+        self._make: Callable[[], Any] = _httpx_client if client is None else client  # type: ignore[assignment]
+        self._given = None if is_made_here else _connection(client)
         self._own: dict[object, Connection] = {}
         self._lock = threading.Lock()
 
@@ -54,7 +64,7 @@ class Connections:
         with self._lock:
             for old in [old for old in self._own if _flight.has_ended(old)]:
                 del self._own[old]
-            return self._own.setdefault(loop, _connection(httpx.AsyncClient(timeout=_TIMEOUT), httpx))
+            return self._own.get(loop) or self._own.setdefault(loop, _connection(self._make()))
 
     async def aclose(self) -> None:
         """Closes the running loop's client of our own. The next use opens another."""
@@ -63,5 +73,11 @@ class Connections:
             await own.client.aclose()
 
 
-def _connection(client: Any, family: ModuleType) -> Connection:
-    return Connection(client, view_of(client, family), family)
+def _httpx_client() -> httpx.AsyncClient:
+    return httpx.AsyncClient(timeout=httpx.Timeout(**TIMEOUTS))
+
+
+def _connection(client: Any) -> Connection:
+    family = family_of(client)
+    view = view_of(client, family)
+    return Connection(client, view, family, RequestBuilder(client, view, family))

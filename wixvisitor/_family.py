@@ -39,12 +39,6 @@ def family_of_request(request: object) -> ModuleType:
     return httpx2 if httpx2 is not None and isinstance(request, httpx2.Request) else httpx
 
 
-@functools.lru_cache(512)
-def url_of(family: ModuleType, text: str) -> Any:
-    """Returns the text as the family's URL, which is immutable; the last ones are kept, since parsing takes 26 µs."""
-    return family.URL(text)
-
-
 def is_replayable(request: Any, family: ModuleType) -> bool:
     """Whether a request's body is held in memory, so that it can be sent once more."""
     return isinstance(request.stream, family.ByteStream)

@@ -60,8 +60,9 @@ def _view_class(client_class: Any, family: ModuleType) -> Any:
     return View
 
 
-def _has_own_jar(transport: Any) -> bool:
-    return any(base.__module__.partition(".")[0] == "httpx_aiohttp" for base in type(transport).__mro__)
+@functools.cache
+def _has_own_jar(transport_class: type) -> bool:
+    return any(base.__module__.partition(".")[0] == "httpx_aiohttp" for base in transport_class.__mro__)
 
 
 _twins: weakref.WeakKeyDictionary[Any, dict[bool, Any]] = weakref.WeakKeyDictionary()
@@ -74,7 +75,7 @@ def without_jar(transport: Any, *, sends_cookies: bool) -> Any:
         transport: an httpx or httpx2 transport.
         sends_cookies: whether the cookies that the caller put into aiohttp's jar are sent.
     """
-    if not _has_own_jar(transport):
+    if not _has_own_jar(type(transport)):
         return transport
     import aiohttp  # noqa: PLC0415 - an extra; it is there if the transport is
 

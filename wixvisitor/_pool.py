@@ -21,8 +21,7 @@ from wixvisitor._wire import TokenAnswer
 from wixvisitor.storage import LeasingStorage, MemoryStorage, TokenStorage
 
 if TYPE_CHECKING:
-    import httpx
-    import httpx2
+    from wixvisitor._connections import AnyClient
 
 
 class VisitorPool:
@@ -48,7 +47,7 @@ class VisitorPool:
         client_id: str,
         *,
         storage: TokenStorage | None = None,
-        client: httpx.AsyncClient | httpx2.AsyncClient | None = None,
+        client: AnyClient | Callable[[], AnyClient] | None = None,
         base_url: str = DEFAULT_BASE_URL,
         allowed_origins: Sequence[str] = (),
         renew_before: float = 900.0,
@@ -107,7 +106,7 @@ class VisitorPool:
         await session._refresher.forget()
 
     async def aclose(self) -> None:
-        """Ends the renewals under way within 3 seconds and closes the client, if it is our own."""
+        """Ends the renewals under way within 3 seconds and closes the client, if it was made here."""
         async with anyio.create_task_group() as group:
             for session in list(self._sessions.values()):
                 group.start_soon(session._refresher.aclose)

@@ -12,10 +12,9 @@ from wixvisitor._api_errors import raise_for_error
 from wixvisitor._auth import VisitorAuth, auth_for
 from wixvisitor._connections import Connections
 from wixvisitor._endpoint import TokenEndpoint
-from wixvisitor._family import url_of
 from wixvisitor._graphql import GraphQLResult
 from wixvisitor._refresher import Refresher
-from wixvisitor._requests import RequestArguments, introduce
+from wixvisitor._requests import RequestArguments
 from wixvisitor._settings import TokensChanged, checked
 from wixvisitor._tokens import RefreshToken, TokenRole, Tokens
 from wixvisitor._wire import TokenAnswer
@@ -24,7 +23,8 @@ from wixvisitor.storage import MemoryStorage, TokenStorage
 
 if TYPE_CHECKING:
     import httpx
-    import httpx2
+
+    from wixvisitor._connections import AnyClient
 
 DEFAULT_BASE_URL: Final = "https://www.wixapis.com"
 
@@ -38,7 +38,8 @@ class VisitorSession:
             None, as in JavaScript.
         storage: where the visitor outlives the process; None keeps it in memory.
         key: which record of the storage is this visitor.
-        client: an ``httpx.AsyncClient`` or ``httpx2.AsyncClient`` of yours, never closed here; None: our own.
+        client: an ``httpx.AsyncClient`` or ``httpx2.AsyncClient`` of yours, never closed here; or a function that
+            makes one for the session, such as ``aiohttp_client``, once in each event loop; None: httpx's own.
         base_url: where relative URLs go, and the token endpoint.
         allowed_origins: further origins that may see the token, like ``"https://edge.wixapis.com"``.
         renew_before: seconds before expiry from which on a renewal starts in the background; never more than a
@@ -72,7 +73,7 @@ class VisitorSession:
         tokens: Tokens | None = None,
         storage: TokenStorage | None = None,
         key: str = "default",
-        client: httpx.AsyncClient | httpx2.AsyncClient | None = None,
+        client: AnyClient | Callable[[], AnyClient] | None = None,
         base_url: str = DEFAULT_BASE_URL,
         allowed_origins: Sequence[str] = (),
         renew_before: float = 900.0,
@@ -129,7 +130,7 @@ class VisitorSession:
         await self.aclose()
 
     async def aclose(self) -> None:
-        """Ends a renewal under way within 3 seconds and closes the client, if it is our own.
+        """Ends a renewal under way within 3 seconds and closes the client, if it was made here.
 
         A session of a pool leaves both to the pool. May be called twice.
         """
@@ -278,9 +279,7 @@ class VisitorSession:
             raise ConfigurationError("auth: the session is the auth; use your own client for another one")
         connection = self._connections.current()
         sending = {name: arguments.pop(name) for name in ("follow_redirects",) if name in arguments}
-        target = url_of(connection.family, self._settings.origins.absolute(url))
-        request = connection.view.build_request(method, target, **arguments)
-        introduce(request)
+        request = connection.builder.build(method, self._settings.origins.absolute(url), arguments)
         if self._auth is None:
             self._auth = auth_for(self._refresher, httpx2=connection.family.__name__ == "httpx2")
         response: httpx.Response = await connection.view.send(request, auth=self._auth, stream=stream, **sending)
