@@ -57,6 +57,7 @@ def shop(session: nox.Session) -> None:
     session.run("python", "-m", "examples.shop", *session.posargs)
 
 
+ABOUT_VISITORS = ("auth", "cancellation", "isolation", "pool", "refresher", "secrets", "session", "transient")
 ORDINARY = "not interop and not browser"  # those have sessions of their own
 
 
@@ -74,6 +75,15 @@ def tests(session: nox.Session) -> None:
     session.run("coverage", "report")
     many = {"WIXVISITOR_MANY": "20000"}  # as large as a shop's, alone on the machine
     session.run("python", "-m", "pytest", "tests/storage/test_across_processes.py", "-k", "thousands", env=many)
+
+
+@nox.session
+def clients(session: nox.Session) -> None:
+    """The tests of the visitor again, over sockets: with the fast client, and with httpx-aiohttp."""
+    install(session, "tests")
+    about_visitors = [f"tests/test_{name}.py" for name in ABOUT_VISITORS]
+    for client in ("aiohttp", "httpx-aiohttp"):
+        session.run("python", "-m", "pytest", "-n", "2", *about_visitors, "--client", client, *session.posargs)
 
 
 @nox.session(python=OTHERS or None)

@@ -15,6 +15,8 @@ import pytest
 from wixvisitor import AccessToken, RefreshToken, TokenRole, Tokens, VisitorSession
 from wixvisitor.testing import FakeWix
 
+from .over_loopback import CANNOT, TRANSPORTS, client_over_loopback  # noqa: F401 - a fixture
+
 CLIENT_ID = "5e9c1d0a-7c1e-4a52-9d5e-1f2a3b4c5d6e"
 
 
@@ -120,3 +122,28 @@ async def served(still: FakeWix, anyio_backend: str) -> AsyncGenerator[Served]:
     """The fake with the still clock, on loopback."""
     async with still.serve() as url:
         yield Served(still, url)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--client", choices=tuple(TRANSPORTS), help="reach the fake over loopback, through this transport")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if (
+        config.getoption("--client") is not None
+    ):  # nobody closes the clients that the fake hands out, which are sockets here
+        for warning in ("ResourceWarning", "pytest.PytestUnraisableExceptionWarning"):
+            config.addinivalue_line("filterwarnings", f"ignore::{warning}")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leaves out what a client cannot do: trio with aiohttp, other event loops than the one it was first used in."""
+    kind = config.getoption("--client")
+    words = CANNOT.get(kind, ())
+    left_out = [item for item in items if any(word in f"{item.name} {_parameters(item)}" for word in words)]
+    config.hook.pytest_deselected(items=left_out)
+    items[:] = [item for item in items if item not in left_out]
+
+
+def _parameters(item: pytest.Item) -> dict[str, Any]:
+    return item.callspec.params if isinstance(item, pytest.Function) and hasattr(item, "callspec") else {}

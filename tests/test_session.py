@@ -583,7 +583,7 @@ async def test_on_change_may_start_work_with_the_session(still: FakeWix, session
         {"key": None},
         {"key": 7},
         {"client": object()},
-        {"client": httpx.AsyncClient},
+        {"client": httpx.Client()},
         {"client": "https://x"},
         {"allowed_origins": "https://edge.wixapis.com"},
         {"allowed_origins": ("edge.wixapis.com",)},

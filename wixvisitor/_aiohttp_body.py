@@ -49,90 +49,103 @@ class Upload:
             self.timer.reschedule(None if seconds is None else asyncio.get_running_loop().time() + seconds)
 
 
-@functools.cache
-def response_class(family: ModuleType) -> Any:
-    """Returns httpx's (or httpx2's) response, for what aiohttp answered: ``of(response, request)``."""
+class Body:
+    """A response's body, as it comes from aiohttp; ``response_class`` makes it httpx's or httpx2's.
 
-    class Body(family.AsyncByteStream):  # type: ignore[misc, name-defined]
-        """A body as it comes from aiohttp."""
+    Attributes:
+        is_whole: whether nobody has touched it, and nothing has to be decoded.
+    """
 
-        def __init__(self, response: aiohttp.ClientResponse, request: Any) -> None:
-            self._response, self._request = response, request
-            self.is_whole = "Content-Encoding" not in response.headers  # and nobody has touched it
+    family: ModuleType
 
-        async def __aiter__(self) -> AsyncIterator[bytes]:
-            self.is_whole = False
-            try:
-                async for chunk in self._response.content.iter_any():
-                    yield chunk
-            except Exception as error:
-                failure = httpx_error(error, family, self._request) or error
-            else:
-                return
-            raise failure
+    def __init__(self, response: aiohttp.ClientResponse, request: Any) -> None:
+        self._response, self._request = response, request
+        self.is_whole = "Content-Encoding" not in response.headers
 
-        async def read(self) -> bytes:
-            """Returns all of it."""
-            self.is_whole = False
-            try:
-                return await self._response.read()
-            except Exception as error:
-                failure = httpx_error(error, family, self._request) or error
-            raise failure
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        self.is_whole = False
+        try:
+            async for chunk in self._response.content.iter_any():
+                yield chunk
+        except Exception as error:
+            failure = httpx_error(error, self.family, self._request) or error
+        else:
+            return
+        raise failure
 
-        async def aclose(self) -> None:
-            """Gives the connection back, or closes it if there is more to come."""
-            if not self._response.closed:
-                self._response.release()
-                await self._response.wait_for_close()
+    async def read(self) -> bytes:
+        """Returns all of it."""
+        self.is_whole = False
+        try:
+            return await self._response.read()
+        except Exception as error:
+            failure = httpx_error(error, self.family, self._request) or error
+        raise failure
 
-    class Response(family.Response):  # type: ignore[misc, name-defined]
-        """A response that takes its own time, and whose untouched body is read at once, not through four generators.
+    async def aclose(self) -> None:
+        """Gives the connection back, or closes it if there is more to come."""
+        if not self._response.closed:
+            self._response.release()
+            await self._response.wait_for_close()
 
-        Attributes:
-            started: by ``time.perf_counter``, when the request was sent.
-            sets_cookies: whether there are any.
-        """
 
-        started = 0.0
-        sets_cookies = True
+class Response:
+    """A response that takes its own time, and whose untouched body is read at once, not through four generators.
 
-        @classmethod
-        def of(cls, response: aiohttp.ClientResponse, request: Any) -> Any:
-            version = response.version
-            extensions = {"http_version": b"HTTP/1.0" if version and version.minor == 0 else b"HTTP/1.1"}
-            if response.reason:
-                extensions["reason_phrase"] = response.reason.encode("ascii", "ignore")
-            body = Body(response, request)
-            made = cls(
-                response.status, headers=response.raw_headers, stream=body, request=request, extensions=extensions
-            )
-            made.sets_cookies = "Set-Cookie" in response.headers
-            return made
+    Attributes:
+        started: by ``time.perf_counter``, when the request was sent.
+        sets_cookies: whether there are any.
+    """
 
-        @property
-        def has_redirect_location(self) -> bool:
-            return self.status_code in _REDIRECTS and "Location" in self.headers
+    status_code: int
+    headers: Any
+    stream: Any
+    is_closed: bool
+    started = 0.0
+    sets_cookies = True
 
-        async def aread(self) -> bytes:
-            body = self.stream
-            if self.is_closed or not (isinstance(body, Body) and body.is_whole):
-                return bytes(await super().aread())
-            self.is_stream_consumed = True
-            try:
-                self._content = await body.read()
-            finally:
-                await self.aclose()
-            self._num_bytes_downloaded = len(self._content)
-            return self._content
+    @property
+    def has_redirect_location(self) -> bool:
+        return self.status_code in _REDIRECTS and "Location" in self.headers
 
-        async def aclose(self) -> None:
-            if not self.is_closed and self.started:
-                self.elapsed = timedelta(seconds=time.perf_counter() - self.started)
-            if not isinstance(self.stream, Body):
-                return await super().aclose()
+    async def aread(self) -> bytes:
+        body = self.stream
+        if self.is_closed or not (isinstance(body, Body) and body.is_whole):
+            return bytes(await super().aread())  # type: ignore[misc]
+        self.is_stream_consumed = True
+        try:
+            self._content = await body.read()
+        finally:
+            await self.aclose()
+        self._num_bytes_downloaded = len(self._content)
+        return self._content
+
+    async def aclose(self) -> None:
+        if not self.is_closed and self.started:
+            self.elapsed = timedelta(seconds=time.perf_counter() - self.started)
+        if isinstance(self.stream, Body):
             self.is_closed = True
             await self.stream.aclose()
-            return None
+        else:
+            await super().aclose()  # type: ignore[misc]
 
-    return Response
+
+def response_of(family: ModuleType, response: aiohttp.ClientResponse, request: Any) -> Any:
+    """Returns httpx's (or httpx2's) response to the request, for what aiohttp answered."""
+    version = response.version
+    extensions = {"http_version": b"HTTP/1.0" if version and version.minor == 0 else b"HTTP/1.1"}
+    if response.reason:
+        extensions["reason_phrase"] = response.reason.encode("ascii", "ignore")
+    body_class, response_class = _classes(family)
+    body = body_class(response, request)
+    made = response_class(
+        response.status, headers=response.raw_headers, stream=body, request=request, extensions=extensions
+    )
+    made.sets_cookies = "Set-Cookie" in response.headers
+    return made
+
+
+@functools.cache
+def _classes(family: ModuleType) -> tuple[Any, Any]:
+    body = type("Body", (Body, family.AsyncByteStream), {"family": family})
+    return body, type("Response", (Response, family.Response), {})

@@ -17,7 +17,7 @@ from typing import Any, Final
 import aiohttp
 from yarl import URL
 
-from wixvisitor._aiohttp_body import Upload, response_class
+from wixvisitor._aiohttp_body import Upload, response_of
 from wixvisitor._aiohttp_errors import httpx_error
 from wixvisitor.errors import ConfigurationError
 
@@ -90,7 +90,7 @@ class Transport:
             if failure is None:
                 raise
         else:
-            return response_class(self.family).of(response, request)
+            return response_of(self.family, response, request)
         raise failure
 
     async def _send(self, request: Any, timeouts: dict[str, float | None]) -> aiohttp.ClientResponse:
@@ -165,11 +165,7 @@ class Transport:
             connector=aiohttp.TCPConnector(
                 limit=0,  # the slots are the limit: httpx tells a wait for them from one for the server
                 ssl=self._ssl,
-                **(
-                    {}
-                    if self._limits.keepalive_expiry is None
-                    else {"keepalive_timeout": self._limits.keepalive_expiry}
-                ),
+                keepalive_timeout=self._limits.keepalive_expiry,
             ),
             cookie_jar=aiohttp.DummyCookieJar(),
             auto_decompress=False,

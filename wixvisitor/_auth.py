@@ -60,9 +60,9 @@ class VisitorAuth(httpx.Auth, _Httpx2Auth):  # type: ignore[misc] # two unrelate
 
 
 class _Flow(AsyncGenerator[Any, Any]):
-    """What becomes of one request. It is a generator by hand: of each real one asyncio keeps a record, which takes long.
+    """What becomes of one request: yields it at most twice, and is sent the responses.
 
-    It yields the request at most twice, and is sent the responses.
+    A generator by hand: of each real one asyncio keeps a record, which takes as long as all that is done here.
     """
 
     __slots__ = ("_held", "_refresher", "_request", "_tries")

@@ -61,7 +61,7 @@ def _view_class(client_class: Any, family: ModuleType) -> Any:
 
 
 @functools.cache
-def _has_own_jar(transport_class: type) -> bool:
+def _has_own_jar(transport_class: Any) -> bool:
     return any(base.__module__.partition(".")[0] == "httpx_aiohttp" for base in transport_class.__mro__)
 
 
@@ -75,7 +75,8 @@ def without_jar(transport: Any, *, sends_cookies: bool) -> Any:
         transport: an httpx or httpx2 transport.
         sends_cookies: whether the cookies that the caller put into aiohttp's jar are sent.
     """
-    if not _has_own_jar(type(transport)):
+    transport_class: Any = type(transport)
+    if not _has_own_jar(transport_class):
         return transport
     import aiohttp  # noqa: PLC0415 - an extra; it is there if the transport is
 

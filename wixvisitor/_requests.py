@@ -1,4 +1,4 @@
-"""What users may say about a request, and what becomes of it: the client's part and the session's, put together. Pure."""
+"""What users may say about a request, and how it is put together with the client's part and the session's. Pure."""
 
 from __future__ import annotations
 
