@@ -45,6 +45,7 @@ ORDER = (
     "_flight",
     "_connections",
     "_records",
+    "_attempts",
     "_endpoint",
     "_renewal",
     "_ledger",

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     AnyClient = httpx.AsyncClient | httpx2.AsyncClient
 
 
-@attrs.frozen
+@attrs.frozen(eq=False)
 class Connection:
     """A client, the view of it that sends without storing cookies, the module of both, and what builds requests."""
 

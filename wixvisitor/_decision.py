@@ -49,7 +49,7 @@ class Unread(Enum):
     UNREAD = auto()
 
 
-@attrs.frozen
+@attrs.frozen(eq=False)
 class Held:
     """What a session holds: one snapshot, swapped in one assignment.
 
@@ -82,7 +82,7 @@ class Held:
         return bool(self.value) and now < self.tokens.access_token.expires_at
 
 
-@attrs.frozen
+@attrs.frozen(eq=False)
 class Pause:
     """How long to leave the token endpoint alone after a failure.
 

@@ -6,12 +6,10 @@ redirects, no ``auth``, and it has a timeout of its own. It is retried inside th
 
 from __future__ import annotations
 
-import logging
 from typing import Any, Final
 
 import anyio
 import attrs
-import tenacity
 
 from wixvisitor import _wire
 from wixvisitor._connections import Connections
@@ -23,10 +21,6 @@ from wixvisitor._settings import Settings
 from wixvisitor._wire import Granted, Refused, TokenAnswer, TokenRequest
 from wixvisitor.errors import TokenRequestError
 
-logger = logging.getLogger("wixvisitor")
-
-_ATTEMPTS: Final = 3
-_BACK_OFF: Final = tenacity.wait_exponential(multiplier=0.1, max=2.0) + tenacity.wait_random(0.0, 0.2)  # seconds
 _TIMEOUTS: Final = {"connect": 5.0, "read": 10.0, "write": 5.0, "pool": 5.0}  # seconds, of one attempt
 _LONGEST_BODY: Final = 65_536  # bytes; a token response has about 1,500
 _HEADERS: Final = {
@@ -37,7 +31,7 @@ _HEADERS: Final = {
 }
 
 
-@attrs.frozen
+@attrs.frozen(eq=False)
 class TokenEndpoint:
     """Wix's ``/oauth2/token``.
 
@@ -86,14 +80,9 @@ class TokenEndpoint:
             ) from None
 
     async def _ask_repeatedly(self, request: TokenRequest, scope: anyio.CancelScope) -> Granted | Refused:
-        async for attempt in tenacity.AsyncRetrying(
-            sleep=anyio.sleep,
-            retry=tenacity.retry_if_exception(lambda error: _is_worth_repeating(error, scope.deadline)),
-            wait=_pause_before_next,
-            stop=tenacity.stop_after_attempt(_ATTEMPTS),
-            before_sleep=_note_repetition,
-            reraise=True,
-        ):
+        from wixvisitor import _attempts  # noqa: PLC0415 - tenacity takes long to import; a resumed visitor may not need it
+
+        async for attempt in _attempts.attempts(scope):
             with attempt:
                 return await self._ask_once(request)
         raise AssertionError("tenacity ends with a value or an error")  # pragma: no cover
@@ -129,24 +118,6 @@ class TokenEndpoint:
         return _wire.read_answer(
             response.status_code, body, headers=headers, now=self.settings.clock(), secret=request.secret, cut=cut
         )
-
-
-def _is_worth_repeating(error: BaseException, deadline: float) -> bool:
-    """Whether asking again may help, and what Wix asks to wait fits into the budget."""
-    return isinstance(error, TokenRequestError) and anyio.current_time() + (error.retry_after or 0.0) < deadline
-
-
-def _pause_before_next(state: tenacity.RetryCallState) -> float:
-    """Returns the seconds that Wix asks to wait, else 0.1 to 0.3, doubling with each attempt."""
-    error = state.outcome.exception() if state.outcome else None
-    if isinstance(error, TokenRequestError) and error.retry_after is not None:
-        return error.retry_after
-    return _BACK_OFF(state)
-
-
-def _note_repetition(state: tenacity.RetryCallState) -> None:
-    error = state.outcome.exception() if state.outcome else None
-    logger.info("wixvisitor: the token request is repeated in %.1f s: %s", state.upcoming_sleep, error)
 
 
 async def _read(response: Any) -> tuple[bytes, bool]:

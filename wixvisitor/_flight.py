@@ -6,15 +6,18 @@ stop asyncio's own cancellation, and it holds the caller up.
 
 from __future__ import annotations
 
-import asyncio
 import contextvars
+import sys
 from collections.abc import Awaitable, Callable
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import anyio
 import anyio.lowlevel
 
 from wixvisitor._masking import without_frames
+
+if TYPE_CHECKING:
+    import asyncio
 
 _running: Final[set[asyncio.Task[None]]] = set()  # asyncio itself keeps only weak references to tasks
 _inside: Final[contextvars.ContextVar[Flight | None]] = contextvars.ContextVar("wixvisitor_flight", default=None)
@@ -51,8 +54,9 @@ class Flight:
 
     def start(self, work: Callable[[], Awaitable[object]], *, name: str) -> None:
         """Starts the work in a task of its own; never runs any of it right away, also with eager tasks."""
-        if isinstance(self.loop, asyncio.AbstractEventLoop):
-            task = self.loop.create_task(self._run(work), name=name, context=contextvars.Context())
+        loop: Any = self.loop
+        if _is_asyncios(loop):
+            task = loop.create_task(self._run(work), name=name, context=contextvars.Context())
             _running.add(task)
             task.add_done_callback(_running.discard)
         else:
@@ -106,8 +110,9 @@ def current_loop() -> object:
     Raises:
         RuntimeError: called outside any.
     """
+    asyncio = sys.modules.get("asyncio")  # whoever runs in it has imported it; it takes long, and trio does without
     try:
-        if asyncio.current_task() is not None:
+        if asyncio is not None and asyncio.current_task() is not None:
             return asyncio.get_running_loop()
     except RuntimeError:
         pass
@@ -116,10 +121,15 @@ def current_loop() -> object:
 
 def has_ended(loop: Any) -> bool:
     """Whether this event loop is over, and whatever lived in it."""
-    if isinstance(loop, asyncio.AbstractEventLoop):
-        return loop.is_closed()
+    if _is_asyncios(loop):
+        return bool(loop.is_closed())
     try:
         loop.run_sync_soon(lambda: None)
     except RuntimeError:  # trio.RunFinishedError
         return True
     return False
+
+
+def _is_asyncios(loop: object) -> bool:
+    asyncio = sys.modules.get("asyncio")
+    return asyncio is not None and isinstance(loop, asyncio.AbstractEventLoop)

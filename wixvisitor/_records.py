@@ -32,7 +32,7 @@ class Stored:
     version: str | None
 
 
-@attrs.frozen
+@attrs.frozen(eq=False)
 class Records:
     """One visitor's record.
 

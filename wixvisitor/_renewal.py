@@ -30,7 +30,7 @@ logger = logging.getLogger("wixvisitor")
 _ROUNDS: Final = 4  # how often the store may turn out to have moved on before somebody must be wrong
 
 
-@attrs.frozen
+@attrs.frozen(eq=False)
 class Outcome:
     """What a renewal found.
 
@@ -49,7 +49,7 @@ class Superseded(Exception):
     """Newer tokens were set meanwhile; this renewal's result is nobody's (rule 4, LATE LOSES)."""
 
 
-@attrs.define
+@attrs.define(eq=False)
 class Renewal:
     """One run, for one purpose.
 

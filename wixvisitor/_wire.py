@@ -38,7 +38,7 @@ _CLIENT_ERROR: Final = re.compile(
 )
 
 
-@attrs.frozen
+@attrs.frozen(eq=False)
 class TokenRequest:
     """One request to the token endpoint.
 

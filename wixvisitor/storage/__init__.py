@@ -1,5 +1,7 @@
 """Where tokens outlive the process. ``MemoryStorage`` and ``FileStorage`` need no extra."""
 
+from typing import TYPE_CHECKING, Any
+
 from wixvisitor.storage._protocol import (
     ANY_VERSION,
     AnyVersion,
@@ -9,8 +11,10 @@ from wixvisitor.storage._protocol import (
     TokenStorage,
     VersionConflict,
 )
-from wixvisitor.storage.file import FileStorage
 from wixvisitor.storage.memory import MemoryStorage
+
+if TYPE_CHECKING:
+    from wixvisitor.storage.file import FileStorage
 
 __all__ = [
     "ANY_VERSION",
@@ -23,3 +27,12 @@ __all__ = [
     "TokenStorage",
     "VersionConflict",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """Imports ``FileStorage`` for those who use it."""
+    if name == "FileStorage":
+        from wixvisitor.storage.file import FileStorage  # noqa: PLC0415 - who keeps nothing in files need not wait for it
+
+        return FileStorage
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
