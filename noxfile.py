@@ -122,9 +122,9 @@ def interop(session: nox.Session) -> None:
     session.run("pytest", "-m", "interop", *session.posargs, env={"WIXVISITOR_REQUIRE_INTEROP": "1"})
 
 
-def npm_install(session: nox.Session) -> None:
-    """Installs the real @wix/sdk for the tests that need it."""
-    with session.chdir("tests/interop"):
+def npm_install(session: nox.Session, place: str = "tests/interop") -> None:
+    """Installs the real @wix/sdk for those who need it."""
+    with session.chdir(place):
         session.run("npm", "install", "--no-package-lock", "--no-audit", "--no-fund", external=True)
 
 
@@ -140,8 +140,8 @@ def browser(session: nox.Session) -> None:
 
 @nox.session
 def bench(session: nox.Session) -> None:
-    """Speed beside the bare client and the raw drivers, as ratios of one run; `-- --quick` takes a minute."""
+    """Speed beside its peers, as ratios of one run; `-- quick` takes three minutes, `-- throughput` is one question."""
     install(session, "bench")
-    session.run("python", "benchmarks/session_beside_client.py", *session.posargs)
-    session.run("python", "benchmarks/stores.py", *session.posargs)
-    session.run("python", "-m", "benchmarks.web_load", *session.posargs)
+    if shutil.which("npm"):
+        npm_install(session, "benchmarks")
+    session.run("python", "-m", "benchmarks", *session.posargs)

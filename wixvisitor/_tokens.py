@@ -33,7 +33,7 @@ def _hidden(value: str) -> str:
     return "'[token]'" if value else "''"
 
 
-@attrs.frozen
+@attrs.frozen(weakref_slot=False)
 class AccessToken:
     """What the ``Authorization`` header carries, raw.
 
@@ -46,7 +46,7 @@ class AccessToken:
     expires_at: int
 
 
-@attrs.frozen
+@attrs.frozen(weakref_slot=False)
 class RefreshToken:
     """What renews the access token. Who holds it *is* the visitor.
 
@@ -59,7 +59,7 @@ class RefreshToken:
     role: TokenRole
 
 
-@attrs.frozen
+@attrs.frozen(weakref_slot=False)
 class Tokens:
     """One visitor: an access token and the refresh token that renews it.
 

@@ -1,0 +1,115 @@
+"""How much memory does an idle visitor take in a pool, beside the text of its tokens?"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any, Final
+
+import psutil
+from rich.progress import Progress
+
+from benchmarks import drawing
+from benchmarks.measuring import ENVIRONMENT, Answer, Verdict
+from wixvisitor import AccessToken, RefreshToken, TokenRole, Tokens, VisitorPool
+from wixvisitor._records import render
+
+CLIENT_ID: Final = "5e9c1d0a-7c1e-4a52-9d5e-1f2a3b4c5d6e"
+NUMBERS: Final = (100, 1_000, 10_000, 100_000)
+TEXT: Final = 600 + 600  # characters of the two tokens
+
+
+class Stored:
+    """A store that makes the record that is asked for, and keeps nothing itself."""
+
+    async def load(self, key: str) -> str:
+        number = f"{key.rpartition(':')[2]:0>600}"
+        access = AccessToken(number, int(time.time()) + 14_400)
+        return render(Tokens(access, RefreshToken(f"JWS.{number}"[-600:], TokenRole.VISITOR)), CLIENT_ID)
+
+    async def save(self, key: str, value: str) -> None:
+        """Keeps nothing."""
+
+    async def delete(self, key: str) -> None:
+        """Keeps nothing."""
+
+
+def resident() -> int:
+    gc.collect()
+    return int(psutil.Process().memory_info().rss)
+
+
+async def of_pool(number: int) -> float:
+    """Returns the bytes that each visitor takes."""
+    pool = VisitorPool(CLIENT_ID, storage=Stored())
+    held: list[Any] = [await pool.session("warm")]
+    before = resident()
+    held += [await pool.session(str(key)) for key in range(number)]
+    return (resident() - before) / number
+
+
+async def of_clients(number: int) -> float:
+    """Returns the bytes that each of as many httpx clients takes: one for each visitor, as a first idea has it."""
+    import httpx
+
+    context = httpx.create_ssl_context()
+    held: list[Any] = [httpx.AsyncClient(verify=context)]
+    before = resident()
+    held += [httpx.AsyncClient(verify=context) for _ in range(number)]
+    return (resident() - before) / number
+
+
+def measured(what: str, number: int) -> float:
+    """Measures in a process of its own."""
+    command = [sys.executable, "-m", "benchmarks.memory", what, str(number)]
+    said = subprocess.run(command, capture_output=True, text=True, check=True, env=ENVIRONMENT).stdout
+    return float(json.loads(said))
+
+
+def measure(progress: Progress, *, quick: bool) -> Answer:
+    """Measures pools of several sizes, and httpx clients beside them."""
+    numbers = NUMBERS[:3] if quick else NUMBERS
+    answer = Answer()
+    task = progress.add_task("memory", total=len(numbers) + 2)
+    for what, sizes in (("of_clients", numbers[:2]), ("of_pool", numbers)):
+        for number in sizes:
+            each = measured(what, number)
+            name = {"of_pool": "a pool's visitors", "of_clients": "an httpx.AsyncClient each"}[what]
+            row = {"what": name, "visitors": number, "bytes each": each, "MiB in all": each * number / 2**20}
+            answer.rows.append(row)
+            progress.advance(task)
+    answer.verdicts.append(
+        Verdict(
+            what=f"memory of an idle visitor among {numbers[-1]:,}",
+            beside="the text of its tokens",
+            figure=each - TEXT,
+            target=1_024,
+            at_most=True,
+            unit=" B",
+        )
+    )
+    return answer
+
+
+def draw(answer: Answer, place: Path) -> None:
+    """Draws memory by visitors, both scales logarithmic."""
+    with drawing.chart(place / "memory", columns=1, height=2.8) as charts:
+        for (axis,), look in charts:
+            for what, color in (("an httpx.AsyncClient each", look.quiet), ("a pool's visitors", look.ours)):
+                rows = [row for row in answer.rows if row["what"] == what]
+                sizes = [row["MiB in all"] for row in rows]
+                axis.plot([row["visitors"] for row in rows], sizes, marker="o", color=color, label=what)
+            numbers = [row["visitors"] for row in answer.rows if row["what"] == "a pool's visitors"]
+            text = [number * TEXT / 2**20 for number in numbers]
+            axis.plot(numbers, text, "--", color=look.ink, label="the text of their tokens")
+            axis.set(title="MiB in memory, by visitors", xscale="log", yscale="log")
+            axis.legend(frameon=False)
+
+
+if __name__ == "__main__":
+    print(json.dumps(asyncio.run(globals()[sys.argv[1]](int(sys.argv[2])))))
