@@ -33,6 +33,7 @@ QUESTIONS: Final = (
     "stores",
     "web_load",
 )
+MARK: Final = "<!-- figures -->"
 PACKAGES: Final = ("wixvisitor", "httpx", "httpx2", "httpx-aiohttp", "aiohttp", "anyio", "uvloop", "Authlib", "sniffio")
 
 
@@ -84,6 +85,31 @@ def verdict_table(verdicts: list[Verdict]) -> Table:
     return drawn
 
 
+def markdown(results: dict[str, Any]) -> str:
+    """Returns the targets, and what they were measured with, for a page of the docs."""
+    about = results["about"]
+    versions = ", ".join(f"{name} {version}" for name, version in about["versions"].items() if version)
+    lines = [
+        f"{about['date']}, Python {about['python']}, {about['machine']}; {versions}.",
+        "",
+        "| what | beside | figure | target | |",
+        "| --- | --- | ---: | ---: | --- |",
+    ]
+    for name in QUESTIONS:
+        for one in results.get(name, {}).get("verdicts", ()):
+            verdict = Verdict(**one)
+            sign, met = "≤" if verdict.at_most else "≥", "met" if verdict.is_met else "**missed**"
+            both = (f"{number:,.2f}".removesuffix(".00") + one["unit"] for number in (verdict.figure, verdict.target))
+            lines.append(f"| {verdict.what} | {verdict.beside} | {f' | {sign} '.join(both)} | {met} |")
+    return "\n".join(lines)
+
+
+def write_docs(page: Path, text: str) -> None:
+    """Puts the text between the page's marks."""
+    before, _, rest = page.read_text().partition(MARK)
+    page.write_text(f"{before}{MARK}\n{text}\n{MARK}{rest.partition(MARK)[2]}")
+
+
 def main() -> int:
     """Returns 1 if a count is wrong; a speed that is missed is shown, and no error."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
@@ -92,6 +118,7 @@ def main() -> int:
     )
     parser.add_argument("--json", type=Path, help="write every figure to this file")
     parser.add_argument("--charts", type=Path, help="draw the charts into this directory")
+    parser.add_argument("--docs", type=Path, help="write the targets into this page, between its marks")
     arguments = parser.parse_args()
     quick = "quick" in arguments.questions
     names = [name for name in arguments.questions if name != "quick"] or QUESTIONS
@@ -113,9 +140,11 @@ def main() -> int:
     verdicts = [verdict for answer in answers.values() for verdict in answer.verdicts]
     if verdicts:
         console.print(verdict_table(verdicts))
+    results = {"about": about(), "quick": quick, **{name: attrs.asdict(answer) for name, answer in answers.items()}}
     if arguments.json:
-        results = {name: attrs.asdict(answer) for name, answer in answers.items()}
-        arguments.json.write_text(json.dumps({"about": about(), "quick": quick, **results}, indent=1) + "\n")
+        arguments.json.write_text(json.dumps(results, indent=1) + "\n")
+    if arguments.docs:
+        write_docs(arguments.docs, markdown(results))
     return int(any(verdict.must_hold and not verdict.is_met for verdict in verdicts))
 
 

@@ -108,7 +108,7 @@ def draw(answer: Answer, place: Path) -> None:
             text = [number * TEXT / 2**20 for number in numbers]
             axis.plot(numbers, text, "--", color=look.ink, label="the text of their tokens")
             axis.set(title="MiB in memory, by visitors", xscale="log", yscale="log")
-            axis.legend(frameon=False)
+            axis.legend(frameon=False, labelcolor=look.ink)
 
 
 if __name__ == "__main__":

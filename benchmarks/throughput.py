@@ -102,3 +102,4 @@ def draw(answer: Answer, place: Path) -> None:
                 axis.bar_label(bars, fmt=" {:,.0f}", fontsize=8, color=look.ink)
                 axis.set_title(f"requests a second, {level} in flight")
                 axis.margins(x=0.18)
+                axis.locator_params(axis="x", nbins=4)

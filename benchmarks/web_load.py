@@ -349,4 +349,4 @@ def draw(answer: Answer, place: Path) -> None:
             for axis in axes[:2]:
                 axis.set_xticks(range(len(levels)), [f"{level} at once" for level in levels])
             axes[2].set_ylim(0)
-            axes[0].legend(frameon=False, fontsize=8)
+            axes[0].legend(frameon=False, fontsize=8, labelcolor=look.ink)

@@ -29,8 +29,9 @@ def wix(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeWix]:
 @pytest.mark.parametrize(
     ("page", "blocks", "visitors"),
     [
-        ("README.md", 13, 4),  # the first block's, step 2's (the one of all later steps), and the pool's two
+        ("README.md", 14, 4),  # the first block's, step 2's (the one of all later steps), and the pool's two
         ("docs/web.md", 3, 0),
+        ("docs/speed.md", 2, 0),
     ],
 )
 def test_code_blocks_run_in_order(
@@ -54,9 +55,9 @@ def test_code_stands_within_the_first_twenty_lines() -> None:
     assert sum("nox -s" in line for line in head) == 2
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/web.md", "examples/README.md"])
+@pytest.mark.parametrize("page", ["README.md", "docs/web.md", "docs/speed.md", "examples/README.md"])
 def test_links_lead_somewhere(page: str) -> None:
     """Every file that a page links to or shows is there."""
     text = (TOP / page).read_text()
-    links = [*re.findall(r"\]\(([^)#]+)\)", text), *re.findall(r'src="([^"]+)"', text)]
+    links = [*re.findall(r"\]\(([^)#]+)\)", text), *re.findall(r'src(?:set)?="([^"]+)"', text)]
     assert [link for link in links if "://" not in link and not ((TOP / page).parent / link).exists()] == []
