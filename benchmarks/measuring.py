@@ -51,9 +51,8 @@ class Verdict:
 
     @property
     def is_met(self) -> bool:
-        """Whether the target is met, as far as the table shows it."""
-        figure = round(self.figure, 2)
-        return figure <= self.target if self.at_most else figure >= self.target
+        """Whether the target is met."""
+        return self.figure <= self.target if self.at_most else self.figure >= self.target
 
 
 @attrs.define

@@ -19,6 +19,14 @@ _REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})  # httpx asks its table
 _PIECE: Final = 65_536  # bytes of a long body that are written at a time
 
 
+class UnreadableBody(Exception):
+    """Reading the request's body failed; what its owner raised is in ``error``, and none of aiohttp's business."""
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__(type(error).__name__)
+        self.error = error
+
+
 class Upload:
     """A request's body, piece by piece, each within its time. aiohttp itself knows no time limit for writing.
 

@@ -11,20 +11,31 @@ import asyncio
 import base64
 import functools
 import ssl
+from http.cookies import SimpleCookie
 from types import ModuleType
 from typing import Any, Final
 
 import aiohttp
 from yarl import URL
 
-from wixvisitor._aiohttp_body import Upload, response_of
+from wixvisitor._aiohttp_body import UnreadableBody, Upload, response_of
 from wixvisitor._aiohttp_errors import httpx_error
 from wixvisitor.errors import ConfigurationError
 
 _BUFFERED: Final = 65_536  # bytes; a body up to this size is written at once and never waited for
 _LONGEST_LINE: Final = 65_536  # bytes of one response header; aiohttp's 8 kB are less than what httpx takes
+_WITHOUT_BODY: Final = frozenset({"GET", "HEAD", "OPTIONS", "DELETE"})  # aiohttp adds no Content-Type to these
+_NO_COOKIES: Final = SimpleCookie()
 _FOR_BODIES: Final = frozenset({"content-type"})
 _AIOHTTP_ADDS: Final = _FOR_BODIES | {"accept", "accept-encoding", "user-agent"}  # httpx added them, or shall not
+
+
+class NoCookies(aiohttp.DummyCookieJar):
+    """Cookies are left to the client above; and one answer to the question for them is enough."""
+
+    def filter_cookies(self, request_url: URL) -> SimpleCookie:  # noqa: ARG002 - aiohttp's signature
+        """Returns none."""
+        return _NO_COOKIES
 
 
 class Proxying:
@@ -82,32 +93,25 @@ class Transport:
         """
         if self._loop is not _running_loop():
             await self._open()
-        failure: Exception | None
-        try:
-            response = await self._send(request, request.extensions.get("timeout", {}))
-        except Exception as error:
-            failure = httpx_error(error, self.family, request)
-            if failure is None:
-                raise
-        else:
-            return response_of(self.family, response, request)
-        raise failure
-
-    async def _send(self, request: Any, timeouts: dict[str, float | None]) -> aiohttp.ClientResponse:
+        timeouts = request.extensions.get("timeout", {})
         if self._slots.locked():
             await self._wait_for_slot(request, timeouts.get("pool"))
         else:
             await self._slots.acquire()
         try:
             response = await self._respond(request, timeouts)
-        except BaseException:
+        except BaseException as error:
             self._slots.release()
-            raise
-        if response.connection is None:
-            self._slots.release()
+            failure = error.error if isinstance(error, UnreadableBody) else httpx_error(error, self.family, request)
+            if failure is None:
+                raise
         else:
-            response.connection.add_callback(self._slots.release)
-        return response
+            if response.connection is None:
+                self._slots.release()
+            else:
+                response.connection.add_callback(self._slots.release)
+            return response_of(self.family, response, request)
+        raise failure
 
     async def _wait_for_slot(self, request: Any, seconds: float | None) -> None:
         try:
@@ -133,7 +137,7 @@ class Transport:
         if len(body) > _BUFFERED:
             return await self._upload(request, url, timeouts.get("write"), arguments)
         unwanted = _AIOHTTP_ADDS.difference([name.lower() for name, _ in headers])
-        if unwanted and (body or unwanted != _FOR_BODIES):
+        if unwanted and (unwanted != _FOR_BODIES or request.method not in _WITHOUT_BODY):
             arguments["skip_auto_headers"] = unwanted
         return await self._session.request(request.method, url, data=body or None, **arguments)
 
@@ -148,16 +152,15 @@ class Transport:
                 return await self._session.request(request.method, url, data=upload.pieces(), **arguments)
         except Exception:
             if upload.error is not None:
-                raise upload.error from None
+                raise UnreadableBody(upload.error) from None
             if not upload.timer.expired():
                 raise
         raise self.family.WriteTimeout("the server takes no more of the body", request=request)
 
     async def _open(self) -> None:
-        if self._loop is not None:
-            if not self._loop.is_closed():
-                raise RuntimeError("this client is in use in another event loop; make one for each")
-            await self._session.close()
+        old = None if self._loop is None else self._session
+        if self._loop is not None and not self._loop.is_closed():
+            raise RuntimeError("this client is in use in another event loop; make one for each")
         connections = self._limits.max_connections
         self._loop = _running_loop()
         self._slots = asyncio.Semaphore(2**31 if connections is None else connections)
@@ -167,11 +170,13 @@ class Transport:
                 ssl=self._ssl,
                 keepalive_timeout=self._limits.keepalive_expiry,
             ),
-            cookie_jar=aiohttp.DummyCookieJar(),
+            cookie_jar=NoCookies(),
             auto_decompress=False,
             max_line_size=_LONGEST_LINE,
             max_field_size=_LONGEST_LINE,
         )
+        if old is not None:
+            await old.close()
 
     async def aclose(self) -> None:
         """Closes the connections."""

@@ -65,37 +65,37 @@ class _Flow(AsyncGenerator[Any, Any]):
     A generator by hand: of each real one asyncio keeps a record, which takes as long as all that is done here.
     """
 
-    __slots__ = ("_held", "_refresher", "_request", "_tries")
+    __slots__ = ("_held", "_is_replay", "_refresher", "_request")
 
     def __init__(self, refresher: Refresher, request: Any) -> None:
         self._refresher = refresher
         self._request = request
         self._held: Held | None = None
-        self._tries = 0
+        self._is_replay = False
+
+    async def __anext__(self) -> Any:
+        """Returns the request, with the token if it may have it."""
+        if self._refresher.settings.origins.allow(self._request.url):
+            self._dress(self._refresher.ledger.fresh() or await self._refresher.usable())
+        return self._request
 
     async def asend(self, response: Any) -> Any:
-        """Returns the request to be sent.
+        """Returns the request that is to be sent once more.
 
         Raises:
             StopAsyncIteration: the response is the caller's.
         """
-        held, self._tries = self._held, self._tries + 1
-        if self._tries == 1:
-            if self._refresher.settings.origins.allow(self._request.url):
-                self._dress(self._refresher.ledger.fresh() or await self._refresher.usable())
-            return self._request
+        held = self._held
         if held is None:
             raise StopAsyncIteration
         self._note(response, held)
-        if response.status_code != httpx.codes.UNAUTHORIZED or not _is_about(held, self._request, response):
-            raise StopAsyncIteration
-        if self._tries == 2:
-            renewed = await self._after_401(held, response)
-            if renewed is not None:
+        if response.status_code == httpx.codes.UNAUTHORIZED and _is_about(held, self._request, response):
+            if self._is_replay:
+                self._refresher.ledger.replay_refused(held)
+            elif (renewed := await self._after_401(held, response)) is not None:
+                self._is_replay = True
                 self._dress(renewed)
                 return self._request
-        else:
-            self._refresher.ledger.replay_refused(held)
         raise StopAsyncIteration
 
     async def _after_401(self, held: Held, response: Any) -> Held | None:
