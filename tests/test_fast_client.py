@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gzip
 import logging
+import pickle
 import socket
 import ssl
 import sys
@@ -145,7 +146,7 @@ async def test_a_body_that_cannot_be_read(make: Callable[..., Any]) -> None:
 # What comes back
 
 
-async def test_a_response(make: Callable[..., Any]) -> None:
+async def test_a_response(make: Callable[..., Any], family: ModuleType) -> None:
     """A response says what httpx's does."""
     async with raw_server() as server, make() as client:
         response = await client.get(f"{server.url}/a")
@@ -156,6 +157,9 @@ async def test_a_response(make: Callable[..., Any]) -> None:
     assert str(response.url) == str(response.request.url) == f"{server.url}/a"
     assert await response.aread() == response.content
     assert response.raise_for_status() is response
+    again = pickle.loads(pickle.dumps(response))
+    assert (again.json(), again.headers, again.url) == (response.json(), response.headers, response.url)
+    assert type(again) is family.Response
 
 
 @pytest.mark.parametrize(

@@ -97,6 +97,7 @@ IMPURE = {
 OPTIONAL = {
     *("httpx2", "aiohttp", "httpx_aiohttp", "starlette", "fastapi", "uvicorn", "rich", "trio", "redis", "graphql"),
     *("respx", "pytest", "hypothesis", "filelock", "key_value", "cryptography"),
+    *("asyncio", "tenacity"),  # long to import, and not needed before there is something to do
 }
 
 

@@ -58,7 +58,7 @@ class Upload:
 
 
 class Body:
-    """A response's body, as it comes from aiohttp; ``response_class`` makes it httpx's or httpx2's.
+    """A response's body, as it comes from aiohttp; ``response_of`` makes it httpx's or httpx2's.
 
     Attributes:
         is_whole: whether nobody has touched it, and nothing has to be decoded.
@@ -105,6 +105,7 @@ class Response:
         sets_cookies: whether there are any.
     """
 
+    family: ModuleType
     status_code: int
     headers: Any
     stream: Any
@@ -128,6 +129,10 @@ class Response:
         self._num_bytes_downloaded = len(self._content)
         return self._content
 
+    def __reduce__(self) -> Any:
+        """Pickles it as a response of httpx's own class, which anybody can read."""
+        return _unpickled, (self.family.Response, self.__getstate__())
+
     async def aclose(self) -> None:
         if not self.is_closed and self.started:
             self.elapsed = timedelta(seconds=time.perf_counter() - self.started)
@@ -136,6 +141,12 @@ class Response:
             await self.stream.aclose()
         else:
             await super().aclose()  # type: ignore[misc]
+
+
+def _unpickled(response_class: Any, state: dict[str, Any]) -> Any:
+    response = response_class.__new__(response_class)
+    response.__setstate__(state)
+    return response
 
 
 def response_of(family: ModuleType, response: aiohttp.ClientResponse, request: Any) -> Any:
@@ -156,4 +167,4 @@ def response_of(family: ModuleType, response: aiohttp.ClientResponse, request: A
 @functools.cache
 def _classes(family: ModuleType) -> tuple[Any, Any]:
     body = type("Body", (Body, family.AsyncByteStream), {"family": family})
-    return body, type("Response", (Response, family.Response), {})
+    return body, type("Response", (Response, family.Response), {"family": family})
