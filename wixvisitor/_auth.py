@@ -23,6 +23,7 @@ else:
     _Httpx2Auth = object
 
 _LONGEST_401: Final = 1_048_576  # bytes of a 401 that are read before the renewal; a longer one is passed on
+_REPLAYS: Final = 2  # one with a token that another process had renewed, if need be, and one with a token of our own
 _CONSISTENT: Final = _wire.CONSISTENT_HEADER.lower().encode()
 _LONGEST_CONSISTENT: Final = 1_024  # characters of X-Wix-Consistent that are kept; its format is not documented
 
@@ -55,23 +56,23 @@ class VisitorAuth(httpx.Auth, _Httpx2Auth):  # type: ignore[misc] # two unrelate
         yield request  # type: ignore[unreachable] # makes this the generator that httpx asks for
 
     def async_auth_flow(self, request: Any) -> AsyncGenerator[Any, Any]:
-        """Sends the request with the token, and once more after a 401 that a renewal could help."""
+        """Sends the request with the token, and once more after each 401 that a renewal could help."""
         return _Flow(self._refresher, request)
 
 
 class _Flow(AsyncGenerator[Any, Any]):
-    """What becomes of one request: yields it at most twice, and is sent the responses.
+    """What becomes of one request: yields it, at most ``_REPLAYS`` times more, and is sent the responses.
 
     A generator by hand: of each real one asyncio keeps a record, which takes as long as all that is done here.
     """
 
-    __slots__ = ("_held", "_is_replay", "_refresher", "_request")
+    __slots__ = ("_held", "_refresher", "_replays", "_request")
 
     def __init__(self, refresher: Refresher, request: Any) -> None:
         self._refresher = refresher
         self._request = request
         self._held: Held | None = None
-        self._is_replay = False
+        self._replays = 0
 
     async def __anext__(self) -> Any:
         """Returns the request, with the token if it may have it."""
@@ -90,10 +91,9 @@ class _Flow(AsyncGenerator[Any, Any]):
             raise StopAsyncIteration
         self._note(response, held)
         if response.status_code == httpx.codes.UNAUTHORIZED and _is_about(held, self._request, response):
-            if self._is_replay:
-                self._refresher.ledger.replay_refused(held)
-            elif (renewed := await self._after_401(held, response)) is not None:
-                self._is_replay = True
+            may_help = not self._replays or not self._refresher.ledger.replay_refused(held)
+            if may_help and self._replays < _REPLAYS and (renewed := await self._after_401(held, response)) is not None:
+                self._replays += 1
                 self._dress(renewed)
                 return self._request
         raise StopAsyncIteration

@@ -6,7 +6,9 @@ used in several. The refresher takes the same one to start a renewal.
 
 from __future__ import annotations
 
+import math
 import threading
+from typing import Final
 
 import attrs
 
@@ -16,6 +18,8 @@ from wixvisitor._renewal import Outcome, Superseded
 from wixvisitor._settings import ChangeReason, Settings, TokensChanged
 from wixvisitor._tokens import EMPTY_TOKENS, Tokens
 from wixvisitor.errors import ConfigurationError, SessionExpired, TokenRequestError, WixVisitorError
+
+_ADOPTED: Final = -math.inf  # since never are 401s passed on, and what is held was renewed by somebody else
 
 
 class Ledger:
@@ -102,11 +106,20 @@ class Ledger:
             self.held = attrs.evolve(held, rejected=True)
             return self.held
 
-    def replay_refused(self, replayed: Held) -> None:
-        """Notes that a new token was refused as well: that 401 was not about the token."""
+    def replay_refused(self, replayed: Held) -> bool:
+        """Notes that a new token was refused as well.
+
+        Returns:
+            Whether the 401 was not about the token. One that was only adopted may be as bad as the one before it: it
+            has not come from Wix just now.
+        """
         with self.lock:
-            if self.held is not None and self.held.value == replayed.value:
-                self._passing_since = self._settings.clock()
+            if self.held is None or self.held.value != replayed.value:
+                return True
+            if self._passing_since == _ADOPTED:
+                return False
+            self._passing_since = self._settings.clock()
+            return True
 
     def note_consistent(self, held: Held, value: str) -> None:
         """Keeps an answer's ``X-Wix-Consistent``, if it was sent to whom is still held."""
@@ -138,7 +151,8 @@ class Ledger:
             if outcome.reason is None or old == outcome.held.tokens:
                 return None
             self.supersede()
-            self._pause = self._passing_since = None
+            self._pause = None
+            self._passing_since = _ADOPTED if outcome.reason is ChangeReason.ADOPTED else None
             new = outcome.held.tokens.refresh_token
             if new.value != old.refresh_token.value and outcome.reason is not ChangeReason.RENEWED:
                 self.consistent = ""  # it was somebody else's

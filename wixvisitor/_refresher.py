@@ -91,7 +91,7 @@ class Refresher:
                 await self._join(_PURPOSES[step])
             except WixVisitorError as error:
                 working = self.ledger.working()
-                if working is None:
+                if working is None or (working.rejected and isinstance(error, SessionExpired)):
                     raise
                 logger.warning("wixvisitor: the renewal failed, the token still works: %s", error)
                 return working
@@ -121,15 +121,21 @@ class Refresher:
         Raises:
             SessionExpired, StorageError: the renewal ended the session, or could not save whom it made.
         """
-        for _ in range(3):  # a renewal that was under way before the 401 may end with the very same token
+        for _ in range(_ROUNDS):  # a renewal that was under way before the 401 may end with the very same token
             held = self.ledger.reject(rejected)
-            if held is None or held.value != rejected.value:
-                return held
+            if held is None or not held.value:  # logged out meanwhile: that request was somebody's
+                return None
+            if held.value != rejected.value and not held.unsaved:
+                if not held.rejected and held.unexpired(self.settings.clock()):
+                    return held
+                rejected = held  # turned down as well, to somebody else
+                continue
+            purpose = Purpose.SAVE if held.unsaved else Purpose.REJECTED
             if not wait:
-                self._start(Purpose.REJECTED)
+                self._start(purpose)
                 return None
             try:
-                await self._join(Purpose.REJECTED)
+                await self._join(purpose)
             except (TokenRequestError, ConfigurationError) as error:
                 logger.warning("wixvisitor: a 401, and the renewal failed for now: %s", error)
                 return None
@@ -187,6 +193,8 @@ class Refresher:
                 if pair[0].loop is loop:
                     return pair
             flight, generation = Flight(self._owner()), ledger.generation
+            if ledger.held is not None and ledger.held.unsaved:
+                purpose = Purpose.SAVE  # nothing else can be done before
             renewal = self._renewal(purpose, ledger.held, generation)
             work = partial(self._fly, renewal, flight, generation)
             flight.start(work, name=f"wixvisitor: {purpose.name.lower()}")
@@ -210,7 +218,7 @@ class Refresher:
             outcome = await renewal.run()
             event = self.ledger.publish(outcome, generation)
         except Superseded:
-            if not self.settings.conditional:
+            if not self.settings.conditional and renewal.purpose is not Purpose.SAVE:
                 await self._save_again()
             raise
         except WixVisitorError as error:
@@ -252,6 +260,9 @@ class Refresher:
                     self._last_set = None
 
     async def _set(self, given: Held) -> None:
+        for flight, purpose in self._flights:  # it saves older tokens whatever the store holds, and must not be last
+            if purpose is Purpose.SAVE and flight.loop is _flight.current_loop():
+                await flight.wait()
         outcome = await self._renewal(Purpose.SAVE, given, None).run()
         self._tell(self.ledger.publish(attrs.evolve(outcome, reason=ChangeReason.SET), self.ledger.generation))
         if outcome.error is not None:

@@ -1,0 +1,267 @@
+"""Refreshers that are broken on purpose: the simulation has to notice each of them.
+
+Each is a patch of one method, with the mistake that its name says.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from typing import Any
+from unittest.mock import patch
+
+import anyio
+import attrs
+
+from wixvisitor import _decision, _refresher
+from wixvisitor._decision import Held, Purpose, Unread
+from wixvisitor._flight import Flight
+from wixvisitor._ledger import Ledger
+from wixvisitor._records import Records
+from wixvisitor._refresher import Refresher
+from wixvisitor._renewal import Outcome, Renewal
+from wixvisitor._settings import ChangeReason
+from wixvisitor._wire import Granted
+from wixvisitor.errors import TokenRequestError, WixVisitorError
+
+
+def _no_recheck_after_the_lease() -> Any:
+    """Whoever has the lease asks Wix with what it held before, whatever was saved meanwhile."""
+
+    @attrs.define(eq=False)
+    class Blind(Renewal):
+        looked: bool = False
+
+        async def _load(self) -> Held:
+            if self.looked or self.held is None or not self.held.value:
+                return await super()._load()
+            self.looked = True
+            return self.held
+
+        async def _renew(self) -> Outcome:
+            self.looked = False
+            return await super()._renew()
+
+    return patch.object(_refresher, "Renewal", Blind)
+
+
+def _publish_after_waking() -> Any:
+    """The flight is over before its result is in the books, so that the next caller starts another."""
+    fly = Refresher._fly
+
+    @attrs.frozen(eq=False)
+    class EarlyBird:
+        renewal: Renewal
+        flight: Flight
+
+        @property
+        def purpose(self) -> Purpose:
+            return self.renewal.purpose
+
+        async def run(self) -> Outcome:
+            outcome = await self.renewal.run()
+            self.flight._done.set()
+            await anyio.sleep(0.001)
+            return outcome
+
+    async def wake_first(self: Refresher, renewal: Renewal, flight: Flight, generation: int) -> Outcome:
+        early: Any = EarlyBird(renewal, flight)
+        return await fly(self, early, flight, generation)
+
+    return patch.object(Refresher, "_fly", wake_first)
+
+
+def _lock_across_the_network() -> Any:
+    """Each caller renews for itself, one after the other, behind a lock."""
+    locks: dict[Refresher, anyio.Lock] = {}
+
+    async def queue_up(self: Refresher, purpose: Purpose) -> bool:
+        async with locks.setdefault(self, anyio.Lock()):
+            if purpose is Purpose.NEED and self.ledger.fresh():
+                return False
+            return await _renew_here(self, purpose)
+
+    return patch.object(Refresher, "_join", queue_up)
+
+
+def _shield_instead_of_a_task() -> Any:
+    """The caller renews in its own task, behind a shield."""
+    locks: dict[Refresher, anyio.Lock] = {}
+
+    async def renew_shielded(self: Refresher, purpose: Purpose) -> bool:
+        with anyio.CancelScope(shield=True):
+            async with locks.setdefault(self, anyio.Lock()):
+                if purpose is Purpose.NEED and self.ledger.fresh():
+                    return False
+                return await _renew_here(self, purpose)
+
+    return patch.object(Refresher, "_join", renew_shielded)
+
+
+async def _renew_here(refresher: Refresher, purpose: Purpose) -> bool:
+    ledger = refresher.ledger
+    outcome = await refresher._renewal(purpose, ledger.held, ledger.generation).run()
+    ledger.publish(outcome, ledger.generation)
+    return outcome.reason is not None
+
+
+def _mint_on_any_error() -> Any:
+    """Whatever goes wrong with a renewal, a new visitor is the answer, as in @wix/sdk."""
+    renew = Renewal._renew
+
+    async def renew_or_mint(self: Renewal) -> Outcome:
+        try:
+            return await renew(self)
+        except TokenRequestError:
+            return await self._mint(await self._load(), ChangeReason.REPLACED)
+
+    return patch.object(Renewal, "_renew", renew_or_mint)
+
+
+def _forget_rotation() -> Any:
+    """The refresh token that came with the answer is dropped."""
+    after_renewal = _decision.after_renewal
+    return patch.object(_decision, "after_renewal", lambda old, access, _: after_renewal(old, access, None))
+
+
+def _adopt_nothing() -> Any:
+    """Whoever loses the race goes on as the visitor that it made itself."""
+
+    async def go_on(self: Renewal, winner: Any, new: Held, reason: Any, *, must: bool) -> Outcome:  # noqa: ARG001
+        return Outcome(attrs.evolve(new, version=Unread.UNREAD), reason)
+
+    return patch.object(Renewal, "_lost_to", go_on)
+
+
+def _save_whatever_is_there() -> Any:
+    """No compare-and-set: the last one wins."""
+    save = Records.save
+
+    async def overwrite(self: Records, tokens: Any, expected: Any) -> Any:  # noqa: ARG001
+        return await save(self, tokens, Unread.UNREAD)
+
+    return patch.object(Records, "save", overwrite)
+
+
+def _late_overwrites() -> Any:
+    """A renewal that began before a login is published after it."""
+    publish = Ledger.publish
+    wanted = patch.object(Refresher, "_renewal", _always_wanted)
+
+    @contextmanager
+    def both() -> Iterator[None]:
+        with wanted, patch.object(Ledger, "publish", lambda self, outcome, _: publish(self, outcome, self.generation)):
+            yield
+
+    return both()
+
+
+_renewal = Refresher._renewal
+
+
+def _always_wanted(self: Refresher, *arguments: Any) -> Renewal:
+    renewal = _renewal(self, *arguments)
+    renewal.is_wanted = lambda: True
+    return renewal
+
+
+def _use_what_was_turned_down() -> Any:
+    """A token counts as fresh until it expires by the clock, also after a 401."""
+    after_rejection = Refresher.after_rejection
+
+    async def wait_and_see(self: Refresher, rejected: Held, *, wait: bool) -> Held | None:
+        await after_rejection(self, rejected, wait=False)
+        return rejected if wait else None
+
+    return patch.object(Refresher, "after_rejection", wait_and_see)
+
+
+def _ignore_the_expiry() -> Any:
+    """A token is used as long as there is one."""
+    return patch.object(Ledger, "fresh", lambda self: self.held if self.held and self.held.value else None)
+
+
+def _replace_members() -> Any:
+    """A refused member becomes a visitor, and nobody is told."""
+    return patch.object(_decision, "may_replace", lambda role, policy: True)  # noqa: ARG005
+
+
+def _never_try_again() -> Any:
+    """A pause never ends."""
+    return patch.object(_decision.Pause, "active", lambda self, now: True)  # noqa: ARG005
+
+
+def _log_the_tokens() -> Any:
+    """A debug line says which token was granted."""
+    renewed = Renewal._renewed
+
+    async def and_say_so(self: Renewal, held: Held, granted: Granted) -> Outcome:
+        logging.getLogger("wixvisitor").debug("renewed: %s", granted.access_token.value)
+        return await renewed(self, held, granted)
+
+    return patch.object(Renewal, "_renewed", and_say_so)
+
+
+def _keep_the_lease() -> Any:
+    """A renewal that fails does not give its lease back, and waits for it to run out the next time."""
+
+    async def keep(self: Renewal, _holder: str) -> Outcome:
+        return await self._renew()
+
+    return patch.object(Renewal, "_renew_and_release", keep)
+
+
+def _leave_a_task() -> Any:
+    """Closing leaves a renewal's watchman behind."""
+    start = Refresher._start
+
+    def start_and_watch(self: Refresher, purpose: Purpose) -> Any:
+        Flight().start(partial(anyio.sleep, 1e6), name="a watchman")
+        return start(self, purpose)
+
+    return patch.object(Refresher, "_start", start_and_watch)
+
+
+def _share_the_error() -> Any:
+    """All waiters raise the very same exception."""
+    return patch.object(WixVisitorError, "_again", lambda self: self)
+
+
+@attrs.frozen
+class Broken:
+    """A mistake.
+
+    Attributes:
+        patch: returns the context in which it is made.
+        caught_by: the invariants that it violates.
+    """
+
+    patch: Callable[[], Any]
+    caught_by: frozenset[int]
+
+
+BROKEN: dict[str, Broken] = {
+    name: Broken(make, frozenset(caught_by))
+    for name, make, caught_by in (
+        ("no re-check after the lease", _no_recheck_after_the_lease, (3,)),
+        ("publish after waking", _publish_after_waking, (3, 9)),
+        ("lock across the network", _lock_across_the_network, (4,)),
+        ("shield instead of its own task", _shield_instead_of_a_task, (4,)),
+        ("mint on any error", _mint_on_any_error, (1,)),
+        ("forget rotation", _forget_rotation, (6,)),
+        ("the loser adopts nothing", _adopt_nothing, (2,)),
+        ("no compare-and-set", _save_whatever_is_there, (6,)),
+        ("late overwrites", _late_overwrites, (1,)),
+        ("use what was turned down", _use_what_was_turned_down, (5,)),
+        ("ignore the expiry", _ignore_the_expiry, (5,)),
+        ("replace members", _replace_members, (6,)),
+        ("never try again", _never_try_again, (7,)),
+        ("log the tokens", _log_the_tokens, (8,)),
+        ("keep the lease", _keep_the_lease, (9,)),
+        ("leave a task", _leave_a_task, (9,)),
+        ("share the error", _share_the_error, (4,)),
+    )
+}
+"""By name."""

@@ -1,0 +1,54 @@
+"""One seed, run and told of: the same for the tests and the command line."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager, nullcontext
+
+import attrs
+
+from .watch import Violation
+from .world import World
+
+
+@attrs.frozen
+class Report:
+    """What became of one seed.
+
+    Attributes:
+        violation: the invariant that did not hold, "" if all did.
+        number: its number, 0 for none.
+        trace: what happened, a line each; () if it was not kept.
+        steps: how many steps the tasks of all processes took.
+        requests: how many calls left the processes, those for tokens included.
+    """
+
+    seed: int
+    backend: str
+    scenario: str
+    violation: str
+    number: int
+    trace: tuple[str, ...]
+    steps: int
+    requests: int
+
+
+def run(
+    seed: int, backend: str, refresher: AbstractContextManager[object] | None = None, *, keep_trace: bool = True
+) -> Report:
+    """Runs a seed, with the refresher as it is or with a broken one."""
+    with refresher or nullcontext():
+        world = World(seed, backend)
+        try:
+            world.run()
+        except Violation as violation:
+            text, number = str(violation), violation.number
+        else:
+            text, number = "", 0
+    trace = tuple(world.watch.trace) if keep_trace else ()
+    return Report(seed, backend, str(world.scenario), text, number, trace, world.scheduler.steps, world.watch.requests)
+
+
+def replay_command(seed: int, backend: str, broken: str = "") -> str:
+    """What to type to see this seed again."""
+    with_what = f' --broken "{broken}"' if broken else ""
+    return f"python -m tests.simulation {seed} --on {backend}{with_what}"

@@ -1,0 +1,144 @@
+"""A store that several processes share, as the simulation has it: it does as the Protocol says, slowly and badly."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import random
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import attrs
+
+from wixvisitor.storage import ANY_VERSION, AnyVersion, Record, VersionConflict
+
+if TYPE_CHECKING:
+    from .scheduler import Process
+    from .watch import Watch
+
+
+class Unreachable(Exception):
+    """The store's driver could not, or does not know whether it could."""
+
+
+@attrs.define(kw_only=True, eq=False)
+class StoreMoods:
+    """How likely each trouble is, 0 to 1, and how slow the store is."""
+
+    failures: float = 0.0
+    lost_replies: float = 0.0
+    hangs: float = 0.0
+    slowness: float = 0.01
+
+
+class StoreModel:
+    """What the store holds: the one truth that all processes share."""
+
+    def __init__(self, chance: random.Random, watch: Watch) -> None:
+        self.moods = StoreMoods()
+        self.records: dict[str, Record] = {}
+        self.leases: dict[str, tuple[str, float]] = {}
+        self._random = chance
+        self._watch = watch
+        self._versions = itertools.count(1)
+
+    async def do(self, process: Process, work: Callable[[], Any]) -> Any:
+        """Carries one call over to the store and its answer back."""
+        chance, moods = self._random, self.moods
+        fails, loses, hangs = (chance.random() < mood for mood in (moods.failures, moods.lost_replies, moods.hangs))
+        there, back = (0.0005 + chance.expovariate(2 / moods.slowness) for _ in range(2))
+
+        def act() -> Any:
+            try:
+                return work()
+            except VersionConflict as conflict:
+                return conflict
+
+        answer = await process.carry(act, there=there, back=back + (60.0 if hangs else 0.0), arrives=not fails)
+        if loses or process.killed or not answer:
+            raise Unreachable("the connection to the store was lost")
+        if isinstance(answer[0], VersionConflict):
+            raise answer[0]
+        return answer[0]
+
+    def load(self, key: str) -> Record | None:
+        return self.records.get(key)
+
+    def save(self, process: Process, key: str, value: str, *, expected: str | AnyVersion | None, since: float) -> str:
+        held = self.records.get(key)
+        if expected is not ANY_VERSION and expected != (held.version if held else None):
+            raise VersionConflict("the record was changed by somebody else")
+        self._watch.saved(process, key, json.loads(value), since=since, is_conditional=expected is not ANY_VERSION)
+        record = self.records[key] = Record(value, str(next(self._versions)))
+        return str(record.version)
+
+    def delete(self, key: str) -> None:
+        self.records.pop(key, None)
+        self._watch.deleted(key)
+
+    def acquire(self, process: Process, key: str, holder: str, seconds: float) -> float:
+        now = process.scheduler.now
+        owner, until = self.leases.get(key, (holder, now))
+        if owner != holder and until > now:
+            return until - now
+        self.leases[key] = (holder, now + seconds)
+        return 0.0
+
+    def release(self, key: str, holder: str) -> None:
+        if self.leases.get(key, ("",))[0] == holder:
+            del self.leases[key]
+
+
+class PlainStorage:
+    """One process's way to the store, with no more than load, save and delete."""
+
+    def __init__(self, store: StoreModel, process: Process, watch: Watch) -> None:
+        self._store, self._process, self._watch = store, process, watch
+
+    async def load(self, key: str) -> Any:
+        self._watch.at_store(self._process, key)
+        return await self._do(key, lambda: self._store.load(key))
+
+    async def save(self, key: str, value: str) -> Any:
+        return await self._save(key, value, ANY_VERSION)
+
+    async def delete(self, key: str) -> None:
+        await self._do(key, lambda: self._store.delete(key))
+
+    async def _save(self, key: str, value: str, expected: str | AnyVersion | None) -> Any:
+        since = self._process.scheduler.now
+        return await self._do(key, lambda: self._store.save(self._process, key, value, expected=expected, since=since))
+
+    async def _do(self, key: str, work: Callable[[], Any]) -> Any:
+        try:
+            return await self._store.do(self._process, work)
+        except BaseException:
+            self._watch.store_failed(self._process, key)
+            raise
+
+
+class ConditionalStorage(PlainStorage):
+    """… with compare-and-set."""
+
+    async def save(self, key: str, value: str, *, expected: str | AnyVersion | None = ANY_VERSION) -> Any:
+        return await self._save(key, value, expected)
+
+
+class LeasingStorage(ConditionalStorage):
+    """… and with leases."""
+
+    async def acquire_lease(self, key: str, holder: str, seconds: float) -> float:
+        self._watch.asks_for_lease(self._process, key, holder)
+        answer = "failed"
+        try:
+            left = await self._do(key, lambda: self._store.acquire(self._process, key, holder, seconds))
+            answer = "taken" if left else "granted"
+        finally:
+            self._watch.lease_answered(self._process, key, answer)
+        return float(left)
+
+    async def release_lease(self, key: str, holder: str) -> None:
+        await self._do(key, lambda: self._store.release(key, holder))
+
+
+STORAGES = {"plain": PlainStorage, "conditional": ConditionalStorage, "leasing": LeasingStorage}

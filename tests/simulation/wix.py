@@ -1,0 +1,189 @@
+"""Wix, as the simulation has it: who it knows is the stand-in's business, how it misbehaves is the seed's.
+
+What it knows is the truth that the invariants are checked against: who a token belongs to, and who was refused.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+from typing import Any
+
+import attrs
+
+from wixvisitor._wire import TOKEN_PATH
+from wixvisitor.testing._refusals import Refused
+from wixvisitor.testing._settings import Settings
+from wixvisitor.testing._visitors import IssuedToken, TokenResponse, Visitor, Visitors
+
+CLIENT_ID = "5e9c1d0a-7c1e-4a52-9d5e-1f2a3b4c5d6e"
+EPOCH = 1_800_000_000.0
+
+Identity = tuple[str, str | None]
+"""A visitor's id, and a member's if somebody logged in."""
+
+
+@attrs.frozen
+class Answer:
+    """What Wix sends."""
+
+    status: int
+    body: bytes
+    headers: dict[str, str] = attrs.field(factory=dict)
+
+
+@attrs.define(kw_only=True, eq=False)
+class Way:
+    """How one call fares.
+
+    Attributes:
+        there: seconds until Wix sees it.
+        back: seconds until the answer is here.
+        arrives: whether Wix sees it at all.
+        returns: whether its answer comes back; else the connection breaks.
+        instead: what is answered without doing anything.
+    """
+
+    there: float
+    back: float
+    arrives: bool = True
+    returns: bool = True
+    instead: Answer | None = None
+
+
+@attrs.define(kw_only=True, eq=False)
+class Moods:
+    """How likely each trouble is, 0 to 1, and how slow Wix is."""
+
+    drops: float = 0.0
+    errors: float = 0.0
+    hangs: float = 0.0
+    slowness: float = 0.3
+
+
+@attrs.frozen(eq=False)
+class Grant:
+    """One answer of the token endpoint: which in the order of all, whose, with which refresh token."""
+
+    serial: int
+    identity: Identity
+    refresh_token: str
+
+
+class WixModel:
+    """Wix.
+
+    Attributes:
+        moods: changed as the world goes on.
+        grants: by access token.
+        refresh_serials: when each refresh token was first handed out, in the order of grants.
+        refused: the refresh tokens that were refused to somebody.
+        secrets: every token there ever was.
+    """
+
+    def __init__(self, chance: random.Random, now: Any, *, settings: Settings) -> None:
+        self.moods = Moods()
+        self.grants: dict[str, Grant] = {}
+        self.refresh_serials: dict[str, int] = {}
+        self.refused: set[str] = set()
+        self._random = chance
+        self._visitors = Visitors(settings=settings, server_time=lambda: EPOCH + now() + settings.clock_skew)
+        self._server_time = self._visitors.server_time
+
+    @property
+    def lifetime(self) -> float:
+        """Seconds that an access token lives."""
+        return self._visitors.settings.access_token_lifetime
+
+    def number(self, identity: Identity) -> int:
+        """A short name for whoever this is, in the order of their coming."""
+        return list(self._visitors.by_id).index(identity[0]) + 1
+
+    def identity(self, access_token: str) -> Identity | None:
+        """Whose access token this is."""
+        grant = self.grants.get(access_token)
+        return None if grant is None else grant.identity
+
+    def log_in(self) -> TokenResponse:
+        """A member's tokens, as the login pages hand them out."""
+        visitor = self._visitors.create(CLIENT_ID)
+        return self._granted(visitor, self._visitors.issue(visitor, f"member-{len(self.grants)}"))
+
+    def revoke(self, identity: Identity, *, access_only: bool) -> None:
+        """Refuses whoever this is from now on; or, without the refresh tokens, signs out this moment's access tokens."""
+        for token in self._visitors.access_tokens.values():
+            if _identity(token) == identity:
+                token.revoked = True
+        for token in () if access_only else self._visitors.refresh_tokens.values():
+            if _identity(token) == identity:
+                token.refusal = self._visitors.settings.refusal
+
+    def way(self, *, is_token_call: bool) -> Way:
+        """Draws how a call fares."""
+        chance, moods = self._random, self.moods
+        way = Way(
+            there=0.002 + chance.expovariate(2 / moods.slowness), back=0.002 + chance.expovariate(2 / moods.slowness)
+        )
+        if chance.random() < moods.hangs:
+            return attrs.evolve(way, there=0.05, back=10.0, returns=False, arrives=chance.random() < 0.5)
+        if chance.random() < moods.drops:
+            return attrs.evolve(way, arrives=chance.random() < 0.5, returns=False)
+        if chance.random() < moods.errors:
+            return attrs.evolve(way, instead=chance.choice(_TROUBLES if is_token_call else _API_TROUBLES))
+        return way
+
+    def serve(self, path: str, body: bytes, authorization: str | None) -> Answer:
+        """Does what is asked, at once."""
+        try:
+            if path == TOKEN_PATH:
+                return self._json(200, self._tokens(json.loads(body)))
+            token = self._visitors.identify(authorization)
+        except Refused as refused:
+            return self._json(refused.status, refused.body)
+        return self._json(200, {"visitor": token.visitor.id})
+
+    def _tokens(self, fields: dict[str, str]) -> TokenResponse:
+        if fields["grantType"] == "anonymous":
+            visitor, tokens = self._visitors.mint(fields["clientId"])
+        else:
+            try:
+                visitor, tokens = self._visitors.renew(fields["refreshToken"], client_id=fields["clientId"])
+            except Refused:
+                self.refused.add(fields["refreshToken"])
+                raise
+        return self._granted(visitor, tokens)
+
+    def _granted(self, visitor: Visitor, tokens: TokenResponse) -> TokenResponse:
+        serial = len(self.grants) + 1
+        member_id = self._visitors.access_tokens[tokens["access_token"]].member_id
+        self.grants[tokens["access_token"]] = Grant(serial, (visitor.id, member_id), tokens["refresh_token"])
+        self.refresh_serials.setdefault(tokens["refresh_token"], serial)
+        return tokens
+
+    def _json(self, status: int, content: Any) -> Answer:
+        return Answer(status, json.dumps(content).encode(), {"content-type": "application/json"})
+
+
+def _identity(token: IssuedToken) -> Identity:
+    return token.visitor.id, token.member_id
+
+
+def _trouble(status: int, body: str, **headers: str) -> Answer:
+    return Answer(status, body.encode(), {name.replace("_", "-"): value for name, value in headers.items()})
+
+
+_API_TROUBLES = (
+    _trouble(429, '{"message": "slow down"}', retry_after="2"),
+    _trouble(503, "<html>Service Unavailable</html>"),
+    _trouble(500, '{"message": "boom"}'),
+)
+_TROUBLES = (
+    *_API_TROUBLES,
+    _trouble(429, "", retry_after="20"),
+    _trouble(200, "<html>Welcome to our hotel's Wi-Fi</html>"),
+    _trouble(200, "{}"),
+    _trouble(404, "<html>Not Found</html>"),
+    _trouble(408, ""),
+    _trouble(403, "<html>Are you a robot?</html>"),
+    _trouble(302, "", location="https://example.com/login"),
+)

@@ -1,0 +1,256 @@
+"""A world made of one seed: processes, shoppers, a store, Wix, what goes wrong in it, and what becomes of it."""
+
+from __future__ import annotations
+
+import gc
+import logging
+import random
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import attrs
+import trio._core._run as trio_run
+
+from wixvisitor import TokenRole, VisitorSession
+from wixvisitor.testing._settings import Settings
+
+from .life import Life
+from .scheduler import Endless, Process, Scheduler
+from .store import StoreModel, StoreMoods
+from .watch import Violation, Watch
+from .wix import Moods, WixModel
+
+@attrs.frozen(kw_only=True)
+class Scenario:
+    """What a seed makes of the world. Times are in seconds."""
+
+    processes: int
+    shoppers: int
+    keys: tuple[str, ...]
+    storage: str
+    policy: str
+    is_pool: bool
+    max_token_requests: int
+    lifetime: float
+    rotates: bool
+    one_time: bool
+    wix_skew: float
+    wild_clocks: bool
+    thinking: float
+    faults_end: float
+
+    @classmethod
+    def draw(cls, chance: random.Random) -> Scenario:
+        """Draws one."""
+        storage = chance.choices(("leasing", "conditional", "plain"), (7, 2, 1))[0]
+        rotation = chance.choice(("none", "rotates", "one time"))
+        return cls(
+            processes=1 if storage == "plain" else chance.randint(1, 3),
+            shoppers=chance.randint(1, 3),
+            keys=("anna", "ben")[: chance.randint(1, 2)],
+            storage=storage,
+            policy=chance.choices(("auto", "new_visitor", "raise"), (6, 1, 1))[0],
+            is_pool=chance.random() < 0.6,
+            max_token_requests=chance.randint(1, 4),
+            lifetime=chance.choice((60.0, 200.0, 400.0)),
+            rotates=rotation == "rotates",
+            one_time=rotation == "one time",
+            wix_skew=chance.choice((0.0, -30.0, 30.0)),
+            wild_clocks=chance.random() < 0.2,
+            thinking=chance.choice((2.0, 10.0, 30.0)),
+            faults_end=chance.choice((100.0, 300.0)),
+        )
+
+
+class World:
+    """One run of one seed on one event loop.
+
+    Attributes:
+        scenario: what the seed made of it.
+        watch: whoever looks whether the promise is kept.
+        shopping: the processes whose shoppers are not done.
+    """
+
+    def __init__(self, seed: int, backend: str) -> None:
+        self.backend = backend
+        self.watch = Watch()
+        self.scheduler = Scheduler(seed, self.watch.after_step)
+        self._chance = self.scheduler.random
+        self.watch.now = lambda: self.scheduler.now
+        self.scenario = scenario = Scenario.draw(self._chance)
+        self.watch.policy = scenario.policy
+        if scenario.storage == "plain":
+            self.watch.is_private()
+        settings = Settings(
+            access_token_lifetime=scenario.lifetime,
+            rotate_refresh_tokens=scenario.rotates,
+            one_time_refresh_tokens=scenario.one_time,
+            clock_skew=scenario.wix_skew,
+            refusal_shape=self._chance.choice(("oauth", "wix", "legacy")),
+            refusal_status=self._chance.choice((400, 401, 403)),
+        )
+        self.wix = self.watch.wix = WixModel(self._chance, lambda: self.scheduler.now, settings=settings)
+        self.store = StoreModel(self._chance, self.watch)
+        self.shopping: set[str] = set()
+        self._lives: dict[str, Life] = {}
+        self._plan()
+
+    def run(self) -> None:
+        """Lets it all happen.
+
+        Raises:
+            Violation: an invariant does not hold.
+        """
+        try:
+            with _quiet_world(self._chance, self.watch.logged):
+                try:
+                    self.scheduler.run(lambda: self.watch.violation is not None)
+                finally:
+                    for process in self.scheduler.processes:
+                        process.kill()
+        except Endless as endless:
+            self.watch.fail(4, str(endless))
+        self._check_end()
+        if self.watch.violation is not None:
+            raise self.watch.violation
+
+    def stored(self, key: str) -> str:
+        """The access token that the store holds."""
+        return self.watch.stored(key).access_token.value
+
+    def is_lost(self, key: str, session: VisitorSession) -> bool:
+        """Whether this visitor has nothing to go on with, and the app wants to be told so."""
+        for tokens in (self.watch.stored(key), session.get_tokens()):
+            is_member = tokens.refresh_token.role is TokenRole.MEMBER
+            may_not = self.scenario.policy == "raise" or (self.scenario.policy == "auto" and is_member)
+            if may_not and tokens.refresh_token.value in self.wix.refused:
+                return True
+        return False
+
+    def _check_end(self) -> None:
+        """Rule 9, of what all processes share."""
+        left = [key for key, (_, until) in self.store.leases.items() if until > self.scheduler.now]
+        if left:
+            self.watch.fail(9, f"the leases of {left} are left behind")
+
+    # What goes wrong, and when
+
+    def _plan(self) -> None:
+        for number in range(self.scenario.processes):
+            self._start(f"P{number + 1}")
+        troubles: list[tuple[Callable[[], None], int]] = [
+            (self._trouble_wix, 4),
+            (self._trouble_store, 3),
+            (self._to_somebody(self._kill), 2),
+            (self._to_somebody(self._stop), 3),
+            (self._revoke, 2),
+            (self._to_somebody(self._move_clock), 1),
+        ]
+        actions, weights = zip(*troubles, strict=True)
+        for _ in range(self._chance.randint(2, 12)):
+            when = self._chance.uniform(0.0, self.scenario.faults_end)
+            self.scheduler.at(when, self._chance.choices(actions, weights)[0])
+        self.scheduler.at(self.scenario.faults_end, self._calm)
+
+    def _start(self, name: str) -> None:
+        spread = 4_000.0 if self.scenario.wild_clocks else 5.0
+        life = self._lives[name] = Life(self, self._chance.uniform(-spread, spread))
+        life.process = self.scheduler.start(name, life.main, self.backend)
+
+    def _calm(self) -> None:
+        self.wix.moods, self.store.moods = Moods(), StoreMoods()
+
+    def _trouble_wix(self) -> None:
+        chance = self._chance
+        self.wix.moods = Moods(
+            drops=chance.choice((0.0, 0.3, 1.0)),
+            errors=chance.choice((0.0, 0.3, 0.7, 1.0)),
+            hangs=chance.choice((0.0, 0.1)),
+            slowness=chance.choice((0.1, 1.0, 8.0)),
+        )
+        self._for_a_while(lambda: setattr(self.wix, "moods", Moods()))
+
+    def _trouble_store(self) -> None:
+        chance = self._chance
+        self.store.moods = StoreMoods(
+            failures=chance.choice((0.0, 0.3, 1.0)),
+            lost_replies=chance.choice((0.0, 0.3)),
+            hangs=chance.choice((0.0, 0.05)),
+            slowness=chance.choice((0.01, 0.5, 2.0)),
+        )
+        self._for_a_while(lambda: setattr(self.store, "moods", StoreMoods()))
+
+    def _for_a_while(self, end: Callable[[], None]) -> None:
+        self.scheduler.at(self.scheduler.now + self._chance.expovariate(1 / 40.0), end)
+
+    def _kill(self, process: Process) -> None:
+        """Ends a process, at whatever await it is; it starts again a little later, with nothing but the store."""
+        self.watch.note(process, "is killed")
+        self.watch.process_is_gone(process)
+        self.shopping.discard(process.name)
+        process.kill()
+        again = self.scheduler.now + self._chance.expovariate(1 / 3.0)
+        self.scheduler.at(min(again, self.scenario.faults_end), lambda: self._start(process.name))
+
+    def _stop(self, process: Process) -> None:
+        """Stops the world of one process, for less or more than a lease."""
+        seconds = min(
+            self._chance.choice((1.0, 10.0, 20.0, 45.0)), max(0.0, self.scenario.faults_end - self.scheduler.now)
+        )
+        self.watch.note(process, f"is stopped for {seconds:.1f} s")
+        process.stop(seconds)
+
+    def _revoke(self) -> None:
+        identity = self.wix.identity(self.stored(self._chance.choice(self.scenario.keys)))
+        if identity is not None:
+            access_only = self._chance.random() < 0.5
+            whom = f"{'the access tokens of ' if access_only else ''}{self.watch.short(identity)}"
+            self.watch.trace.append(f"{self.scheduler.now:10.3f} Wix  revokes {whom}")
+            self.wix.revoke(identity, access_only=access_only)
+
+    def _move_clock(self, process: Process) -> None:
+        if self.scenario.wild_clocks:
+            self._lives[process.name].skew += self._chance.choice((-3_600.0, 3_600.0))
+
+    def _to_somebody(self, trouble: Callable[[Process], None]) -> Callable[[], None]:
+        def happen() -> None:
+            living = [process for process in self.scheduler.processes if not process.ended]
+            if living:
+                trouble(self._chance.choice(living))
+
+        return happen
+
+
+@contextmanager
+def _quiet_world(chance: random.Random, logged: Callable[[logging.LogRecord], None]) -> Iterator[None]:
+    """Makes whatever chance there is in the process the seed's, and listens to the log."""
+    logger, state, gc_was_on = logging.getLogger("wixvisitor"), random.getstate(), gc.isenabled()
+    handler = _Handler(logged)
+    level, propagate = logger.level, logger.propagate
+    logger.addHandler(handler)
+    logger.setLevel(logging.DEBUG)
+    logger.propagate = False
+    random.seed(chance.random())
+    trio_run._ALLOW_DETERMINISTIC_SCHEDULING = True  # as Hypothesis and pytest-trio have it  # type: ignore[misc]
+    trio_run._r.seed(chance.random())
+    gc.disable()
+    try:
+        yield
+    finally:
+        if gc_was_on:
+            gc.enable()
+        trio_run._ALLOW_DETERMINISTIC_SCHEDULING = False  # type: ignore[misc]
+        random.setstate(state)
+        logger.removeHandler(handler)
+        logger.setLevel(level)
+        logger.propagate = propagate
+
+
+class _Handler(logging.Handler):
+    def __init__(self, logged: Callable[[logging.LogRecord], Any]) -> None:
+        super().__init__()
+        self._logged = logged
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._logged(record)
