@@ -113,6 +113,27 @@ def typing(session: nox.Session) -> None:
 
 
 @nox.session
+def simulate(session: nox.Session) -> None:
+    """10,000 simulated worlds on each event loop, a seed each, for the night; `-- 4711 --on trio` replays one."""
+    install(session, "tests")
+    session.install("rich")
+    session.run("python", "-m", "tests.simulation", *(session.posargs or ("--seeds", "10000")))
+
+
+@nox.session
+def audit(session: nox.Session) -> None:
+    """Known vulnerabilities of all that the tests install; where nobody can be asked it is skipped, never passed."""
+    install(session, "tests", "audit")
+    said = session.run(
+        "python", "-m", "tests.audit", *session.posargs, silent=True, success_codes=[0, 75], stderr=subprocess.DEVNULL
+    )
+    for line in str(said).splitlines():
+        session.log(line)
+    if "could not be asked" in str(said):
+        session.skip("about some packages nobody could be asked, see above")
+
+
+@nox.session
 def interop(session: nox.Session) -> None:
     """The real @wix/sdk under Node against the stand-in, side by side with ours. Needs Node 18 or later."""
     if shutil.which("npm") is None and not os.environ.get("CI"):

@@ -55,7 +55,10 @@ def test_code_stands_within_the_first_twenty_lines() -> None:
     assert sum("nox -s" in line for line in head) == 2
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/web.md", "docs/speed.md", "examples/README.md"])
+@pytest.mark.parametrize(
+    "page",
+    ["README.md", "docs/web.md", "docs/speed.md", "docs/security.md", "docs/reliability.md", "examples/README.md"],
+)
 def test_links_lead_somewhere(page: str) -> None:
     """Every file that a page links to or shows is there."""
     text = (TOP / page).read_text()

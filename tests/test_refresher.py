@@ -723,6 +723,66 @@ async def test_late_loses_in_a_basic_store(
     assert await stored(session_of, storage) == member
 
 
+async def test_late_loses_to_a_login_also_when_it_only_saves(
+    still: FakeWix, session_of: SessionMaker, visitor: Tokens, member: Tokens
+) -> None:
+    """A visitor that is saved at last while somebody logs in: the login is what the store has in the end."""
+    reached, go_on = anyio.Event(), anyio.Event()
+
+    class SlowForVisitors(MemoryStorage):
+        async def save(self, key: str, value: str, *, expected: str | AnyVersion | None = ANY_VERSION) -> str:
+            if visitor.refresh_token.value in value:
+                reached.set()
+                await go_on.wait()
+            return await super().save(key, value, expected=expected)
+
+    storage = SlowForVisitors()
+    session = session_of(tokens=visitor, storage=storage)
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(session.auth_headers)  # given tokens are saved first
+        await reached.wait()
+        tasks.start_soon(session.set_tokens, member)
+        await anyio.wait_all_tasks_blocked()
+        go_on.set()
+    assert session.get_tokens() == member
+    assert (await session_of(storage=storage).auth_headers())["Authorization"] == member.access_token.value
+
+
+async def test_late_loses_to_a_login_that_is_saved_at_the_moment(
+    session_of: SessionMaker, visitor: Tokens, member: Tokens
+) -> None:
+    """Somebody needs a token while a login is saved, and the visitor before it never was: the login stays."""
+    saving = {"visitor": anyio.Event(), "member": anyio.Event()}
+    reached = anyio.Event()
+
+    class Slow(MemoryStorage):
+        is_down = True
+
+        async def save(self, key: str, value: str, *, expected: str | AnyVersion | None = ANY_VERSION) -> str:
+            if self.is_down:
+                raise OSError("no")
+            if member.refresh_token.value in value:
+                reached.set()
+            await saving["member" if member.refresh_token.value in value else "visitor"].wait()
+            return await super().save(key, value, expected=expected)
+
+    storage = Slow()
+    session = session_of(tokens=visitor, storage=storage)
+    with pytest.raises(StorageError):
+        await session.auth_headers()
+    storage.is_down = False
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(session.set_tokens, member)
+        await reached.wait()
+        tasks.start_soon(session.auth_headers)
+        await anyio.wait_all_tasks_blocked()
+        saving["member"].set()
+        await anyio.wait_all_tasks_blocked()
+        saving["visitor"].set()
+    assert session.get_tokens() == member
+    assert (await session_of(storage=storage).auth_headers())["Authorization"] == member.access_token.value
+
+
 async def test_late_loses_between_two_set_tokens(session_of: SessionMaker, visitor: Tokens, member: Tokens) -> None:
     """Of two set_tokens at once the later call wins, in memory and in the store."""
     storage = Trouble()

@@ -5,6 +5,8 @@ Each of these was a seed of the simulation first.
 
 from __future__ import annotations
 
+import gzip
+import tracemalloc
 from collections.abc import Callable
 from typing import Any
 
@@ -159,3 +161,19 @@ async def test_a_refused_member_s_token_is_not_sent_again(
         await session.get(CART)
     assert len(still.token_calls()) == 1
     assert not still.api_calls()
+
+
+async def test_a_compressed_401_of_a_stream_is_not_inflated(
+    still: FakeWix, session_of: SessionMaker, visitor: Tokens
+) -> None:
+    """Whoever streams did not ask for 100 MB at once: a 401 that is large for a compressed one is passed on unread."""
+    bomb = gzip.compress(bytes(100_000_000), compresslevel=1)
+    still.fail(401, body=bomb, headers={"Content-Encoding": "gzip"}, path=CART, times=None)
+    session = session_of(tokens=visitor)
+    await session.auth_headers()
+    tracemalloc.start()
+    async with session.stream("GET", CART) as response:
+        assert response.status_code == 401
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 5_000_000

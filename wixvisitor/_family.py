@@ -16,6 +16,8 @@ import httpx
 
 from wixvisitor.errors import ConfigurationError
 
+_LONGEST_ENCODED = 16_384  # bytes; compressed they may be 16 MB, and whoever streams did not ask for that
+
 
 def family_of(client: object) -> ModuleType:
     """Returns the module that this client's class comes from: httpx or httpx2.
@@ -53,6 +55,8 @@ async def read_to_end(response: Any, family: ModuleType, *, limit: int) -> bool:
     """
     if response.is_closed:
         return True
+    if response.headers.get("content-encoding"):
+        limit = min(limit, _LONGEST_ENCODED)
     stream, chunks, size = response.stream, [], 0
     source = aiter(stream)
     async for chunk in source:

@@ -156,7 +156,9 @@ class Refresher:
         flight = Flight(self._owner())
         with self.ledger.lock:
             self.ledger.supersede()
-            before, self._last_set = self._last_set, flight
+            before = [running for running, purpose in self._flights if purpose is Purpose.SAVE]
+            before += [] if self._last_set is None else [self._last_set]
+            self._last_set = flight
         flight.start(partial(self._do_in_turn, work, flight, before), name=f"wixvisitor: {name}")
         await flight.wait()
         self._raise(flight)
@@ -197,6 +199,8 @@ class Refresher:
                 purpose = Purpose.SAVE  # nothing else can be done before
             renewal = self._renewal(purpose, ledger.held, generation)
             work = partial(self._fly, renewal, flight, generation)
+            if purpose is Purpose.SAVE and self._last_set is not None:  # it saves whatever the store holds, so in turn
+                work = partial(self._after, self._last_set, work)
             flight.start(work, name=f"wixvisitor: {purpose.name.lower()}")
             self._flights += ((flight, purpose),)
             return flight, purpose
@@ -249,9 +253,15 @@ class Refresher:
         except StorageError as error:
             logger.warning("wixvisitor: the store may hold older tokens until the next renewal: %s", error)
 
-    async def _do_in_turn(self, work: Callable[[], Awaitable[None]], flight: Flight, before: Flight | None) -> None:
-        if before is not None and before.loop is flight.loop:
+    async def _after(self, before: Flight, work: Callable[[], Awaitable[Outcome]]) -> Outcome:
+        if before.loop is _flight.current_loop():
             await before.wait()
+        return await work()
+
+    async def _do_in_turn(self, work: Callable[[], Awaitable[None]], flight: Flight, before: list[Flight]) -> None:
+        for earlier in before:
+            if earlier.loop is flight.loop:
+                await earlier.wait()
         try:
             await work()
         finally:
@@ -260,9 +270,6 @@ class Refresher:
                     self._last_set = None
 
     async def _set(self, given: Held) -> None:
-        for flight, purpose in self._flights:  # it saves older tokens whatever the store holds, and must not be last
-            if purpose is Purpose.SAVE and flight.loop is _flight.current_loop():
-                await flight.wait()
         outcome = await self._renewal(Purpose.SAVE, given, None).run()
         self._tell(self.ledger.publish(attrs.evolve(outcome, reason=ChangeReason.SET), self.ledger.generation))
         if outcome.error is not None:

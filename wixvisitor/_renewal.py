@@ -87,6 +87,8 @@ class Renewal:
         refused = ""
         for _ in range(_ROUNDS):
             held = await self._load()
+            if not self.is_wanted():
+                raise Superseded  # Wix need not make a visitor that nobody wants
             if self._is_enough(held):
                 return Outcome(held, self._adopted_or_not(held))
             token = held.tokens.refresh_token.value

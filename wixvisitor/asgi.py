@@ -138,6 +138,7 @@ def _joined(headers: list[tuple[bytes, bytes]], name: bytes) -> str:
 
 def _without_replaced(headers: list[tuple[bytes, bytes]], added: Additions) -> list[tuple[bytes, bytes]]:
     replaced = {b"vary"} if added.vary is not None else set()
+    replaced |= {b"cache-control"} if added.cache_control is not None else set()
     return [(name, value) for name, value in headers if name.lower() not in replaced]
 
 

@@ -16,7 +16,7 @@ from contextlib import AbstractContextManager, nullcontext
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from .broken import BROKEN
-from .runs import Report, replay_command, run
+from .runs import Report, replay_command, run, seeds_needed
 from .scheduler import BACKENDS
 
 _CHUNK = 25  # seeds that a worker takes at a time
@@ -26,6 +26,8 @@ def main() -> int:
     """Runs what the command line says; 1 if an invariant did not hold."""
     arguments = _parser().parse_args()
     backends = [arguments.on] if arguments.on else list(BACKENDS)
+    if arguments.mistakes:
+        return _mistakes()
     if arguments.seed is not None:
         return max(_replay(arguments.seed, backend, arguments.broken) for backend in backends)
     return _many(range(arguments.start, arguments.start + arguments.seeds), backends, arguments.jobs)
@@ -38,20 +40,33 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--start", type=int, default=0, help="the first of them (default 0)")
     parser.add_argument("--on", choices=tuple(BACKENDS), help="one event loop only")
     parser.add_argument("--broken", choices=tuple(BROKEN), help="with a refresher that is broken on purpose")
+    parser.add_argument("--mistakes", action="store_true", help="how many seeds each of those needs to be noticed")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="processes to share the work")
     return parser
 
 
 def _replay(seed: int, backend: str, broken: str | None) -> int:
     report = run(seed, backend, _broken(broken))
-    print(f"{backend}: {report.scenario}", *report.trace, sep="\n")  # noqa: T201
+    print(f"{backend}: {report.scenario}", *report.trace, sep="\n")
     verdict = report.violation or "every invariant held"
-    print(f"seed {seed} on {backend}: {report.steps:,} steps, {verdict}")  # noqa: T201
+    print(f"seed {seed} on {backend}: {report.steps:,} steps, {verdict}")
     return 1 if report.violation else 0
 
 
 def _broken(name: str | None) -> AbstractContextManager[object]:
     return nullcontext() if name is None else BROKEN[name].patch()
+
+
+def _mistakes() -> int:
+    """Prints the table of the broken refreshers; 1 if one is not noticed."""
+    print("| mistake | noticed by invariant | seeds on asyncio | on trio |", "|---|---|---|---|", sep="\n")
+    unnoticed = 0
+    for name, broken in BROKEN.items():
+        needed = [seeds_needed(name, backend, 1_000)[0] for backend in BACKENDS]
+        unnoticed += not all(needed)
+        numbers = ", ".join(map(str, sorted(broken.caught_by)))
+        print(f"| {name} | {numbers} | {' | '.join(map(str, needed))} |", flush=True)
+    return 1 if unnoticed else 0
 
 
 def _many(seeds: range, backends: list[str], jobs: int) -> int:
@@ -69,9 +84,9 @@ def _many(seeds: range, backends: list[str], jobs: int) -> int:
                     bar.print(f"{report.violation}\n  {replay_command(report.seed, report.backend)}")
             bar.update(task, advance=len(reports), description=f"seeds, {len(failed)} failed")
     seconds = time.monotonic() - began
-    print(  # noqa: T201
-        f"{len(seeds):,} seeds on {' and '.join(backends)}: {steps:,} steps, {requests:,} requests, {len(failed)} failed, "
-        f"in {seconds:.0f} s"
+    print(
+        f"{len(seeds):,} seeds on {' and '.join(backends)}: {steps:,} steps, {requests:,} requests, "
+        f"{len(failed)} failed, in {seconds:.0f} s"
     )
     return 1 if failed else 0
 

@@ -48,8 +48,8 @@ def _no_recheck_after_the_lease() -> Any:
 
 
 def _publish_after_waking() -> Any:
-    """The flight is over before its result is in the books, so that the next caller starts another."""
-    fly = Refresher._fly
+    """The flight is over before its result is in the books, and who waited for it takes what is there."""
+    fly, usable = Refresher._fly, Refresher.usable
 
     @attrs.frozen(eq=False)
     class EarlyBird:
@@ -70,7 +70,14 @@ def _publish_after_waking() -> Any:
         early: Any = EarlyBird(renewal, flight)
         return await fly(self, early, flight, generation)
 
-    return patch.object(Refresher, "_fly", wake_first)
+    async def take_what_is_there(self: Refresher) -> Held | None:
+        step = self.ledger.next_step()[1]
+        if step not in _refresher._PURPOSES:
+            return await usable(self)
+        await self._join(_refresher._PURPOSES[step])
+        return self.ledger.held
+
+    return patch.multiple(Refresher, _fly=wake_first, usable=take_what_is_there)
 
 
 def _lock_across_the_network() -> Any:
@@ -129,7 +136,7 @@ def _forget_rotation() -> Any:
 def _adopt_nothing() -> Any:
     """Whoever loses the race goes on as the visitor that it made itself."""
 
-    async def go_on(self: Renewal, winner: Any, new: Held, reason: Any, *, must: bool) -> Outcome:  # noqa: ARG001
+    async def go_on(self: Renewal, winner: Any, new: Held, reason: Any, *, must: bool) -> Outcome:
         return Outcome(attrs.evolve(new, version=Unread.UNREAD), reason)
 
     return patch.object(Renewal, "_lost_to", go_on)
@@ -139,7 +146,7 @@ def _save_whatever_is_there() -> Any:
     """No compare-and-set: the last one wins."""
     save = Records.save
 
-    async def overwrite(self: Records, tokens: Any, expected: Any) -> Any:  # noqa: ARG001
+    async def overwrite(self: Records, tokens: Any, expected: Any) -> Any:
         return await save(self, tokens, Unread.UNREAD)
 
     return patch.object(Records, "save", overwrite)
@@ -185,12 +192,12 @@ def _ignore_the_expiry() -> Any:
 
 def _replace_members() -> Any:
     """A refused member becomes a visitor, and nobody is told."""
-    return patch.object(_decision, "may_replace", lambda role, policy: True)  # noqa: ARG005
+    return patch.object(_decision, "may_replace", lambda role, policy: True)
 
 
 def _never_try_again() -> Any:
     """A pause never ends."""
-    return patch.object(_decision.Pause, "active", lambda self, now: True)  # noqa: ARG005
+    return patch.object(_decision.Pause, "active", lambda self, now: True)
 
 
 def _log_the_tokens() -> Any:
@@ -246,7 +253,7 @@ BROKEN: dict[str, Broken] = {
     name: Broken(make, frozenset(caught_by))
     for name, make, caught_by in (
         ("no re-check after the lease", _no_recheck_after_the_lease, (3,)),
-        ("publish after waking", _publish_after_waking, (3, 9)),
+        ("publish after waking", _publish_after_waking, (4, 5)),
         ("lock across the network", _lock_across_the_network, (4,)),
         ("shield instead of its own task", _shield_instead_of_a_task, (4,)),
         ("mint on any error", _mint_on_any_error, (1,)),

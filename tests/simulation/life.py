@@ -1,4 +1,4 @@
-"""One process of the simulated world: the real pool or sessions, over a client whose wire leads to the simulated Wix."""
+"""One process of the simulated world: the real pool or sessions, over a client that leads to the simulated Wix."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class Life:
                 for _ in range(scenario.shoppers):
                     group.start_soon(Shopper(self).run)
             self.world.shopping.discard(self.process.name)
-            while self.world.shopping or self.process.scheduler.now < scenario.faults_end:
+            while self.world.shopping or self.process.scheduler.now < scenario.faults_end:  # noqa: ASYNC110 - others have no events
                 await anyio.sleep(5.0)
             await anyio.sleep(RECOVERY)
             for key in scenario.keys:

@@ -46,7 +46,7 @@ class _Steps(trio.abc.Instrument):
         self._process = process
         self._clock = clock
 
-    def after_task_step(self, task: Any) -> None:  # noqa: ARG002 - trio's signature
+    def after_task_step(self, task: Any) -> None:
         self._clock.has_looked = False
         try:
             self._process.after_step()

@@ -6,7 +6,8 @@ from contextlib import AbstractContextManager, nullcontext
 
 import attrs
 
-from .watch import Violation
+from .broken import BROKEN
+from .invariants import Violation
 from .world import World
 
 
@@ -46,6 +47,19 @@ def run(
             text, number = "", 0
     trace = tuple(world.watch.trace) if keep_trace else ()
     return Report(seed, backend, str(world.scenario), text, number, trace, world.scheduler.steps, world.watch.requests)
+
+
+def seeds_needed(name: str, backend: str, most: int) -> tuple[int, str]:
+    """Returns how many seeds it takes until this broken refresher violates the invariant that it should, and how.
+
+    Returns 0 if ``most`` are not enough.
+    """
+    broken = BROKEN[name]
+    for seed in range(most):
+        report = run(seed, backend, broken.patch(), keep_trace=False)
+        if report.number in broken.caught_by:
+            return seed + 1, report.violation
+    return 0, ""
 
 
 def replay_command(seed: int, backend: str, broken: str = "") -> str:

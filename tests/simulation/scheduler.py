@@ -122,7 +122,7 @@ class Process:
         self._go.acquire()
         try:
             run(self, self._main_in_scope)
-        except BaseException as error:  # noqa: BLE001 - told by the scheduler
+        except BaseException as error:
             self.error = error
         self.ended = True
         self._back.release()

@@ -145,8 +145,13 @@ class Shopper:
         if not self._world.scenario.is_pool:
             await self._log_out(key)
             return
-        self._watch.app_drops(self._process, key)
-        await self._measured(f"forget of {key}", lambda: self._life.forget(key))
+
+        async def forget() -> None:
+            earlier = self._watch.open_sets(self._process, key)
+            await self._life.forget(key)
+            self._watch.app_has_forgotten(self._process, key, earlier)
+
+        await self._measured(f"forget of {key}", forget)
 
     async def _measured(self, what: str, call: Call) -> None:
         """Makes a call, and tells the watch how it ended."""

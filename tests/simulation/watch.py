@@ -1,17 +1,7 @@
-"""What must hold, and whoever looks whether it does.
-
- 1. a visitor's identity changes only after Wix refused exactly its refresh token, or the app set other tokens;
- 2. under one key nobody acts as anybody but the one who was saved; a loser's extra visitor is used for no request;
- 3. one renewal for a visitor in a process; one among all for a lease, and one for each holder that stalls or dies;
- 4. every caller ends in time, with a token or a typed error of its own; one that is cancelled ends at once;
- 5. no request carries a token that its process knows to be expired or turned down;
- 6. newer tokens are never overwritten by older ones; no member becomes a visitor unasked;
- 7. after the last fault everything recovers, without a restart;
- 8. no token in anything that is logged or raised;
- 9. no task, socket, lease or lock is left behind.
+"""Whoever looks whether the invariants hold.
 
 The watch sees what the store saves, what is sent, and after every step what each session holds. It knows nothing of
-the code that it watches but the public names, the ledger's snapshot and the lock.
+the code that it watches but the public names, the ledger's snapshot and the clock.
 """
 
 from __future__ import annotations
@@ -19,32 +9,24 @@ from __future__ import annotations
 import logging
 import traceback
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 import anyio
 import attrs
 
-from wixvisitor import EMPTY_TOKENS, Tokens, TokenRole, VisitorSession
+from wixvisitor import EMPTY_TOKENS, Tokens, VisitorSession
 
+from .invariants import Violation, Wrong, belong_together, holds_token, is_ones_own, may_follow
 from .wix import CLIENT_ID, EPOCH, Identity, WixModel
 
 if TYPE_CHECKING:
     from .scheduler import Process
 
 RENEW_TIMEOUT = 15.0
-BOUND = 90.0  # seconds in which every call has ended; see ``reliability.md``
+BOUND = 90.0  # seconds in which every call has ended
 _SLACK = 0.01
 _LONGEST_PAUSE = 60.0
-_TOKEN_TEXT = "JWS."  # every token has it, and nothing else
-
-
-class Violation(AssertionError):
-    """An invariant does not hold."""
-
-    def __init__(self, number: int, text: str) -> None:
-        super().__init__(f"invariant {number}: {text}")
-        self.number = number
 
 
 @attrs.define(eq=False)
@@ -55,7 +37,7 @@ class _Asking:
     since: float
     stopped_for: float
     last_answer: str = "asked"
-    needs_nothing: bool = False
+    found: Tokens | None = None
 
 
 @attrs.define(eq=False)
@@ -88,7 +70,7 @@ class Watch:
         self.in_flight: dict[tuple[Process, str], int] = defaultdict(int)
         self._saved_ever: dict[str, set[Identity]] = defaultdict(set)
         self._nobody_until: dict[str, float] = {}
-        self._saved_at: dict[str, tuple[float, Process]] = {}
+        self._saved_by: dict[str, Process] = {}
         self._stored: dict[str, Tokens] = {}
         self._open_sets: dict[tuple[Process, str], list[Tokens]] = defaultdict(list)
         self._set_at: dict[tuple[Process, str], float] = {}
@@ -121,17 +103,17 @@ class Watch:
         if not any(_is_same(new, tokens) for tokens in self._open_sets[process, key]):
             # A store that compares nothing may be written over by a save that was under way when the app set tokens.
             if self._is_shared or since > self._set_at.get((process, key), -1.0):
-                self._check_change(before, new, f"{process.name} saves {key}")
+                self._judge(f"{process.name} saves {key}", may_follow(before, new, self.wix, self.policy))
             if self._is_shared and not is_conditional:
                 self.fail(6, f"{process.name} saves over whatever there is of {key}, though the app set nothing")
         identity = self.wix.identity(new.access_token.value)
         if identity is not None:
             self._saved_ever[key].add(identity)
-        self._check_pair(new, "the store")
+        self._judge(f"the store, {key}", belong_together(new, self.wix))
         if before == EMPTY_TOKENS:
             self._nobody_until[key] = process.scheduler.now
         self._stored[key] = new
-        self._saved_at[key] = (process.scheduler.now, process)
+        self._saved_by[key] = process
 
     _is_shared = True
 
@@ -169,7 +151,7 @@ class Watch:
         asking = self._asking.get(place)
         if asking is None or asking.holder != holder:
             asking = self._asking[place] = _Asking(holder, now, process.stopped_for)
-        asking.needs_nothing = self._was_renewed_elsewhere(*place)
+        asking.found = self._renewed_elsewhere(*place)
 
     def lease_answered(self, process: Process, key: str, answer: str) -> None:
         """The store said ``granted`` or ``taken``, or nothing: ``failed``."""
@@ -190,9 +172,10 @@ class Watch:
         asking = self._asking.get(place)
         if asking is not None:
             self._check_turn(process, key, asking)
-            if not self.forced[place] and asking.needs_nothing:
+            found = asking.found  # when it asked for the lease, and still
+            if found is not None and found == self._renewed_elsewhere(*place) and not self.forced[place]:
                 self.fail(3, f"{process.name} renews {key}, though the store had fresh tokens when it took the lease")
-        elif not self.forced[place] and self._loads_fresh.get(place):
+        elif not self.forced[place] and self._loads_fresh.get(place) and self._held_is_fresh(process, key):
             self.fail(3, f"{process.name} renews {key}, though it holds fresh tokens")
         return key
 
@@ -211,9 +194,9 @@ class Watch:
             return
         held, now = session.get_tokens().access_token, process.scheduler.now
         identity = self.wix.identity(value)
-        self.note(process, f"asks the API as {self.short(identity)} for {key}")
+        self.note(process, f"asks the API as {self.wix.name(identity)} for {key}")
         if identity not in self._saved_ever[key]:
-            self.fail(2, f"{process.name} acts for {key} as {self.short(identity)}, whom nobody saved")
+            self.fail(2, f"{process.name} acts for {key} as {self.wix.name(identity)}, whom nobody saved")
         if held.value != value:
             self.fail(2, f"{process.name} sends for {key} another token than it holds")
         elif held.expires_at <= session._settings.clock():
@@ -242,9 +225,13 @@ class Watch:
         if tokens in earlier:
             del earlier[: earlier.index(tokens)]
 
-    def app_drops(self, process: Process, key: str) -> None:
-        """The app forgets the visitor: nothing that it set counts any more."""
-        self._open_sets.pop((process, key), None)
+    def open_sets(self, process: Process, key: str) -> list[Tokens]:
+        """What the app has set, and may still be saved."""
+        return list(self._open_sets[process, key])
+
+    def app_has_forgotten(self, process: Process, key: str, earlier: list[Tokens]) -> None:
+        """The visitor is forgotten, and what was set before is over."""
+        self._open_sets[process, key] = [one for one in self._open_sets[process, key] if one not in earlier]
 
     def ended(self, process: Process, what: str, seconds: float, error: BaseException | None) -> None:
         """A call of the app has ended; it was not cancelled."""
@@ -252,7 +239,7 @@ class Watch:
         if seconds > BOUND:
             self.fail(4, f"{what} took {seconds:.1f} s in {process.name}")
         if error is not None:
-            self._check_error(error)
+            self._judge(what, is_ones_own(error, self._errors))
 
     def cancelled(self, process: Process, what: str, seconds: float) -> None:
         """A call of the app has ended, which was cancelled so many seconds before."""
@@ -264,7 +251,7 @@ class Watch:
         text = record.getMessage()
         if record.exc_info:
             text += "".join(traceback.format_exception(*record.exc_info))
-        if _TOKEN_TEXT in text:
+        if holds_token(text):
             self.fail(8, f"a log record holds a token: {text[:60]}")
 
     # After every step
@@ -279,51 +266,36 @@ class Watch:
         held, seen = session._refresher.ledger.held, self._seen.setdefault(session, _Seen())
         if held is seen.held:
             return
-        before, seen.held = seen.tokens, held
+        was_unsaved, before, seen.held = seen.held is not None and seen.held.unsaved, seen.tokens, held
         seen.tokens = session.get_tokens()
         if seen.tokens == before:
             return
         self.note(process, f"holds {self._name(seen.tokens)} for {key}")
-        self._check_pair(seen.tokens, process.name)
-        if not any(_is_same(seen.tokens, tokens) for tokens in self._set_ever[key]):
-            self._check_change(before, seen.tokens, f"{process.name} holds {key}", self._saved_ever[key])
+        where = f"{process.name} holds {key}"
+        self._judge(where, belong_together(seen.tokens, self.wix))
+        is_winners = was_unsaved and _is_same(seen.tokens, self.stored(key))  # whoever saves first wins
+        if not is_winners and not self._may_be_taken_over(before, seen.tokens, key):
+            self._judge(where, may_follow(before, seen.tokens, self.wix, self.policy))
 
-    # The rules
+    def _may_be_taken_over(self, old: Tokens, new: Tokens, key: str) -> bool:
+        """Whether whoever this is was set by the app, or saved, or minted where nobody was.
 
-    def _check_change(self, old: Tokens, new: Tokens, where: str, saved: set[Identity] | None = None) -> None:
-        """Rules 1 and 6: who may follow whom."""
+        Whether it may be saved is judged when it is. Older tokens of the same visitor are judged all the same.
+        """
+        if any(_is_same(new, tokens) for tokens in self._set_ever[key]):
+            return True
         before, after = (self.wix.identity(tokens.access_token.value) for tokens in (old, new))
-        if before is None or after is None or before == after:
-            self._check_order(old, new, where)
-            return
-        if saved and (after in saved or self._was_nobody(where.split()[-1])):
-            return  # adopted, or minted where nobody was: whether it may be saved is judged when it is
-        if old.refresh_token.value not in self.wix.refused:
-            self.fail(1, f"{where}: {self.short(after)} replaces {self.short(before)}, whom Wix has not refused")
-        elif old.refresh_token.role is TokenRole.MEMBER and self.policy != "new_visitor":
-            self.fail(6, f"{where}: the member {self.short(before)} becomes the visitor {self.short(after)}")
+        return before != after and (after in self._saved_ever[key] or self._was_nobody(key))
+
+    # What is asked of them
+
+    def _judge(self, where: str, wrongs: Iterable[Wrong]) -> None:
+        for number, text in wrongs:
+            self.fail(number, f"{where}: {text}")
 
     def _was_nobody(self, key: str) -> bool:
         """Whether the store held nobody a moment ago: a mint may have begun then, and its save have failed."""
         return self.stored(key) == EMPTY_TOKENS or self._nobody_until.get(key, -1e9) > self.now() - RENEW_TIMEOUT
-
-    def _check_order(self, old: Tokens, new: Tokens, where: str) -> None:
-        before, after = (self.wix.grants.get(tokens.access_token.value) for tokens in (old, new))
-        if before is None or after is None or before.identity != after.identity:
-            return
-        if after.serial < before.serial:
-            self.fail(6, f"{where}: tokens of grant {after.serial} replace those of grant {before.serial}")
-
-    def _check_pair(self, tokens: Tokens, where: str) -> None:
-        """Rule 6: an access token stands with the refresh token that came with it, or a later one."""
-        grant = self.wix.grants.get(tokens.access_token.value)
-        if grant is None or tokens.refresh_token == EMPTY_TOKENS.refresh_token:
-            return
-        kept, granted = (
-            self.wix.refresh_serials.get(value, 0) for value in (tokens.refresh_token.value, grant.refresh_token)
-        )
-        if kept < granted:
-            self.fail(6, f"{where}: keeps refresh token {kept}, though grant {grant.serial} brought {granted}")
 
     def _check_turn(self, process: Process, key: str, asking: _Asking) -> None:
         """Rule 3: whoever asks Wix has the lease, or could not have it, or has waited for its holder."""
@@ -332,10 +304,16 @@ class Watch:
         if asking.last_answer == "taken" and waited < RENEW_TIMEOUT / 2 - _SLACK and not stalled:
             self.fail(3, f"{process.name} renews {key} without the lease, after {waited:.2f} s")
 
-    def _was_renewed_elsewhere(self, process: Process, key: str) -> bool:
-        """Whether the store has tokens of another process that are fresh, so that whoever looks need not ask."""
-        _, saver = self._saved_at.get(key, (0.0, process))
-        return saver is not process and self._is_fresh(process, key, self.stored(key))
+    def _renewed_elsewhere(self, process: Process, key: str) -> Tokens | None:
+        """The store's tokens if another process saved them and they are fresh, so that whoever looks need not ask.
+
+        None if the process holds later ones, which it could not save.
+        """
+        stored, session = self.stored(key), self.sessions.get((process, key))
+        if session is None or self._saved_by.get(key, process) is process:
+            return None
+        is_older = any(may_follow(session.get_tokens(), stored, self.wix, "new_visitor"))
+        return stored if not is_older and self._is_fresh(process, key, stored) else None
 
     def _held_is_fresh(self, process: Process, key: str) -> bool:
         session = self.sessions.get((process, key))
@@ -349,31 +327,9 @@ class Watch:
         lifetime = self.wix.lifetime
         return session._settings.clock() < tokens.access_token.expires_at - 0.3 * lifetime
 
-    def _check_error(self, error: BaseException) -> None:
-        """Rules 4 and 8: an error of its own, and no secret in it."""
-        if _TOKEN_TEXT in "".join(traceback.format_exception(error)):
-            self.fail(8, f"an exception's traceback holds a token: {type(error).__name__}")
-        if any(known is error for known in self._errors):
-            self.fail(4, f"one {type(error).__name__} was raised to two callers")
-            return
-        self._errors.append(error)
-        cause = error.__cause__
-        while cause is not None:
-            is_shared = any(known is cause for known in self._errors)
-            if is_shared and cause.__traceback__ is not None:
-                self.fail(4, f"two errors share a cause that has a traceback: {type(cause).__name__}")
-            if is_shared:
-                return
-            self._errors.append(cause)
-            cause = cause.__cause__
-
     def _name(self, tokens: Tokens) -> str:
         grant = self.wix.grants.get(tokens.access_token.value)
-        return "nobody" if grant is None else f"{self.short(grant.identity)} (grant {grant.serial})"
-
-    def short(self, identity: Identity | None) -> str:
-        """A name for the trace."""
-        return "nobody" if identity is None else f"{identity[1] or 'visitor'} {self.wix.number(identity)}"
+        return "nobody" if grant is None else f"{self.wix.name(grant.identity)} (grant {grant.serial})"
 
 
 def _is_same(one: Tokens, other: Tokens) -> bool:

@@ -95,9 +95,11 @@ class WixModel:
         """Seconds that an access token lives."""
         return self._visitors.settings.access_token_lifetime
 
-    def number(self, identity: Identity) -> int:
-        """A short name for whoever this is, in the order of their coming."""
-        return list(self._visitors.by_id).index(identity[0]) + 1
+    def name(self, identity: Identity | None) -> str:
+        """A short name for whoever this is, numbered in the order of their coming."""
+        if identity is None:
+            return "nobody"
+        return f"{identity[1] or 'visitor'} {list(self._visitors.by_id).index(identity[0]) + 1}"
 
     def identity(self, access_token: str) -> Identity | None:
         """Whose access token this is."""
@@ -110,7 +112,7 @@ class WixModel:
         return self._granted(visitor, self._visitors.issue(visitor, f"member-{len(self.grants)}"))
 
     def revoke(self, identity: Identity, *, access_only: bool) -> None:
-        """Refuses whoever this is from now on; or, without the refresh tokens, signs out this moment's access tokens."""
+        """Refuses whoever this is from now on; with ``access_only`` just the access tokens that there are."""
         for token in self._visitors.access_tokens.values():
             if _identity(token) == identity:
                 token.revoked = True

@@ -18,8 +18,9 @@ from wixvisitor.testing._settings import Settings
 from .life import Life
 from .scheduler import Endless, Process, Scheduler
 from .store import StoreModel, StoreMoods
-from .watch import Violation, Watch
+from .watch import Watch
 from .wix import Moods, WixModel
+
 
 @attrs.frozen(kw_only=True)
 class Scenario:
@@ -205,7 +206,7 @@ class World:
         identity = self.wix.identity(self.stored(self._chance.choice(self.scenario.keys)))
         if identity is not None:
             access_only = self._chance.random() < 0.5
-            whom = f"{'the access tokens of ' if access_only else ''}{self.watch.short(identity)}"
+            whom = f"{'the access tokens of ' if access_only else ''}{self.wix.name(identity)}"
             self.watch.trace.append(f"{self.scheduler.now:10.3f} Wix  revokes {whom}")
             self.wix.revoke(identity, access_only=access_only)
 

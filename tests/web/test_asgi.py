@@ -75,11 +75,23 @@ async def test_vary_is_added_to(pool, given, expected):
     assert response.headers.get_list("vary") == expected
 
 
-@pytest.mark.parametrize("value", ["max-age=60", "no-cache", "private", "no-store, max-age=0"])
-async def test_cache_control_of_the_app(pool, value):
-    """What the app says about caching stays, unless it would share a cookie."""
-    response = await asked(answering(("Cache-Control", value)), pool)
-    assert response.headers.get_list("cache-control") == [value]
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ("private", "private"),
+        ("Private, max-age=60", "Private, max-age=60"),
+        ("no-store, max-age=0", "no-store, max-age=0"),
+        ("max-age=60", "max-age=60, private"),
+        ("no-cache", "no-cache"),
+        ("max-age=0, must-revalidate", "max-age=0, must-revalidate"),
+        ("must-revalidate", "must-revalidate, private"),
+        ('private="X-Name", max-age=60', 'private="X-Name", max-age=60, private'),
+    ],
+)
+async def test_cache_control_of_the_app(pool, given, expected):
+    """What the app says about caching stays, and is made private if a cookie goes with it (RFC 9111, section 7.3)."""
+    response = await asked(answering(("Cache-Control", given)), pool)
+    assert response.headers.get_list("cache-control") == [expected]
     assert "set-cookie" in response.headers
 
 

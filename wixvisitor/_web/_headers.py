@@ -9,6 +9,7 @@ from typing import Final
 import attrs
 
 _SHARED: Final = re.compile(r"(?:^|[\s,])(?:public|s-maxage)(?:$|[\s,=])", re.IGNORECASE)
+_SAFE: Final = re.compile(r"(?:^|[\s,])(?:private|no-store|no-cache|max-age=0)(?:$|[\s,])", re.IGNORECASE)
 
 
 @attrs.frozen
@@ -72,5 +73,15 @@ def additions(cookies: Iterable[str], *, vary: str, cache_control: str) -> Addit
     return Additions(
         cookies,
         vary=None if known else ", ".join(filter(None, [vary.strip(), "Cookie"])),
-        cache_control="private, no-store" if cookies and not cache_control.strip() else None,
+        cache_control=_private(cache_control) if cookies else None,
     )
+
+
+def _private(cache_control: str) -> str | None:
+    """Returns what keeps shared caches from handing on a cookie, which they may (RFC 9111, section 7.3); None: it does.
+
+    ``private="X-Name"`` is about a header only, and does not.
+    """
+    if not cache_control.strip():
+        return "private, no-store"
+    return None if _SAFE.search(cache_control) else f"{cache_control.strip()}, private"

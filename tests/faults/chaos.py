@@ -1,0 +1,162 @@
+"""What goes wrong in the soak, and when: a schedule that a seed makes, and the hands that carry it out."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import signal
+from collections.abc import Awaitable, Callable
+from typing import Any, Final
+
+import attrs
+
+from tests.faults.town import Town
+from wixvisitor.testing._calls import TOKEN_PATH
+
+GAP: Final = 1.5  # seconds between two faults, on average
+HTML: Final = "<html>Bad gateway</html>"
+WIX: Final[dict[str, tuple[str, dict[str, Any]]]] = {
+    "Wix: 429": ("fail", {"status": 429, "headers": {"Retry-After": "1"}}),
+    "Wix: 503": ("fail", {"status": 503}),
+    "Wix: 502 and HTML": ("fail", {"status": 502, "body": HTML}),
+    "Wix: 200 and HTML": ("fail", {"status": 200, "body": HTML}),
+    "Wix: connection dropped": ("drop", {}),
+    "Wix: done, answer dropped": ("drop", {"committed": True}),
+    "Wix: done, answer cut off": ("truncate", {"after_bytes": 100}),
+    "Wix: late": ("delay", {"seconds": 0.7}),
+    "Wix: done, answer late": ("delay", {"seconds": 3.0, "committed": True}),
+    "API: 503": ("fail", {"status": 503, "path": None}),
+    "API: connection dropped": ("drop", {"path": None}),
+}
+
+
+@attrs.frozen
+class Trouble:
+    """One fault.
+
+    Attributes:
+        at: seconds from the beginning.
+        kind: a name in ``KINDS``.
+        seconds: how long it lasts.
+        worker: which worker it is about.
+        key: which visitor it is about.
+    """
+
+    at: float
+    kind: str
+    seconds: float
+    worker: int
+    key: str
+
+
+def plan(seed: int, seconds: float, *, workers: int, keys: tuple[str, ...]) -> tuple[Trouble, ...]:
+    """Returns the schedule: each kind as often as any other, at random moments."""
+    chance, troubles, at, kinds = random.Random(seed), [], 0.0, []
+    while True:
+        at += chance.expovariate(1 / GAP)
+        if at >= seconds:
+            return tuple(troubles)
+        if not kinds:
+            kinds = chance.sample(tuple(KINDS), len(KINDS))
+        kind = kinds.pop()
+        worker = chance.randrange(1 if kind == "SIGKILL" else 0, workers)  # worker 0 lives through everything
+        lasts = min(chance.uniform(0.3, 5.0), seconds - at)
+        troubles.append(Trouble(at, kind, lasts, worker, chance.choice(keys)))
+
+
+async def befall(town: Town, number: int, trouble: Trouble) -> None:
+    """Lets it happen, and sees that it ends."""
+    await KINDS[trouble.kind](town, number, trouble)
+
+
+async def _kill(town: Town, _: int, trouble: Trouble) -> None:
+    worker = town.workers[trouble.worker]
+    async with worker.lock:
+        await asyncio.to_thread(worker.kill)
+        await asyncio.sleep(trouble.seconds / 5)
+        await asyncio.to_thread(worker.start)
+
+
+async def _stop(town: Town, _: int, trouble: Trouble) -> None:
+    worker = town.workers[trouble.worker]
+    async with worker.lock:
+        worker.signal(signal.SIGSTOP)
+        await asyncio.sleep(trouble.seconds)
+        worker.signal(signal.SIGCONT)
+
+
+async def _block(town: Town, _: int, trouble: Trouble) -> None:
+    worker = town.workers[trouble.worker]
+    async with worker.lock:
+        worker.block(trouble.seconds)
+        await asyncio.sleep(trouble.seconds)
+
+
+async def _wix(town: Town, number: int, trouble: Trouble) -> None:
+    name, arguments = WIX[trouble.kind]
+    arguments = {"path": TOKEN_PATH, **arguments}
+    await asyncio.to_thread(town.wix.ask, "fault", number=number, name=name, arguments=arguments)
+    await asyncio.sleep(trouble.seconds)
+    await asyncio.to_thread(town.wix.ask, "end", number=number)
+
+
+async def _rotate(town: Town, _: int, trouble: Trouble) -> None:
+    await asyncio.to_thread(town.wix.ask, "rotate", on=True)
+    await asyncio.sleep(trouble.seconds)
+    await asyncio.to_thread(town.wix.ask, "rotate", on=False)
+
+
+async def _revoke(town: Town, _: int, trouble: Trouble) -> None:
+    await asyncio.to_thread(town.wix.ask, "revoke", key=trouble.key)
+
+
+async def _refuse(town: Town, _: int, trouble: Trouble) -> None:
+    await asyncio.to_thread(town.wix.ask, "refuse", key=trouble.key)
+
+
+async def _restart_valkey(town: Town, _: int, trouble: Trouble) -> None:
+    async with town.store:
+        await asyncio.to_thread(town.valkey.stop)
+        await asyncio.sleep(trouble.seconds / 2)
+        await asyncio.to_thread(town.valkey.start)
+
+
+async def _stall_valkey(town: Town, _: int, trouble: Trouble) -> None:
+    async with town.store:
+        assert town.valkey.process is not None
+        town.valkey.process.send_signal(signal.SIGSTOP)
+        await asyncio.sleep(trouble.seconds / 2)
+        town.valkey.process.send_signal(signal.SIGCONT)
+
+
+def _proxy(name: str) -> Callable[[Town, int, Trouble], Awaitable[None]]:
+    async def befall(town: Town, _: int, trouble: Trouble) -> None:
+        proxy = town.proxies[trouble.worker]
+        if name == "slow":
+            proxy.delay = trouble.seconds / 15  # up to a third of a second for each reply
+        elif name == "lose":
+            proxy.lose_replies(3)
+        else:
+            await asyncio.to_thread(getattr(proxy, name))
+        await asyncio.sleep(trouble.seconds)
+        await asyncio.to_thread(proxy.come_back)
+
+    return befall
+
+
+KINDS: Final[dict[str, Callable[[Town, int, Trouble], Awaitable[None]]]] = {
+    "SIGKILL": _kill,
+    "SIGSTOP, SIGCONT": _stop,
+    "event loop blocked": _block,
+    **dict.fromkeys(WIX, _wix),
+    "Wix: new refresh tokens": _rotate,
+    "Wix: access tokens revoked": _revoke,
+    "Wix: visitor refused": _refuse,
+    "Valkey killed, restarted": _restart_valkey,
+    "Valkey stopped, goes on": _stall_valkey,
+    "store: connections cut": _proxy("cut"),
+    "store: cut off": _proxy("refuse"),
+    "store: hangs": _proxy("hang"),
+    "store: slow": _proxy("slow"),
+    "store: replies lost": _proxy("lose"),
+}

@@ -1,0 +1,88 @@
+"""What must hold at every step.
+
+ 1. a visitor's identity changes only after Wix refused exactly its refresh token, or the app set other tokens;
+ 2. under one key nobody acts as anybody but the one who was saved; a loser's extra visitor is used for no request;
+ 3. one renewal for a visitor in a process; one among all for a lease, and one for each holder that stalls or dies;
+ 4. every caller ends in time, with a token or a typed error of its own; one that is cancelled ends at once;
+ 5. no request carries a token that its process knows to be expired or turned down;
+ 6. newer tokens are never overwritten by older ones; no member becomes a visitor unasked;
+ 7. after the last fault everything recovers, without a restart;
+ 8. no token in anything that is logged or raised;
+ 9. no task, socket, lease or lock is left behind.
+
+Here are those that follow from the tokens alone, as functions that yield what is wrong; the others stand where the
+thing can be seen: 2, 3 and 5 in ``watch``, 4 in ``shopper``, 7 and 9 in ``life`` and ``world``.
+"""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Iterator
+
+from wixvisitor import EMPTY_TOKENS, TokenRole, Tokens
+
+from .wix import WixModel
+
+Wrong = tuple[int, str]
+"""The invariant's number, and what is wrong."""
+
+_TOKEN_TEXT = "JWS."  # every token has it, and nothing else
+
+
+class Violation(AssertionError):
+    """An invariant does not hold."""
+
+    def __init__(self, number: int, text: str) -> None:
+        super().__init__(f"invariant {number}: {text}")
+        self.number = number
+
+
+def may_follow(old: Tokens, new: Tokens, wix: WixModel, policy: str) -> Iterator[Wrong]:
+    """Invariants 1 and 6: who comes after whom, unless the app set other tokens."""
+    before, after = (wix.identity(tokens.access_token.value) for tokens in (old, new))
+    if before is None or after is None:
+        return
+    if before == after:
+        yield from _are_newer(old, new, wix)
+    elif old.refresh_token.value not in wix.refused:
+        yield 1, f"{wix.name(after)} replaces {wix.name(before)}, whom Wix has not refused"
+    elif old.refresh_token.role is TokenRole.MEMBER and policy != "new_visitor":
+        yield 6, f"the member {wix.name(before)} becomes the visitor {wix.name(after)}"
+
+
+def _are_newer(old: Tokens, new: Tokens, wix: WixModel) -> Iterator[Wrong]:
+    before, after = (wix.grants[tokens.access_token.value].serial for tokens in (old, new))
+    if after < before:
+        yield 6, f"tokens of grant {after} replace those of grant {before}"
+
+
+def belong_together(tokens: Tokens, wix: WixModel) -> Iterator[Wrong]:
+    """Invariant 6: an access token stands with the refresh token that came with it, or a later one."""
+    grant = wix.grants.get(tokens.access_token.value)
+    if grant is None or tokens.refresh_token == EMPTY_TOKENS.refresh_token:
+        return
+    kept, granted = (wix.refresh_serials.get(value, 0) for value in (tokens.refresh_token.value, grant.refresh_token))
+    if kept < granted:
+        yield 6, f"keeps refresh token {kept}, though grant {grant.serial} brought {granted}"
+
+
+def is_ones_own(error: BaseException, earlier: list[BaseException]) -> Iterator[Wrong]:
+    """Invariants 4 and 8: an error was raised to nobody else, and holds no secret. It is added to the earlier ones.
+
+    The cause may be shared by all who waited, as long as it has no traceback that each of them would add to.
+    """
+    if holds_token("".join(traceback.format_exception(error))):
+        yield 8, f"an exception's traceback holds a token: {type(error).__name__}"
+    if any(known is error for known in earlier):
+        yield 4, f"one {type(error).__name__} was raised to two callers"
+    part: BaseException | None = error
+    while part is not None and not any(known is part for known in earlier):
+        earlier.append(part)
+        part = part.__cause__
+    if part is not None and part.__traceback__ is not None:
+        yield 4, f"two errors share a {type(part).__name__} that has a traceback"
+
+
+def holds_token(text: str) -> bool:
+    """Whether there is a token in this text."""
+    return _TOKEN_TEXT in text
