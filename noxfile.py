@@ -58,12 +58,12 @@ def shop(session: nox.Session) -> None:
 
 
 ABOUT_VISITORS = ("auth", "cancellation", "isolation", "pool", "refresher", "secrets", "session", "transient")
-ORDINARY = "not interop and not browser"  # those have sessions of their own
+ORDINARY = "not interop and not browser and not faults"  # those have sessions of their own
 
 
 @nox.session
 def tests(session: nox.Session) -> None:
-    """All tests but those of Node and Chromium, on this Python; in CI with branch coverage and a large stampede."""
+    """All tests but those of Node, Chromium and real faults, on this Python; in CI with branch coverage and a large stampede."""
     install(session, "tests")
     arguments = ["-m", "pytest", "-n", "2", "-m", ORDINARY, *session.posargs]
     if not os.environ.get("CI") or session.posargs:
@@ -118,6 +118,35 @@ def simulate(session: nox.Session) -> None:
     install(session, "tests")
     session.install("rich")
     session.run("python", "-m", "tests.simulation", *(session.posargs or ("--seeds", "10000")))
+
+
+@nox.session
+def model(session: nox.Session) -> None:
+    """Explores the protocol between processes further than the tests do: three faults, and tokens that expire again."""
+    session.install("-e", ".")
+    for bound in [session.posargs] if session.posargs else (["--faults", "3"], ["--faults", "1", "--expiries", "1"]):
+        session.run("python", "-m", "wixvisitor._renewal_model", *bound)
+
+
+@nox.session
+def fuzz(session: nox.Session) -> None:
+    """A minute of atheris for each place where something comes in; `-- --seconds 600 token_json` is one for longer."""
+    install(session, "tests", "fuzz")
+    session.run("python", "-m", "tests.fuzz", *session.posargs)
+
+
+@nox.session
+def faults(session: nox.Session) -> None:
+    """Processes that are killed and stopped, full disks, servers that are cut off, wrong clocks: two minutes."""
+    install(session, "tests")
+    session.run("python", "-m", "pytest", "-n", "2", "-m", "faults", *session.posargs)
+
+
+@nox.session
+def soak(session: nox.Session) -> None:
+    """A town of processes for a minute, with faults all the time; `-- --seconds 1200` is what the docs show."""
+    install(session, "tests", "bench")
+    session.run("python", "-m", "tests.faults.soak", *(session.posargs or ("--seconds", "60")))
 
 
 @nox.session

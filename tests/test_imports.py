@@ -48,6 +48,8 @@ ORDER = (
     "_attempts",
     "_endpoint",
     "_renewal",
+    "_renewal_model_search",
+    "_renewal_model",
     "_ledger",
     "_refresher",
     "_auth",

@@ -35,7 +35,7 @@ LITTER = (
     *("examples/shop/.env", "examples/shop/visitors.db"),
 )
 SECRET = b"JWS.left-behind"
-SOURCES = {".py", ".md", ".toml", ".html", ".css", ".js", ".mjs", ".json", ".svg", ".typed"}
+SOURCES = {".py", ".md", ".toml", ".html", ".css", ".js", ".mjs", ".json", ".svg", ".typed", ".seed"}
 WITHOUT_SUFFIX = {"LICENSE", "PKG-INFO", ".gitignore", ".npmrc"}
 
 
@@ -109,8 +109,9 @@ def project() -> dict:
 
 
 def test_the_wheel_holds_the_package_and_no_more(built: Built, sources: set[str]) -> None:
-    """The wheel is the package's modules, ``py.typed`` and its own five files; no tests, no litter."""
+    """The wheel is the package's modules, ``py.typed`` and its own five files; no tests, no model, no litter."""
     modules = {name for name in sources if name.startswith("wixvisitor/") and name.endswith(".py")}
+    modules -= {"wixvisitor/_renewal_model.py", "wixvisitor/_renewal_model_search.py"}
     about = {"METADATA", "WHEEL", "RECORD", "entry_points.txt", "licenses/LICENSE"}
     own = {f"wixvisitor-{wixvisitor.__version__}.dist-info/{name}" for name in about}
     assert set(built.wheel) == modules | {"wixvisitor/py.typed"} | own

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 
 ResponseT = TypeVar("ResponseT", bound="httpx.Response")
 
-_LONGEST = 1_000_000  # characters of a body that are looked at
+_LONGEST = 1_000_000  # bytes of a body that are looked at
+_ENCODINGS = frozenset({"utf-8", "utf-16", "utf-16le", "utf-16be", "iso-8859-1", "latin-1", "windows-1252", "us-ascii"})
 
 
 def raise_for_error(response: ResponseT) -> ResponseT:
@@ -39,7 +40,8 @@ def raise_for_error(response: ResponseT) -> ResponseT:
 
 def read_error(status_code: int, text: str, request_id: str | None = None) -> WixAPIError:
     """Returns the error that an answer with this status and body stands for."""
-    masked = mask(text[:_LONGEST])
+    text = text[:_LONGEST]
+    masked = mask(_unescaped(text) if "\\u" in text else text)
     body = _object(masked)
     details = body.get("details")
     details = details if isinstance(details, dict) else {}
@@ -56,9 +58,23 @@ def read_error(status_code: int, text: str, request_id: str | None = None) -> Wi
 
 def _text(response: httpx.Response) -> str:
     try:
-        return response.text
+        return bytes(response.content[:_LONGEST]).decode(_encoding(response), "replace")
     except Exception:  # ResponseNotRead or DecodingError, of whichever client's family
         return ""
+
+
+def _encoding(response: httpx.Response) -> str:
+    """Returns what JSON and HTML come in: of other codecs some take hours (``punycode``), or inflate what they get."""
+    name = str(response.charset_encoding or "utf-8").lower().replace("_", "-")
+    return name if name in _ENCODINGS else "utf-8"
+
+
+def _unescaped(text: str) -> str:
+    """Returns JSON without its escapes, which may hide the beginning of a token from the mask."""
+    try:
+        return json.dumps(json.loads(text), ensure_ascii=False)
+    except (ValueError, RecursionError):
+        return text
 
 
 def _object(text: str) -> dict[str, Any]:

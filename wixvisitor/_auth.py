@@ -117,8 +117,10 @@ class _Flow(AsyncGenerator[Any, Any]):
         """Keeps ``X-Wix-Consistent`` for this visitor's next requests, as @wix/sdk does; the last value wins."""
         if not any(name.lower() == _CONSISTENT for name, _ in response.headers.raw):  # a tenth of what ``get`` takes
             return
-        value = response.headers[_wire.CONSISTENT_HEADER]
-        if value and len(value) <= _LONGEST_CONSISTENT and self._refresher.settings.origins.allow(response.url):
+        value = response.headers[_wire.CONSISTENT_HEADER].strip()
+        # aiohttp's parser lets control characters through, and no request could be sent with them.
+        fits = 0 < len(value) <= _LONGEST_CONSISTENT and value.isascii() and value.isprintable()
+        if fits and self._refresher.settings.origins.allow(response.url):
             self._refresher.ledger.note_consistent(held, value)
 
     async def athrow(self, *error: Any) -> Any:

@@ -14,6 +14,7 @@ from typing import Any, Final
 import attrs
 
 _LONGEST: Final = 16_384  # a real token has about 1,000 characters
+_LATEST: Final = 10**11  # seconds; the year 5138. What is later is no date, and too large a number for arithmetic
 
 
 @attrs.frozen
@@ -47,7 +48,7 @@ def read_claims(token: str) -> Claims | None:
     if not isinstance(payload, dict):
         return None
     issued_at, expires_at = payload.get("iat"), payload.get("exp")
-    if type(issued_at) is not int or type(expires_at) is not int or not 0 < issued_at < expires_at:
+    if type(issued_at) is not int or type(expires_at) is not int or not 0 < issued_at < expires_at < _LATEST:
         return None
     instance = _instance(payload.get("data"))
     return Claims(issued_at, expires_at, _id(instance.get("aid")), _id(instance.get("uid")))

@@ -74,7 +74,10 @@ class Connections:
 
 
 def _httpx_client() -> httpx.AsyncClient:
-    return httpx.AsyncClient(timeout=httpx.Timeout(**TIMEOUTS))
+    try:
+        return httpx.AsyncClient(timeout=httpx.Timeout(**TIMEOUTS))
+    except OSError as error:  # the certificates cannot be read, for instance because no descriptor is left
+        raise httpx.ConnectError(f"TLS cannot be set up: {error}") from error
 
 
 def _connection(client: Any) -> Connection:

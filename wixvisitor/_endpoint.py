@@ -80,8 +80,10 @@ class TokenEndpoint:
             ) from None
 
     async def _ask_repeatedly(self, request: TokenRequest, scope: anyio.CancelScope) -> Granted | Refused:
-        from wixvisitor import _attempts  # noqa: PLC0415 - tenacity takes long to import; a resumed visitor may not need it
-
+        try:
+            from wixvisitor import _attempts  # noqa: PLC0415 - tenacity is slow to import; a resumed visitor may not need it
+        except (OSError, ImportError) as error:  # no descriptor is left to read it with
+            raise _no_answer(error, request) from safe_cause(error)
         async for attempt in _attempts.attempts(scope):
             with attempt:
                 return await self._ask_once(request)

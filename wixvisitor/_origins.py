@@ -13,6 +13,7 @@ from wixvisitor._masking import mask
 from wixvisitor.errors import ConfigurationError
 
 _KEPT: Final = 512  # URLs that are not parsed again; parsing one takes longer than all else that a session does
+_LONGEST: Final = 65_536  # characters of a URL, and of each of its parts, that httpx takes
 _PORTS: Final = {"https": 443, "http": 80}
 
 
@@ -26,7 +27,7 @@ class Origins:
     __slots__ = ("_allowed", "_joined", "base")
 
     def __init__(self, base_url: str, allowed_origins: Iterable[str] = ()) -> None:
-        if isinstance(allowed_origins, str):
+        if isinstance(allowed_origins, str | bytes) or not isinstance(allowed_origins, Iterable):
             raise ConfigurationError("allowed_origins: expected several origins; put the one into a tuple")
         self.base = _checked(base_url, "base_url")
         others = (_checked(origin, "allowed_origins") for origin in allowed_origins)
@@ -48,27 +49,42 @@ class Origins:
 
 def _join(base: httpx.URL, url: str) -> str:
     target = _parsed(url, "url")
-    if target.is_absolute_url:
-        return str(target)
-    path = base.raw_path.rstrip(b"/") + b"/" + target.raw_path.lstrip(b"/")
-    return str(base.copy_with(raw_path=path))
+    if not target.is_absolute_url:
+        path = base.raw_path.rstrip(b"/") + b"/" + target.raw_path.lstrip(b"/")
+        target = _parsed(base, "url", raw_path=path)
+    text = str(target)
+    if len(text) > _LONGEST:  # now that it is joined and encoded
+        raise ConfigurationError("url: URL too long")
+    return text
 
 
-def _parsed(url: str, name: str) -> httpx.URL:
+def _parsed(url: str | httpx.URL, name: str, **parts: Any) -> httpx.URL:
     try:
-        return httpx.URL(url)
-    except (httpx.InvalidURL, TypeError) as error:
-        raise ConfigurationError(f"{name}: {error}") from None
+        parsed = httpx.URL(url, **parts)
+        parsed.raw_host  # noqa: B018 - encodes it, which an IPv6 zone that is no ASCII does not survive
+    except httpx.InvalidURL as error:
+        raise ConfigurationError(f"{name}: {mask(str(error))}") from None
+    except TypeError:  # it quotes what was given
+        raise ConfigurationError(f"{name}: expected a URL as a text, not {type(url).__name__}") from None
+    except UnicodeError:
+        raise ConfigurationError(f"{name}: it holds characters that no URL has") from None
+    return parsed
 
 
 def _checked(text: str, name: str) -> httpx.URL:
     url = _parsed(text, name)
-    if not url.is_absolute_url or url.scheme not in _PORTS or url.userinfo or url.query or url.fragment:
-        got = mask(f"{url.scheme}://{url.host}") if url.host else "something else"
+    if not url.is_absolute_url or url.scheme not in _PORTS or not _is_plain(url):
+        host = url.raw_host.decode("ascii")  # of url.host, not every "xn--…" can be decoded
+        got = mask(f"{url.scheme}://{host}") if host else "something else"
         raise ConfigurationError(f"{name}: expected an origin like https://www.wixapis.com, got {got}")
-    if url.scheme == "http" and not _is_loopback(url.host):
+    if url.scheme == "http" and not _is_loopback(url.raw_host.decode("ascii")):
         raise ConfigurationError(f"{name}: a token does not travel over plain http except on loopback; use https")
     return url
+
+
+def _is_plain(url: httpx.URL) -> bool:
+    """Whether it has no more than scheme, host, port and path. A ``%`` in a host is a character that no host has."""
+    return not (url.userinfo or url.query or url.fragment or b"%" in url.raw_host)
 
 
 def _origin(url: Any) -> tuple[str, bytes, int | None]:

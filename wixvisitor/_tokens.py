@@ -17,7 +17,7 @@ import attrs
 # Some Wix helpers write milliseconds (Date.now()). 1e11 s is the year 5138, 1e11 ms is March 1973: nothing
 # that is a date on one scale is plausible on the other.
 _MILLISECONDS_FROM: Final = 100_000_000_000
-_LATEST: Final = 10**15  # milliseconds; the year 33658
+_LATEST: Final = 1000 * _MILLISECONDS_FROM  # milliseconds; the year 5138, so that what is written is read as seconds
 _SURROGATE: Final = re.compile("[\ud800-\udfff]")
 
 

@@ -128,7 +128,7 @@ def read_answer(
     return TokenAnswer(
         status_code,
         content,
-        mask(text[: 2 * _EXCERPT], (secret,))[:_EXCERPT],
+        mask(text, (secret,))[:_EXCERPT],  # masked first: a cut in the middle of a secret would leave its beginning
         request_id=mask(headers[REQUEST_ID_HEADER][:100]) if headers.get(REQUEST_ID_HEADER) else None,
         retry_after=read_retry_after(headers.get("retry-after"), now),
         date=_server_time(headers),

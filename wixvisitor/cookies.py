@@ -31,6 +31,7 @@ __all__ = ["IdCookie", "SealedCookie", "SharedCookie", "generate_key"]
 
 _YEAR: Final = 31_536_000  # seconds; the life of a Wix refresh token
 _LONGEST_LIFE: Final = 400 * 86_400  # seconds; browsers keep no cookie longer (RFC 6265bis, section 5.5)
+_LATEST: Final = 10**11  # seconds; the year 5138
 _LARGEST: Final = 4_096  # bytes of name and value; RFC 6265, section 6.1
 _NAME: Final = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 _ID: Final = re.compile(r"[A-Za-z0-9_-]{43}")  # 256 bits as base64url
@@ -129,9 +130,9 @@ class _Sealed:
             found = json.loads(content)
             key, since = found["id"], found["at"]
             tokens = checked_tokens(Tokens.from_dict(found.get("tokens") or {}))
-        except (ValueError, TypeError, KeyError, AttributeError, ConfigurationError):
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError, ConfigurationError):
             raise Unreadable("what is sealed in it is not what this version of wixvisitor writes") from None
-        is_ours = isinstance(key, str) and _ID.fullmatch(key) and isinstance(since, int)
+        is_ours = isinstance(key, str) and _ID.fullmatch(key) and isinstance(since, int) and 0 <= since < _LATEST
         if not is_ours or (tokens != EMPTY_TOKENS and not self.holds_tokens):
             raise Unreadable("what is sealed in it is not what this version of wixvisitor writes")
         return key, since, tokens

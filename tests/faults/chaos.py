@@ -6,11 +6,13 @@ import asyncio
 import random
 import signal
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any, Final
 
 import attrs
 
 from tests.faults.town import Town
+from tests.storage.conftest import Proxy
 from wixvisitor.testing._calls import TOKEN_PATH
 
 GAP: Final = 1.5  # seconds between two faults, on average
@@ -88,7 +90,7 @@ async def _stop(town: Town, _: int, trouble: Trouble) -> None:
 async def _block(town: Town, _: int, trouble: Trouble) -> None:
     worker = town.workers[trouble.worker]
     async with worker.lock:
-        worker.block(trouble.seconds)
+        worker.order("block", trouble.seconds)
         await asyncio.sleep(trouble.seconds)
 
 
@@ -129,19 +131,29 @@ async def _stall_valkey(town: Town, _: int, trouble: Trouble) -> None:
         town.valkey.process.send_signal(signal.SIGCONT)
 
 
-def _proxy(name: str) -> Callable[[Town, int, Trouble], Awaitable[None]]:
-    async def befall(town: Town, _: int, trouble: Trouble) -> None:
-        proxy = town.proxies[trouble.worker]
-        if name == "slow":
-            proxy.delay = trouble.seconds / 15  # up to a third of a second for each reply
-        elif name == "lose":
-            proxy.lose_replies(3)
-        else:
-            await asyncio.to_thread(getattr(proxy, name))
-        await asyncio.sleep(trouble.seconds)
-        await asyncio.to_thread(proxy.come_back)
+async def _cut_off(proxy: Proxy, how: str, seconds: float) -> None:
+    """Does without the store for a while; of two that overlap, the first to end ends both."""
+    if how == "slow":
+        proxy.delay = seconds / 15  # up to a third of a second for each reply
+    elif how == "lose":
+        proxy.lose_replies(3)
+    else:
+        await asyncio.to_thread(getattr(proxy, how))
+    await asyncio.sleep(seconds)
+    await asyncio.to_thread(proxy.come_back)
 
-    return befall
+
+PROXY: Final = {
+    "store: connections cut": partial(_cut_off, how="cut"),
+    "store: cut off": partial(_cut_off, how="refuse"),
+    "store: hangs": partial(_cut_off, how="hang"),
+    "store: slow": partial(_cut_off, how="slow"),
+    "store: replies lost": partial(_cut_off, how="lose"),
+}
+
+
+async def _proxy(town: Town, _: int, trouble: Trouble) -> None:
+    await PROXY[trouble.kind](town.proxies[trouble.worker], seconds=trouble.seconds)
 
 
 KINDS: Final[dict[str, Callable[[Town, int, Trouble], Awaitable[None]]]] = {
@@ -154,9 +166,5 @@ KINDS: Final[dict[str, Callable[[Town, int, Trouble], Awaitable[None]]]] = {
     "Wix: visitor refused": _refuse,
     "Valkey killed, restarted": _restart_valkey,
     "Valkey stopped, goes on": _stall_valkey,
-    "store: connections cut": _proxy("cut"),
-    "store: cut off": _proxy("refuse"),
-    "store: hangs": _proxy("hang"),
-    "store: slow": _proxy("slow"),
-    "store: replies lost": _proxy("lose"),
+    **dict.fromkeys(PROXY, _proxy),
 }

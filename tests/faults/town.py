@@ -83,9 +83,9 @@ class Worker:
         """Sends it a signal."""
         os.kill(self.pid, number)
 
-    def block(self, seconds: float) -> None:
-        """Blocks its event loop."""
-        self._line.send(("block", seconds))
+    def order(self, name: str, seconds: float) -> None:
+        """Has it ``block`` its event loop, or do without something of ``SCARCE``."""
+        self._line.send((name, seconds))
 
     def finish(self, keys: tuple[str, ...]) -> Finished:
         """Has it serve every key once more, close everything, and end."""
@@ -123,7 +123,7 @@ class WixProcess:
         self.url: str = self._line.recv()
         self._lock = threading.Lock()
 
-    def ask(self, name: str, **arguments: Any) -> Any:
+    def ask(self, name: str, /, **arguments: Any) -> Any:
         """Returns what it answers; see ``Wix``."""
         with self._lock:
             self._line.send((name, arguments))

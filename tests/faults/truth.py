@@ -15,7 +15,7 @@ SHOPPER = "shopper"  # the query parameter in which every request says which key
 
 @attrs.define
 class _Wanted:
-    """A time in which somebody may be minted for a key: from when nobody was there, until all have heard of whoever is."""
+    """A time in which somebody may be minted for a key: nobody is there yet, or not all have heard of whoever is."""
 
     key: str
     since: float
@@ -103,3 +103,8 @@ def drained(fake: FakeWix) -> list[Call]:
         calls = log[:count]
         del log[:count]
     return calls
+
+
+def used(fake: FakeWix) -> set[str]:
+    """Returns the visitors as whom requests were answered."""
+    return {call.visitor_id for call in fake.api_calls() if call.visitor_id is not None}

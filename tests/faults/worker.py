@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import logging
 import os
 import random
 import sys
@@ -11,14 +12,15 @@ import threading
 import time
 import warnings
 from collections import Counter
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Callable, Mapping
+from contextlib import nullcontext, suppress
 from multiprocessing.connection import Connection
 from typing import Any
 
 import attrs
 import httpx
 
+from tests.faults.scarcity import SCARCE, collecting, descriptors
 from tests.faults.truth import SHOPPER
 from tests.storage.visitor_process import open_store
 from wixvisitor import VisitorPool, VisitorSession, WixVisitorError
@@ -37,6 +39,7 @@ class Life:
         births: for each key, from when on somebody shops under it (epoch seconds).
         shoppers: how many coroutines shop.
         pause: seconds between two requests of one of them, on average.
+        collects: whether garbage is collected all the time.
     """
 
     client_id: str
@@ -47,6 +50,7 @@ class Life:
     renew_timeout: float = 2.0
     shoppers: int = 8
     pause: float = 0.15
+    collects: bool = False
 
 
 @attrs.frozen
@@ -73,9 +77,20 @@ def live(life: Life, line: Connection) -> None:
         asyncio.run(_Town(life, line).live())
 
 
-def descriptors() -> int:
-    """Returns how many this process has open; the one that counts them is among them."""
-    return len(os.listdir("/dev/fd"))  # noqa: PTH208 - the names are counted, not used
+class _Log(logging.Handler):
+    """What is logged is read, and not shown: no token in it, and no error of the event loop."""
+
+    def __init__(self, wrong: Callable[[str], None]) -> None:
+        super().__init__()
+        self._wrong = wrong
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Looks at one record."""
+        text = self.format(record)
+        if "JWS." in text:
+            self._wrong(f"a token in the log of {record.name}")
+        if record.levelno >= logging.ERROR:
+            self._wrong(f"logged by {record.name}: {text}")
 
 
 class _Town:
@@ -91,27 +106,41 @@ class _Town:
         """Shops, and does what the line says, until it says that it is over."""
         loop = asyncio.get_running_loop()
         loop.set_exception_handler(lambda _, context: self._wrong(f"asyncio: {context['message']}"))
+        logging.basicConfig(handlers=[_Log(self._wrong)], level=logging.INFO)
         sys.unraisablehook = lambda what: self._wrong(f"unraisable: {what.exc_value!r} in {what.object!r}")
         threading.Thread(target=self._listen, args=(loop,), daemon=True).start()
+
         before, storage = descriptors(), open_store(*self._life.store)
         pool = VisitorPool(
             self._life.client_id, storage=storage, base_url=self._life.url, renew_timeout=self._life.renew_timeout
         )
         self._line.send(("ready", None))
-        async with asyncio.TaskGroup() as tasks:
-            shoppers = [tasks.create_task(self._shop(pool)) for _ in range(self._life.shoppers)]
-            shoppers.append(tasks.create_task(self._tell()))
-            while (order := await self._inbox.get())[0] != "finish":
-                time.sleep(order[1])  # noqa: ASYNC251 - the order is to block the event loop
-            self._is_over = True
-            await asyncio.wait(shoppers)
-        finished = await self._served(pool, order[1])
+        with collecting() if self._life.collects else nullcontext():
+            keys = await self._obey(pool)
+        finished = await self._served(pool, keys)
         await pool.aclose()
         if hasattr(storage, "aclose"):
             await storage.aclose()
         gc.collect()
         tasks_left = [task.get_name() for task in asyncio.all_tasks() if task is not asyncio.current_task()]
         self._line.send(("finished", attrs.evolve(finished, tasks=tasks_left, descriptors=descriptors() - before)))
+
+    async def _obey(self, pool: VisitorPool) -> tuple[str, ...]:
+        """Shops, until the line says that it is enough; returns the keys that it then asks for."""
+        async with asyncio.TaskGroup() as tasks:
+            for _ in range(self._life.shoppers):
+                tasks.create_task(self._shop(pool))
+            tasks.create_task(self._tell())
+            while True:
+                order, argument = await self._inbox.get()
+                if order == "finish":
+                    self._is_over = True
+                    return argument
+                if order == "block":
+                    time.sleep(argument)  # noqa: ASYNC251 - that is the order
+                else:
+                    with SCARCE[order]():
+                        await asyncio.sleep(argument)
 
     def _listen(self, loop: asyncio.AbstractEventLoop) -> None:
         with suppress(EOFError, OSError, RuntimeError):

@@ -71,7 +71,7 @@ def _mistakes() -> int:
 
 def _many(seeds: range, backends: list[str], jobs: int) -> int:
     """Runs all of them and prints the failures with the commands that replay them."""
-    began, failed, steps, requests = time.monotonic(), [], 0, 0
+    began, failed, steps, requests, slowest = time.monotonic(), [], 0, 0, 0.0
     bar = Progress(TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with bar, ProcessPoolExecutor(jobs) as workers:
         task = bar.add_task("seeds", total=len(seeds) * len(backends))
@@ -79,6 +79,7 @@ def _many(seeds: range, backends: list[str], jobs: int) -> int:
             for report in reports:
                 steps += report.steps
                 requests += report.requests
+                slowest = max(slowest, report.slowest)
                 if report.violation:
                     failed.append(report)
                     bar.print(f"{report.violation}\n  {replay_command(report.seed, report.backend)}")
@@ -86,7 +87,7 @@ def _many(seeds: range, backends: list[str], jobs: int) -> int:
     seconds = time.monotonic() - began
     print(
         f"{len(seeds):,} seeds on {' and '.join(backends)}: {steps:,} steps, {requests:,} requests, "
-        f"{len(failed)} failed, in {seconds:.0f} s"
+        f"the slowest call {slowest:.0f} s; {len(failed)} failed, in {seconds:.0f} s"
     )
     return 1 if failed else 0
 

@@ -21,6 +21,7 @@ class Report:
         trace: what happened, a line each; () if it was not kept.
         steps: how many steps the tasks of all processes took.
         requests: how many calls left the processes, those for tokens included.
+        slowest: seconds that the slowest call of a shopper took.
     """
 
     seed: int
@@ -31,6 +32,7 @@ class Report:
     trace: tuple[str, ...]
     steps: int
     requests: int
+    slowest: float
 
 
 def run(
@@ -45,8 +47,10 @@ def run(
             text, number = str(violation), violation.number
         else:
             text, number = "", 0
-    trace = tuple(world.watch.trace) if keep_trace else ()
-    return Report(seed, backend, str(world.scenario), text, number, trace, world.scheduler.steps, world.watch.requests)
+    watch = world.watch
+    trace = tuple(watch.trace) if keep_trace else ()
+    counts = world.scheduler.steps, watch.requests, watch.slowest
+    return Report(seed, backend, str(world.scenario), text, number, trace, *counts)
 
 
 def seeds_needed(name: str, backend: str, most: int) -> tuple[int, str]:

@@ -55,6 +55,7 @@ class Watch:
         violation: the first.
         trace: what happened, a line each.
         requests: how many calls left the processes.
+        slowest: seconds that the slowest call of the app took.
         policy: ``on_rejected``.
     """
 
@@ -62,6 +63,7 @@ class Watch:
         self.violation: Violation | None = None
         self.trace: list[str] = []
         self.requests = 0
+        self.slowest = 0.0
         self.policy = "auto"
         self.wix: WixModel
         self.now: Callable[[], float]
@@ -202,6 +204,8 @@ class Watch:
         elif held.expires_at <= session._settings.clock():
             self.fail(5, f"{process.name} sends a token for {key} that it knows to be expired")
         failed_at = self._failed_at.get((process, key), -1e9)
+        if process.stopped_for:  # for longer than a renewal may take: it was given up
+            failed_at = max(failed_at, process.stopped_until)
         if session._refresher.ledger.held.rejected and now - failed_at > _LONGEST_PAUSE:
             self.fail(5, f"{process.name} sends a token for {key} that it knows to be turned down")
 
@@ -236,6 +240,7 @@ class Watch:
     def ended(self, process: Process, what: str, seconds: float, error: BaseException | None) -> None:
         """A call of the app has ended; it was not cancelled."""
         self.note(process, f"{what} ended after {seconds:.3f} s: {'well' if error is None else type(error).__name__}")
+        self.slowest = max(self.slowest, seconds)
         if seconds > BOUND:
             self.fail(4, f"{what} took {seconds:.1f} s in {process.name}")
         if error is not None:

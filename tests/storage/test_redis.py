@@ -546,7 +546,7 @@ async def test_slow_replies_are_never_mixed_up(storage, gate, gate_url, redis_pr
     hasty = patient(f"{gate_url}?max_connections=3", prefix=redis_prefix)
     for number in range(20):
         await hasty.save(f"{number}", f"value {number}")
-    gate.delay, hasty._timeout = 0.08, 0.05
+    gate.delay, hasty._timeout = 0.4, 0.05
     results = await asyncio.gather(*(hasty.load(f"{number}") for number in range(20)), return_exceptions=True)
     assert all(isinstance(one, StorageError) for one in results)
     gate.delay, hasty._timeout = 0.0, 10.0

@@ -33,11 +33,17 @@ _SCHEMA: Final = (
 
 @contextmanager
 def failures(place: Path) -> Iterator[None]:
-    """Turns sqlite3's and the system's errors into ``StorageError``; their texts quote no values."""
+    """Turns sqlite3's and the system's errors into ``StorageError``, which quotes no values."""
     try:
         yield
+    except sqlite3.OperationalError as error:
+        if not str(error).startswith("Could not decode to UTF-8"):  # it quotes the whole text
+            raise StorageError(f"{place}: {error}") from error
+        raise StorageError(f"{place}: a record is damaged: it is no UTF-8. It was left as it is.") from None
     except sqlite3.Error as error:
         raise StorageError(f"{place}: {error}") from error
+    except UnicodeDecodeError:  # SQLite's own message quotes the file
+        raise StorageError(f"{place}: the database is damaged; it was left as it is") from None
     except OSError as error:
         raise StorageError(f"cannot open {place}: {error.strerror or type(error).__name__}") from error
     except UnicodeEncodeError:  # it quotes the whole text

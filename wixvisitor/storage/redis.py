@@ -79,7 +79,12 @@ class RedisStorage:
     async def load(self, key: str) -> Record | None:
         """Returns the visitor's record, None if there is none; it lives on for ``expire_after``."""
         reply = await self._run("load", _redis_scripts.LOAD, self._record_key(key), self._life)
-        return None if reply is None else Record(*reply)
+        match reply:
+            case None:
+                return None
+            case [str(data), str(version)]:
+                return Record(data, version)
+        raise StorageError("Redis cannot load: what answers there is no Redis server, or a proxy that changes replies")
 
     async def save(self, key: str, value: str, *, expected: str | AnyVersion | None = ANY_VERSION) -> str:
         """Keeps the record for ``expire_after`` and returns its version.

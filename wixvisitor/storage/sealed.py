@@ -109,6 +109,8 @@ class SealedStorage:
             return self._sealer.open(text.removeprefix(_MARK), (key,)).decode("utf-8", "surrogatepass")
         except NotOpened as error:
             raise StorageError(f"{self._explained(error)}; it was left as it is") from None
+        except UnicodeDecodeError:  # it quotes what was sealed
+            raise StorageError("the store's record is damaged: no text is sealed in it; it was left as it is") from None
 
     def _explained(self, error: NotOpened) -> str:
         if isinstance(error, UnknownVersion):

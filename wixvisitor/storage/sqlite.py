@@ -15,7 +15,7 @@ import anyio
 import anyio.to_thread
 from anyio.lowlevel import RunVar
 
-from wixvisitor.errors import ConfigurationError
+from wixvisitor.errors import ConfigurationError, StorageError
 from wixvisitor.storage._arguments import YEAR, seconds
 from wixvisitor.storage._protocol import ANY_VERSION, AnyVersion, Record, VersionConflict
 from wixvisitor.storage._sqlite_connection import OpenFile
@@ -144,6 +144,8 @@ class SQLiteStorage:
         if row is None:
             return None
         value, version, expires_at = row
+        if not isinstance(value, str) or not isinstance(version, str) or not isinstance(expires_at, float):
+            raise StorageError(f"{self._path}: the visitor's record is damaged: a column is of another type")
         if expires_at - now < _UNTOUCHED * self._life:
             touch = "UPDATE visitors SET expires_at = ? WHERE key = ? AND version = ?"
             with spare(connection):  # what was read counts, also where nothing can be written

@@ -1,0 +1,87 @@
+"""What a browser sends: the three forms of the cookie, and the header that they come in."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any, Final
+from urllib.parse import unquote
+
+from wixvisitor import EMPTY_TOKENS
+from wixvisitor._given import is_empty
+from wixvisitor._web._headers import additions, cookie_values, is_document
+from wixvisitor.cookies import Card, IdCookie, SealedCookie, SharedCookie, Unreadable
+from wixvisitor.errors import ConfigurationError
+
+from .ends import CLIENT_ID, NOW, check_tokens, ending
+
+_KEY: Final = b"0123456789abcdef0123456789abcdef"
+_LARGEST: Final = 4_096  # bytes of a cookie's name and value
+_SHARED: Final = ("wixSession", "session", "wix-session")
+
+
+def id_cookie(data: bytes) -> None:
+    """An ``IdCookie``; what stands behind ``seal:`` is sealed first, as if another version had written it."""
+    _sealed(_forms()["id"], data)
+
+
+def sealed_cookie(data: bytes) -> None:
+    """A ``SealedCookie``; what stands behind ``seal:`` is sealed first, as if another version had written it."""
+    _sealed(_forms()["sealed"], data)
+
+
+def shared_cookie(data: bytes) -> None:
+    """A ``SharedCookie`` of each of its three names, as the page or whoever else may have written it."""
+    for name in _SHARED:
+        _read(_forms()[name], data.decode("latin-1"), given=unquote(data[: 3 * _LARGEST].decode("latin-1")))
+
+
+def cookie_header(data: bytes) -> None:
+    """A ``Cookie`` header, and in further lines ``Accept``, ``Vary`` and ``Cache-Control``."""
+    header, accept, vary, cache_control, *_ = [*data.decode("latin-1").split("\n"), "", "", "", ""]
+    values = cookie_values(header, "wixvisitor")
+    assert len(values) == len(set(values))
+    assert all(value in header and ";" not in value for value in values)
+    assert isinstance(is_document("GET", {"accept": accept, "sec-fetch-dest": vary}), bool)
+    added = additions(["a=b"], vary=vary, cache_control=cache_control)
+    assert added.vary is None or added.vary.endswith("Cookie")
+    assert added.cache_control is None or "private" in added.cache_control
+
+
+@cache
+def _forms() -> dict[str, Any]:
+    shared = {name: SharedCookie(name) for name in _SHARED}
+    return {"id": IdCookie([_KEY]), "sealed": SealedCookie([_KEY]), **shared}
+
+
+def _sealed(cookie: Any, data: bytes) -> None:
+    text = data.decode("latin-1")
+    if data.startswith(b"seal:"):
+        text = cookie._sealer.seal(data[5:], (CLIENT_ID, cookie.name))
+    _read(cookie, text, given=data.decode("utf-8", "replace"))
+
+
+def _read(cookie: Any, text: str, *, given: str) -> None:
+    names = "^it |^what is sealed in it is not"
+    end = ending(lambda: cookie.read(text, CLIENT_ID, NOW), Unreadable, names=names, given=given)
+    if end.error is not None:
+        return
+    card = end.value
+    assert isinstance(card, Card)
+    assert card.key
+    check_tokens(card.tokens)
+    assert card.tokens == EMPTY_TOKENS or cookie.holds_tokens
+    _written_back(cookie, card, given)
+
+
+def _written_back(cookie: Any, card: Card, given: str) -> None:
+    names = "^The visitor's cookie .* would be"
+    end = ending(lambda: cookie.write(card, CLIENT_ID, NOW), ConfigurationError, names=names, given=given)
+    if end.error is None:
+        pair = end.value.partition(";")[0]
+        name, _, value = pair.partition("=")
+        assert len(pair) <= _LARGEST + 1
+        assert pair.isascii()
+        assert pair.isprintable()
+        assert cookie_values(f"other=1; {pair}", name) == [value]
+        tokens = EMPTY_TOKENS if is_empty(card.tokens) else card.tokens
+        assert cookie.read(value, CLIENT_ID, NOW).tokens == tokens
