@@ -63,7 +63,7 @@ ORDINARY = "not interop and not browser and not faults"  # those have sessions o
 
 @nox.session
 def tests(session: nox.Session) -> None:
-    """All tests but those of Node, Chromium and real faults, on this Python; in CI with branch coverage and a large stampede."""
+    """All tests but those of Node, Chromium and real faults; in CI with branch coverage and a large stampede."""
     install(session, "tests")
     arguments = ["-m", "pytest", "-n", "2", "-m", ORDINARY, *session.posargs]
     if not os.environ.get("CI") or session.posargs:

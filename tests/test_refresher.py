@@ -1103,6 +1103,33 @@ async def test_two_processes_share_one_renewal(
     assert len(still.visitors) == 1
 
 
+async def test_a_dead_holder_costs_one_call(still: FakeWix, session_of: SessionMaker, visitor: Tokens) -> None:
+    """Of all who wait for a holder that died one asks Wix once its lease has run out, not everybody."""
+
+    class Dying(MemoryStorage):
+        """Before anybody else, a process that is killed at once takes the lease."""
+
+        is_first = True
+
+        async def acquire_lease(self, key: str, holder: str, seconds: float) -> float:
+            if self.is_first:
+                self.is_first = False
+                await super().acquire_lease(key, "whoever dies", seconds)
+            return await super().acquire_lease(key, holder, seconds)
+
+    storage = Dying()
+    await session_of(storage=storage).set_tokens(visitor)
+    still.advance(LIFETIME + 1)
+    still.reset_calls()
+    still.delay(0.1, times=None)  # for longer than anybody who waits sleeps
+    sessions = [session_of(storage=storage, renew_timeout=1.0) for _ in range(10)]
+    async with anyio.create_task_group() as tasks:
+        for session in sessions:
+            tasks.start_soon(session.auth_headers)
+    assert len(still.token_calls()) == 1
+    assert {session.get_tokens() for session in sessions} == {sessions[0].get_tokens()}
+
+
 async def test_compare_and_set_alone_keeps_one_visitor(still: FakeWix, session_of: SessionMaker) -> None:
     """Without a lease two cold processes may both mint, but only one visitor is ever used or stored."""
 

@@ -51,7 +51,7 @@ def test_every_invariant_holds_within_the_bound(config: Config) -> None:
     found = searched(config)
 
     assert found.breaks == "", written(found)
-    assert found.states > 20_000
+    assert found.states > 9_000
 
 
 @pytest.mark.parametrize("config", CONFIGS, ids=named)
@@ -218,10 +218,10 @@ def test_what_costs_nobody_even_then(fault: str) -> None:
     assert found.breaks == "", written(found)
 
 
-def test_one_stalled_holder_may_cost_a_call_of_everybody_who_waits() -> None:
-    """Whoever waits loses patience by themselves, so that one stalled holder may have all of them ask Wix at once."""
-    found = searched(Config("expired", "kept", faults=1, is_strict=True))
+def test_two_stalled_holders_may_cost_a_call_of_everybody_who_waits() -> None:
+    """Whoever has seen a lease run out, and waits for the next one in vain, goes ahead; four processes can show it."""
+    found = searched(Config("expired", "kept", processes=4, faults=2))
 
     assert found.breaks == "TURNS"
-    assert [step.how for step, _ in found.trace if step.is_fault] == ["is stalled"]
-    assert [step.how for step, _ in found.trace].count("loses patience") == 2
+    assert [step.how for step, _ in found.trace if step.is_fault] == ["is stalled", "is stalled"]
+    assert [step.how for step, _ in found.trace].count("loses patience") == 1

@@ -28,6 +28,8 @@ from wixvisitor.storage import VersionConflict
 logger = logging.getLogger("wixvisitor")
 
 _ROUNDS: Final = 4  # how often the store may turn out to have moved on before somebody must be wrong
+_LEASE: Final = 0.35  # of ``renew_timeout``; as long as a lease lasts
+_PATIENCE: Final = 0.75  # of it; two leases have run out by then, and the rest is for asking Wix oneself
 
 
 @attrs.frozen(eq=False)
@@ -191,14 +193,15 @@ class Renewal:
     async def _in_turn(self) -> Outcome:
         """Waits for a turn and for the lease, then renews, or adopts what the lease's holder has saved meanwhile.
 
-        The lease only saves calls. A holder that is stopped, or a store whose lease fails, costs one more call. Whoever
-        waits for it leaves the turn to other visitors.
+        The lease only saves calls. It runs out under a holder that is stopped, and whoever takes it then asks once
+        more; where it cannot be had, or two in a row run out, nobody waits for it any longer. Whoever waits leaves the
+        turn to other visitors.
         """
         seconds, holder, waited = self.settings.renew_timeout, uuid.uuid4().hex, 0.0
         patience = anyio.current_time() + seconds
         while True:
             async with self.settings.slots.turn(patience - anyio.current_time()):
-                remaining = await self._acquire(holder, seconds) if waited < seconds / 2 else 0.0
+                remaining = await self._acquire(holder, _LEASE * seconds) if waited < _PATIENCE * seconds else 0.0
                 if remaining <= 0:
                     self.deadline = anyio.current_time() + seconds - waited
                     return await self._renew_and_release(holder)
@@ -208,7 +211,7 @@ class Renewal:
             if self._is_enough(held):
                 return Outcome(held, ChangeReason.ADOPTED)
             waited += anyio.current_time() - since
-            if waited >= seconds / 2:  # the other half is for asking Wix ourselves
+            if waited >= _PATIENCE * seconds:
                 logger.info("wixvisitor: whoever holds the lease has not renewed in %g s; going ahead", waited)
 
     async def _renew_and_release(self, holder: str) -> Outcome:

@@ -12,7 +12,8 @@ Invariants, checked at every step; the words in capitals are what a counterexamp
 4. USED. Whoever has been given a token uses the visitor, and the refresh token, that the store holds.
 5. REFUSAL. When a visitor is given up, the store holds nobody, or a refresh token that Wix has refused.
 6. NEEDLESS. As long as nothing fails, nobody asks Wix while the store holds a token that works.
-7. TURNS. Two ask Wix at once only after a lease was late (its holder stalled or died), or the store failed with it.
+7. TURNS. One asks Wix at a time, and one more for each lease that was late (its holder stalled or died), or with which
+   the store failed.
 8. ENDS. From every state, without another failure or a restart, all who are alive come to a token that works.
 
 ``python -m wixvisitor._renewal_model --help`` says what can be asked of it. It is not part of the wheel.
@@ -45,8 +46,7 @@ MISTAKES: Final = {  # what a model can do wrong on purpose, and the invariants 
 class Config(NamedTuple):
     """What is explored. The bound: so many processes, faults in all, and times that all access tokens expire.
 
-    ``is_strict`` also demands what is known not to hold: KEPT for one-time tokens whatever fails, and TURNS with only
-    one more call to Wix for each lease that was late.
+    ``is_strict`` also demands what is known not to hold: KEPT for one-time tokens whatever fails.
     """
 
     start: str = "expired"
@@ -83,6 +83,7 @@ class Process(NamedTuple):
     new: Held = Held()  # what the renewal has in hand
     must: bool = False  # whether losing ``new`` would lose the visitor
     refused: int = 0  # the refresh token that Wix refused to this renewal
+    has_seen: bool = False  # whether a lease ran out for which it had waited
 
 
 class State(NamedTuple):
@@ -131,8 +132,7 @@ def first(config: Config) -> State:
 def steps(state: State, config: Config) -> Iterator[tuple[Step, State]]:
     """Yields every step that can be taken, and where it leads."""
     if state.lease == "late" and config.mistake != "waits for ever for a lease that never ends":
-        turns = (one._replace(turn="late") if one.turn == "lease" else one for one in state.processes)
-        yield Step(-1, "lease", "runs out"), state._replace(lease="", processes=tuple(turns))
+        yield Step(-1, "lease", "runs out"), state._replace(lease="", processes=tuple(map(_noted, state.processes)))
     if state.expiries:
         yield Step(-1, "clock", "all access tokens expire", True), _expired(state)
     for index, process in enumerate(state.processes):
@@ -142,6 +142,18 @@ def steps(state: State, config: Config) -> Iterator[tuple[Step, State]]:
             for how, after, world in _failures(process, state, config):
                 failed = world._replace(faults=state.faults - 1)
                 yield Step(index, process.at, how, True), _put(failed, index, after)
+
+
+def _began(process: Process, turn: str) -> Process:
+    """Its renewal begins."""
+    return process._replace(at="load", turn=turn, has_seen=False)
+
+
+def _noted(process: Process) -> Process:
+    """A lease has run out: under this process, or before its eyes."""
+    if process.turn == "lease":
+        return process._replace(turn="late")
+    return process._replace(has_seen=True) if process.at in ("lease", "wait") else process
 
 
 def _put(state: State, index: int, process: Process) -> State:
@@ -154,9 +166,9 @@ def _moves(process: Process, state: State, config: Config) -> Moves:
         case "look":
             yield "loads", _publish(_load(process, state.store), state), state
         case "lease" if not state.lease:
-            yield "takes it", process._replace(at="load", turn="lease"), state._replace(lease="held")
+            yield "takes it", _began(process, "lease"), state._replace(lease="held")
         case "lease" if config.mistake == "never waits for the lease":
-            yield "goes ahead", process._replace(at="load", turn="late"), state
+            yield "goes ahead", _began(process, "late"), state
         case "lease":
             yield "is taken", process._replace(at="wait"), state
         case "wait":
@@ -199,7 +211,7 @@ def _failures(process: Process, state: State, config: Config) -> Moves:
         yield "is stalled", process, late
     match process.at:
         case "lease":
-            yield "the store fails", process._replace(at="load", turn="late"), state._replace(lapses=state.lapses + 1)
+            yield "the store fails", _began(process, "late"), state._replace(lapses=state.lapses + 1)
         case "load" | "lost":
             yield "the store fails", failed, state
         case "ask" | "mint":
@@ -224,8 +236,8 @@ def _wait(process: Process, state: State, mistake: str) -> Moves:
         yield "adopts", _publish(found, state), state
         return
     yield "looks again", process._replace(at="lease"), state
-    if state.lease == "late" and mistake != "waits for ever for a lease that never ends":
-        yield "loses patience", process._replace(at="load", turn="late"), state
+    if state.lease == "late" and process.has_seen and mistake != "waits for ever for a lease that never ends":
+        yield "loses patience", _began(process, "late"), state
 
 
 def _load(process: Process, store: Tokens) -> Held:
@@ -302,7 +314,7 @@ def broken(before: State, step: Step, after: State, config: Config) -> str:
         "USED": any(one.at == "done" and one.held.tokens[:2] != new[:2] for one in after.processes),
         "REFUSAL": gives_up and new.refresh not in after.refused | {0},
         "NEEDLESS": asking and not has_failed and after.is_fresh(new),
-        "TURNS": asking > 1 + after.lapses if config.is_strict else asking > 1 and not after.lapses,
+        "TURNS": asking > 1 + after.lapses,
     }
     return next((name for name, is_broken in checks.items() if is_broken), "")
 
@@ -349,7 +361,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--faults", type=int, default=2, help="how many in all; 2 by default")
     parser.add_argument("--expiries", type=int, default=0, help="how often all access tokens expire; 0 by default")
     parser.add_argument("--mistake", choices=MISTAKES, default="", help="what to do wrong on purpose")
-    parser.add_argument("--strict", action="store_true", help="demand what is known not to hold, too")
+    parser.add_argument("--strict", action="store_true", help="demand KEPT of one-time refresh tokens, too")
     return parser
 
 

@@ -48,9 +48,9 @@ class VisitorSession:
             ``SessionExpired`` for a member; ``"new_visitor"`` and ``"raise"`` do the one or the other for both.
         on_change: called with a ``TokensChanged`` after tokens changed. It runs in the renewal's task; what it
             raises is logged.
-        renew_timeout: seconds that a renewal has to ask Wix, retries and waiting for another process included; that
-            process's lease ends after them, and others wait for it half as long. A store has 10 s for each call; in a
-            pool, waiting for a turn may take as long again.
+        renew_timeout: seconds that a renewal has to ask Wix, retries and waiting for another process included. A
+            process's lease ends after a third of them, and whoever has waited for three quarters goes ahead without. A
+            store has 10 s for each call; in a pool, waiting for a turn may take as long again.
         is_refusal: which answers of the token endpoint mean that a refresh token is refused; see ``is_refusal``.
         clock: seconds since the epoch; for tests.
 

@@ -27,7 +27,7 @@ from .player import CLIENT_ID, RENEW_TIMEOUT, Player, seen
 KEY: Final = f"{CLIENT_ID}:default"
 LIFETIME: Final = 1_000_000  # seconds; nothing expires unless a step says so
 LOADS: Final = ("look", "wait", "load", "lost")  # for what the model reads the store
-PATIENCE: Final = RENEW_TIMEOUT / 2 + 1  # more than anybody has
+PATIENCE: Final = _renewal._PATIENCE * RENEW_TIMEOUT + 1  # more than anybody has
 
 
 class Replay:

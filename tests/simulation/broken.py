@@ -220,6 +220,17 @@ def _keep_the_lease() -> Any:
     return patch.object(Renewal, "_renew_and_release", keep)
 
 
+def _do_not_wait_for_the_lease() -> Any:
+    """Whoever finds the lease taken goes ahead without it."""
+    acquire = Renewal._acquire
+
+    async def ahead(self: Renewal, holder: str, seconds: float) -> float:
+        await acquire(self, holder, seconds)
+        return 0.0
+
+    return patch.object(Renewal, "_acquire", ahead)
+
+
 def _leave_a_task() -> Any:
     """Closing leaves a renewal's watchman behind."""
     start = Refresher._start
@@ -253,6 +264,7 @@ BROKEN: dict[str, Broken] = {
     name: Broken(make, frozenset(caught_by))
     for name, make, caught_by in (
         ("no re-check after the lease", _no_recheck_after_the_lease, (3,)),
+        ("do not wait for the lease", _do_not_wait_for_the_lease, (3,)),
         ("publish after waking", _publish_after_waking, (4, 5)),
         ("lock across the network", _lock_across_the_network, (4,)),
         ("shield instead of its own task", _shield_instead_of_a_task, (4,)),

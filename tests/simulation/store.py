@@ -81,6 +81,8 @@ class StoreModel:
         owner, until = self.leases.get(key, (holder, now))
         if owner != holder and until > now:
             return until - now
+        if owner != holder:
+            self._watch.lease_ran_out(key)
         self.leases[key] = (holder, now + seconds)
         return 0.0
 

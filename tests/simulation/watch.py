@@ -36,6 +36,7 @@ class _Asking:
     holder: str
     since: float
     stopped_for: float
+    run_out: int
     last_answer: str = "asked"
     found: Tokens | None = None
 
@@ -79,6 +80,7 @@ class Watch:
         self._loads_fresh: dict[tuple[Process, str], bool] = {}
         self._set_ever: dict[str, list[Tokens]] = defaultdict(list)
         self._asking: dict[tuple[Process, str], _Asking] = {}
+        self._run_out: dict[str, int] = defaultdict(int)
         self._task_keys: dict[tuple[Process, int], str] = {}
         self._seen: dict[VisitorSession, _Seen] = {}
         self._turned_down: dict[tuple[Process, str], float] = {}
@@ -152,8 +154,12 @@ class Watch:
         now, place = process.scheduler.now, (process, _bare(key))
         asking = self._asking.get(place)
         if asking is None or asking.holder != holder:
-            asking = self._asking[place] = _Asking(holder, now, process.stopped_for)
+            asking = self._asking[place] = _Asking(holder, now, process.stopped_for, self._run_out[place[1]])
         asking.found = self._renewed_elsewhere(*place)
+
+    def lease_ran_out(self, key: str) -> None:
+        """Somebody takes a lease that was not given back: its holder has stalled, or died."""
+        self._run_out[_bare(key)] += 1
 
     def lease_answered(self, process: Process, key: str, answer: str) -> None:
         """The store said ``granted`` or ``taken``, or nothing: ``failed``."""
@@ -303,10 +309,10 @@ class Watch:
         return self.stored(key) == EMPTY_TOKENS or self._nobody_until.get(key, -1e9) > self.now() - RENEW_TIMEOUT
 
     def _check_turn(self, process: Process, key: str, asking: _Asking) -> None:
-        """Rule 3: whoever asks Wix has the lease, or could not have it, or has waited for its holder."""
+        """Rule 3: whoever asks Wix has the lease, or could not have it, or waits for the next after one has run out."""
         waited = process.scheduler.now - asking.since
-        stalled = process.stopped_for > asking.stopped_for
-        if asking.last_answer == "taken" and waited < RENEW_TIMEOUT / 2 - _SLACK and not stalled:
+        has_seen = self._run_out[key] > asking.run_out or process.stopped_for > asking.stopped_for
+        if asking.last_answer == "taken" and not has_seen:
             self.fail(3, f"{process.name} renews {key} without the lease, after {waited:.2f} s")
 
     def _renewed_elsewhere(self, process: Process, key: str) -> Tokens | None:
