@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 ResponseT = TypeVar("ResponseT", bound="httpx.Response")
 
 _LONGEST = 1_000_000  # bytes of a body that are looked at
-_ENCODINGS = frozenset({"utf-8", "utf-16", "utf-16le", "utf-16be", "iso-8859-1", "latin-1", "windows-1252", "us-ascii"})
+_LATIN = ("iso-8859-1", "iso8859-1", "latin-1", "latin1", "windows-1252", "cp1252", "us-ascii", "ascii")
+_ENCODINGS = frozenset({"utf-8", "utf8", "utf-16", "utf-16le", "utf-16be", *_LATIN})
 
 
 def raise_for_error(response: ResponseT) -> ResponseT:

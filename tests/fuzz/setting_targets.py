@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import json
 from typing import Final
 
@@ -17,7 +18,6 @@ from wixvisitor.errors import ConfigurationError
 from .ends import CLIENT_ID, NOW, ending
 
 _HOME: Final = "https://www.wixapis.com"
-_LOCAL: Final = ("localhost", "127.", "[::1]", "::1")
 _FRESH: Final = Tokens(AccessToken("OauthNG.JWS.a.b.c", int(NOW) + 14_400), RefreshToken("JWS.r", TokenRole.VISITOR))
 
 
@@ -27,14 +27,20 @@ def base_url(data: bytes) -> None:
     end = ending(lambda: Origins(text), ConfigurationError, names="^base_url: ", given=text)
     if end.error is None:
         base = end.value.base
-        local = base.raw_host.decode().startswith(_LOCAL) or base.raw_host.endswith(b".localhost")
-        assert base.scheme == "https" or (base.scheme == "http" and local)
+        assert base.scheme == "https" or (base.scheme == "http" and _is_this_machine(base.raw_host.decode()))
         assert not base.userinfo
         token_url = httpx.URL(end.value.absolute("/oauth2/token"))
         assert (token_url.raw_host, token_url.port) == (base.raw_host, base.port)
         assert end.value.allow(token_url)
     several = ending(lambda: Origins(_HOME, (text,)), ConfigurationError, names="^allowed_origins: ", given=text)
     assert (several.error is None) == (end.error is None)
+
+
+def _is_this_machine(host: str) -> bool:
+    if host == "localhost" or host.endswith(".localhost"):
+        return True
+    number = int(ipaddress.ip_address(host))
+    return number in (1, 0xFFFF_7F00_0001) or number >> 24 == 127 or number >> 24 == 0xFFFF_7F
 
 
 def request_url(data: bytes) -> None:

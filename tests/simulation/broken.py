@@ -220,6 +220,17 @@ def _keep_the_lease() -> Any:
     return patch.object(Renewal, "_renew_and_release", keep)
 
 
+def _everybody_renews_alone() -> Any:
+    """A caller that needs a renewal starts one, also while another is under way."""
+    start = Refresher._start
+
+    def alone(self: Refresher, purpose: Purpose) -> Any:
+        self._flights = ()
+        return start(self, purpose)
+
+    return patch.object(Refresher, "_start", alone)
+
+
 def _do_not_wait_for_the_lease() -> Any:
     """Whoever finds the lease taken goes ahead without it."""
     acquire = Renewal._acquire
@@ -264,6 +275,7 @@ BROKEN: dict[str, Broken] = {
     name: Broken(make, frozenset(caught_by))
     for name, make, caught_by in (
         ("no re-check after the lease", _no_recheck_after_the_lease, (3,)),
+        ("everybody renews alone", _everybody_renews_alone, (3,)),
         ("do not wait for the lease", _do_not_wait_for_the_lease, (3,)),
         ("publish after waking", _publish_after_waking, (4, 5)),
         ("lock across the network", _lock_across_the_network, (4,)),
