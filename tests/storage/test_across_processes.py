@@ -136,7 +136,7 @@ async def saved(store: tuple[str, dict[str, Any]], client_id: str) -> str:
 
 async def test_eight_processes_of_a_hundred_callers(still: FakeWix, shop: Open) -> None:
     """8 processes x 100 coroutines: cold they make one visitor with one call, and at expiry they renew it with one."""
-    shops = [await shop() for _ in range(8)]
+    shops = [await shop(renew_timeout=60.0) for _ in range(8)]
     for number in range(3):
         answers = await all_of(shops, Work(now=still.now(), callers=100))
         assert len(visitors_of(answers)) == 1
@@ -157,7 +157,7 @@ async def test_killed(
         await (await shop()).do(Work(now=still.now()))
         still.advance(LIFETIME + 1)
         still.reset_calls()
-    dying, other = await shop(step=step), await shop(renew_timeout=0.6)
+    dying, other = await shop(step=step, lease=0.2), await shop()
     work = Work(now=still.now())
     assert await dying.do(work) is None
     before = await saved(store, client_id)
@@ -178,7 +178,7 @@ async def test_stopped(still: FakeWix, shop: Open, step: str, *, cold: bool) -> 
         await (await shop()).do(Work(now=still.now()))
         still.advance(LIFETIME + 1)
         still.reset_calls()
-    stopping, other = await shop(step=step, signal=signal.SIGSTOP), await shop(renew_timeout=0.6)
+    stopping, other = await shop(step=step, signal=signal.SIGSTOP, lease=0.2), await shop()
     work = Work(now=still.now())
     assert await stopping.do(work) == "stopping"
     meanwhile = await other.do(work)

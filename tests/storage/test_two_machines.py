@@ -66,7 +66,7 @@ async def machines(
             way = proxy(urlsplit(redis_url).port)
             storage = RedisStorage(way.url, prefix=redis_prefix)
             stack.push_async_callback(storage.aclose)
-            pool = VisitorPool(client_id, storage=storage, client=still.client(), clock=still.now, renew_timeout=1.0)
+            pool = VisitorPool(client_id, storage=storage, client=still.client(), clock=still.now, renew_timeout=3.0)
             both.append(Machine(await stack.enter_async_context(pool), way))
         yield both[0], both[1]
 

@@ -37,6 +37,7 @@ class Life:
         store: the adapter's name and its arguments.
         step: where it ends or stops, one of ``STEPS``.
         signal: what it sends itself there.
+        lease: for how many seconds at most it takes a lease.
     """
 
     client_id: str
@@ -45,6 +46,7 @@ class Life:
     renew_timeout: float = 15.0
     step: str = ""
     signal: int = signal.SIGKILL
+    lease: float = 60.0
 
 
 @attrs.frozen(kw_only=True)
@@ -84,10 +86,10 @@ async def _live(life: Life, line: Connection) -> None:
                 line.send("stopping")
             os.kill(os.getpid(), life.signal)
 
-    async with httpx2.AsyncClient(transport=_Transport(reach)) as client:
+    async with httpx2.AsyncClient(transport=_Transport(reach), timeout=60) as client:
         pool = VisitorPool(
             life.client_id,
-            storage=_Store(open_store(life.store[0], life.store[1]), reach),
+            storage=_Store(open_store(life.store[0], life.store[1]), reach, life.lease),
             client=client,
             base_url=life.url,
             clock=lambda: clock[0],
@@ -139,8 +141,8 @@ class _Transport(httpx2.AsyncHTTPTransport):
 class _Store:
     """An adapter with steps around what it does."""
 
-    def __init__(self, inner: Any, reach: Callable[[str], None]) -> None:
-        self._inner, self._reach = inner, reach
+    def __init__(self, inner: Any, reach: Callable[[str], None], lease: float) -> None:
+        self._inner, self._reach, self._lease = inner, reach, lease
 
     async def load(self, key: str) -> Record | None:
         record: Record | None = await self._inner.load(key)
@@ -157,7 +159,7 @@ class _Store:
 
     async def acquire_lease(self, key: str, holder: str, seconds: float) -> float:
         self._reach("before the lease")
-        remaining = await self._inner.acquire_lease(key, holder, seconds)
+        remaining = await self._inner.acquire_lease(key, holder, min(seconds, self._lease))
         if remaining <= 0:
             self._reach("after the lease")
         return float(remaining)
