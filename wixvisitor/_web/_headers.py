@@ -9,7 +9,7 @@ from typing import Final
 import attrs
 
 _SHARED: Final = re.compile(r"(?:^|[\s,])(?:public|s-maxage)(?:$|[\s,=])", re.IGNORECASE)
-_SAFE: Final = re.compile(r"(?:^|[\s,])(?:private|no-store|no-cache|max-age=0)(?:$|[\s,])", re.IGNORECASE)
+_SAFE: Final = re.compile(r"(?:^|[\s,])(?:private|no-store)(?:$|[\s,])", re.IGNORECASE)
 
 
 @attrs.frozen
@@ -80,7 +80,7 @@ def additions(cookies: Iterable[str], *, vary: str, cache_control: str) -> Addit
 def _private(cache_control: str) -> str | None:
     """Returns what keeps shared caches from handing on a cookie, which they may (RFC 9111, section 7.3); None: it does.
 
-    ``private="X-Name"`` is about a header only, and does not.
+    ``private="X-Name"`` is about a header only, and does not; what ``no-cache`` stores is handed on after a 304.
     """
     if not cache_control.strip():
         return "private, no-store"
