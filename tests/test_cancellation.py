@@ -414,8 +414,11 @@ def test_eager_tasks_change_nothing(still: FakeWix, session_of: SessionMaker, vi
         gate.release()
         assert len({headers["Authorization"] for headers in await asyncio.gather(*others)}) == 1
         still.advance(LIFETIME - 300)
+        gate = still.hold()
         await session.auth_headers()  # in the background, started eagerly
+        await gate.wait_for(1)
         await session.set_tokens(visitor)
+        gate.release()
         await session.aclose()
 
     asyncio.run(main())
