@@ -12,6 +12,7 @@ import sys
 import traceback
 import warnings
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -21,7 +22,14 @@ import pytest
 import trio
 import trustme
 
-from wixvisitor import ConfigurationError, VisitorPool, VisitorSession, _aiohttp_client, aiohttp_client
+from wixvisitor import (
+    ConfigurationError,
+    TokenRequestError,
+    VisitorPool,
+    VisitorSession,
+    _aiohttp_client,
+    aiohttp_client,
+)
 from wixvisitor.testing import FakeWix
 
 from .raw_server import Asked, raw_server, saying
@@ -596,3 +604,17 @@ async def test_a_function_that_makes_something_else(client_id: str) -> None:
     session = VisitorSession(client_id, client=lambda: "no client")  # type: ignore[arg-type, return-value]
     with pytest.raises(ConfigurationError, match=r"client: expected an httpx\.AsyncClient"):
         await session.get("/")
+
+
+@pytest.mark.parametrize("client", [None, aiohttp_client], ids=["own", "aiohttp_client"])
+async def test_certificates_that_cannot_be_read(
+    client: Any, client_id: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Without its certificates no client can be made: a request fails as httpx's do, and so does a token request."""
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "missing.pem"))
+    monkeypatch.delenv("SSL_CERT_DIR", raising=False)
+    async with VisitorSession(client_id, client=client) as session:
+        with pytest.raises(TokenRequestError, match="no client could be made"):
+            await session.auth_headers()
+        with pytest.raises(httpx.ConnectError, match="no client could be made"):
+            await session.get("/a")

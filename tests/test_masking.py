@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wixvisitor._masking import mask, without_frames
+from wixvisitor._masking import mask, unescaped, without_frames
 
 ACCESS = "OauthNG.JWS.eyJraWQiOiIxIn0.eyJkYXRhIjoiY2xhc3NpZmllZCJ9.c2lnbmF0dXJl-_"
 REFRESH = "JWS.eyJraWQiOiIxIn0.eyJkYXRhIjoiY2xhc3NpZmllZCJ9.c2lnbmF0dXJl"
@@ -64,6 +64,14 @@ def test_known_secrets():
 def test_one_secret_inside_another():
     """When one secret begins with another nothing of the longer one is left."""
     assert "long" not in mask("see short-long", ("short", "short-long"))
+
+
+@pytest.mark.parametrize("sign", "JoO.eyW-_=/+A9")
+def test_escapes_hide_no_token(sign):
+    """Whichever character of a token is written as a JSON escape, it is read before it is masked."""
+    text = f'{{"a":"{ACCESS}/+"}}'.replace(sign, f"\\u{ord(sign):04x}")
+    assert "eyJ" not in mask(unescaped(text))
+    assert mask(unescaped('{"a":"s\\/cret\\u002b"}'), ("s/cret+",)) == '{"a":"[token]"}'
 
 
 def test_masking_twice_changes_nothing():

@@ -942,6 +942,41 @@ async def test_save_first_also_in_the_background(
     assert await stored(session_of, storage) == session.get_tokens()
 
 
+@pytest.mark.parametrize("what", ["set_tokens", "forget"])
+async def test_what_closing_cuts_off_says_so(
+    session_of: SessionMaker, visitor: Tokens, member: Tokens, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    """``aclose`` ends a login or a ``forget`` whose store hangs, and neither returns as if it had been done."""
+    monkeypatch.setattr("wixvisitor._refresher._GRACE", 0.0)
+
+    class Hanging(MemoryStorage):
+        hangs = False
+
+        async def save(self, *arguments: Any, **keywords: Any) -> str:
+            if self.hangs:
+                await anyio.sleep_forever()
+            return await super().save(*arguments, **keywords)
+
+        async def delete(self, key: str) -> None:
+            await anyio.sleep_forever()
+
+    storage = Hanging()
+    session = session_of(storage=storage, tokens=visitor)
+    await session.auth_headers()
+    storage.hangs, ended = True, []
+
+    async def change() -> None:
+        with pytest.raises(StorageError, match=f"closed before .* {what}"):
+            await (session.set_tokens(member) if what == "set_tokens" else session._refresher.forget())
+        ended.append(what)
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(change)
+        await anyio.wait_all_tasks_blocked()
+        await session.aclose()
+    assert ended == [what]
+
+
 async def test_save_first_of_set_tokens_raises_but_keeps_them(
     still: FakeWix, session_of: SessionMaker, member: Tokens
 ) -> None:

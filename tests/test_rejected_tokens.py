@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 import anyio
+import anyio.lowlevel
 import pytest
 
 from wixvisitor import EMPTY_TOKENS, SessionExpired, StorageError, Tokens, VisitorSession
@@ -65,6 +66,40 @@ async def test_a_token_that_was_adopted_and_is_turned_down_too_is_renewed(
     assert len(sent_tokens(still)) == len(set(sent_tokens(still))) == 3
     assert len(still.token_calls()) == 1
     assert len(still.visitors) == 1
+
+
+async def test_an_adopted_token_that_somebody_else_has_renewed_meanwhile(
+    still: FakeWix, session_of: SessionMaker, visitor: Tokens
+) -> None:
+    """Of two requests with an adopted token that is turned down, the later one goes out with what the first renewed."""
+    storage, status = MemoryStorage(), {}
+    behind, ahead = session_of(storage=storage, tokens=visitor), session_of(storage=storage)
+    await behind.auth_headers()
+    await ahead.renew_token()
+    for tokens in (behind.get_tokens(), ahead.get_tokens()):
+        still.revoke_access_token(tokens.access_token.value)
+    still.reset_calls()
+
+    async def ask(path: str) -> None:
+        status[path] = (await behind.get(path)).status_code
+
+    late_path = "/ecom/v1/carts/current"
+    first, late = (still.hold(path=path, times=1, committed=True) for path in (CART, late_path))
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(ask, CART)
+        tasks.start_soon(ask, late_path)
+        await first.wait_for(1)
+        await late.wait_for(1)
+        replay = still.hold(path=late_path, times=1, committed=True)
+        late.release()
+        await replay.wait_for(1)  # its 401 to the adopted token is under way …
+        first.release()
+        with anyio.fail_after(5):
+            while CART not in status:
+                await anyio.lowlevel.checkpoint()
+        replay.release()  # … and comes after the other request has renewed it
+    assert set(status.values()) <= set(FINE)
+    assert len(still.token_calls()) == 1
 
 
 async def test_the_401_of_an_endpoint_that_says_nothing_else_ends(

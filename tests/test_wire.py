@@ -151,6 +151,13 @@ def test_an_opaque_refresh_token_is_masked():
     assert read.text == '{"message": "[token] is bad"}'
 
 
+def test_a_token_behind_escapes_is_masked():
+    """JSON escapes hide neither a token of Wix's nor the refresh token that was sent."""
+    body = rb'{"message": "\u004aWS.\u0065yJhIjoxfQ.c2ln", "more": "h\u0075nter\/2"}'
+    read = read_answer(400, body, headers={}, now=NOW, secret="hunter/2")
+    assert read.text == '{"message": "[token]", "more": "[token]"}'
+
+
 @pytest.mark.parametrize("place", range(440, 510, 7))
 def test_token_at_the_cut(place):
     """A token that reaches over the end of the excerpt leaves nothing of itself."""

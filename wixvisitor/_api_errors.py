@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from wixvisitor._masking import mask
+from wixvisitor._masking import mask, unescaped
 from wixvisitor._wire import REQUEST_ID_HEADER
 from wixvisitor.errors import WixAPIError
 
@@ -59,23 +59,23 @@ def read_error(status_code: int, text: str, request_id: str | None = None) -> Wi
 
 def _text(response: httpx.Response) -> str:
     try:
-        return bytes(response.content[:_LONGEST]).decode(_encoding(response), "replace")
+        return bytes(response.content[:_LONGEST]).decode(_encoding(response), "replace").removeprefix("\ufeff")
     except Exception:  # ResponseNotRead or DecodingError, of whichever client's family
         return ""
 
 
 def _encoding(response: httpx.Response) -> str:
-    """Returns what JSON and HTML come in: of other codecs some take hours (``punycode``), or inflate what they get."""
+    """Returns what JSON and HTML come in; whatever else is read as UTF-8: some codecs take hours, or inflate a text."""
     name = str(response.charset_encoding or "utf-8").lower().replace("_", "-")
     return name if name in _ENCODINGS else "utf-8"
 
 
 def _unescaped(text: str) -> str:
-    """Returns JSON without its escapes, which may hide the beginning of a token from the mask."""
+    """Returns JSON, or whatever it is, without its escapes, which may hide the beginning of a token from the mask."""
     try:
         return json.dumps(json.loads(text), ensure_ascii=False)
     except (ValueError, RecursionError):
-        return text
+        return unescaped(text)
 
 
 def _object(text: str) -> dict[str, Any]:

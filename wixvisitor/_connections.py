@@ -64,7 +64,13 @@ class Connections:
         with self._lock:
             for old in [old for old in self._own if _flight.has_ended(old)]:
                 del self._own[old]
-            return self._own.get(loop) or self._own.setdefault(loop, _connection(self._make()))
+            return self._own.get(loop) or self._own.setdefault(loop, _connection(self._made()))
+
+    def _made(self) -> Any:
+        try:
+            return self._make()
+        except OSError as error:  # the certificates cannot be read, for instance because no descriptor is left
+            raise httpx.ConnectError(f"no client could be made: {error}") from error
 
     async def aclose(self) -> None:
         """Closes the running loop's client of our own. The next use opens another."""
@@ -74,10 +80,7 @@ class Connections:
 
 
 def _httpx_client() -> httpx.AsyncClient:
-    try:
-        return httpx.AsyncClient(timeout=httpx.Timeout(**TIMEOUTS))
-    except OSError as error:  # the certificates cannot be read, for instance because no descriptor is left
-        raise httpx.ConnectError(f"TLS cannot be set up: {error}") from error
+    return httpx.AsyncClient(timeout=httpx.Timeout(**TIMEOUTS))
 
 
 def _connection(client: Any) -> Connection:

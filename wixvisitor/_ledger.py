@@ -110,13 +110,13 @@ class Ledger:
         """Notes that a new token was refused as well.
 
         Returns:
-            Whether the 401 was not about the token. One that was only adopted may be as bad as the one before it: it
-            has not come from Wix just now.
+            Whether the 401 was not about the token. It may have been where another token is held by now, and where
+            this one was only adopted: that has not come from Wix just now, and may be as bad as the one before it.
         """
         with self.lock:
-            if self.held is None or self.held.value != replayed.value:
+            if self.held is None:
                 return True
-            if self._passing_since == _ADOPTED:
+            if self.held.value != replayed.value or self._passing_since == _ADOPTED:
                 return False
             self._passing_since = self._settings.clock()
             return True

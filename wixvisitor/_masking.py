@@ -13,6 +13,7 @@ E = TypeVar("E", bound=BaseException)
 # What was cut off in the middle of a token is masked as well, so only the beginning has to match.
 _TOKEN: Final = re.compile(r"(?:(?:OauthNG\.)?JWS\.|IST\.|eyJ)[A-Za-z0-9_=.-]{6,}")
 _MASK: Final = "[token]"
+_ESCAPED: Final = re.compile(r"\\u00([2-7][0-9A-Fa-f])")
 
 
 def mask(text: str, secrets: Iterable[str] = ()) -> str:
@@ -20,6 +21,11 @@ def mask(text: str, secrets: Iterable[str] = ()) -> str:
     for secret in sorted(filter(None, secrets), key=len, reverse=True):  # the longer one first, if one holds the other
         text = text.replace(secret, _MASK)
     return _TOKEN.sub(_MASK, text)
+
+
+def unescaped(text: str) -> str:
+    """Returns a text with JSON's escapes of ASCII read, behind which a token may hide; it may be no JSON any more."""
+    return _ESCAPED.sub(lambda found: chr(int(found[1], 16)), text).replace("\\/", "/")
 
 
 def safe_cause(error: E, secrets: Iterable[str] = ()) -> E | None:

@@ -162,6 +162,8 @@ class Refresher:
         flight.start(partial(self._do_in_turn, work, flight, before), name=f"wixvisitor: {name}")
         await flight.wait()
         self._raise(flight)
+        if flight.result is None and flight.error is None:
+            raise StorageError(f"the session was closed before the store had answered to {name}; try again")
 
     async def forget(self) -> None:
         """Removes the visitor from the store and from memory, after whatever was set before.
@@ -258,12 +260,13 @@ class Refresher:
             await before.wait()
         return await work()
 
-    async def _do_in_turn(self, work: Callable[[], Awaitable[None]], flight: Flight, before: list[Flight]) -> None:
-        for earlier in before:
-            if earlier.loop is flight.loop:
-                await earlier.wait()
+    async def _do_in_turn(self, work: Callable[[], Awaitable[None]], flight: Flight, before: list[Flight]) -> bool:
         try:
+            for earlier in before:
+                if earlier.loop is flight.loop:
+                    await earlier.wait()
             await work()
+            return True
         finally:
             with self.ledger.lock:
                 if self._last_set is flight:

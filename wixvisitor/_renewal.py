@@ -193,9 +193,9 @@ class Renewal:
     async def _in_turn(self) -> Outcome:
         """Waits for a turn and for the lease, then renews, or adopts what the lease's holder has saved meanwhile.
 
-        The lease only saves calls. It runs out under a holder that is stopped, and whoever takes it then asks once
-        more; where it cannot be had, or two in a row run out, nobody waits for it any longer. Whoever waits leaves the
-        turn to other visitors.
+        The lease only saves calls. It runs out under a holder that is stopped, or has no answer of Wix's for so long,
+        and whoever takes it then asks once more; where it cannot be had, or two in a row run out, nobody waits for it
+        any longer. Whoever waits leaves the turn to other visitors.
         """
         seconds, holder, waited = self.settings.renew_timeout, uuid.uuid4().hex, 0.0
         patience = anyio.current_time() + seconds

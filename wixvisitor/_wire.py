@@ -20,7 +20,7 @@ import attrs
 
 from wixvisitor._claims import read_claims
 from wixvisitor._decision import DEFAULT_LIFETIME
-from wixvisitor._masking import mask
+from wixvisitor._masking import mask, unescaped
 from wixvisitor._tokens import AccessToken
 from wixvisitor.errors import ConfigurationError, InvalidTokenResponse, TokenRequestError
 
@@ -128,7 +128,9 @@ def read_answer(
     return TokenAnswer(
         status_code,
         content,
-        mask(text, (secret,))[:_EXCERPT],  # masked first: a cut in the middle of a secret would leave its beginning
+        mask(unescaped(text), (secret,))[
+            :_EXCERPT
+        ],  # masked first: a cut in the middle of a secret would leave its beginning
         request_id=mask(headers[REQUEST_ID_HEADER][:100]) if headers.get(REQUEST_ID_HEADER) else None,
         retry_after=read_retry_after(headers.get("retry-after"), now),
         date=_server_time(headers),

@@ -18,7 +18,7 @@ pytestmark = [
 
 LIFETIME = 14_400
 BLOCKED = 2.5  # seconds
-TIMEOUT = 1.5  # seconds of ``renew_timeout``; the lease ends after them
+TIMEOUT = 1.5  # seconds of ``renew_timeout``; the lease ends after a third of them
 
 
 @pytest.mark.parametrize("cold", [True, False], ids=["mint", "renewal"])

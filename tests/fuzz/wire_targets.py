@@ -43,7 +43,7 @@ def token_answer(data: bytes) -> None:
     pairs = (line.partition(":") for line in lines.split("\n"))
     headers = {name.strip().lower(): value.strip() for name, _, value in pairs}
     code = int(status[:3]) if re.fullmatch("[1-5][0-9][0-9]", status[:3], re.ASCII) else 200
-    given = body.decode("utf-8", "replace")
+    given = _decoded(body)
     shown_already = OPAQUE[:12] in given.replace(OPAQUE, "")
     secrets = () if shown_already or OPAQUE[:12] in head.decode("latin-1") else (OPAQUE[:12],)
     allowed, names = (TokenRequestError, ConfigurationError), "^The token endpoint answered|^The token endpoint gave no"

@@ -13,6 +13,7 @@ from typing import Any
 from unittest.mock import patch
 
 import anyio
+import anyio.lowlevel
 import attrs
 
 from wixvisitor import _decision, _refresher
@@ -152,6 +153,38 @@ def _save_whatever_is_there() -> Any:
     return patch.object(Records, "save", overwrite)
 
 
+def _set_nothing() -> Any:
+    """``set_tokens`` returns, and has done nothing."""
+
+    async def nothing(self: Refresher, _tokens: object) -> None:
+        await anyio.lowlevel.checkpoint()
+
+    return patch.object(Refresher, "set", nothing)
+
+
+def _forget_nobody() -> Any:
+    """``forget`` returns, and has done nothing."""
+
+    async def nobody(self: Refresher) -> None:
+        await anyio.lowlevel.checkpoint()
+
+    return patch.object(Refresher, "_forget", nobody)
+
+
+def _delete_on_any_error() -> Any:
+    """A renewal that fails removes the visitor."""
+    renew = Renewal._renew
+
+    async def and_delete(self: Renewal) -> Outcome:
+        try:
+            return await renew(self)
+        except TokenRequestError:
+            await self.records.delete()
+            raise
+
+    return patch.object(Renewal, "_renew", and_delete)
+
+
 def _late_overwrites() -> Any:
     """A renewal that began before a login is published after it."""
     publish = Ledger.publish
@@ -284,6 +317,9 @@ BROKEN: dict[str, Broken] = {
         ("forget rotation", _forget_rotation, (6,)),
         ("the loser adopts nothing", _adopt_nothing, (2,)),
         ("no compare-and-set", _save_whatever_is_there, (6,)),
+        ("set nothing", _set_nothing, (1,)),
+        ("forget nobody", _forget_nobody, (1,)),
+        ("delete on any error", _delete_on_any_error, (1,)),
         ("late overwrites", _late_overwrites, (1,)),
         ("use what was turned down", _use_what_was_turned_down, (5,)),
         ("ignore the expiry", _ignore_the_expiry, (5,)),

@@ -147,7 +147,7 @@ class Shopper:
             return
 
         async def forget() -> None:
-            earlier = self._watch.open_sets(self._process, key)
+            earlier = self._watch.app_forgets(self._process, key)
             await self._life.forget(key)
             self._watch.app_has_forgotten(self._process, key, earlier)
 

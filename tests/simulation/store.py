@@ -72,9 +72,9 @@ class StoreModel:
         record = self.records[key] = Record(value, str(next(self._versions)))
         return str(record.version)
 
-    def delete(self, key: str) -> None:
+    def delete(self, process: Process, key: str) -> None:
         self.records.pop(key, None)
-        self._watch.deleted(key)
+        self._watch.deleted(process, key)
 
     def acquire(self, process: Process, key: str, holder: str, seconds: float) -> float:
         now = process.scheduler.now
@@ -105,7 +105,7 @@ class PlainStorage:
         return await self._save(key, value, ANY_VERSION)
 
     async def delete(self, key: str) -> None:
-        await self._do(key, lambda: self._store.delete(key))
+        await self._do(key, lambda: self._store.delete(self._process, key))
 
     async def _save(self, key: str, value: str, expected: str | AnyVersion | None) -> Any:
         since = self._process.scheduler.now

@@ -77,6 +77,9 @@ class Watch:
         self._stored: dict[str, Tokens] = {}
         self._open_sets: dict[tuple[Process, str], list[Tokens]] = defaultdict(list)
         self._set_at: dict[tuple[Process, str], float] = {}
+        self._set_and_saved: dict[tuple[Process, str], list[Tokens]] = defaultdict(list)
+        self._forgets_at: dict[tuple[Process, str], float] = {}
+        self._deleted: dict[tuple[Process, str], int] = defaultdict(int)
         self._loads_fresh: dict[tuple[Process, str], bool] = {}
         self._set_ever: dict[str, list[Tokens]] = defaultdict(list)
         self._asking: dict[tuple[Process, str], _Asking] = {}
@@ -110,6 +113,7 @@ class Watch:
                 self._judge(f"{process.name} saves {key}", may_follow(before, new, self.wix, self.policy))
             if self._is_shared and not is_conditional:
                 self.fail(6, f"{process.name} saves over whatever there is of {key}, though the app set nothing")
+        self._set_and_saved[process, key] += [one for one in self._open_sets[process, key] if _is_same(new, one)]
         identity = self.wix.identity(new.access_token.value)
         if identity is not None:
             self._saved_ever[key].add(identity)
@@ -135,9 +139,14 @@ class Watch:
             for place in [place for place in places if place[0] is process]:
                 del places[place]
 
-    def deleted(self, key: str) -> None:
+    def deleted(self, process: Process, key: str) -> None:
         """The store forgets a record, as the app asked."""
-        self._stored.pop(_bare(key), None)
+        place = process, _bare(key)
+        self.note(process, f"deletes {place[1]}")
+        self._deleted[place] += 1
+        if process.scheduler.now - self._forgets_at.get(place, -1e9) > BOUND:
+            self.fail(1, f"{process.name} deletes {place[1]}, though the app has not asked for it")
+        self._stored.pop(place[1], None)
 
     def at_store(self, process: Process, key: str) -> None:
         """A task of this process is about to load; if it then asks for tokens, they are for this key."""
@@ -230,17 +239,26 @@ class Watch:
         self._set_ever[key].append(tokens)
 
     def app_has_set(self, process: Process, key: str, tokens: Tokens) -> None:
-        """It returned, so that what was set before is over."""
+        """It returned, so that the store has it, and what was set before is over."""
         earlier = self._open_sets[process, key]
         if tokens in earlier:
             del earlier[: earlier.index(tokens)]
+        saved = self._set_and_saved[process, key]
+        if tokens in saved:
+            saved.remove(tokens)
+        else:
+            self.fail(1, f"{process.name} has not saved what the app set for {key}")
 
-    def open_sets(self, process: Process, key: str) -> list[Tokens]:
-        """What the app has set, and may still be saved."""
-        return list(self._open_sets[process, key])
+    def app_forgets(self, process: Process, key: str) -> tuple[int, list[Tokens]]:
+        """``forget`` is about to be called. Returns how many deletions there were, and what may still be saved."""
+        self._forgets_at[process, key] = process.scheduler.now
+        return self._deleted[process, key], list(self._open_sets[process, key])
 
-    def app_has_forgotten(self, process: Process, key: str, earlier: list[Tokens]) -> None:
+    def app_has_forgotten(self, process: Process, key: str, before: tuple[int, list[Tokens]]) -> None:
         """The visitor is forgotten, and what was set before is over."""
+        deleted, earlier = before
+        if self._deleted[process, key] == deleted:
+            self.fail(1, f"{process.name} has not deleted {key}, though the app asked for it")
         self._open_sets[process, key] = [one for one in self._open_sets[process, key] if one not in earlier]
 
     def ended(self, process: Process, what: str, seconds: float, error: BaseException | None) -> None:

@@ -86,6 +86,7 @@ async def test_vary_is_added_to(pool, given, expected):
         ("max-age=0, must-revalidate", "max-age=0, must-revalidate, private"),
         ("must-revalidate", "must-revalidate, private"),
         ('private="X-Name", max-age=60', 'private="X-Name", max-age=60, private'),
+        ('max-age=60, to="us, private "', 'max-age=60, to="us, private ", private'),
     ],
 )
 async def test_cache_control_of_the_app(pool, given, expected):

@@ -9,6 +9,7 @@ from typing import Final
 import attrs
 
 _SHARED: Final = re.compile(r"(?:^|[\s,])(?:public|s-maxage)(?:$|[\s,=])", re.IGNORECASE)
+_QUOTED: Final = re.compile(r'"[^"]*"')
 _SAFE: Final = re.compile(r"(?:^|[\s,])(?:private|no-store)(?:$|[\s,])", re.IGNORECASE)
 
 
@@ -84,4 +85,4 @@ def _private(cache_control: str) -> str | None:
     """
     if not cache_control.strip():
         return "private, no-store"
-    return None if _SAFE.search(cache_control) else f"{cache_control.strip()}, private"
+    return None if _SAFE.search(_QUOTED.sub('""', cache_control)) else f"{cache_control.strip()}, private"
