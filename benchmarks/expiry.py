@@ -15,7 +15,7 @@ import uvicorn
 from rich.progress import Progress
 
 from benchmarks import drawing
-from benchmarks.measuring import CART, Answer, Verdict, free_port, nginx, node_side, sides
+from benchmarks.measuring import CART, Answer, Verdict, await_server, free_port, nginx, node_side, sides
 from benchmarks.side import CLIENT_ID
 from wixvisitor import VisitorSession, aiohttp_client
 from wixvisitor.testing import FakeWix
@@ -39,8 +39,8 @@ def slow_tokens() -> Iterator[int]:
     port = free_port()
     worker = multiprocessing.get_context("spawn").Process(target=serve_slow_tokens, args=(port,), daemon=True)
     worker.start()
-    time.sleep(1.5)
     try:
+        await_server(port)
         yield port
     finally:
         worker.terminate()

@@ -11,6 +11,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -158,6 +159,24 @@ def free_port() -> int:
         return int(listener.getsockname()[1])
 
 
+def await_server(port: int, seconds: float = 30.0) -> None:
+    """Returns when somebody listens on this port.
+
+    Raises:
+        OSError: nobody did in time.
+    """
+    end = time.monotonic() + seconds
+    while True:
+        try:
+            socket.create_connection(("127.0.0.1", port), timeout=1.0).close()
+        except OSError:
+            if time.monotonic() > end:
+                raise
+            time.sleep(0.02)
+        else:
+            return
+
+
 NGINX: Final = """
 daemon off; worker_processes 1; pid {place}/nginx.pid; error_log {place}/error.log crit;
 events {{ worker_connections 16384; }}
@@ -215,6 +234,7 @@ def nginx(*, upstream: int | None = None) -> Iterator[Server]:
         (place / "nginx.conf").write_text(config)
         server = subprocess.Popen(["nginx", "-c", f"{place}/nginx.conf", "-p", directory], stderr=subprocess.DEVNULL)
         try:
+            await_server(port)
             yield Server(f"http://127.0.0.1:{port}", log)
         finally:
             server.terminate()
