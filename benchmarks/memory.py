@@ -22,6 +22,12 @@ from wixvisitor._records import render
 CLIENT_ID: Final = "5e9c1d0a-7c1e-4a52-9d5e-1f2a3b4c5d6e"
 NUMBERS: Final = (100, 1_000, 10_000, 100_000)
 TEXT: Final = 600 + 600  # characters of the two tokens
+NAMES: Final = {
+    "of_clients": "an httpx.AsyncClient each",
+    "of_pool": "a pool's visitors",
+    "of_memory_storage": "records in MemoryStorage",
+    "of_both": "a pool's visitors and their records",
+}
 
 
 class Stored:
@@ -53,6 +59,31 @@ async def of_pool(number: int) -> float:
     return (resident() - before) / number
 
 
+async def in_memory(number: int, *, are_held: bool) -> float:
+    """Returns the bytes that each visitor takes whose record is in the default storage, so in memory as well."""
+    pool = VisitorPool(CLIENT_ID)
+    held: list[Any] = [await pool.session("warm")]
+    before = resident()
+    for count in range(number):
+        text = f"{count:0>600}"
+        session = await pool.session(str(count))
+        tokens = Tokens(AccessToken(text, 2**31), RefreshToken(f"JWS.{text}"[-600:], TokenRole.VISITOR))
+        await session.set_tokens(tokens)
+        if are_held:
+            held.append(session)
+    return (resident() - before) / number
+
+
+async def of_memory_storage(number: int) -> float:
+    """Nobody holds the sessions: what is left are the records."""
+    return await in_memory(number, are_held=False)
+
+
+async def of_both(number: int) -> float:
+    """Sessions and records: the text of the tokens is there twice."""
+    return await in_memory(number, are_held=True)
+
+
 async def of_clients(number: int) -> float:
     """Returns the bytes that each of as many httpx clients takes: one for each visitor, as a first idea has it."""
     import httpx
@@ -75,24 +106,27 @@ def measure(progress: Progress, *, quick: bool) -> Answer:
     """Measures pools of several sizes, and httpx clients beside them."""
     numbers = NUMBERS[:3] if quick else NUMBERS
     answer = Answer()
-    task = progress.add_task("memory", total=len(numbers) + 2)
-    for what, sizes in (("of_clients", numbers[:2]), ("of_pool", numbers)):
+    cases = {"of_clients": numbers[:2], "of_pool": numbers, "of_memory_storage": numbers[-1:], "of_both": numbers[-1:]}
+    task = progress.add_task("memory", total=sum(map(len, cases.values())))
+    for what, sizes in cases.items():
         for number in sizes:
             each = measured(what, number)
-            name = {"of_pool": "a pool's visitors", "of_clients": "an httpx.AsyncClient each"}[what]
-            row = {"what": name, "visitors": number, "bytes each": each, "MiB in all": each * number / 2**20}
+            row = {"what": NAMES[what], "visitors": number, "bytes each": each, "MiB in all": each * number / 2**20}
             answer.rows.append(row)
             progress.advance(task)
-    answer.verdicts.append(
+    answer.verdicts += [
         Verdict(
-            what=f"memory of an idle visitor among {numbers[-1]:,}",
+            what=f"memory of an idle visitor among {row['visitors']:,}, {how}",
             beside="the text of its tokens",
-            figure=each - TEXT,
+            figure=row["bytes each"] - TEXT,
             target=1_024,
             at_most=True,
             unit=" B",
         )
-    )
+        for how, what in (("its session held", "of_pool"), ("its record in MemoryStorage", "of_memory_storage"))
+        for row in answer.rows
+        if (row["what"], row["visitors"]) == (NAMES[what], numbers[-1])
+    ]
     return answer
 
 
@@ -100,11 +134,11 @@ def draw(answer: Answer, place: Path) -> None:
     """Draws memory by visitors, both scales logarithmic."""
     with drawing.chart(place / "memory", columns=1, height=2.8) as charts:
         for (axis,), look in charts:
-            for what, color in (("an httpx.AsyncClient each", look.quiet), ("a pool's visitors", look.ours)):
+            for what, color in ((NAMES["of_clients"], look.quiet), (NAMES["of_pool"], look.ours)):
                 rows = [row for row in answer.rows if row["what"] == what]
                 sizes = [row["MiB in all"] for row in rows]
                 axis.plot([row["visitors"] for row in rows], sizes, marker="o", color=color, label=what)
-            numbers = [row["visitors"] for row in answer.rows if row["what"] == "a pool's visitors"]
+            numbers = [row["visitors"] for row in answer.rows if row["what"] == NAMES["of_pool"]]
             text = [number * TEXT / 2**20 for number in numbers]
             axis.plot(numbers, text, "--", color=look.ink, label="the text of their tokens")
             axis.set(title="MiB in memory, by visitors", xscale="log", yscale="log")

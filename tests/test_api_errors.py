@@ -97,14 +97,14 @@ def test_shapes(family, name):
 def test_field_violations(family):
     """A validation error's violations are dicts with Wix's own keys."""
     body = {"message": "m", "details": {"validationError": {"fieldViolations": [VIOLATION, "odd", VIOLATION]}}}
-    assert caught(response(family, 400, body)).field_violations == (VIOLATION, VIOLATION)
+    assert caught(response(family, 400, body)).field_violations == [VIOLATION, VIOLATION]
 
 
 @pytest.mark.parametrize("violations", [None, {}, "text", [[]], 1])
 def test_odd_violations(family, violations):
     """Whatever stands in the place of violations, there is a tuple."""
     body = {"message": "m", "details": {"validationError": {"fieldViolations": violations}}}
-    assert caught(response(family, 400, body)).field_violations == ()
+    assert caught(response(family, 400, body)).field_violations == []
 
 
 @pytest.mark.parametrize("status", [400, 403, 404, 429, 500, 503, 504])
@@ -115,7 +115,7 @@ def test_odd_violations(family, violations):
 def test_bodies_without_an_error(family, status, body):
     """Whatever the body is, the error has its status, some message, and no details."""
     error = caught(response(family, status, body))
-    assert (error.status_code, error.code, error.details, error.field_violations) == (status, None, {}, ())
+    assert (error.status_code, error.code, error.details, error.field_violations) == (status, None, {}, [])
     assert error.message
     assert error.request_id is None
 

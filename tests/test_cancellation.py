@@ -314,14 +314,14 @@ async def test_leaving_lets_a_renewal_finish_that_is_nearly_done(
 
 
 @anyio_only
-async def test_waiters_of_a_closed_session_are_not_left_hanging(
+async def test_waiters_of_a_closed_session_are_told(
     still: FakeWix, session_of: SessionMaker, visitor: Tokens, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Callers who wait for a renewal that aclose() ends are served or told; nobody waits for ever."""
+    """Callers who wait for a renewal that aclose() ends are told so; none of them starts another."""
     monkeypatch.setattr("wixvisitor._refresher._GRACE", 0.01)
     session = session_of(tokens=visitor)
     still.advance(LIFETIME + 1)
-    gate = still.hold(times=1)
+    gate = still.hold(times=None)
     served: list[Any] = []
 
     async def ask() -> None:
@@ -337,8 +337,47 @@ async def test_waiters_of_a_closed_session_are_not_left_hanging(
             await gate.wait_for(1)
             await session.aclose()
     assert len(served) == 5
+    assert {type(error) for error in served} == {TokenRequestError}
+    assert all("closed" in str(error) for error in served)
+    gate.release()
+    await session.auth_headers()
     assert len(still.visitors) == 1
-    assert len(still.token_calls()) <= 2
+    assert len(still.token_calls()) == 2
+
+
+@anyio_only
+async def test_who_waits_for_the_store_of_a_closed_session_asks_nobody(
+    still: FakeWix, session_of: SessionMaker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A caller whose store answers while the session is closed is told as well, and its renewal ends with aclose()."""
+    monkeypatch.setattr("wixvisitor._refresher._GRACE", 0.5)
+    reading, answer = anyio.Event(), anyio.Event()
+
+    class Slow(MemoryStorage):
+        async def load(self, key: str) -> Any:
+            reading.set()
+            await answer.wait()
+            return await super().load(key)
+
+    session, told = session_of(storage=Slow()), list[type[BaseException]]()
+    still.hold(times=None)
+
+    async def ask() -> None:
+        try:
+            await session.auth_headers()
+        except Exception as error:
+            told.append(type(error))
+
+    with anyio.fail_after(3):
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(ask)
+            await reading.wait()
+            tasks.start_soon(session.aclose)
+            await anyio.wait_all_tasks_blocked()
+            answer.set()
+    assert told == [TokenRequestError]
+    assert not session._refresher._under_way()
+    assert not still.visitors
 
 
 @pytest.mark.parametrize("run", [asyncio.run, trio.run], ids=["asyncio", "trio"])

@@ -38,7 +38,7 @@ EXAMPLES = [
         status_code=404,
         code="CODE",
         details={"applicationError": {"code": "CODE"}},
-        field_violations=({"field": "f"},),
+        field_violations=[{"field": "f"}],
         request_id="1795.77",
     ),
     WixAPIError("message", status_code=500),
@@ -132,7 +132,7 @@ def test_text_of_an_api_error():
     assert str(EXAMPLES[-2]) == "Wix answered 404 CODE: message (request id 1795.77)"
     assert str(EXAMPLES[-1]) == "Wix answered 500: message"
     assert EXAMPLES[-1].details == {}
-    assert EXAMPLES[-1].field_violations == ()
+    assert EXAMPLES[-1].field_violations == []
 
 
 def test_again_from_the_original():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import string
 
 import pytest
@@ -17,6 +18,33 @@ base64url = st.text(string.ascii_letters + string.digits + "-_", min_size=8, max
 wix_tokens = st.builds(
     "{}{}.{}.{}".format, st.sampled_from(["OauthNG.JWS.", "JWS.", "IST.eyJ"]), base64url, base64url, base64url
 )
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"access_token":"plain","refresh_token": "plain"}',
+        '{"access_token":"pla',
+        '{"refreshToken":{"value":"plain","role":"visitor"}}',
+        "grant_type=refresh_token&refresh_token=plain",
+        "{'accessToken': 'plain'}",
+    ],
+)
+def test_what_is_called_a_token(text):
+    """What a field of that name holds is replaced, whatever it looks like, and what is left stays JSON."""
+    masked = mask(text)
+    assert "pla" not in masked
+    assert mask(masked) == masked
+    if text.endswith('"}'):
+        assert json.loads(masked).keys() == json.loads(text).keys()
+
+
+@pytest.mark.parametrize(
+    "text", ['{"refresh_token":null}', '{"access_token":""}', "the refresh token: expired", "refreshToken.role: none"]
+)
+def test_what_only_speaks_of_tokens(text):
+    """A text about tokens stays as it is."""
+    assert mask(text) == text
 
 
 @pytest.mark.parametrize("token", [ACCESS, REFRESH, f"IST.{REFRESH[4:]}", REFRESH[4:]])

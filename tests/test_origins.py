@@ -170,7 +170,7 @@ def test_relative_urls_stay_here(url):
     assert origins.allow(httpx.URL(origins.absolute(url)))
 
 
-@pytest.mark.parametrize("url", ["a\x00b", "https://a:b:c", "x" * 70_000])
+@pytest.mark.parametrize("url", ["a\x00b", "https://a:b:c", "x" * 70_000, None, b"/x", 7, ["/x"]])
 def test_no_urls(url):
     """What is no URL is a ConfigurationError."""
     with pytest.raises(ConfigurationError, match="url"):

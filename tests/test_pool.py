@@ -190,8 +190,11 @@ async def test_a_session_is_kept_while_its_renewal_runs(still: FakeWix, pool_of:
     gc.collect()
     assert kept() is not None
     assert await pool.session("k") is kept()
+    refresher = kept()._refresher
     gate.release()
-    await until(lambda: gc.collect() is not None and kept() is None)
+    await until(lambda: not refresher._flights and not refresher._under_way())
+    gc.collect()
+    assert kept() is None
     session = await pool.session("k")
     assert session.get_tokens() != old
     await session.get(CART)

@@ -286,6 +286,18 @@ async def test_failures_hold_no_token(call, name):
     assert "classified" not in "".join(traceback.format_exception(caught.value))
 
 
+async def test_what_is_saved_is_known_whatever_it_looks_like():
+    """Tokens that do not look like Wix's are masked too where a save fails: it is known what was to be saved."""
+    tokens = Tokens(AccessToken("plain-access", 1), RefreshToken("plain-refresh", TokenRole.VISITOR))
+    text = f"cannot store {render(tokens, CLIENT)}"
+    for error in (RuntimeError(text), StorageError(text), VersionConflict(text), OSError(5, text)):
+        with pytest.raises(StorageError) as caught:
+            await records(Raising(error)).save(tokens, None)
+        printed = "".join(traceback.format_exception(caught.value))
+        assert "plain-" not in printed
+        assert "[token]" in printed
+
+
 @pytest.mark.parametrize("call", CALLS)
 async def test_storage_errors_stay_what_they_are(call):
     """A StorageError keeps its text, and a conflict is a conflict."""

@@ -230,6 +230,33 @@ async def test_retry_after_is_respected(still: FakeWix, session_of: SessionMaker
     assert len(still.token_calls()) == 2
 
 
+async def test_nobody_waits_long_for_a_retry_after(still: FakeWix, session_of: SessionMaker, visitor: Tokens) -> None:
+    """A Retry-After of more than two seconds is told to the callers at once, though the budget has room for it."""
+    session = session_of(tokens=visitor)
+    still.advance(LIFETIME + 1)
+    still.fail(503, headers={"Retry-After": "3"}, times=None)
+    with anyio.fail_after(2):
+        [error] = await together(1, session.auth_headers)
+    assert (error.status_code, error.retry_after) == (503, 3)
+    assert len(still.token_calls()) == 1
+
+
+async def test_what_wix_said_is_told_and_not_the_silence_after_it(client_id: str, visitor: Tokens) -> None:
+    """A 503 whose repetition gets no answer at all is a 503 to the caller."""
+    answers = iter([httpx.Response(503, headers={"x-wix-request-id": "77"})])
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        for one in answers:
+            return one
+        raise httpx.ConnectError("gone", request=request)
+
+    async with httpx.AsyncClient(transport=httpx.MockTransport(answer)) as client:
+        session = VisitorSession(client_id, client=client, tokens=visitor, clock=lambda: 4e9)
+        with pytest.raises(TokenRequestError) as caught:
+            await session.auth_headers()
+    assert (caught.value.status_code, caught.value.request_id) == (503, "77")
+
+
 async def test_a_retry_after_of_an_hour_is_not_obeyed_to_the_letter(
     still: FakeWix, session_of: SessionMaker, visitor: Tokens
 ) -> None:

@@ -119,6 +119,23 @@ async def test_the_401_of_an_endpoint_that_says_nothing_else_ends(
     assert (len(still.api_calls()), len(still.token_calls())) == (4, 1)
 
 
+async def test_a_renewal_does_not_end_the_minute(
+    still: FakeWix, session_of: SessionMaker, visitor: Tokens, member: Tokens
+) -> None:
+    """A 401 that is not about the token is passed on for a minute, whatever is renewed meanwhile; a login ends that."""
+    session = session_of(tokens=visitor)
+    still.fail(401, path=CART, times=None)
+    assert (await session.get(CART)).status_code == 401
+    await session.renew_token()
+    still.reset_calls()
+    still.advance(59)
+    assert (await session.get(CART)).status_code == 401
+    assert (len(still.api_calls()), len(still.token_calls())) == (1, 0)
+    await session.set_tokens(member)
+    assert (await session.get(CART)).status_code == 401
+    assert (len(still.api_calls()), len(still.token_calls())) == (3, 1)
+
+
 async def test_nobody_s_token_is_never_sent(still: FakeWix, session_of: SessionMaker, visitor: Tokens) -> None:
     """Whoever logs out while a 401 is on its way: the caller gets the 401, and nothing goes out as nobody."""
     session = session_of(tokens=visitor)

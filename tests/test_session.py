@@ -192,7 +192,7 @@ async def test_graphql_data_and_errors(still: FakeWix, session_of: SessionMaker,
     result = await session.graphql("query ($n: Int) { products(limit: $n) { name } }", {"n": 1})
     assert isinstance(result, GraphQLResult)
     assert len(result.data["products"]) == 1
-    assert result.errors == ()
+    assert result.errors == []
     call = still.api_calls()[-1]
     assert (call.method, call.path) == ("POST", "/graphql/alpha")
     assert set(call.json) == {"query", "variables"}

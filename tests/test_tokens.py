@@ -6,6 +6,7 @@ import json
 import pickle
 import shutil
 import subprocess
+import traceback
 
 import attrs
 import pytest
@@ -64,6 +65,17 @@ def test_empty_tokens():
     )
     assert Tokens.from_json(EMPTY_TOKENS.to_json()) == EMPTY_TOKENS
     assert Tokens.from_dict({}) == EMPTY_TOKENS
+
+
+def test_a_role_by_its_name():
+    """A role's text is as good as the role; whatever is none is said to be, and not quoted: it may be a token."""
+    member = RefreshToken(SECRET, "member")
+    assert member.role is TokenRole.MEMBER
+    assert Tokens.from_json(Tokens(AccessToken("", 0), member).to_json()).refresh_token == member
+    for value in (SECRET, None, 1, ["member"]):
+        with pytest.raises(ValueError, match=r"refreshToken\.role: expected one of none, visitor, member") as caught:
+            RefreshToken("visitor", value)
+        assert SECRET not in "".join(traceback.format_exception(caught.value))
 
 
 def test_roles_are_the_sdks():

@@ -36,13 +36,21 @@ def raise_for_error(response: ResponseT) -> ResponseT:
     """
     if response.is_success:
         return response
-    raise read_error(response.status_code, _text(response), response.headers.get(REQUEST_ID_HEADER))
+    # Nothing of this in a local variable: whoever prints tracebacks with locals would print the token.
+    raise read_error(
+        response.status_code,
+        _text(response),
+        response.headers.get(REQUEST_ID_HEADER),
+        secrets=(_token_of(response),),
+    )
 
 
-def read_error(status_code: int, text: str, request_id: str | None = None) -> WixAPIError:
-    """Returns the error that an answer with this status and body stands for."""
+def read_error(
+    status_code: int, text: str, request_id: str | None = None, *, secrets: tuple[str, ...] = ()
+) -> WixAPIError:
+    """Returns the error that an answer with this status and body stands for, without these secrets."""
     text = text[:_LONGEST]
-    masked = mask(_unescaped(text) if "\\u" in text else text)
+    masked = mask(_unescaped(text) if "\\u" in text else text, secrets)
     body = _object(masked)
     details = body.get("details")
     details = details if isinstance(details, dict) else {}
@@ -55,6 +63,14 @@ def read_error(status_code: int, text: str, request_id: str | None = None) -> Wi
         field_violations=_violations(details),
         request_id=mask(request_id[:100]) if request_id else None,
     )
+
+
+def _token_of(response: httpx.Response) -> str:
+    """Returns the token that was sent, ``""`` if none was, or nobody knows."""
+    try:
+        return str(response.request.headers.get("Authorization", ""))
+    except RuntimeError:  # the response was made by hand, in a test
+        return ""
 
 
 def _text(response: httpx.Response) -> str:
@@ -110,6 +126,6 @@ def _message(body: dict[str, Any], application: dict[str, Any], text: str) -> st
     return "no message" if not text.strip() else "a body that is no Wix error"
 
 
-def _violations(details: dict[str, Any]) -> tuple[dict[str, Any], ...]:
+def _violations(details: dict[str, Any]) -> list[dict[str, Any]]:
     violations = _dict(details.get("validationError")).get("fieldViolations")
-    return tuple(item for item in violations if isinstance(item, dict)) if isinstance(violations, list) else ()
+    return [item for item in violations if isinstance(item, dict)] if isinstance(violations, list) else []

@@ -13,7 +13,10 @@ from wixvisitor.errors import TokenRequestError
 logger = logging.getLogger("wixvisitor")
 
 _ATTEMPTS: Final = 3
-_BACK_OFF: Final = tenacity.wait_exponential(multiplier=0.1, max=2.0) + tenacity.wait_random(0.0, 0.2)  # seconds
+_LONGEST_WAIT: Final = (
+    2.0  # seconds, as all here; whoever is asked to wait longer is told at once, and asks again after a pause
+)
+_BACK_OFF: Final = tenacity.wait_exponential(multiplier=0.1, max=_LONGEST_WAIT) + tenacity.wait_random(max=0.2)
 
 
 def attempts(scope: anyio.CancelScope) -> tenacity.AsyncRetrying:
@@ -29,8 +32,11 @@ def attempts(scope: anyio.CancelScope) -> tenacity.AsyncRetrying:
 
 
 def _is_worth_repeating(error: BaseException, deadline: float) -> bool:
-    """Whether asking again may help, and what Wix asks to wait fits into the budget."""
-    return isinstance(error, TokenRequestError) and anyio.current_time() + (error.retry_after or 0.0) < deadline
+    """Whether asking again may help, and what Wix asks to wait is short and fits into the budget."""
+    if not isinstance(error, TokenRequestError):
+        return False
+    wait = error.retry_after or 0.0
+    return wait <= _LONGEST_WAIT and anyio.current_time() + wait < deadline
 
 
 def _pause_before_next(state: tenacity.RetryCallState) -> float:

@@ -84,9 +84,16 @@ class TokenEndpoint:
             from wixvisitor import _attempts  # noqa: PLC0415 - tenacity is slow to import; a resumed visitor may not need it
         except (OSError, ImportError) as error:  # no descriptor is left to read it with
             raise _no_answer(error, request) from safe_cause(error)
+        answered: TokenRequestError | None = None
         async for attempt in _attempts.attempts(scope):
             with attempt:
-                return await self._ask_once(request)
+                try:
+                    return await self._ask_once(request)
+                except TokenRequestError as error:
+                    if error.status_code is None and answered is not None:
+                        raise answered from None  # what Wix said tells more than its silence after it
+                    answered = error if error.status_code else None
+                    raise
         raise AssertionError("tenacity ends with a value or an error")  # pragma: no cover
 
     async def _ask_once(self, request: TokenRequest) -> Granted | Refused:

@@ -33,16 +33,17 @@ class Flight:
 
     Concurrency: any number of tasks of the same loop may ``wait``.
     Cancellation: cancelling a waiter does nothing to the flight. A flight that is cancelled, or whose loop ends, is
-    done without a result and without an error: whoever still waits decides anew.
+    done without a result and without an error: whoever still waits decides anew, unless it was closed.
     """
 
-    __slots__ = ("_done", "_scope", "error", "keep", "loop", "result")
+    __slots__ = ("_done", "_is_closing", "_scope", "error", "keep", "loop", "result")
 
     def __init__(self, keep: object = None) -> None:
         self.loop = current_loop()
         self.result: Any = None
         self.error: Exception | None = None
         self.keep = keep
+        self._is_closing = False
         self._done = anyio.Event()
         self._scope: anyio.CancelScope | None = None
 
@@ -50,6 +51,11 @@ class Flight:
     def done(self) -> bool:
         """Whether the work has ended."""
         return self._done.is_set()
+
+    @property
+    def was_closed(self) -> bool:
+        """Whether the work was cut off because the session is closed, so that nobody starts another in its place."""
+        return self._is_closing and self.result is None and self.error is None
 
     def start(self, work: Callable[[], Awaitable[object]], *, name: str) -> None:
         """Starts the work in a task of its own; never runs any of it right away, also with eager tasks."""
@@ -80,10 +86,15 @@ class Flight:
                 "use the session they serve"
             )
 
-    async def end(self, grace: float) -> None:
-        """Ends the work: gives it ``grace`` seconds to finish, then cancels it and waits until it is gone."""
+    async def close(self, grace: float) -> None:
+        """Ends the work for good: gives it ``grace`` seconds to finish, then cancels it."""
         with anyio.move_on_after(grace):
             await self._done.wait()
+        self._is_closing = True
+        await self.end()
+
+    async def end(self) -> None:
+        """Cancels the work and waits until it is gone."""
         if not self.done and self._scope is not None:
             self._scope.cancel()
         with anyio.move_on_after(1.0):
@@ -91,7 +102,7 @@ class Flight:
 
     async def _run(self, work: Callable[[], Awaitable[object]]) -> None:
         try:
-            await _checkpoint()
+            await checkpoint()
             _inside.set(self)
             with anyio.CancelScope() as self._scope:
                 self.result = await work()
@@ -103,7 +114,8 @@ class Flight:
             self._done.set()
 
 
-async def _checkpoint() -> None:
+async def checkpoint() -> None:
+    """Lets others run."""
     from anyio.lowlevel import checkpoint  # noqa: PLC0415 - anyio imports its parts when they are needed, and so do we
 
     await checkpoint()

@@ -26,7 +26,7 @@ class GraphQLResult:
     """
 
     data: dict[str, Any]
-    errors: tuple[dict[str, Any], ...] = ()
+    errors: list[dict[str, Any]] = attrs.field(factory=list)
 
 
 def graphql_body(query: str, variables: dict[str, Any] | None) -> dict[str, Any]:
@@ -48,6 +48,4 @@ def read_graphql(status_code: int, body: bytes) -> GraphQLResult:
         raise WixAPIError("a body that is no GraphQL answer", status_code=status_code)
     data, errors = answer.get("data"), answer.get("errors")
     found = errors if isinstance(errors, list) else []
-    return GraphQLResult(
-        data if isinstance(data, dict) else {}, tuple(error for error in found if isinstance(error, dict))
-    )
+    return GraphQLResult(data if isinstance(data, dict) else {}, [error for error in found if isinstance(error, dict)])

@@ -152,7 +152,10 @@ class Ledger:
                 return None
             self.supersede()
             self._pause = None
-            self._passing_since = _ADOPTED if outcome.reason is ChangeReason.ADOPTED else None
+            if outcome.reason is ChangeReason.ADOPTED:
+                self._passing_since = _ADOPTED
+            elif outcome.reason is not ChangeReason.RENEWED or self._passing_since == _ADOPTED:
+                self._passing_since = None  # another visitor, or the first token of our own
             new = outcome.held.tokens.refresh_token
             if new.value != old.refresh_token.value and outcome.reason is not ChangeReason.RENEWED:
                 self.consistent = ""  # it was somebody else's

@@ -12,15 +12,21 @@ E = TypeVar("E", bound=BaseException)
 # public samples in Wix's own documentation); any other JWT starts with "eyJ", which is '{"' in base64url.
 # What was cut off in the middle of a token is masked as well, so only the beginning has to match.
 _TOKEN: Final = re.compile(r"(?:(?:OauthNG\.)?JWS\.|IST\.|eyJ)[A-Za-z0-9_=.-]{6,}")
+# Whatever a field of that name holds, in JSON (also in @wix/sdk's shape) or a query, and where it was cut off. Only
+# what is quoted, or stands behind "=": what is left has to be JSON still.
+_NAMED: Final = re.compile(
+    r"""((?:access|refresh)_?token["']?\s*(?::\s*(?:\{\s*["']value["']\s*:\s*)?["']|=\s*["']?))(?!\[token\])[^"'&,;\s]+""",
+    re.IGNORECASE,
+)
 _MASK: Final = "[token]"
 _ESCAPED: Final = re.compile(r"\\u00([2-7][0-9A-Fa-f])")
 
 
 def mask(text: str, secrets: Iterable[str] = ()) -> str:
-    """Returns ``text`` with each known secret, and whatever looks like a Wix token, replaced by ``[token]``."""
+    """Returns ``text`` with each known secret, and what looks like a Wix token or is called one, as ``[token]``."""
     for secret in sorted(filter(None, secrets), key=len, reverse=True):  # the longer one first, if one holds the other
         text = text.replace(secret, _MASK)
-    return _TOKEN.sub(_MASK, text)
+    return _NAMED.sub(rf"\1{_MASK}", _TOKEN.sub(_MASK, text))
 
 
 def unescaped(text: str) -> str:

@@ -42,8 +42,10 @@ class Origins:
         """Returns the URL itself if it is absolute, else below the base URL, as httpx joins them.
 
         Raises:
-            ConfigurationError: it is no URL.
+            ConfigurationError: it is no URL, neither as a text nor as httpx's object.
         """
+        if not isinstance(url, str) and type(url).__name__ != "URL":
+            raise ConfigurationError(f"url: expected a URL as a text, not {type(url).__name__}")
         return self._joined(str(url))
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Awaitable, Callable
-from typing import Any, Final, ParamSpec, TypeVar
+from typing import Any, Final, TypeVar
 
 import anyio
 import attrs
@@ -17,7 +18,6 @@ from wixvisitor._tokens import Tokens
 from wixvisitor.errors import ConfigurationError, StorageError
 from wixvisitor.storage import ANY_VERSION, Record, VersionConflict
 
-P = ParamSpec("P")
 T = TypeVar("T")
 
 _FORMAT: Final = 1
@@ -51,7 +51,7 @@ class Records:
 
     async def load(self) -> Stored | None:
         """Returns what the store holds."""
-        record = await _bounded("load", self.settings.storage.load, self.scoped_key)
+        record = await _bounded("load", functools.partial(self.settings.storage.load, self.scoped_key))
         if record is None:
             return None
         if isinstance(record, str):
@@ -63,28 +63,28 @@ class Records:
     async def save(self, tokens: Tokens, expected: str | Unread | None) -> str | None:
         """Saves, if the store still holds the version that was expected, and returns the new version."""
         text = render(tokens, self.settings.client_id)
-        storage: Any = self.settings.storage
-        if not self.settings.conditional:
-            await _bounded("save", storage.save, self.scoped_key, text)
-            return None
-        condition = ANY_VERSION if isinstance(expected, Unread) else expected
-        version = await _bounded("save", storage.save, self.scoped_key, text, expected=condition)
-        return version if isinstance(version, str) else None
+        arguments: dict[str, Any] = {}
+        if self.settings.conditional:
+            arguments["expected"] = ANY_VERSION if isinstance(expected, Unread) else expected
+        save = functools.partial(self.settings.storage.save, self.scoped_key, text, **arguments)
+        version = await _bounded("save", save, secrets=(tokens.access_token.value, tokens.refresh_token.value))
+        return version if isinstance(version, str) and arguments else None
 
     async def delete(self) -> None:
         """Forgets the visitor."""
-        await _bounded("delete", self.settings.storage.delete, self.scoped_key)
+        await _bounded("delete", functools.partial(self.settings.storage.delete, self.scoped_key))
 
     async def acquire_lease(self, holder: str, seconds: float) -> float:
         """Returns 0.0 if ``holder`` has the lease (or the store has none), else the seconds it may take."""
         if self.settings.leases is None:
             return 0.0
-        return await _bounded("lease", self.settings.leases.acquire_lease, self.scoped_key, holder, seconds)
+        acquire = functools.partial(self.settings.leases.acquire_lease, self.scoped_key, holder, seconds)
+        return await _bounded("lease", acquire)
 
     async def release_lease(self, holder: str) -> None:
         """Gives the lease back."""
         if self.settings.leases is not None:
-            await _bounded("lease", self.settings.leases.release_lease, self.scoped_key, holder)
+            await _bounded("lease", functools.partial(self.settings.leases.release_lease, self.scoped_key, holder))
 
 
 def render(tokens: Tokens, client_id: str) -> str:
@@ -115,16 +115,16 @@ def parse(text: str, client_id: str) -> Tokens:
         raise StorageError(f"the store's record is damaged ({error}); it was left as it is") from None
 
 
-async def _bounded(verb: str, call: Callable[P, Awaitable[T]], *args: P.args, **kwargs: P.kwargs) -> T:
+async def _bounded(verb: str, call: Callable[[], Awaitable[T]], *, secrets: tuple[str, ...] = ()) -> T:
     try:
         with anyio.fail_after(_TIMEOUT):
-            return await call(*args, **kwargs)
+            return await call()
     except VersionConflict as error:
-        raise VersionConflict(mask(str(error))) from None
+        raise VersionConflict(mask(str(error), secrets)) from None
     except StorageError as error:
-        raise StorageError(mask(str(error))) from safe_cause(error)
+        raise StorageError(mask(str(error), secrets)) from safe_cause(error, secrets)
     except TimeoutError:
         raise StorageError(f"the store did not {verb} within {_TIMEOUT:g} s") from None
     except Exception as error:
-        reason = f"the store could not {verb}: {type(error).__name__}: {mask(str(error))}"
-        raise StorageError(reason) from safe_cause(error)
+        reason = f"the store could not {verb}: {type(error).__name__}: {mask(str(error), secrets)}"
+        raise StorageError(reason) from safe_cause(error, secrets)

@@ -95,7 +95,9 @@ class Refresher:
                     raise
                 logger.warning("wixvisitor: the renewal failed, the token still works: %s", error)
                 return working
-        raise TokenRequestError("The tokens kept expiring while they were renewed; is the clock right?")
+        raise TokenRequestError(
+            "Renewals kept ending without a token that works: is the clock right, or does something cancel them?"
+        )
 
     async def renew(self, refresh_token: RefreshToken | None) -> Tokens:
         """Asks Wix, whatever the clock says; see ``VisitorSession.renew_token``."""
@@ -173,12 +175,16 @@ class Refresher:
         await self._in_turn(self._forget, "forget")
 
     async def aclose(self) -> None:
-        """Ends a renewal under way in this event loop: lets it finish for 2 s, then cancels it."""
-        loop = _flight.current_loop()
-        async with anyio.create_task_group() as group:
-            for flight in self._under_way():
-                if flight.loop is loop:
-                    group.start_soon(flight.end, _GRACE)
+        """Ends what is under way in this event loop: lets it finish for 2 s, then cancels it, and tells who waits."""
+        loop, patience = _flight.current_loop(), anyio.current_time() + _GRACE
+        for _ in range(_ROUNDS):  # who waited for the store may go on to ask Wix
+            flights = [flight for flight in self._under_way() if flight.loop is loop]
+            async with anyio.create_task_group() as group:
+                for flight in flights:
+                    group.start_soon(flight.close, patience - anyio.current_time())
+            if not flights:
+                return
+            await _flight.checkpoint()
 
     def _under_way(self) -> list[Flight]:
         flights = (*(flight for flight, _ in self._flights), self._last_set)
@@ -281,7 +287,7 @@ class Refresher:
     async def _forget(self) -> None:
         for flight, _ in self._flights:
             if flight.loop is _flight.current_loop():
-                await flight.end(0.0)  # it may be about to save whom we delete
+                await flight.end()  # it may be about to save whom we delete
         self.ledger.forget()
         await self._records().delete()
 
@@ -306,10 +312,17 @@ class Refresher:
         """
         flight, why = self._start(purpose)
         await flight.wait()
+        if flight.was_closed:
+            raise self._closed(why)
         if why is Purpose.AGEING and isinstance(flight.error, SessionExpired):
             return False  # in the background nobody is replaced; who waits in earnest decides anew
         self._raise(flight)
         return flight.result is not None and flight.result.reason in _ASKED
+
+    def _closed(self, why: Purpose) -> WixVisitorError:
+        if why in (Purpose.LOAD, Purpose.SAVE):
+            return StorageError("The session was closed before the store had answered; the visitor is unchanged.")
+        return TokenRequestError("The session was closed before Wix had answered; the visitor is unchanged.")
 
     def _raise(self, flight: Flight) -> None:
         """Raises the flight's failure as this task's own exception."""

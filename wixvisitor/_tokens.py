@@ -29,6 +29,13 @@ class TokenRole(StrEnum):
     MEMBER = "member"
 
 
+def _role(value: object) -> TokenRole:
+    try:
+        return TokenRole(value)  # type: ignore[arg-type] # or a text that names one
+    except ValueError:  # it quotes the value, which may be a token in the wrong place
+        raise ValueError(f"refreshToken.role: expected one of {', '.join(TokenRole)}") from None
+
+
 def _hidden(value: str) -> str:
     return "'[token]'" if value else "''"
 
@@ -52,11 +59,14 @@ class RefreshToken:
 
     Args:
         value: the token's text; ``""`` for none. Never part of a repr.
-        role: a visitor's, a member's, or nobody's.
+        role: a visitor's, a member's, or nobody's; its text is taken too.
+
+    Raises:
+        ValueError: there is no such role.
     """
 
     value: str = attrs.field(repr=_hidden)
-    role: TokenRole
+    role: TokenRole = attrs.field(converter=_role)
 
 
 @attrs.frozen(weakref_slot=False)
@@ -129,12 +139,7 @@ def _refresh_token(data: object) -> RefreshToken:
     if data is None:
         return EMPTY_TOKENS.refresh_token
     half = _object(data, "refreshToken")
-    value = _text(half, "refreshToken")
-    try:
-        return RefreshToken(value, TokenRole(str(half.get("role"))))
-    except ValueError:
-        roles = ", ".join(TokenRole)
-        raise ValueError(f"refreshToken.role: expected one of {roles}") from None
+    return RefreshToken(_text(half, "refreshToken"), half.get("role"))
 
 
 def _object(data: object, field: str) -> Mapping[str, Any]:

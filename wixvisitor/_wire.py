@@ -173,7 +173,7 @@ def grant(answer: TokenAnswer, requested_at: float) -> Granted:
             "The token endpoint answered 200, but not with tokens. The visitor is unchanged; try again later.",
             **_from(answer, retry=True),
         )
-    lifetime = _lifetime(access, data.get("expires_in"), answer.date)
+    lifetime = _lifetime(access, data.get("expires_in"), answer.date, requested_at)
     return Granted(AccessToken(access, int(requested_at) + lifetime), refresh or None, lifetime)
 
 
@@ -223,17 +223,18 @@ def _is_token(value: object) -> bool:
     return isinstance(value, str) and bool(value) and is_header_safe(value)
 
 
-def _lifetime(access: str, expires_in: object, date: float | None) -> int:
+def _lifetime(access: str, expires_in: object, date: float | None, requested_at: float) -> int:
     """Seconds that the token has: what the answer says, less what a stale answer has already used up.
 
-    ``exp`` is compared with the server's own clock only, so that a wrong local clock does no harm.
+    ``exp`` is compared with the server's own clock, so that a wrong local clock does no harm. Of an answer without a
+    ``Date`` the local one has to do, as long as the token has not expired by it.
     """
     claims = read_claims(access)
     seconds = _number(expires_in)
     if seconds is None:
         seconds = float(claims.lifetime if claims else DEFAULT_LIFETIME)
-    if claims and date is not None:
-        seconds = min(seconds, claims.expires_at - date)
+    if claims and (date is not None or claims.expires_at > requested_at):
+        seconds = min(seconds, claims.expires_at - (requested_at if date is None else date))
     return int(min(max(seconds, _SHORTEST), _LONGEST))
 
 

@@ -139,7 +139,7 @@ class WixAPIError(WixVisitorError):
         status_code: int,
         code: str | None = None,
         details: dict[str, Any] | None = None,
-        field_violations: tuple[dict[str, Any], ...] = (),
+        field_violations: list[dict[str, Any]] | None = None,
         request_id: str | None = None,
     ) -> None:
         label = f"{status_code} {code}" if code else str(status_code)
@@ -149,5 +149,5 @@ class WixAPIError(WixVisitorError):
         self.code = code
         self.message = message
         self.details = details or {}
-        self.field_violations = field_violations
+        self.field_violations = field_violations or []
         self.request_id = request_id

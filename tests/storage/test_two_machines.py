@@ -64,7 +64,7 @@ async def machines(
         both = []
         for _ in range(2):
             way = proxy(urlsplit(redis_url).port)
-            storage = RedisStorage(way.url, prefix=redis_prefix)
+            storage = RedisStorage(way.url, prefix=redis_prefix, timeout=5.0)  # a busy machine is not cut off
             stack.push_async_callback(storage.aclose)
             pool = VisitorPool(client_id, storage=storage, client=still.client(), clock=still.now, renew_timeout=3.0)
             both.append(Machine(await stack.enter_async_context(pool), way))

@@ -44,7 +44,7 @@ class SealedStorage:
 
     aclose: Callable[[], Awaitable[None]]  # if inner has it
 
-    def __init__(self, inner: TokenStorage, *, keys: Sequence[str | bytes]) -> None:
+    def __init__(self, inner: TokenStorage, keys: Sequence[str | bytes]) -> None:
         if isinstance(inner, type) or not isinstance(inner, TokenStorage):
             raise ConfigurationError("inner: expected an object with async load, save and delete")
         self._inner: Any = inner
