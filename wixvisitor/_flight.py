@@ -45,7 +45,7 @@ class Flight:
         self.keep = keep
         self._is_closing = False
         self._done = anyio.Event()
-        self._scope: anyio.CancelScope | None = None
+        self._scope = anyio.CancelScope()
 
     @property
     def done(self) -> bool:
@@ -95,8 +95,7 @@ class Flight:
 
     async def end(self) -> None:
         """Cancels the work and waits until it is gone."""
-        if not self.done and self._scope is not None:
-            self._scope.cancel()
+        self._scope.cancel()
         with anyio.move_on_after(1.0):
             await self._done.wait()
 
@@ -104,13 +103,12 @@ class Flight:
         try:
             await checkpoint()
             _inside.set(self)
-            with anyio.CancelScope() as self._scope:
+            with self._scope:
                 self.result = await work()
         except Exception as error:  # stored, and raised anew by each waiter
             self.error = without_frames(error)
         finally:
             self.keep = None
-            self._scope = None
             self._done.set()
 
 

@@ -107,10 +107,11 @@ class VisitorPool:
 
     async def aclose(self) -> None:
         """Ends the renewals under way within 3 seconds and closes the client, if it was made here."""
-        async with anyio.create_task_group() as group:
-            for session in list(self._sessions.values()):
-                group.start_soon(session._refresher.aclose)
-        await self._connections.aclose()
+        with anyio.CancelScope(shield=True):  # also where the scope around it has been cancelled
+            async with anyio.create_task_group() as group:
+                for session in list(self._sessions.values()):
+                    group.start_soon(session._refresher.aclose)
+            await self._connections.aclose()
 
     def _kept_in(self, storage: LeasingStorage) -> Self:
         """Returns a pool over another storage; connections, turns and live sessions are this one's, and closed with it.

@@ -88,7 +88,7 @@ class Refresher:
             if step is Step.FAIL:
                 self.ledger.raise_cause()
             try:
-                await self._join(_PURPOSES[step])
+                await self._join(_PURPOSES.get(step, Purpose.NEED))  # FAIL, but the pause has just ended
             except WixVisitorError as error:
                 working = self.ledger.working()
                 if working is None or (working.rejected and isinstance(error, SessionExpired)):
@@ -207,7 +207,7 @@ class Refresher:
                 purpose = Purpose.SAVE  # nothing else can be done before
             renewal = self._renewal(purpose, ledger.held, generation)
             work = partial(self._fly, renewal, flight, generation)
-            if purpose is Purpose.SAVE and self._last_set is not None:  # it saves whatever the store holds, so in turn
+            if self._last_set is not None:  # what is set or forgotten right now is none of its business
                 work = partial(self._after, self._last_set, work)
             flight.start(work, name=f"wixvisitor: {purpose.name.lower()}")
             self._flights += ((flight, purpose),)
@@ -287,7 +287,8 @@ class Refresher:
     async def _forget(self) -> None:
         for flight, _ in self._flights:
             if flight.loop is _flight.current_loop():
-                await flight.end()  # it may be about to save whom we delete
+                await flight.end()  # it may be about to save whom we delete, in a thread that cannot be cancelled
+                await flight.wait()
         self.ledger.forget()
         await self._records().delete()
 

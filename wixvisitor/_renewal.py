@@ -47,6 +47,17 @@ class Outcome:
     error: StorageError | None = None
 
 
+class _Lap:
+    """A stopwatch: each ``took`` returns the seconds since the one before."""
+
+    def __init__(self) -> None:
+        self._since = anyio.current_time()
+
+    def took(self) -> float:
+        since, self._since = self._since, anyio.current_time()
+        return self._since - since
+
+
 class Superseded(Exception):
     """Newer tokens were set meanwhile; this renewal's result is nobody's (rule 4, LATE LOSES)."""
 
@@ -197,20 +208,21 @@ class Renewal:
         and whoever takes it then asks once more; where it cannot be had, or two in a row run out, nobody waits for it
         any longer. Whoever waits leaves the turn to other visitors.
         """
-        seconds, holder, waited = self.settings.renew_timeout, uuid.uuid4().hex, 0.0
-        patience = anyio.current_time() + seconds
+        seconds, holder, lap = self.settings.renew_timeout, uuid.uuid4().hex, _Lap()
+        queued = waited = 0.0  # for a turn, and for the lease
         while True:
-            async with self.settings.slots.turn(patience - anyio.current_time()):
+            async with self.settings.slots.turn(seconds - queued):
+                queued += lap.took()
                 remaining = await self._acquire(holder, _LEASE * seconds) if waited < _PATIENCE * seconds else 0.0
+                waited += lap.took()
                 if remaining <= 0:
-                    self.deadline = anyio.current_time() + seconds - waited
+                    self.deadline = anyio.current_time() + max(seconds - waited, (1.0 - _PATIENCE) * seconds)
                     return await self._renew_and_release(holder)
-            since = anyio.current_time()
             await anyio.sleep(min(remaining, 0.02 + 0.08 * self.settings.jitter()))
             held = await self._load()
             if self._is_enough(held):
                 return Outcome(held, ChangeReason.ADOPTED)
-            waited += anyio.current_time() - since
+            waited += lap.took()
             if waited >= _PATIENCE * seconds:
                 logger.info("wixvisitor: whoever holds the lease has not renewed in %g s; going ahead", waited)
 

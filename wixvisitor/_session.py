@@ -7,6 +7,8 @@ from contextlib import asynccontextmanager
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self, Unpack
 
+import anyio
+
 from wixvisitor import _given, _graphql
 from wixvisitor._api_errors import raise_for_error
 from wixvisitor._auth import VisitorAuth, auth_for
@@ -135,8 +137,9 @@ class VisitorSession:
         A session of a pool leaves both to the pool. May be called twice.
         """
         if not self._is_pooled:
-            await self._refresher.aclose()
-            await self._connections.aclose()
+            with anyio.CancelScope(shield=True):  # also where the scope around it has been cancelled
+                await self._refresher.aclose()
+                await self._connections.aclose()
 
     # Tokens, with the names of @wix/sdk's OAuthStrategy
 

@@ -103,9 +103,9 @@ def checked(
         renew_before=_seconds(renew_before, "renew_before", least=0.0),
         renew_timeout=_seconds(renew_timeout, "renew_timeout", least=0.001),
         on_rejected=_policy(on_rejected),
-        on_change=_function(on_change, "on_change"),
-        is_refusal=_function(is_refusal, "is_refusal") or _wire.is_refusal,
-        clock=_function(clock, "clock") or wall_clock,
+        on_change=plain_function(on_change, "on_change"),
+        is_refusal=plain_function(is_refusal, "is_refusal") or _wire.is_refusal,
+        clock=plain_function(clock, "clock") or wall_clock,
         slots=Slots() if max_token_requests is None else Slots(_count(max_token_requests, "max_token_requests")),
     )
 
@@ -135,7 +135,12 @@ def _policy(value: str) -> OnRejected:
         raise ConfigurationError(f"on_rejected: expected one of {', '.join(OnRejected)}") from None
 
 
-def _function(value: Any, name: str) -> Any:
+def plain_function(value: Any, name: str) -> Any:
+    """Returns the function, or None if there is none.
+
+    Raises:
+        ConfigurationError: it is none that can be called without awaiting it.
+    """
     call = getattr(value, "__call__", None)  # noqa: B004 - its type is the question
     if value is not None and (call is None or any(map(inspect.iscoroutinefunction, (value, call)))):
         raise ConfigurationError(f"{name}: expected a plain function; it is called, not awaited")

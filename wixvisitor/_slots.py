@@ -31,6 +31,9 @@ class Slots:
         Raises:
             TokenRequestError: none came within these seconds; Wix was not asked.
         """
+        if self.number == inf:  # a session by itself; anyio keeps a limiter as long as the event loop lasts
+            yield
+            return
         limiter = self._limiter.get(None)
         if limiter is None:
             limiter = anyio.CapacityLimiter(self.number)

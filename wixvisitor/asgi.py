@@ -172,7 +172,8 @@ class _Lifespan:
         except Exception:
             if self._is_heard:
                 raise
-            await self._serve_alone(receive, send)  # an app without lifespan, Django for one, refuses the scope
+        if not self._is_heard:  # an app without lifespan refuses the scope, as Django does, or returns at once
+            await self._serve_alone(receive, send)
 
     async def _serve_alone(self, receive: Receive, send: Send) -> None:
         while True:

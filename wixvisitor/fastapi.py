@@ -19,6 +19,7 @@ except ModuleNotFoundError as error:
 from wixvisitor import asgi
 from wixvisitor._pool import VisitorPool
 from wixvisitor._session import VisitorSession
+from wixvisitor._settings import plain_function
 from wixvisitor._web._visits import Visits
 from wixvisitor.cookies import VisitorCookie
 from wixvisitor.errors import ConfigurationError
@@ -56,10 +57,10 @@ def setup(
     """
     if app.middleware_stack is not None:
         raise ConfigurationError("setup: the app is already serving; call setup right after making it")
-    build = app.build_middleware_stack
+    build, agrees = app.build_middleware_stack, plain_function(consent, "consent")
 
-    def asked(scope: Any) -> bool:
-        return consent is None or consent(HTTPConnection(scope))
+    def asked(scope: Any) -> Any:
+        return agrees is None or agrees(HTTPConnection(scope))
 
     visits = Visits(pool, cookie=cookie, consent=asked, close=close)
 

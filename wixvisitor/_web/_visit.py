@@ -112,6 +112,7 @@ class Visit:
     started: bool = False
     _session: VisitorSession | None = None  # the pool's, held until the request is over
     _visitor: Callable[[], RequestVisitor | None] = lambda: None  # a weak reference: no cycle keeps it alive
+    _began: Tokens = EMPTY_TOKENS  # what that held when the request first looked
     _moved: Card | None = None  # whom login or logout made of it
     _is_set: bool = False  # the application has set tokens, so the cookie changes whatever the clock says
     _is_kept: bool = False  # the answer has started, and the browser has the key
@@ -145,7 +146,8 @@ class Visit:
             if self.started and self.allowed and not self._is_kept:
                 raise ConfigurationError(_LATE)
             session = await self.visits.session(self._card, allowed=self.allowed)
-            self._session = self._session or session
+            if self._session is None:
+                self._session, self._began = session, session.get_tokens()
         visitor = self._visitor() or RequestVisitor.within(self, self._session)
         self._visitor = weakref.ref(visitor)
         return visitor
@@ -243,11 +245,18 @@ class Visit:
             if self._is_set and reservation is not None:
                 return [cookie.clear(), reservation.clear()]
             return [self._written(reservation or cookie, now)] if self._is_set or given is None else []
-        if self._is_set or is_newer(now, than=self._sent):
+        if self._is_set or self._has_later(now):
             self._sent = now
         elif given is None or not given.is_due:
             return []
         return [self._written(cookie, self._sent)]
+
+    def _has_later(self, now: Tokens) -> bool:
+        """Whether these are later than the cookie's: they came within this request, or are newer.
+
+        When they end would not do: servers' clocks differ, and a new token may live shorter than the one before.
+        """
+        return now != self._sent and (now != self._began or is_newer(now, than=self._sent))
 
     def _written(self, cookie: Any, tokens: Tokens) -> str:
         text: str = cookie.write(Card(self._card.key, tokens), self.visits.client_id, self.visits.clock())

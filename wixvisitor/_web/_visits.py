@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import logging
 import secrets
 from collections.abc import Callable, Mapping
@@ -9,10 +10,12 @@ from typing import Any, Final
 
 import attrs
 
+from wixvisitor._claims import read_claims
 from wixvisitor._masking import mask
 from wixvisitor._pool import VisitorPool
 from wixvisitor._records import Records
 from wixvisitor._session import VisitorSession
+from wixvisitor._settings import plain_function
 from wixvisitor._tokens import Tokens
 from wixvisitor._web._headers import cookie_values
 from wixvisitor._web._recent import Recent, RecentStorage
@@ -34,7 +37,12 @@ COOKIES: Final = (IdCookie, SealedCookie, SharedCookie)
 
 
 def is_newer(tokens: Tokens, than: Tokens) -> bool:
-    """Whether these tokens of a visitor came later: their access token ends later."""
+    """Whether these tokens of a visitor came later: by Wix's clock if they tell, else because they end later."""
+    if tokens == than:
+        return False
+    ours, theirs = read_claims(tokens.access_token.value), read_claims(than.access_token.value)
+    if ours and theirs and ours.issued_at != theirs.issued_at:
+        return ours.issued_at > theirs.issued_at
     return tokens.access_token.expires_at > than.access_token.expires_at
 
 
@@ -63,8 +71,6 @@ class Visits:
             cookie = _fleeting_cookie(settings.storage)
         if not isinstance(cookie, COOKIES):
             raise ConfigurationError("cookie: expected an IdCookie, SealedCookie or SharedCookie of wixvisitor.cookies")
-        if consent is not None and not callable(consent):
-            raise ConfigurationError("consent: expected a function of the request that returns True or False")
         if cookie.holds_tokens and type(settings.storage) is not MemoryStorage:
             raise ConfigurationError(
                 f"The tokens live in the cookie ({cookie!r}), so the pool's storage would never be read: make the pool "
@@ -73,13 +79,20 @@ class Visits:
         self.cookie = cookie
         self.client_id = settings.client_id
         self.clock = settings.clock
-        self._own, self._close, self._consent = pool, close, consent
+        self._own, self._close, self._consent = pool, close, plain_function(consent, "consent")
         self._fleeting = pool._kept_in(RecentStorage())
         self._consistent = Recent[str]()
 
     def allows(self, request: Any) -> bool:
-        """Whether this browser may be remembered."""
-        return self._consent is None or bool(self._consent(request))
+        """Whether this browser may be remembered.
+
+        Raises:
+            ConfigurationError: ``consent`` returned what has to be awaited, which is neither yes nor no.
+        """
+        answer = self._consent is None or self._consent(request)
+        if inspect.isawaitable(answer):
+            raise ConfigurationError("consent: expected True or False, not what has to be awaited")
+        return bool(answer)
 
     def pool(self, *, allowed: bool) -> VisitorPool:
         """Returns whose sessions they are: the storage's, or those of this process and these minutes."""
@@ -103,7 +116,7 @@ class Visits:
         if len({card.key for card in cards}) > 1:
             logger.warning("wixvisitor: two different cookies %s; somebody may have planted one: none is", cookie.name)
             return None
-        return max(cards, key=lambda card: card.tokens.access_token.expires_at, default=None)
+        return max(cards, key=lambda card: card.tokens.access_token.expires_at, default=None)  # of the same visitor
 
     async def session(self, card: Card, *, allowed: bool) -> VisitorSession:
         """Returns the visitor of a card: the store's, or the newer of the cookie's and this process's.

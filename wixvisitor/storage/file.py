@@ -48,7 +48,7 @@ class FileStorage:
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         text = os.fspath(path)
-        self._path = Path(text).expanduser()
+        self._path = Path(text).expanduser().absolute()  # a daemon changes its directory
         separators = tuple(filter(None, (os.sep, os.altsep)))
         self._is_directory = text.endswith(separators) or self._path.is_dir()
         self._leases: dict[Path, Lease] = {}
