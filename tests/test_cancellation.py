@@ -9,10 +9,11 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import anyio
+import httpx
 import pytest
 import trio
 
-from wixvisitor import TokenRequestError, Tokens, VisitorSession
+from wixvisitor import TokenRequestError, Tokens, VisitorPool, VisitorSession
 from wixvisitor.storage import ANY_VERSION, AnyVersion, MemoryStorage
 from wixvisitor.testing import FakeWix
 
@@ -290,6 +291,37 @@ async def test_leaving_during_a_renewal_ends_within_seconds(
     with anyio.fail_after(4):
         await session.aclose()
     assert session.get_tokens() == visitor
+
+
+@anyio_only
+@pytest.mark.parametrize("kind", ["session", "pool"])
+async def test_leaving_through_a_cancelled_scope_closes(still: FakeWix, client_id: str, kind: str) -> None:
+    """`async with` that a cancelled scope ends closes the client that was made here, and ends the renewal."""
+    made: list[httpx.AsyncClient] = []
+
+    def client() -> httpx.AsyncClient:
+        made.append(still.client())
+        return made[-1]
+
+    gate = still.hold(times=None)
+    with anyio.CancelScope() as scope:
+        async with anyio.create_task_group() as tasks:
+
+            async def leave() -> None:
+                await gate.wait_for(1)
+                scope.cancel()
+
+            tasks.start_soon(leave)
+            if kind == "session":
+                async with VisitorSession(client_id, client=client) as session:
+                    await session.get(CART)
+            else:
+                async with VisitorPool(client_id, client=client) as pool:
+                    session = await pool.session("k")
+                    await session.get(CART)
+    assert scope.cancelled_caught
+    assert [one.is_closed for one in made] == [True]
+    assert not session._refresher._under_way()
 
 
 @anyio_only

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import threading
+import time
 import tracemalloc
 import weakref
 from collections.abc import Awaitable, Callable
@@ -12,6 +14,7 @@ from typing import Any
 
 import anyio
 import anyio.lowlevel
+import anyio.to_thread
 import pytest
 
 from wixvisitor import (
@@ -296,6 +299,71 @@ async def test_forget_leaves_no_state_behind(still: FakeWix, pool_of: PoolMaker)
     await session.get(CART)
     assert len(still.visitors) == 2
     assert "x-wix-consistent" not in still.api_calls()[-1].headers
+
+
+@anyio_test
+@pytest.mark.parametrize("is_member", [True, False], ids=["a member", "a visitor"])
+async def test_who_asks_while_the_store_forgets(
+    still: FakeWix, pool_of: PoolMaker, member: Tokens, visitor: Tokens, *, is_member: bool
+) -> None:
+    """A request amid forget() waits for it, and does not go on as whoever is being forgotten."""
+    deleting, gate = anyio.Event(), anyio.Event()
+
+    class SlowDelete(MemoryStorage):
+        async def delete(self, key: str) -> None:
+            deleting.set()
+            await gate.wait()
+            await super().delete(key)
+
+    storage, forgotten = SlowDelete(), member if is_member else visitor
+    pool = pool_of(storage=storage)
+    session = await pool.session("k")
+    await session.set_tokens(forgotten)
+    still.reset_calls()
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(pool.forget, "k")
+        await deleting.wait()
+        tasks.start_soon(session.get, CART)
+        await anyio.wait_all_tasks_blocked()
+        assert not still.api_calls()
+        gate.set()
+    [call] = still.api_calls()
+    assert call.headers["authorization"] != forgotten.access_token.value
+    assert not session.logged_in()
+    assert (await pool_of(storage=storage).session("k")).get_tokens() == session.get_tokens()
+
+
+@anyio_test
+async def test_forget_waits_for_a_save_that_cannot_be_stopped(still: FakeWix, pool_of: PoolMaker) -> None:
+    """A first mint that a store's thread is saving is forgotten as well, however long the thread takes."""
+    saving, go_on = threading.Event(), threading.Event()
+
+    class Threaded(MemoryStorage):
+        async def save(self, key: str, value: str, *, expected: str | AnyVersion | None = ANY_VERSION) -> str:
+            def wait() -> None:
+                saving.set()
+                go_on.wait(20)
+
+            await anyio.to_thread.run_sync(wait)
+            return await super().save(key, value, expected=expected)
+
+    storage = Threaded()
+    pool = pool_of(storage=storage)
+    session = await pool.session("k")
+    with anyio.CancelScope() as scope:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(session.generate_visitor_tokens)
+            await anyio.to_thread.run_sync(saving.wait, 20)
+            tasks.start_soon(anyio.to_thread.run_sync, _after_a_while, go_on)
+            await pool.forget("k")
+            scope.cancel()
+    assert await storage.load(f"{pool._settings.client_id}:k") is None
+    assert not session.get_tokens().refresh_token.value
+
+
+def _after_a_while(event: threading.Event) -> None:
+    time.sleep(1.2)  # longer than a flight that is ended is waited for
+    event.set()
 
 
 @anyio_test

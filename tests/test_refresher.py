@@ -29,6 +29,7 @@ from wixvisitor import (
     VisitorSession,
     __version__,
 )
+from wixvisitor._ledger import Ledger
 from wixvisitor.storage import ANY_VERSION, AnyVersion, MemoryStorage, Record
 from wixvisitor.testing import FakeWix
 
@@ -295,6 +296,39 @@ async def test_a_clock_that_is_set_back_ends_the_pause(
     assert isinstance((await together(1, session.auth_headers))[0], TokenRequestError)
     still.advance(-3600)
     await session.auth_headers()
+
+
+async def test_a_pause_that_ends_as_it_is_looked_at(
+    still: FakeWix, session_of: SessionMaker, visitor: Tokens, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another thread's loop may end the pause between the decision and its cause: then Wix is asked."""
+    session = session_of(tokens=visitor)
+    still.advance(LIFETIME + 1)
+    still.fail(503, times=3)
+    assert isinstance((await together(1, session.auth_headers))[0], TokenRequestError)
+    ledger, next_step = session._refresher.ledger, Ledger.next_step
+
+    def and_ends(self: Ledger) -> Any:
+        found = next_step(self)
+        self._pause = None
+        return found
+
+    monkeypatch.setattr(Ledger, "next_step", and_ends)
+    assert ledger.next_step()[0] is not None
+    assert isinstance((await together(1, session.auth_headers))[0], dict)
+
+
+async def test_slow_leases_leave_time_to_ask_wix(still: FakeWix, session_of: SessionMaker) -> None:
+    """A store that takes nearly all of a renewal's time to say that the lease is taken does not end it."""
+
+    class Slow(MemoryStorage):
+        async def acquire_lease(self, key: str, holder: str, seconds: float) -> float:
+            await anyio.sleep(0.2)
+            return 60.0
+
+    session = session_of(storage=Slow(), renew_timeout=0.4)
+    await session.generate_visitor_tokens()
+    assert len(still.token_calls()) == 1
 
 
 # Ageing

@@ -74,11 +74,12 @@ async def test_a_failure_gives_the_turn_back() -> None:
 
 
 async def test_without_a_number() -> None:
-    """A session on its own waits for nobody."""
+    """A session on its own waits for nobody, and leaves nothing in the event loop."""
     slots = Slots()
     async with slots.turn(0.5), anyio.create_task_group() as tasks:
         for _ in range(100):
             tasks.start_soon(_turn, slots)
+    assert slots._limiter.get(None) is None
 
 
 async def _turn(slots: Slots) -> None:

@@ -89,6 +89,18 @@ async def test_an_existing_directory_keeps_its_mode(tmp_path):
     assert mode(tmp_path) == 0o755
 
 
+async def test_another_working_directory(tmp_path, monkeypatch):
+    """A relative path is where the program was when it made the storage, wherever it goes then, as daemons do."""
+    monkeypatch.chdir(tmp_path)
+    storage = FileStorage("visitor.json")
+    await storage.save(KEY, "value")
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    record = await storage.load(KEY)
+    assert record is not None
+    assert record.value == "value"
+
+
 async def test_directory_keeps_a_file_for_each(tmp_path):
     """Below a directory each visitor has a file, whose name tells nothing of the key."""
     storage = FileStorage(tmp_path)

@@ -166,12 +166,25 @@ async def test_the_same_object_within_a_request(pool):
     assert all(visitor is seen[0] for visitor in seen)
 
 
+async def agrees_later(_: object) -> bool:
+    """What is true of a coroutine is no yes."""
+    return False
+
+
+async def test_a_consent_that_has_to_be_awaited_is_no_yes(pool):
+    """Where it is noticed only when it is asked, the request fails, and nobody is remembered."""
+    app = VisitorMiddleware(answering(), pool, cookie=IdCookie([KEY]), consent=lambda scope: agrees_later(scope))  # noqa: PLW0108 - nobody sees that it is async
+    with pytest.raises(ConfigurationError, match="consent: expected True or False"):
+        await asked(app, pool)
+
+
 @pytest.mark.parametrize(
     ("arguments", "text"),
     [
         ({"pool": "id"}, "VisitorPool"),
         ({"cookie": "key"}, "IdCookie, SealedCookie or SharedCookie"),
         ({"consent": 1}, "consent"),
+        ({"consent": agrees_later}, "consent: expected a plain function"),
     ],
 )
 async def test_wrong_arguments(pool, arguments, text):
@@ -291,6 +304,19 @@ async def test_the_end_of_the_app(still, client_id, close):
     await lived(starlette_app(shop), said)
     assert said == ["lifespan.startup.complete", "lifespan.shutdown.complete"]
     assert storage.is_closed == close
+
+
+async def test_an_app_that_leaves_its_lifespan(still, client_id):
+    """For an app that returns from its lifespan at once, as many a raw one does, the middleware serves it, too."""
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        assert scope["type"] == "lifespan"
+
+    storage, said = Closing(), list[str]()
+    pool = VisitorPool(client_id, client=still.client(), storage=storage)
+    await lived(VisitorMiddleware(app, pool, cookie=IdCookie([KEY])), said)
+    assert said == ["lifespan.startup.complete", "lifespan.shutdown.complete"]
+    assert storage.is_closed
 
 
 async def test_an_app_without_lifespan(still, client_id):

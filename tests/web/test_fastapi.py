@@ -70,10 +70,17 @@ def test_setup_comes_too_late(app, still, client_id):
         setup(app, VisitorPool(client_id), cookie=IdCookie([KEY]))
 
 
-def test_wrong_arguments_are_noticed_at_setup():
+def test_wrong_arguments_are_noticed_at_setup(client_id):
     """A wrong argument fails when the app is made, not at its first request."""
     with pytest.raises(ConfigurationError, match="VisitorPool"):
         setup(FastAPI(), "pool", cookie=IdCookie([KEY]))  # type: ignore[arg-type]
+
+    async def later(_: object) -> bool:
+        return False
+
+    for consent in (later, "yes"):
+        with pytest.raises(ConfigurationError, match="consent: expected a plain function"):
+            setup(FastAPI(), VisitorPool(client_id), cookie=IdCookie([KEY]), consent=consent)  # type: ignore[arg-type]
 
 
 def test_an_app_that_was_not_set_up():

@@ -96,6 +96,32 @@ async def test_another_process_renewed(visits_of, still, form):
 
 
 @pytest.mark.parametrize("form", ["sealed", "wixSession"])
+@pytest.mark.parametrize("is_refused", [False, True], ids=["renewed", "replaced"])
+async def test_a_token_that_ends_before_the_old_one(visits_of, still, form, is_refused):
+    """New tokens are written into the cookie though they end earlier: Wix grants less time, or a clock was fast."""
+    visits = visits_of(COOKIES[form]())
+    browser = Browser(visits)
+    old, _ = await browser.calls()
+    still.access_token_lifetime = HOUR
+    still.revoke_access_token(old.access_token.value)
+    if is_refused:
+        still.refuse_refresh_token(old.refresh_token.value)
+    still.advance(60)
+    visit = browser.visit()
+    assert (await (await visit.visitor()).get("/ecom/v2/carts/current")).status_code in (200, 404)
+    assert len(browser.answer(visit)) == 1
+    new, cookies = await browser.calls()
+    assert new.access_token != old.access_token
+    assert (new.refresh_token != old.refresh_token) == is_refused
+    assert cookies == []
+    late = Browser(visits, {})
+    late.jar = dict(browser.jar)
+    assert await late.calls() == (new, [])
+    assert len(still.visitors) == 1 + is_refused
+    assert len(still.token_calls()) == 2 + is_refused
+
+
+@pytest.mark.parametrize("form", ["sealed", "wixSession"])
 async def test_an_older_token_does_not_undo_a_newer_cookie(visits_of, still, form):
     """A request under way that holds the older token does not write it over the cookie that another process renewed."""
     here, there = Browser(visits_of(COOKIES[form]())), Browser(visits_of(COOKIES[form]()))

@@ -91,6 +91,7 @@ class Visits:
         """
         answer = self._consent is None or self._consent(request)
         if inspect.isawaitable(answer):
+            getattr(answer, "close", lambda: None)()  # a coroutine that nobody will await
             raise ConfigurationError("consent: expected True or False, not what has to be awaited")
         return bool(answer)
 
