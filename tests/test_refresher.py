@@ -29,6 +29,7 @@ from wixvisitor import (
     VisitorSession,
     __version__,
 )
+from wixvisitor._decision import Step
 from wixvisitor._ledger import Ledger
 from wixvisitor.storage import ANY_VERSION, AnyVersion, MemoryStorage, Record
 from wixvisitor.testing import FakeWix
@@ -306,16 +307,17 @@ async def test_a_pause_that_ends_as_it_is_looked_at(
     still.advance(LIFETIME + 1)
     still.fail(503, times=3)
     assert isinstance((await together(1, session.auth_headers))[0], TokenRequestError)
-    ledger, next_step = session._refresher.ledger, Ledger.next_step
+    next_step, steps = Ledger.next_step, list[Step]()
 
     def and_ends(self: Ledger) -> Any:
-        found = next_step(self)
+        held, step = next_step(self)
+        steps.append(step)
         self._pause = None
-        return found
+        return held, step
 
     monkeypatch.setattr(Ledger, "next_step", and_ends)
-    assert ledger.next_step()[0] is not None
     assert isinstance((await together(1, session.auth_headers))[0], dict)
+    assert steps[0] is Step.FAIL
 
 
 async def test_slow_leases_leave_time_to_ask_wix(still: FakeWix, session_of: SessionMaker) -> None:
