@@ -3,7 +3,8 @@
 Identity rules; the words in capitals are looked for by the tests that are named after them:
 
 1. REFUSAL ONLY. Only Wix's refusal of this refresh token may cost a visitor (``_wire.is_refusal`` says what counts as
-   one). No network error, timeout, 404, 408, 425, 429, 5xx, HTML, empty or cut-off answer ever does. Before a token
+   one). No network error, timeout, 404, 408, 425, 429, 5xx, HTML, empty or cut-off answer ever does, unless the refresh
+   token's own ``exp`` is past, and then 400, 401 and 403 only (``_wire.has_run_out``). Before a token
    counts as refused the store is read again: if another process has moved on, its tokens win. [``after_refusal``]
 2. POLICY. ``on_rejected="auto"``: a refused visitor is replaced, a refused member raises ``SessionExpired``, so that
    nobody is silently logged out. [``may_replace``]

@@ -236,30 +236,34 @@ class VisitorSession:
         return await self._send(method, url, dict(arguments), stream=False)
 
     async def get(self, url: str, **arguments: Unpack[RequestArguments]) -> httpx.Response:
-        """``request("GET", …)``."""
+        """``request("GET", …)``; raises the same, and cancellation leaves the same."""
         return await self._send("GET", url, dict(arguments), stream=False)
 
     async def post(self, url: str, **arguments: Unpack[RequestArguments]) -> httpx.Response:
-        """``request("POST", …)``."""
+        """``request("POST", …)``; raises the same, and cancellation leaves the same."""
         return await self._send("POST", url, dict(arguments), stream=False)
 
     async def put(self, url: str, **arguments: Unpack[RequestArguments]) -> httpx.Response:
-        """``request("PUT", …)``."""
+        """``request("PUT", …)``; raises the same, and cancellation leaves the same."""
         return await self._send("PUT", url, dict(arguments), stream=False)
 
     async def patch(self, url: str, **arguments: Unpack[RequestArguments]) -> httpx.Response:
-        """``request("PATCH", …)``."""
+        """``request("PATCH", …)``; raises the same, and cancellation leaves the same."""
         return await self._send("PATCH", url, dict(arguments), stream=False)
 
     async def delete(self, url: str, **arguments: Unpack[RequestArguments]) -> httpx.Response:
-        """``request("DELETE", …)``."""
+        """``request("DELETE", …)``; raises the same, and cancellation leaves the same."""
         return await self._send("DELETE", url, dict(arguments), stream=False)
 
     @asynccontextmanager
     async def stream(
         self, method: str, url: str, **arguments: Unpack[RequestArguments]
     ) -> AsyncIterator[httpx.Response]:
-        """``async with session.stream("GET", …) as response``: the body is read as it comes, and closed at the end."""
+        """``async with session.stream("GET", …) as response``: the body is read as it comes, and closed at the end.
+
+        Raises: as ``request``; a 401 is read to its end first, if it is small, so that it can be renewed and replayed.
+        Cancellation: closes the response.
+        """
         response = await self._send(method, url, dict(arguments), stream=True)
         try:
             yield response

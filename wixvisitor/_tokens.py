@@ -73,6 +73,8 @@ class RefreshToken:
 class Tokens:
     """One visitor: an access token and the refresh token that renews it.
 
+    ``access_token.expires_at`` is absolute, in whole seconds since the epoch; nothing here is relative.
+
     Concurrency: immutable, share it freely.
     """
 
