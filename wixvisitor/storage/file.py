@@ -1,7 +1,8 @@
 """A store of files: one visitor's file, or a directory with a file for each.
 
 Next to ``visitor.json`` two small files appear and stay: ``visitor.json.lock`` is held while the record is replaced,
-``visitor.json.lease`` while a process renews the visitor, and says until when. No token is in them. Removing them while a program runs breaks its exclusion.
+``visitor.json.lease`` while a process renews the visitor, and says until when. No token is in them. Removing them while
+a program runs breaks its exclusion.
 """
 
 from __future__ import annotations
