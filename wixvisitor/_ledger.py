@@ -101,9 +101,12 @@ class Ledger:
             since = self._passing_since
             if since is not None and 0 <= now - since < PASS_THROUGH:
                 return None
-            if not held.tokens.refresh_token.value or self._is_paused(now):
+            cause = self._cause(now)
+            if not held.tokens.refresh_token.value or (cause is not None and not isinstance(cause, SessionExpired)):
                 return None
             self.held = attrs.evolve(held, rejected=True)
+            if cause is not None:
+                raise cause._again() from cause
             return self.held
 
     def replay_refused(self, replayed: Held) -> bool:
@@ -176,10 +179,6 @@ class Ledger:
                     self._pause, now, self._settings.jitter(), cause=cause, retry_after=retry_after
                 )
 
-    def _is_paused(self, now: float) -> bool:
-        """Whether Wix is left alone, for callers that wait for it."""
-        if self._pause is None or not self._pause.active(now):
-            return False
-        if isinstance(self._pause.cause, SessionExpired):
-            self.raise_cause()
-        return self._pause.cause is not None
+    def _cause(self, now: float) -> WixVisitorError | None:
+        """Why Wix is left alone, by those who wait for it; None if it is not."""
+        return self._pause.cause if self._pause is not None and self._pause.active(now) else None

@@ -19,7 +19,7 @@ from __future__ import annotations
 import traceback
 from collections.abc import Iterator
 
-from wixvisitor import EMPTY_TOKENS, TokenRole, Tokens
+from wixvisitor import EMPTY_TOKENS, TokenRole, Tokens, WixVisitorError
 
 from .wix import WixModel
 
@@ -27,6 +27,7 @@ Wrong = tuple[int, str]
 """The invariant's number, and what is wrong."""
 
 _TOKEN_TEXT = "JWS."  # every token has it, and nothing else
+_END = 20  # characters of a token, which nobody guesses
 
 
 class Violation(AssertionError):
@@ -66,12 +67,14 @@ def belong_together(tokens: Tokens, wix: WixModel) -> Iterator[Wrong]:
         yield 6, f"keeps refresh token {kept}, though grant {grant.serial} brought {granted}"
 
 
-def is_ones_own(error: BaseException, earlier: list[BaseException]) -> Iterator[Wrong]:
+def is_ones_own(error: BaseException, earlier: list[BaseException], wix: WixModel) -> Iterator[Wrong]:
     """Invariants 4 and 8: an error was raised to nobody else, and holds no secret. It is added to the earlier ones.
 
     The cause may be shared by all who waited, as long as it has no traceback that each of them would add to.
     """
-    if holds_token("".join(traceback.format_exception(error))):
+    if type(error) is WixVisitorError:
+        yield 4, f"an error that is of no kind: {error}"
+    if holds_token("".join(traceback.format_exception(error)), wix):
         yield 8, f"an exception's traceback holds a token: {type(error).__name__}"
     if any(known is error for known in earlier):
         yield 4, f"one {type(error).__name__} was raised to two callers"
@@ -83,6 +86,7 @@ def is_ones_own(error: BaseException, earlier: list[BaseException]) -> Iterator[
         yield 4, f"two errors share a {type(part).__name__} that has a traceback"
 
 
-def holds_token(text: str) -> bool:
-    """Whether there is a token in this text."""
-    return _TOKEN_TEXT in text
+def holds_token(text: str, wix: WixModel) -> bool:
+    """Whether there is a token in this text, or the end of one."""
+    secrets = (*wix.grants, *wix.refresh_serials)
+    return _TOKEN_TEXT in text or any(secret[-_END:] in text for secret in secrets)

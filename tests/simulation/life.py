@@ -88,6 +88,11 @@ class Life:
         """Asks an API as this visitor."""
         return await session.get("/ecom/v2/carts/current", headers={KEY_HEADER: key})
 
+    async def add(self, key: str, session: VisitorSession, thing: int) -> httpx.Response:
+        """Puts a thing into this visitor's cart."""
+        path, headers = "/ecom/v2/carts/current/add-line-items", {KEY_HEADER: key}
+        return await session.post(path, json={"thing": thing}, headers=headers)
+
     async def _open(self) -> None:
         scenario, process = self.world.scenario, self.process
         arguments: dict[str, Any] = {
@@ -166,7 +171,8 @@ class _Wire(httpx.AsyncBaseTransport):
         if not process.killed:
             watch.sends(process, request.headers[KEY_HEADER], value)
         response = await self._exchange(request, is_token_call=False)
-        watch.api_answers(process, value, response.status_code)
+        if response.status_code == httpx.codes.UNAUTHORIZED:
+            watch.turned_away(process, request.headers[KEY_HEADER], value, response.content)
         return response
 
     async def _exchange(self, request: httpx.Request, *, is_token_call: bool) -> httpx.Response:

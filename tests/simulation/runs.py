@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import traceback
 from contextlib import AbstractContextManager, nullcontext
 
 import attrs
@@ -45,6 +46,9 @@ def run(
             world.run()
         except Violation as violation:
             text, number = str(violation), violation.number
+        except Exception as error:
+            text, number = f"a process, or the world, ended with {type(error).__name__}: {error}", 4
+            world.watch.trace += traceback.format_exception(error)
         else:
             text, number = "", 0
     watch = world.watch

@@ -22,6 +22,7 @@ from . import on_asyncio, on_trio
 
 BACKENDS = {"asyncio": on_asyncio.run, "trio": on_trio.run}
 _MOST_STEPS = 400_000
+_PATIENCE = 30.0  # real seconds in which a process hands the baton back; it takes milliseconds
 _QUANTUM = 6  # steps that a process has in a row, on average
 
 
@@ -42,7 +43,7 @@ class Process:
         stopped_until: until when it is not picked.
         stopped_for: seconds in all that it was stopped.
         killed: whether it is cut off from the world.
-        ended: whether its thread is over.
+        ended: whether its thread is over, or hangs.
         error: what its main function raised.
     """
 
@@ -67,7 +68,9 @@ class Process:
         """Lets the process run until it hands the baton back."""
         self._left = int(self.scheduler.random.expovariate(1 / _QUANTUM))
         self._go.release()
-        self._back.acquire()
+        if not self._back.acquire(timeout=_PATIENCE):
+            self.ended = True
+            raise Endless(f"{self.name} hangs: it waits for something that is no event of its loop's, such as a lock")
         if self.ended:
             self._thread.join()
 
@@ -78,9 +81,10 @@ class Process:
 
     def kill(self) -> None:
         """Ends the process here and now: what it asked for is under way, but nothing of it counts any more."""
-        self.killed = True
+        self.killed = self.scheduler.is_winding_up = True
         while not self.ended:
             self.go_on()
+        self.scheduler.is_winding_up = False
 
     # Called in the process
 
@@ -139,6 +143,7 @@ class Scheduler:
 
     Attributes:
         now: seconds since the world began.
+        is_winding_up: whether a process that was killed is being wound up, whose time makes no sense.
         random: every choice is drawn from it.
         steps: how many were taken.
         after_step: called after each, in the process that took it.
@@ -148,6 +153,7 @@ class Scheduler:
         self.now = 0.0
         self.random = random.Random(seed)
         self.steps = 0
+        self.is_winding_up = False
         self.processes: list[Process] = []
         self._after_step = after_step
         self._agenda: list[tuple[float, int, Callable[[], None]]] = []

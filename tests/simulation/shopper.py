@@ -33,7 +33,8 @@ class Shopper:
         """Shops until the faults are over."""
         scenario = self._world.scenario
         actions = {
-            self._call: 30,
+            self._call: 24,
+            self._add: 8,
             self._herd: 12,
             self._cancelled: 12,
             self._out_of_time: 8,
@@ -56,6 +57,16 @@ class Shopper:
 
     async def _api(self, key: str) -> None:
         await self._life.call(key, await self._life.session(key))
+
+    async def _add(self, key: str) -> None:
+        """Puts something into the cart, which must not happen twice: a body is replayed only if it was turned away."""
+        thing, answers = self._watch.new_thing(), list[httpx.Response]()
+
+        async def add() -> None:
+            answers.append(await self._life.add(key, await self._life.session(key), thing))
+
+        await self._measured(f"add to the cart of {key}", add)
+        self._watch.has_put(self._process, key, thing, was_told=bool(answers) and answers[0].is_success)
 
     async def _herd(self, key: str) -> None:
         async with anyio.create_task_group() as group:

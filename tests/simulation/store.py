@@ -31,13 +31,30 @@ class StoreMoods:
     slowness: float = 0.01
 
 
+@attrs.frozen(eq=False)
+class Lease:
+    """A lease that somebody has.
+
+    Attributes:
+        process: who asked for it.
+        since, until: seconds since the world began.
+        stopped_for: how long its process had been stopped in all when it was taken.
+    """
+
+    holder: str
+    process: Process
+    since: float
+    until: float
+    stopped_for: float
+
+
 class StoreModel:
     """What the store holds: the one truth that all processes share."""
 
     def __init__(self, chance: random.Random, watch: Watch) -> None:
         self.moods = StoreMoods()
         self.records: dict[str, Record] = {}
-        self.leases: dict[str, tuple[str, float]] = {}
+        self.leases: dict[str, Lease] = {}
         self._random = chance
         self._watch = watch
         self._versions = itertools.count(1)
@@ -77,17 +94,18 @@ class StoreModel:
         self._watch.deleted(process, key)
 
     def acquire(self, process: Process, key: str, holder: str, seconds: float) -> float:
-        now = process.scheduler.now
-        owner, until = self.leases.get(key, (holder, now))
-        if owner != holder and until > now:
-            return until - now
-        if owner != holder:
-            self._watch.lease_ran_out(key)
-        self.leases[key] = (holder, now + seconds)
+        now, lease = process.scheduler.now, self.leases.get(key)
+        if lease is not None and lease.holder != holder and lease.until > now:
+            return lease.until - now
+        if lease is not None and lease.holder != holder:
+            self._watch.lease_ran_out(key, lease)
+        self._watch.lease_taken(process, key, holder)
+        self.leases[key] = Lease(holder, process, now, now + seconds, process.stopped_for)
         return 0.0
 
     def release(self, key: str, holder: str) -> None:
-        if self.leases.get(key, ("",))[0] == holder:
+        lease = self.leases.get(key)
+        if lease is not None and lease.holder == holder:
             del self.leases[key]
 
 
@@ -112,11 +130,8 @@ class PlainStorage:
         return await self._do(key, lambda: self._store.save(self._process, key, value, expected=expected, since=since))
 
     async def _do(self, key: str, work: Callable[[], Any]) -> Any:
-        try:
+        with self._watch.store_works(self._process, key):
             return await self._store.do(self._process, work)
-        except BaseException:
-            self._watch.store_failed(self._process, key)
-            raise
 
 
 class ConditionalStorage(PlainStorage):

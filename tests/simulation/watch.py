@@ -9,7 +9,8 @@ from __future__ import annotations
 import logging
 import traceback
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -18,15 +19,17 @@ import attrs
 from wixvisitor import EMPTY_TOKENS, Tokens, VisitorSession
 
 from .invariants import Violation, Wrong, belong_together, holds_token, is_ones_own, may_follow
-from .wix import CLIENT_ID, EPOCH, Identity, WixModel
+from .wix import CLIENT_ID, EPOCH, NOT_ABOUT_THE_TOKEN, Identity, WixModel
 
 if TYPE_CHECKING:
     from .scheduler import Process
+    from .store import Lease
 
 RENEW_TIMEOUT = 15.0
 BOUND = 90.0  # seconds in which every call has ended
 _SLACK = 0.01
-_LONGEST_PAUSE = 60.0
+_LONGEST_PAUSE = 60.0  # seconds, after failures, and for 401s that are not about the token
+_SHORTEST_LEASE = 4.0  # seconds; a lease lasts longer, and nobody who is well keeps one for so long after asking Wix
 
 
 @attrs.define(eq=False)
@@ -58,6 +61,7 @@ class Watch:
         requests: how many calls left the processes.
         slowest: seconds that the slowest call of the app took.
         policy: ``on_rejected``.
+        leases: the store's, None if it has none.
     """
 
     def __init__(self) -> None:
@@ -68,9 +72,11 @@ class Watch:
         self.policy = "auto"
         self.wix: WixModel
         self.now: Callable[[], float]
+        self.leases: dict[str, Lease] | None = None
         self.sessions: dict[tuple[Process, str], VisitorSession] = {}
         self.forced: dict[tuple[Process, str], int] = defaultdict(int)
         self.in_flight: dict[tuple[Process, str], int] = defaultdict(int)
+        self.at_store_now: dict[tuple[Process, str], int] = defaultdict(int)
         self._saved_ever: dict[str, set[Identity]] = defaultdict(set)
         self._nobody_until: dict[str, float] = {}
         self._saved_by: dict[str, Process] = {}
@@ -86,8 +92,15 @@ class Watch:
         self._run_out: dict[str, int] = defaultdict(int)
         self._task_keys: dict[tuple[Process, int], str] = {}
         self._seen: dict[VisitorSession, _Seen] = {}
-        self._turned_down: dict[tuple[Process, str], float] = {}
+        self._turned_down: set[tuple[Process, str]] = set()
         self._failed_at: dict[tuple[Process, str], float] = {}
+        self._store_failed_at: dict[tuple[Process, str], float] = {}
+        self._doubted: set[tuple[Process, str]] = set()
+        self._last_401: dict[tuple[Process, str], tuple[str, float]] = {}
+        self._turned_away_at: dict[tuple[Process, str], float] = {}
+        self._asked_at: dict[tuple[Process, str], float] = {}
+        self._holders: dict[str, Process] = {}
+        self._things = 0
         self._errors: list[BaseException] = []
 
     def fail(self, number: int, text: str) -> None:
@@ -111,6 +124,8 @@ class Watch:
             # A store that compares nothing may be written over by a save that was under way when the app set tokens.
             if self._is_shared or since > self._set_at.get((process, key), -1.0):
                 self._judge(f"{process.name} saves {key}", may_follow(before, new, self.wix, self.policy))
+                if before != EMPTY_TOKENS and self.wix.identity(new.access_token.value) is None:
+                    self.fail(1, f"{process.name} saves nobody over {self._name(before)} of {key}")
             if self._is_shared and not is_conditional:
                 self.fail(6, f"{process.name} saves over whatever there is of {key}, though the app set nothing")
         self._set_and_saved[process, key] += [one for one in self._open_sets[process, key] if _is_same(new, one)]
@@ -154,9 +169,24 @@ class Watch:
         self._task_keys[process, anyio.get_current_task().id] = place[1]
         self._loads_fresh[place] = self._held_is_fresh(*place)
 
-    def store_failed(self, process: Process, key: str) -> None:
+    @contextmanager
+    def store_works(self, process: Process, key: str) -> Iterator[None]:
+        """A call of the store is under way."""
+        place = process, _bare(key)
+        self.at_store_now[place] += 1
+        try:
+            yield
+        except BaseException:
+            self._store_failed(process, key)
+            raise
+        finally:
+            self.at_store_now[place] -= 1
+            self._asked_at[place] = process.scheduler.now
+
+    def _store_failed(self, process: Process, key: str) -> None:
         """A call of the store failed, so that a renewal may have."""
-        self._failed_at[process, _bare(key)] = process.scheduler.now
+        place, now = (process, _bare(key)), process.scheduler.now
+        self._failed_at[place] = self._store_failed_at[place] = now
 
     def asks_for_lease(self, process: Process, key: str, holder: str) -> None:
         """A renewal begins, or asks again."""
@@ -166,9 +196,26 @@ class Watch:
             asking = self._asking[place] = _Asking(holder, now, process.stopped_for, self._run_out[place[1]])
         asking.found = self._renewed_elsewhere(*place)
 
-    def lease_ran_out(self, key: str) -> None:
-        """Somebody takes a lease that was not given back: its holder has stalled, or died."""
-        self._run_out[_bare(key)] += 1
+    def lease_taken(self, process: Process, key: str, holder: str) -> None:
+        """The store gives a lease."""
+        if self._holders.setdefault(holder, process) is not process:
+            self.fail(
+                3, f"{process.name} asks for the lease of {_bare(key)} in the name of {self._holders[holder].name}"
+            )
+
+    def lease_ran_out(self, key: str, lease: Lease) -> None:
+        """Somebody takes a lease that was not given back: its holder has stalled, died, or waits for Wix."""
+        place, now = (lease.process, _bare(key)), lease.process.scheduler.now
+        self._run_out[place[1]] += 1
+        if now - lease.since < _SHORTEST_LEASE:
+            self.fail(3, f"a lease of {place[1]} ran out after {now - lease.since:.3f} s")
+        asking = self._asking.get(place)
+        knows = asking is not None and (asking.holder, asking.last_answer) == (lease.holder, "granted")
+        is_well = not lease.process.killed and lease.process.stopped_for == lease.stopped_for
+        is_over = not (self.in_flight[place] or self.at_store_now[place])
+        is_over = is_over and self._asked_at.get(place, now) < now - _SHORTEST_LEASE
+        if knows and is_well and is_over and self._store_failed_at.get(place, -1e9) < lease.since:
+            self.fail(9, f"{lease.process.name} has not given back the lease of {place[1]}")
 
     def lease_answered(self, process: Process, key: str, answer: str) -> None:
         """The store said ``granted`` or ``taken``, or nothing: ``failed``."""
@@ -184,11 +231,15 @@ class Watch:
         self.requests += 1
         self.note(process, f"asks Wix for tokens for {key}")
         self.in_flight[place] += 1
+        if process.killed:  # nothing of it reaches anybody
+            return key
         if self.in_flight[place] > 1:
             self.fail(3, f"{process.name} has {self.in_flight[place]} renewals of {key} under way")
+        self._asked_at[place] = process.scheduler.now
         asking = self._asking.get(place)
+        if self.leases is not None:
+            self._check_turn(process, key, asking, self.leases.get(f"{CLIENT_ID}:{key}"))
         if asking is not None:
-            self._check_turn(process, key, asking)
             found = asking.found  # when it asked for the lease, and still
             if found is not None and found == self._renewed_elsewhere(*place) and not self.forced[place]:
                 self.fail(3, f"{process.name} renews {key}, though the store had fresh tokens when it took the lease")
@@ -199,6 +250,7 @@ class Watch:
     def token_call_ends(self, process: Process, key: str, status: int | None) -> None:
         """It has its answer, or none (None)."""
         self.in_flight[process, key] -= 1
+        self._asked_at[process, key] = process.scheduler.now
         if status != 200:
             self._failed_at[process, key] = process.scheduler.now
         self.note(process, f"token answer for {key}: {status}")
@@ -221,15 +273,43 @@ class Watch:
         failed_at = self._failed_at.get((process, key), -1e9)
         if process.stopped_for:  # for longer than a renewal may take: it was given up
             failed_at = max(failed_at, process.stopped_until)
-        if session._refresher.ledger.held.rejected and now - failed_at > _LONGEST_PAUSE:
+        failed_at = max(failed_at, self._turned_away_at.get((process, key), -1e9))
+        if (process, value) in self._turned_down and now - failed_at > _LONGEST_PAUSE:
             self.fail(5, f"{process.name} sends a token for {key} that it knows to be turned down")
 
-    def api_answers(self, process: Process, value: str, status: int) -> None:
-        """An answer reached the process."""
-        if status == 401:
-            self._turned_down.setdefault((process, value), process.scheduler.now)
+    def turned_away(self, process: Process, key: str, value: str, body: bytes) -> None:
+        """A 401 reached the process. If it looks as if it were not about the token, they are passed on for a minute.
+
+        It does if Wix says so, and if the token that came after another one that was turned down is turned down, too.
+        Those that are passed on teach nothing.
+        """
+        place, now = (process, key), process.scheduler.now
+        is_about = body != NOT_ABOUT_THE_TOKEN.body
+        self.note(
+            process, f"is turned away as {self._name_of(value)} for {key}{'' if is_about else ', for no good reason'}"
+        )
+        known, since = self._last_401.get(place, ("", -1e9))
+        self._last_401[place] = value, now
+        self._doubted.add((process, value))
+        if not is_about or (known != value and now - since < RENEW_TIMEOUT):
+            self._turned_away_at[place] = now
+        if is_about and now - self._turned_away_at.get(place, -1e9) > _LONGEST_PAUSE:
+            self._turned_down.add((process, value))
 
     # The app
+
+    def new_thing(self) -> int:
+        """The number of a thing that nobody has in the cart yet."""
+        self._things += 1
+        return self._things
+
+    def has_put(self, process: Process, key: str, thing: int, *, was_told: bool) -> None:
+        """Something was put into the cart, as far as the caller knows: once, and into the cart of somebody saved."""
+        carts = self.wix.carts[thing]
+        if len(carts) > 1 or (was_told and not carts):
+            self.fail(2, f"{process.name} put thing {thing} for {key} into {len(carts)} carts")
+        if not set(carts) <= self._saved_ever[key]:
+            self.fail(2, f"{process.name} put thing {thing} for {key} into the cart of {self.wix.name(carts[0])}")
 
     def app_sets(self, process: Process, key: str, tokens: Tokens) -> None:
         """``set_tokens`` is about to be called."""
@@ -268,7 +348,7 @@ class Watch:
         if seconds > BOUND:
             self.fail(4, f"{what} took {seconds:.1f} s in {process.name}")
         if error is not None:
-            self._judge(what, is_ones_own(error, self._errors))
+            self._judge(what, is_ones_own(error, self._errors, self.wix))
 
     def cancelled(self, process: Process, what: str, seconds: float) -> None:
         """A call of the app has ended, which was cancelled so many seconds before."""
@@ -280,7 +360,9 @@ class Watch:
         text = record.getMessage()
         if record.exc_info:
             text += "".join(traceback.format_exception(*record.exc_info))
-        if holds_token(text):
+        if record.levelno >= logging.ERROR:
+            self.fail(4, f"something unexpected was logged: {text[:100]}")
+        if holds_token(text, self.wix):
             self.fail(8, f"a log record holds a token: {text[:60]}")
 
     # After every step
@@ -326,11 +408,15 @@ class Watch:
         """Whether the store held nobody a moment ago: a mint may have begun then, and its save have failed."""
         return self.stored(key) == EMPTY_TOKENS or self._nobody_until.get(key, -1e9) > self.now() - RENEW_TIMEOUT
 
-    def _check_turn(self, process: Process, key: str, asking: _Asking) -> None:
-        """Rule 3: whoever asks Wix has the lease, or could not have it, or waits for the next after one has run out."""
-        waited = process.scheduler.now - asking.since
+    def _check_turn(self, process: Process, key: str, asking: _Asking | None, lease: Lease | None) -> None:
+        """Rule 3: whoever asks Wix has the lease, or could not have it, or one has run out since it began to wait."""
+        if asking is None:
+            self.fail(3, f"{process.name} renews {key} and has not asked for the lease")
+            return
+        has_it = lease is not None and lease.process is process and lease.holder == asking.holder
         has_seen = self._run_out[key] > asking.run_out or process.stopped_for > asking.stopped_for
-        if asking.last_answer == "taken" and not has_seen:
+        if not has_it and not has_seen and asking.last_answer != "failed":
+            waited = process.scheduler.now - asking.since
             self.fail(3, f"{process.name} renews {key} without the lease, after {waited:.2f} s")
 
     def _renewed_elsewhere(self, process: Process, key: str) -> Tokens | None:
@@ -351,13 +437,16 @@ class Watch:
     def _is_fresh(self, process: Process, key: str, tokens: Tokens) -> bool:
         """Whether no renewal is due by this process's clock, and it has not heard that the token is turned down."""
         session, value = self.sessions.get((process, key)), tokens.access_token.value
-        if session is None or not value or (process, value) in self._turned_down:
+        if session is None or not value or (process, value) in self._doubted:
             return False
         lifetime = self.wix.lifetime
         return session._settings.clock() < tokens.access_token.expires_at - 0.3 * lifetime
 
     def _name(self, tokens: Tokens) -> str:
-        grant = self.wix.grants.get(tokens.access_token.value)
+        return self._name_of(tokens.access_token.value)
+
+    def _name_of(self, access_token: str) -> str:
+        grant = self.wix.grants.get(access_token)
         return "nobody" if grant is None else f"{self.wix.name(grant.identity)} (grant {grant.serial})"
 
 

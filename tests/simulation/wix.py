@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import random
+from collections import defaultdict
 from typing import Any
 
 import attrs
@@ -57,6 +58,7 @@ class Moods:
 
     drops: float = 0.0
     errors: float = 0.0
+    turns_away: float = 0.0
     hangs: float = 0.0
     slowness: float = 0.3
 
@@ -78,14 +80,16 @@ class WixModel:
         grants: by access token.
         refresh_serials: when each refresh token was first handed out, in the order of grants.
         refused: the refresh tokens that were refused to somebody.
-        secrets: every token there ever was.
+        carts: whose cart each thing was put into, as often as it was.
     """
 
-    def __init__(self, chance: random.Random, now: Any, *, settings: Settings) -> None:
+    def __init__(self, chance: random.Random, now: Any, *, settings: Settings, omits: bool = False) -> None:
         self.moods = Moods()
         self.grants: dict[str, Grant] = {}
         self.refresh_serials: dict[str, int] = {}
         self.refused: set[str] = set()
+        self.carts: dict[int, list[Identity]] = defaultdict(list)
+        self._omits = omits
         self._random = chance
         self._visitors = Visitors(settings=settings, server_time=lambda: EPOCH + now() + settings.clock_skew)
         self._server_time = self._visitors.server_time
@@ -130,6 +134,8 @@ class WixModel:
             return attrs.evolve(way, there=0.05, back=10.0, returns=False, arrives=chance.random() < 0.5)
         if chance.random() < moods.drops:
             return attrs.evolve(way, arrives=chance.random() < 0.5, returns=False)
+        if not is_token_call and chance.random() < moods.turns_away:
+            return attrs.evolve(way, instead=NOT_ABOUT_THE_TOKEN)
         if chance.random() < moods.errors:
             return attrs.evolve(way, instead=chance.choice(_TROUBLES if is_token_call else _API_TROUBLES))
         return way
@@ -142,6 +148,8 @@ class WixModel:
             token = self._visitors.identify(authorization)
         except Refused as refused:
             return self._json(refused.status, refused.body)
+        if body:
+            self.carts[json.loads(body)["thing"]].append(_identity(token))
         return self._json(200, {"visitor": token.visitor.id})
 
     def _tokens(self, fields: dict[str, str]) -> TokenResponse:
@@ -153,7 +161,10 @@ class WixModel:
             except Refused:
                 self.refused.add(fields["refreshToken"])
                 raise
-        return self._granted(visitor, tokens)
+        granted = self._granted(visitor, tokens)
+        if self._omits and fields["grantType"] != "anonymous":
+            granted.pop("refresh_token")
+        return granted
 
     def _granted(self, visitor: Visitor, tokens: TokenResponse) -> TokenResponse:
         serial = len(self.grants) + 1
@@ -174,6 +185,7 @@ def _trouble(status: int, body: str, **headers: str) -> Answer:
     return Answer(status, body.encode(), {name.replace("_", "-"): value for name, value in headers.items()})
 
 
+NOT_ABOUT_THE_TOKEN = _trouble(401, '{"message": "the blog is not installed"}')
 _API_TROUBLES = (
     _trouble(429, '{"message": "slow down"}', retry_after="2"),
     _trouble(503, "<html>Service Unavailable</html>"),

@@ -36,6 +36,7 @@ class Scenario:
     lifetime: float
     rotates: bool
     one_time: bool
+    omits: bool
     wix_skew: float
     wild_clocks: bool
     thinking: float
@@ -57,6 +58,7 @@ class Scenario:
             lifetime=chance.choice((60.0, 200.0, 400.0)),
             rotates=rotation == "rotates",
             one_time=rotation == "one time",
+            omits=rotation == "none" and chance.random() < 0.5,
             wix_skew=chance.choice((0.0, -30.0, 30.0)),
             wild_clocks=chance.random() < 0.2,
             thinking=chance.choice((2.0, 10.0, 30.0)),
@@ -91,8 +93,11 @@ class World:
             refusal_shape=self._chance.choice(("oauth", "wix", "legacy")),
             refusal_status=self._chance.choice((400, 401, 403)),
         )
-        self.wix = self.watch.wix = WixModel(self._chance, lambda: self.scheduler.now, settings=settings)
+        now = lambda: self.scheduler.now  # noqa: E731 - the world's clock
+        self.wix = self.watch.wix = WixModel(self._chance, now, settings=settings, omits=scenario.omits)
         self.store = StoreModel(self._chance, self.watch)
+        if scenario.storage == "leasing":
+            self.watch.leases = self.store.leases
         self.shopping: set[str] = set()
         self._lives: dict[str, Life] = {}
         self._plan()
@@ -104,7 +109,7 @@ class World:
             Violation: an invariant does not hold.
         """
         try:
-            with _quiet_world(self._chance, self.watch.logged):
+            with _quiet_world(self._chance, self._logged):
                 try:
                     self.scheduler.run(lambda: self.watch.violation is not None)
                 finally:
@@ -115,6 +120,10 @@ class World:
         self._check_end()
         if self.watch.violation is not None:
             raise self.watch.violation
+
+    def _logged(self, record: logging.LogRecord) -> None:
+        if not self.scheduler.is_winding_up:
+            self.watch.logged(record)
 
     def stored(self, key: str) -> str:
         """The access token that the store holds."""
@@ -131,7 +140,7 @@ class World:
 
     def _check_end(self) -> None:
         """Rule 9, of what all processes share."""
-        left = [key for key, (_, until) in self.store.leases.items() if until > self.scheduler.now]
+        left = [key for key, lease in self.store.leases.items() if lease.until > self.scheduler.now]
         if left:
             self.watch.fail(9, f"the leases of {left} are left behind")
 
@@ -145,9 +154,11 @@ class World:
             (self._trouble_store, 3),
             (self._to_somebody(self._kill), 2),
             (self._to_somebody(self._stop), 3),
+            (self._stop_holders, 2),
             (self._revoke, 2),
-            (self._to_somebody(self._move_clock), 1),
         ]
+        if self.scenario.wild_clocks:
+            troubles.append((self._to_somebody(self._move_clock), 3))
         actions, weights = zip(*troubles, strict=True)
         for _ in range(self._chance.randint(2, 12)):
             when = self._chance.uniform(0.0, self.scenario.faults_end)
@@ -166,6 +177,7 @@ class World:
         chance = self._chance
         self.wix.moods = Moods(
             drops=chance.choice((0.0, 0.3, 1.0)),
+            turns_away=chance.choice((0.0, 0.0, 0.2)),
             errors=chance.choice((0.0, 0.3, 0.7, 1.0)),
             hangs=chance.choice((0.0, 0.1)),
             slowness=chance.choice((0.1, 1.0, 8.0)),
@@ -202,6 +214,16 @@ class World:
         self.watch.note(process, f"is stopped for {seconds:.1f} s")
         process.stop(seconds)
 
+    def _stop_holders(self) -> None:
+        """Stops whoever has a lease, and a little later whoever has it then: who waits for both goes ahead."""
+        for wait in (0.0, 6.0, 12.0):
+            self.scheduler.at(self.scheduler.now + wait, self._stop_a_holder)
+
+    def _stop_a_holder(self) -> None:
+        holders = [lease.process for lease in self.store.leases.values() if lease.until > self.scheduler.now]
+        if holders and not holders[0].ended and self.scheduler.now < self.scenario.faults_end:
+            self._stop(holders[0])
+
     def _revoke(self) -> None:
         identity = self.wix.identity(self.stored(self._chance.choice(self.scenario.keys)))
         if identity is not None:
@@ -211,8 +233,7 @@ class World:
             self.wix.revoke(identity, access_only=access_only)
 
     def _move_clock(self, process: Process) -> None:
-        if self.scenario.wild_clocks:
-            self._lives[process.name].skew += self._chance.choice((-3_600.0, 3_600.0))
+        self._lives[process.name].skew += self._chance.choice((-3_600.0, 3_600.0))
 
     def _to_somebody(self, trouble: Callable[[Process], None]) -> Callable[[], None]:
         def happen() -> None:
