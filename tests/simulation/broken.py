@@ -15,8 +15,9 @@ from unittest.mock import patch
 import anyio
 import anyio.lowlevel
 import attrs
+import httpx
 
-from wixvisitor import _decision, _refresher
+from wixvisitor import EMPTY_TOKENS, VisitorSession, _decision, _refresher
 from wixvisitor._decision import Held, Purpose, Unread
 from wixvisitor._flight import Flight
 from wixvisitor._ledger import Ledger
@@ -25,7 +26,7 @@ from wixvisitor._refresher import Refresher
 from wixvisitor._renewal import Outcome, Renewal
 from wixvisitor._settings import ChangeReason
 from wixvisitor._wire import Granted
-from wixvisitor.errors import TokenRequestError, WixVisitorError
+from wixvisitor.errors import StorageError, TokenRequestError, WixVisitorError
 
 
 def _no_recheck_after_the_lease() -> Any:
@@ -253,6 +254,108 @@ def _keep_the_lease() -> Any:
     return patch.object(Renewal, "_renew_and_release", keep)
 
 
+def _save_nobody_on_any_error() -> Any:
+    """A renewal that fails writes down that there is nobody, and who comes next is somebody new."""
+    renew = Renewal._renew
+
+    async def and_save_nobody(self: Renewal) -> Outcome:
+        try:
+            return await renew(self)
+        except TokenRequestError:
+            found = await self.records.load()
+            await self.records.save(EMPTY_TOKENS, found.version if found else None)
+            raise
+
+    return patch.object(Renewal, "_renew", and_save_nobody)
+
+
+def _never_ask_for_the_lease() -> Any:
+    """Whoever renews goes ahead as if it had the lease."""
+
+    async def ahead(self: Records, holder: str, seconds: float) -> float:
+        return 0.0
+
+    return patch.object(Records, "acquire_lease", ahead)
+
+
+def _give_the_lease_back_early() -> Any:
+    """The lease is given back before Wix is asked."""
+    renew = Renewal._renew
+
+    async def without_it(self: Renewal, holder: str) -> Outcome:
+        await self.records.release_lease(holder)
+        return await renew(self)
+
+    return patch.object(Renewal, "_renew_and_release", without_it)
+
+
+def _one_holder() -> Any:
+    """All processes ask for the lease under one name, and so have it together."""
+    acquire, release = Records.acquire_lease, Records.release_lease
+
+    @contextmanager
+    def both() -> Iterator[None]:
+        with (
+            patch.object(Records, "acquire_lease", lambda self, _, seconds: acquire(self, "one", seconds)),
+            patch.object(Records, "release_lease", lambda self, _: release(self, "one")),
+        ):
+            yield
+
+    return both()
+
+
+def _a_lease_of_a_millisecond() -> Any:
+    """The lease is over before Wix can have answered."""
+    acquire = Records.acquire_lease
+    return patch.object(Records, "acquire_lease", lambda self, holder, _: acquire(self, holder, 0.001))
+
+
+def _an_error_of_no_kind() -> Any:
+    """What the store raises when it cannot save comes out as it is."""
+    save = Records.save
+
+    async def bare(self: Records, tokens: Any, expected: Any) -> Any:
+        try:
+            return await save(self, tokens, expected)
+        except StorageError as error:
+            raise KeyError(str(error)) from None
+
+    return patch.object(Records, "save", bare)
+
+
+def _ask_again_after_a_broken_connection() -> Any:
+    """A request whose connection broke is sent once more, whatever it was."""
+    send = VisitorSession._send
+
+    async def twice(self: VisitorSession, method: str, url: str, arguments: Any, *, stream: bool) -> Any:
+        try:
+            return await send(self, method, url, dict(arguments), stream=stream)
+        except httpx.ReadError:
+            return await send(self, method, url, arguments, stream=stream)
+
+    return patch.object(VisitorSession, "_send", twice)
+
+
+def _fall_over_when_closed() -> Any:
+    """Closing ends with a bug."""
+
+    async def fall_over(self: Refresher) -> None:
+        raise LookupError(self.ledger.key)
+
+    return patch.object(Refresher, "aclose", fall_over)
+
+
+def _log_the_end_of_a_token() -> Any:
+    """A debug line says how the token ends that was granted."""
+    renewed = Renewal._renewed
+
+    async def and_say_so(self: Renewal, held: Held, granted: Granted) -> Outcome:
+        logging.getLogger("wixvisitor").debug("renewed: …%s", granted.access_token.value[-30:])
+        return await renewed(self, held, granted)
+
+    return patch.object(Renewal, "_renewed", and_say_so)
+
+
 def _everybody_renews_alone() -> Any:
     """A caller that needs a renewal starts one, also while another is under way."""
     start = Refresher._start
@@ -329,6 +432,15 @@ BROKEN: dict[str, Broken] = {
         ("keep the lease", _keep_the_lease, (9,)),
         ("leave a task", _leave_a_task, (9,)),
         ("share the error", _share_the_error, (4,)),
+        ("save nobody on any error", _save_nobody_on_any_error, (1,)),
+        ("never ask for the lease", _never_ask_for_the_lease, (3,)),
+        ("give the lease back early", _give_the_lease_back_early, (3,)),
+        ("one name for all holders", _one_holder, (3,)),
+        ("a lease of a millisecond", _a_lease_of_a_millisecond, (3,)),
+        ("an error of no kind", _an_error_of_no_kind, (4,)),
+        ("fall over when closed", _fall_over_when_closed, (4,)),
+        ("ask again after a broken connection", _ask_again_after_a_broken_connection, (2,)),
+        ("log the end of a token", _log_the_end_of_a_token, (8,)),
     )
 }
 """By name."""

@@ -48,7 +48,7 @@ class Scenario:
         storage = chance.choices(("leasing", "conditional", "plain"), (7, 2, 1))[0]
         rotation = chance.choice(("none", "rotates", "one time"))
         return cls(
-            processes=1 if storage == "plain" else chance.randint(1, 3),
+            processes=1 if storage == "plain" else chance.choice((1, 2, 2, 3, 3, 4)),
             shoppers=chance.randint(1, 3),
             keys=("anna", "ben")[: chance.randint(1, 2)],
             storage=storage,
@@ -206,23 +206,25 @@ class World:
         again = self.scheduler.now + self._chance.expovariate(1 / 3.0)
         self.scheduler.at(min(again, self.scenario.faults_end), lambda: self._start(process.name))
 
-    def _stop(self, process: Process) -> None:
+    def _stop(self, process: Process, seconds: float = 0.0) -> None:
         """Stops the world of one process, for less or more than a lease."""
-        seconds = min(
-            self._chance.choice((1.0, 10.0, 20.0, 45.0)), max(0.0, self.scenario.faults_end - self.scheduler.now)
-        )
+        seconds = seconds or self._chance.choice((1.0, 10.0, 20.0, 45.0))
+        seconds = min(seconds, max(0.0, self.scenario.faults_end - self.scheduler.now))
         self.watch.note(process, f"is stopped for {seconds:.1f} s")
         process.stop(seconds)
 
     def _stop_holders(self) -> None:
-        """Stops whoever has a lease, and a little later whoever has it then: who waits for both goes ahead."""
-        for wait in (0.0, 6.0, 12.0):
-            self.scheduler.at(self.scheduler.now + wait, self._stop_a_holder)
+        """Stops the next three who have a lease, for longer than that lasts: who waits for all of them goes ahead."""
+        self._hunt(3, self.scheduler.now + 60.0)
 
-    def _stop_a_holder(self) -> None:
-        holders = [lease.process for lease in self.store.leases.values() if lease.until > self.scheduler.now]
-        if holders and not holders[0].ended and self.scheduler.now < self.scenario.faults_end:
-            self._stop(holders[0])
+    def _hunt(self, number: int, until: float) -> None:
+        now = self.scheduler.now
+        owners = [lease.process for lease in self.store.leases.values() if lease.until > now]
+        for process in [one for one in owners if not one.ended and one.stopped_until <= now][:1]:
+            self._stop(process, 30.0)
+            number -= 1
+        if number and now < min(until, self.scenario.faults_end):
+            self.scheduler.at(now + 0.1, lambda: self._hunt(number, until))
 
     def _revoke(self) -> None:
         identity = self.wix.identity(self.stored(self._chance.choice(self.scenario.keys)))
