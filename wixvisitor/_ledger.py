@@ -101,13 +101,13 @@ class Ledger:
             since = self._passing_since
             if since is not None and 0 <= now - since < PASS_THROUGH:
                 return None
-            cause = self._cause(now)
-            if not held.tokens.refresh_token.value or (cause is not None and not isinstance(cause, SessionExpired)):
+            if not held.tokens.refresh_token.value:
                 return None
             self.held = attrs.evolve(held, rejected=True)
-            if cause is not None:
+            cause = self._cause(now)
+            if isinstance(cause, SessionExpired):
                 raise cause._again() from cause
-            return self.held
+            return None if cause is not None else self.held
 
     def replay_refused(self, replayed: Held) -> bool:
         """Notes that a new token was refused as well.

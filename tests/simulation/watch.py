@@ -81,6 +81,7 @@ class Watch:
         self._nobody_until: dict[str, float] = {}
         self._saved_by: dict[str, Process] = {}
         self._stored: dict[str, Tokens] = {}
+        self._stored_before: dict[str, Tokens] = {}
         self._open_sets: dict[tuple[Process, str], list[Tokens]] = defaultdict(list)
         self._set_at: dict[tuple[Process, str], float] = {}
         self._set_and_saved: dict[tuple[Process, str], list[Tokens]] = defaultdict(list)
@@ -135,6 +136,7 @@ class Watch:
         self._judge(f"the store, {key}", belong_together(new, self.wix))
         if before == EMPTY_TOKENS:
             self._nobody_until[key] = process.scheduler.now
+        self._stored_before[key] = before
         self._stored[key] = new
         self._saved_by[key] = process
 
@@ -147,6 +149,10 @@ class Watch:
     def stored(self, key: str) -> Tokens:
         """What the store holds for this key."""
         return self._stored.get(key, EMPTY_TOKENS)
+
+    def stored_before(self, key: str) -> Tokens:
+        """What it held before that."""
+        return self._stored_before.get(key, EMPTY_TOKENS)
 
     def process_is_gone(self, process: Process) -> None:
         """A process was killed: nobody looks at it any more. What it had asked the store to save may still arrive."""
@@ -291,7 +297,7 @@ class Watch:
         known, since = self._last_401.get(place, ("", -1e9))
         self._last_401[place] = value, now
         self._doubted.add((process, value))
-        if not is_about or (known != value and now - since < RENEW_TIMEOUT):
+        if not is_about or (known != value and now - since < BOUND):
             self._turned_away_at[place] = now
         if is_about and now - self._turned_away_at.get(place, -1e9) > _LONGEST_PAUSE:
             self._turned_down.add((process, value))
@@ -389,13 +395,16 @@ class Watch:
             self._judge(where, may_follow(before, seen.tokens, self.wix, self.policy))
 
     def _may_be_taken_over(self, old: Tokens, new: Tokens, key: str) -> bool:
-        """Whether whoever this is was set by the app, or saved, or minted where nobody was.
+        """Whether whoever this is was set by the app, or saved, or minted where nobody was, or for who was saved.
 
         Whether it may be saved is judged when it is. Older tokens of the same visitor are judged all the same.
         """
         if any(_is_same(new, tokens) for tokens in self._set_ever[key]):
             return True
-        before, after = (self.wix.identity(tokens.access_token.value) for tokens in (old, new))
+        stored = self.stored(key)
+        before, after, saved = (self.wix.identity(one.access_token.value) for one in (old, new, stored))
+        if saved not in (None, after) and not any(may_follow(stored, new, self.wix, self.policy)):
+            return True
         return before != after and (after in self._saved_ever[key] or self._was_nobody(key))
 
     # What is asked of them
@@ -406,17 +415,21 @@ class Watch:
 
     def _was_nobody(self, key: str) -> bool:
         """Whether the store held nobody a moment ago: a mint may have begun then, and its save have failed."""
-        return self.stored(key) == EMPTY_TOKENS or self._nobody_until.get(key, -1e9) > self.now() - RENEW_TIMEOUT
+        return self.stored(key) == EMPTY_TOKENS or self._nobody_until.get(key, -1e9) > self.now() - 3 * RENEW_TIMEOUT
 
     def _check_turn(self, process: Process, key: str, asking: _Asking | None, lease: Lease | None) -> None:
-        """Rule 3: whoever asks Wix has the lease, or could not have it, or one has run out since it began to wait."""
+        """Rule 3: whoever asks Wix has the lease, or could not have it, or one has run out since it began to wait.
+
+        Or it has waited for three quarters of the time, as nobody does longer.
+        """
         if asking is None:
             self.fail(3, f"{process.name} renews {key} and has not asked for the lease")
             return
         has_it = lease is not None and lease.process is process and lease.holder == asking.holder
         has_seen = self._run_out[key] > asking.run_out or process.stopped_for > asking.stopped_for
-        if not has_it and not has_seen and asking.last_answer != "failed":
-            waited = process.scheduler.now - asking.since
+        has_seen = has_seen or (lease is not None and lease.until <= process.scheduler.now)
+        waited = process.scheduler.now - asking.since
+        if not has_it and not has_seen and asking.last_answer != "failed" and waited < 0.75 * RENEW_TIMEOUT:
             self.fail(3, f"{process.name} renews {key} without the lease, after {waited:.2f} s")
 
     def _renewed_elsewhere(self, process: Process, key: str) -> Tokens | None:

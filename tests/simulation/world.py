@@ -130,8 +130,14 @@ class World:
         return self.watch.stored(key).access_token.value
 
     def is_lost(self, key: str, session: VisitorSession) -> bool:
-        """Whether this visitor has nothing to go on with, and the app wants to be told so."""
-        for tokens in (self.watch.stored(key), session.get_tokens()):
+        """Whether this visitor has nothing to go on with, and the app wants to be told so.
+
+        Without a lease, one-time tokens may be refused to one process while another is saving their successor.
+        """
+        seen = [self.watch.stored(key), session.get_tokens()]
+        if self.scenario.one_time and self.scenario.storage != "leasing":
+            seen.append(self.watch.stored_before(key))
+        for tokens in seen:
             is_member = tokens.refresh_token.role is TokenRole.MEMBER
             may_not = self.scenario.policy == "raise" or (self.scenario.policy == "auto" and is_member)
             if may_not and tokens.refresh_token.value in self.wix.refused:

@@ -66,7 +66,7 @@ async def answer_of(app: ASGIApp, scope: Scope, body: bytes) -> Answer:
 async def send_answer(answer: Answer, send: Send, *, cut_after: int | None) -> None:
     """Sends an answer; a body of known size says its length.
 
-    With `cut_after` no more than that many bytes of the body are sent, and the response is left open.
+    With ``cut_after`` no more than that many bytes of the body are sent, and the response is left open.
     """
     # RFC 9110 section 6.4.1: these statuses have no content.
     bodiless = answer.status < 200 or answer.status in (204, 304)

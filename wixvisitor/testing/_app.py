@@ -12,11 +12,11 @@ from attrs import define
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from ._answers import Answer, answer_of, send_answer
-from ._calls import Call, CallLog
-from ._connection import close_connection, read_body, while_connected
-from ._faults import Delay, Drop, Fail, Faults, Hang, Hold, Plan
-from ._routes import CALL
+from wixvisitor.testing._answers import Answer, answer_of, send_answer
+from wixvisitor.testing._calls import Call, CallLog
+from wixvisitor.testing._connection import close_connection, read_body, while_connected
+from wixvisitor.testing._faults import Delay, Drop, Fail, Faults, Hang, Hold, Plan
+from wixvisitor.testing._routes import CALL
 
 
 @define(kw_only=True, eq=False)

@@ -28,7 +28,7 @@ class Call:
         json: The parsed body, or None if it is no JSON.
         grant_type: What a token call asks for, whichever way it spells it.
         received_at: Seconds since the epoch by the fake's clock.
-        request_id: The `x-wix-request-id` of the answer.
+        request_id: The ``x-wix-request-id`` of the answer.
         status: The answer's; None while the call is under way and if no answer was sent.
         visitor_id: Whose token the call carried, or whom the answer's tokens belong to.
 
@@ -74,7 +74,7 @@ class Call:
 
     @property
     def is_api_call(self) -> bool:
-        """Whether the call is for the API rather than for `/oauth2/…`."""
+        """Whether the call is for the API rather than for ``/oauth2/…``."""
         return not self.path.startswith("/oauth2/")
 
 

@@ -1,7 +1,7 @@
 """The rules of a cart: pure, and the same for both versions of the API.
 
-The error codes are those of the typings of `@wix/auto_sdk_ecom_current-cart-v-2` 1.0.202. Their statuses are documented
-nowhere, apart from the 404 of a missing cart; the fake answers 404 where the code says NOT_FOUND_IN_CART, else 400.
+The error codes are those of the typings of ``@wix/auto_sdk_ecom_current-cart-v-2`` 1.0.202. Their statuses are
+documented nowhere, apart from the 404 of a missing cart; the fake answers 404 where the code says NOT_FOUND_IN_CART, else 400.
 """
 
 from decimal import Decimal
@@ -9,8 +9,8 @@ from typing import Any
 
 from attrs import define, field
 
-from ._catalog import Product
-from ._refusals import application_error, validation_error
+from wixvisitor.testing._catalog import Product
+from wixvisitor.testing._refusals import application_error, validation_error
 
 MAX_LINE_ITEMS = 300
 MAX_QUANTITY = 100_000

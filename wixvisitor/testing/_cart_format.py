@@ -1,16 +1,16 @@
 """A cart in the JSON of each API version.
 
-Field names are those of the typings of `@wix/auto_sdk_ecom_current-cart` 1.0.190 and
-`@wix/auto_sdk_ecom_current-cart-v-2` 1.0.202. Money is a string in both; only V1 formats it for display.
+Field names are those of the typings of ``@wix/auto_sdk_ecom_current-cart`` 1.0.190 and
+``@wix/auto_sdk_ecom_current-cart-v-2`` 1.0.202. Money is a string in both; only V1 formats it for display.
 """
 
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
-from ._cart import Cart, Coupon, Line
-from ._catalog import CURRENCY
-from ._visitors import IssuedToken
+from wixvisitor.testing._cart import Cart, Coupon, Line
+from wixvisitor.testing._catalog import CURRENCY
+from wixvisitor.testing._visitors import IssuedToken
 
 Json = dict[str, Any]
 
@@ -23,7 +23,7 @@ def buyer(token: IssuedToken) -> Json:
 
 
 def cart_v1(cart: Cart, token: IssuedToken) -> Json:
-    """The cart as `/ecom/v1/carts/current` shows it. The V2 cart behind it lends its id to the checkout."""
+    """The cart as ``/ecom/v1/carts/current`` shows it. The V2 cart behind it lends its id to the checkout."""
     return {
         "id": cart.id,
         "checkoutId": cart.id,
@@ -43,7 +43,7 @@ def cart_v1(cart: Cart, token: IssuedToken) -> Json:
 
 
 def cart_v2(cart: Cart, token: IssuedToken) -> Json:
-    """The cart as `/ecom/v2/carts/current` shows it."""
+    """The cart as ``/ecom/v2/carts/current`` shows it."""
     return {
         "id": cart.id,
         "revision": str(cart.revision),
@@ -61,7 +61,7 @@ def cart_v2(cart: Cart, token: IssuedToken) -> Json:
 
 
 def totals_v1(cart: Cart, token: IssuedToken) -> Json:
-    """The answer to `estimate-totals`."""
+    """The answer to ``estimate-totals``."""
     zero = money_v1(Decimal(0))
     summary = {
         "subtotal": money_v1(cart.subtotal),
@@ -79,7 +79,7 @@ def totals_v1(cart: Cart, token: IssuedToken) -> Json:
 
 
 def totals_v2(cart: Cart, token: IssuedToken) -> Json:
-    """The answer to `estimate` and `calculate`."""
+    """The answer to ``estimate`` and ``calculate``."""
     zero = money_v2(Decimal(0))
     prices = {
         "subtotal": money_v2(cart.subtotal),

@@ -1,15 +1,15 @@
-"""The current cart, version 1: `/ecom/v1/carts/current`.
+"""The current cart, version 1: ``/ecom/v1/carts/current``.
 
-Deprecated, to be removed on 2027-02-01 says `@wix/auto_sdk_ecom_current-cart` 1.0.190. It shows the same cart as
+Deprecated, to be removed on 2027-02-01 says ``@wix/auto_sdk_ecom_current-cart`` 1.0.190. It shows the same cart as
 version 2.
 """
 
 from typing import Any
 
-from ._cart import Cart, quantity_of
-from ._cart_format import cart_v1, totals_v1
-from ._refusals import application_error, validation_error
-from ._site import Ask
+from wixvisitor.testing._cart import Cart, quantity_of
+from wixvisitor.testing._cart_format import cart_v1, totals_v1
+from wixvisitor.testing._refusals import application_error, validation_error
+from wixvisitor.testing._site import Ask
 
 Json = dict[str, Any]
 

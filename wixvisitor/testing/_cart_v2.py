@@ -1,11 +1,11 @@
-"""The current cart, version 2: `/ecom/v2/carts/current`."""
+"""The current cart, version 2: ``/ecom/v2/carts/current``."""
 
 from typing import Any
 
-from ._cart import Cart, quantity_of
-from ._cart_format import cart_v2, totals_v2
-from ._refusals import application_error, validation_error
-from ._site import Ask
+from wixvisitor.testing._cart import Cart, quantity_of
+from wixvisitor.testing._cart_format import cart_v2, totals_v2
+from wixvisitor.testing._refusals import application_error, validation_error
+from wixvisitor.testing._site import Ask
 
 Json = dict[str, Any]
 
@@ -65,7 +65,7 @@ def add_line_items(ask: Ask) -> Json:
 
 
 def update_line_items(ask: Ask) -> Json:
-    """Sets quantities. The flat `{"id", "quantity"}` of version 1 is refused."""
+    """Sets quantities. The flat ``{"id", "quantity"}`` of version 1 is refused."""
     cart = _cart(ask)
     changes = [(cart.line(_line_id(item)), _new_quantity(item)) for item in ask.items("lineItems")]
     for line, quantity in changes:

@@ -6,7 +6,7 @@ from decimal import Decimal
 from attrs import field, frozen
 
 STORES_APP_ID = "215238eb-22a5-4c36-9e7b-e7c08025e04e"
-"""The catalog app id of Wix Stores, in every `catalogReference`."""
+"""The catalog app id of Wix Stores, in every ``catalogReference``."""
 
 CURRENCY = "USD"
 
@@ -16,7 +16,7 @@ class Product:
     """Something that can be put into a cart.
 
     Args:
-        id: The `catalogItemId`.
+        id: The ``catalogItemId``.
         price: In US dollars.
         stock: How many there are; None is as many as anyone wants.
 

@@ -25,7 +25,7 @@ async def close_connection(scope: Scope, *, flush: bool) -> Never:
     """Closes the connection and waits to be cancelled for it.
 
     Raises:
-        ConnectionDropped: The server has no `ABORT` extension.
+        ConnectionDropped: The server has no ``ABORT`` extension.
 
     """
     abort: Abort | None = scope.get("extensions", {}).get(ABORT)

@@ -10,13 +10,14 @@ _SECURE: Final = "__Host-"
 def assert_visitor_cookie(response: Any, name: str = "__Host-wixvisitor", *, http_only: bool = True) -> None:
     """Checks that a response sets the visitor's cookie, once and safely.
 
-    That is: for this host and all paths, `Secure` (if the name says so), `HttpOnly`, `SameSite=Lax`, on a response that
-    varies by cookie and that no cache shares.
+    That is: for this host and all paths, ``Secure`` (if the name says so), ``HttpOnly``, ``SameSite=Lax``, on a response
+    that varies by cookie and that no cache shares.
 
     Args:
         response: Of httpx, httpx2, aiohttp or a framework's test client.
-        name: The cookie's name: `"wixvisitor"` with `secure=False`, `"wixSession"` and so on with a `SharedCookie`.
-        http_only: Whether scripts may not read it; False for a `SharedCookie`.
+        name: The cookie's name: ``"wixvisitor"`` with ``secure=False``, ``"wixSession"`` and so on with a
+            ``SharedCookie``.
+        http_only: Whether scripts may not read it; False for a ``SharedCookie``.
 
     Raises:
         AssertionError: It is not so; the message says what is wrong and never shows the cookie's value.

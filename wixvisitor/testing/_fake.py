@@ -1,4 +1,4 @@
-"""`FakeWix`: what a test holds."""
+"""``FakeWix``: what a test holds."""
 
 import importlib
 import time
@@ -10,18 +10,18 @@ from typing import TYPE_CHECKING, Any, Self, overload
 
 from starlette.types import ASGIApp
 
-from ._app import FakeApp
-from ._calls import TOKEN_PATH, Call, CallLog
-from ._catalog import Product, catalog
-from ._fault_controls import FaultControls
-from ._faults import Faults
-from ._in_process import InProcessTransport
-from ._routes import routes_app
-from ._serve import serving
-from ._settings import Settings
-from ._site import Site
-from ._visitor_controls import VisitorControls
-from ._visitors import Visitors
+from wixvisitor.testing._app import FakeApp
+from wixvisitor.testing._calls import TOKEN_PATH, Call, CallLog
+from wixvisitor.testing._catalog import Product, catalog
+from wixvisitor.testing._fault_controls import FaultControls
+from wixvisitor.testing._faults import Faults
+from wixvisitor.testing._in_process import InProcessTransport
+from wixvisitor.testing._routes import routes_app
+from wixvisitor.testing._serve import serving
+from wixvisitor.testing._settings import Settings
+from wixvisitor.testing._site import Site
+from wixvisitor.testing._visitor_controls import VisitorControls
+from wixvisitor.testing._visitors import Visitors
 
 if TYPE_CHECKING:
     import httpx
@@ -33,17 +33,17 @@ class FakeWix(FaultControls, VisitorControls, Settings):
     """A stand-in for Wix that keeps state: it mints visitors, knows its tokens again and keeps one cart per visitor.
 
     Args:
-        clock: Seconds since the epoch; None is `time.time`, looked up at each use.
-        strict: Whether the end of `with fake:` and of `serve()` fails on calls to unknown routes.
+        clock: Seconds since the epoch; None is ``time.time``, looked up at each use.
+        strict: Whether the end of ``with fake:`` and of ``serve()`` fails on calls to unknown routes.
         client_ids: The client ids that exist; None accepts every GUID.
         access_token_lifetime: Seconds.
         refresh_token_lifetime: Seconds.
         rotate_refresh_tokens: Whether a refresh answers with a new refresh token.
         products: What the shop sells; None is a small built-in range.
 
-    The settings listed in `Settings` are attributes and may be changed at any time. Calls need a token but, unlike
+    The settings listed in ``Settings`` are attributes and may be changed at any time. Calls need a token but, unlike
     Wix's, neither an Accept nor a User-Agent header. Faults, visitors and their tokens are ruled by the methods of
-    `FaultControls` and `VisitorControls`.
+    ``FaultControls`` and ``VisitorControls``.
 
     Concurrency: safe from any thread; several doors may be open at once and lead to the same state.
 
@@ -114,7 +114,7 @@ class FakeWix(FaultControls, VisitorControls, Settings):
 
         Args:
             module: httpx, or httpx2 for a client of its classes; None is httpx.
-            arguments: For the client; its `base_url` is Wix's unless one is given.
+            arguments: For the client; its ``base_url`` is Wix's unless one is given.
 
         """
         module = module or importlib.import_module("httpx")
@@ -123,7 +123,7 @@ class FakeWix(FaultControls, VisitorControls, Settings):
 
     @asynccontextmanager
     async def serve(self) -> AsyncGenerator[str]:
-        """Serves the fake on a free port of 127.0.0.1 and yields the base URL, `http://127.0.0.1:PORT`.
+        """Serves the fake on a free port of 127.0.0.1 and yields the base URL, ``http://127.0.0.1:PORT``.
 
         Raises:
             AssertionError: At the end, if the fake is strict and calls went to unknown routes.
@@ -159,7 +159,7 @@ class FakeWix(FaultControls, VisitorControls, Settings):
         return [call for call in self.calls if call.is_token_call and grant_type in (None, call.grant_type)]
 
     def api_calls(self) -> list[Call]:
-        """The calls that are not for `/oauth2/…`."""
+        """The calls that are not for ``/oauth2/…``."""
         return [call for call in self.calls if call.is_api_call]
 
     @property

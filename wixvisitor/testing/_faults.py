@@ -4,9 +4,9 @@ from threading import RLock
 
 from attrs import define, field, frozen
 
-from ._answers import Answer, Header
-from ._calls import Call
-from ._gate import Gate
+from wixvisitor.testing._answers import Answer, Header
+from wixvisitor.testing._calls import TOKEN_PATH, Call
+from wixvisitor.testing._gate import Gate
 
 
 @frozen
@@ -66,7 +66,7 @@ class Fault:
     """One thing that goes wrong, as long as it is wanted.
 
     Attributes:
-        path: The path it concerns; `None` is every path but `/oauth2/…`, a trailing `*` stands for anything.
+        path: The path it concerns; ``None`` is every path but ``/oauth2/…``, a trailing ``*`` stands for anything.
         times: For how many calls; None is for ever.
         grant_type: Only token calls of this grant.
         after: How many matching calls are let through first.
@@ -76,10 +76,10 @@ class Fault:
     """
 
     action: Step | Dressing
-    path: str | None
-    times: int | None
-    grant_type: str | None
-    after: int
+    path: str | None = TOKEN_PATH
+    times: int | None = 1
+    grant_type: str | None = None
+    after: int = 0
     committed: bool = False
     used: int = 0
     _skipped: int = 0

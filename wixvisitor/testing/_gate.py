@@ -17,7 +17,7 @@ Wake = Callable[[], object]
 class Gate:
     """Holds the calls of one fault, in whichever event loop they wait.
 
-    Concurrency: the calls may wait in several loops, and `release` may be called from any thread.
+    Concurrency: the calls may wait in several loops, and ``release`` may be called from any thread.
     Cancellation: a call or a test that stops waiting leaves nothing behind.
     """
 
@@ -52,7 +52,7 @@ class Gate:
         _wake(held)
 
     async def wait_for(self, count: int, *, timeout: float = 10.0) -> None:
-        """Returns once this many calls wait, or fails after `timeout` seconds of real time.
+        """Returns once this many calls wait, or fails after ``timeout`` seconds of real time.
 
         Raises:
             TimeoutError: Too few calls came; the message says how many.

@@ -1,18 +1,18 @@
-"""The GraphQL door: `/graphql/{version}`.
+"""The GraphQL door: ``/graphql/{version}``.
 
 Wix's own schema is not public, so the field names below are the fake's. What is Wix's is the envelope: the request is
-`{"query", "variables"}`, and mistakes in the query are a 200 with `errors` (`@wix/sdk` 1.21.16, `graphql`).
+``{"query", "variables"}``, and mistakes in the query are a 200 with ``errors`` (``@wix/sdk`` 1.21.16, ``graphql``).
 """
 
 from typing import Any, Protocol
 
 from graphql import GraphQLError, build_schema, graphql_sync
 
-from ._cart import Cart
-from ._cart_format import buyer, money_v2
-from ._catalog import STORES_APP_ID
-from ._refusals import Refused, plain_error
-from ._site import Ask
+from wixvisitor.testing._cart import Cart
+from wixvisitor.testing._cart_format import buyer, money_v2
+from wixvisitor.testing._catalog import STORES_APP_ID
+from wixvisitor.testing._refusals import Refused, plain_error
+from wixvisitor.testing._site import Ask
 
 Json = dict[str, Any]
 
@@ -34,7 +34,7 @@ SCHEMA = build_schema("""
 
 
 def execute(ask: Ask) -> Json:
-    """The answer to a GraphQL request: `data`, and `errors` if there were any.
+    """The answer to a GraphQL request: ``data``, and ``errors`` if there were any.
 
     Raises:
         Refused: The request has no query.
@@ -55,7 +55,7 @@ def execute(ask: Ask) -> Json:
 
 
 class _Info(Protocol):
-    """What a resolver needs of graphql-core's `GraphQLResolveInfo`, which is generic from 3.3 on only."""
+    """What a resolver needs of graphql-core's ``GraphQLResolveInfo``, which is generic from 3.3 on only."""
 
     @property
     def context(self) -> Ask: ...

@@ -1,6 +1,6 @@
 """The in-process door: a transport for httpx, or for a module that is like it.
 
-Their own `ASGITransport` does the work. What it lacks is added here: a dropped connection, an answer cut short and a
+Their own ``ASGITransport`` does the work. What it lacks is added here: a dropped connection, an answer cut short and a
 read timeout become the exceptions of that module. Answers are complete before the client sees them, so that a streamed
 body is not streamed and must have an end.
 """
@@ -13,7 +13,7 @@ import anyio
 from attrs import define, field
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from ._connection import ConnectionDropped
+from wixvisitor.testing._connection import ConnectionDropped
 
 
 @define(eq=False)

@@ -5,7 +5,7 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from ._settings import RefusalStyle
+from wixvisitor.testing._settings import RefusalStyle
 
 Json = dict[str, Any]
 
@@ -20,7 +20,7 @@ class Refused(Exception):
 
 
 async def refused_response(_request: Request, refused: Exception) -> Response:
-    """What Starlette sends for a `Refused`."""
+    """What Starlette sends for a ``Refused``."""
     assert isinstance(refused, Refused)
     return JSONResponse(refused.body, status_code=refused.status)
 
@@ -41,7 +41,7 @@ def validation_error(field: str, description: str, *, rule: str = "OTHER") -> Re
 
 
 def plain_error(status: int, message: str) -> Refused:
-    """Wix's shape with nothing in `details`."""
+    """Wix's shape with nothing in ``details``."""
     return Refused(status, {"message": message, "details": {}})
 
 

@@ -12,21 +12,21 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from . import _cart_v1 as v1
-from . import _cart_v2 as v2
-from . import _graphql as graphql
-from . import _stores as stores
-from ._calls import TOKEN_PATH, Call
-from ._refusals import Refused, plain_error, refused_response
-from ._site import Ask, Site
-from ._token_endpoint import issue_tokens, token_info
+from wixvisitor.testing import _cart_v1 as v1
+from wixvisitor.testing import _cart_v2 as v2
+from wixvisitor.testing import _graphql as graphql
+from wixvisitor.testing import _stores as stores
+from wixvisitor.testing._calls import TOKEN_PATH, Call
+from wixvisitor.testing._refusals import Refused, plain_error, refused_response
+from wixvisitor.testing._site import Ask, Site
+from wixvisitor.testing._token_endpoint import issue_tokens, token_info
 
 Json = dict[str, Any]
 Handler = Callable[[Ask], Json]
 Endpoint = Callable[[Request], Awaitable[Response]]
 
 CALL = "wixvisitor.call"
-"""Where an ASGI scope keeps its `Call`."""
+"""Where an ASGI scope keeps its ``Call``."""
 
 _CART_V1: dict[tuple[str, str], Handler] = {
     ("GET", ""): v1.get,
@@ -113,7 +113,7 @@ async def _no_route(request: Request, error: Exception) -> Response:
 
 
 def _arguments(call: Call) -> Json:
-    """The body, or what `@wix/sdk` puts into the `.r` parameter of a query so that a CDN can cache it."""
+    """The body, or what ``@wix/sdk`` puts into the ``.r`` parameter of a query so that a CDN can cache it."""
     if ".r" in call.query:
         return _decode_r(call.query[".r"])
     if not call.body:

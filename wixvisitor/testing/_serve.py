@@ -17,7 +17,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.server import ServerState
 
-from ._connection import ABORT
+from wixvisitor.testing._connection import ABORT
 
 GRACE = 0.5
 """Seconds that calls get to notice that their connections are closed when the server stops."""
@@ -104,7 +104,7 @@ class _Server(uvicorn.Server):
 
 
 class _AbortableProtocol(H11Protocol):
-    """Lets the app close the connection: the `ABORT` extension of the ASGI scope."""
+    """Lets the app close the connection: the ``ABORT`` extension of the ASGI scope."""
 
     def __init__(
         self,

@@ -12,7 +12,7 @@ class RefusalStyle:
     """How the token endpoint words the refusal of a refresh token.
 
     Wix's real wording is recorded nowhere in public, so a client has to cope with each of the three shapes that Wix
-    uses elsewhere: RFC 6749 section 5.2, Wix's `message` and `details`, and the older `errorCode`.
+    uses elsewhere: RFC 6749 section 5.2, Wix's ``message`` and ``details``, and the older ``errorCode``.
     """
 
     shape: RefusalShape
@@ -21,7 +21,7 @@ class RefusalStyle:
 
 @define(kw_only=True, eq=False, slots=False)
 class Settings:
-    """The knobs of a `FakeWix`; each may be changed at any time."""
+    """The knobs of a ``FakeWix``; each may be changed at any time."""
 
     client_ids: frozenset[str] | None = None
     """The client ids that exist; None accepts every GUID."""
@@ -34,7 +34,7 @@ class Settings:
     one_time_refresh_tokens: bool = False
     """Whether a refresh token works once only; each refresh then answers with a new one."""
     clock_skew: float = 0.0
-    """Seconds that the server's clock is ahead of the test's: seen in `iat`, `exp` and the Date header."""
+    """Seconds that the server's clock is ahead of the test's: seen in ``iat``, ``exp`` and the Date header."""
     refusal_shape: RefusalShape = "oauth"
     """The body of a refused refresh."""
     refusal_status: int = 400

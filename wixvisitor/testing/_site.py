@@ -6,19 +6,19 @@ from typing import Any
 
 from attrs import define, field, frozen
 
-from ._calls import Call
-from ._cart import Cart, Coupon, Line, quantity_of
-from ._catalog import STORES_APP_ID, Product
-from ._refusals import application_error, validation_error
-from ._settings import Settings
-from ._visitors import IssuedToken, Visitor, Visitors, new_id
+from wixvisitor.testing._calls import Call
+from wixvisitor.testing._cart import Cart, Coupon, Line, quantity_of
+from wixvisitor.testing._catalog import STORES_APP_ID, Product
+from wixvisitor.testing._refusals import application_error, validation_error
+from wixvisitor.testing._settings import Settings
+from wixvisitor.testing._visitors import IssuedToken, Visitor, Visitors, new_id
 
 Json = dict[str, Any]
 
 
 @define(kw_only=True, eq=False)
 class Site:
-    """Everything the answers depend on. Each handler runs to its end under `lock`."""
+    """Everything the answers depend on. Each handler runs to its end under ``lock``."""
 
     settings: Settings
     visitors: Visitors
@@ -33,7 +33,7 @@ class Site:
         return visitor.cart
 
     def new_line(self, item: object, *, name: str) -> Line:
-        """A line for an item of a request: `{"quantity", "catalogReference"}`.
+        """A line for an item of a request: ``{"quantity", "catalogReference"}``.
 
         Raises:
             Refused: The item is malformed, or its product is not in the catalog. One that is sold out is no error:

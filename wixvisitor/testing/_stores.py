@@ -4,17 +4,17 @@ import base64
 import binascii
 from typing import Any
 
-from ._cart_format import money_v1
-from ._catalog import CURRENCY, Product
-from ._refusals import application_error, plain_error
-from ._site import Ask
-from ._visitors import new_id
+from wixvisitor.testing._cart_format import money_v1
+from wixvisitor.testing._catalog import CURRENCY, Product
+from wixvisitor.testing._refusals import application_error, plain_error
+from wixvisitor.testing._site import Ask
+from wixvisitor.testing._visitors import new_id
 
 Json = dict[str, Any]
 
 
 def query_v1(ask: Ask) -> Json:
-    """The answer to `/stores-reader/v1/products/query`."""
+    """The answer to ``/stores-reader/v1/products/query``."""
     query = _object(ask.body, "query")
     paging = _object(query, "paging")
     offset, limit = _number(paging, "offset", 0), _number(paging, "limit", 100)
@@ -28,7 +28,7 @@ def query_v1(ask: Ask) -> Json:
 
 
 def query_v3(ask: Ask) -> Json:
-    """The answer to `/stores/v3/products/query` and `search`, paged by cursor."""
+    """The answer to ``/stores/v3/products/query`` and ``search``, paged by cursor."""
     query = _object(ask.body, "query") or _object(ask.body, "search")
     paging = _object(query, "cursorPaging")
     start, limit = _start(paging.get("cursor")), _number(paging, "limit", 100)

@@ -1,17 +1,17 @@
-"""`/oauth2/token` and `/oauth2/token-info`.
+"""``/oauth2/token`` and ``/oauth2/token-info``.
 
 Reference: https://dev.wix.com/docs/rest/business-management/headless/authentication/retrieve-tokens. Field names are
-accepted in camelCase (which `@wix/sdk` sends) and snake_case, the body as JSON and as a form.
+accepted in camelCase (which ``@wix/sdk`` sends) and snake_case, the body as JSON and as a form.
 """
 
 import re
 from typing import Any
 
-from ._calls import Call
-from ._refusals import Refused, oauth_error, plain_error
-from ._settings import Settings
-from ._site import Site
-from ._visitors import IssuedToken, TokenResponse
+from wixvisitor.testing._calls import Call
+from wixvisitor.testing._refusals import Refused, oauth_error, plain_error
+from wixvisitor.testing._settings import Settings
+from wixvisitor.testing._site import Site
+from wixvisitor.testing._visitors import IssuedToken, TokenResponse
 
 _GUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 
@@ -41,7 +41,7 @@ def token_info(site: Site, call: Call) -> dict[str, Any]:
     """What https://dev.wix.com/docs/api-reference/app-management/oauth-2/token-info.md tells of a token.
 
     A token that the fake never issued is not active and nothing more is known of it, as in RFC 7662 section 2.2.
-    `exp` and `iat` are strings, as in Wix's generated types.
+    ``exp`` and ``iat`` are strings, as in Wix's generated types.
 
     Raises:
         Refused: No token was sent.

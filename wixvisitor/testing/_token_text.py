@@ -1,7 +1,7 @@
 """The text of a token, as Wix writes it.
 
-`OauthNG.JWS.<header>.<payload>.<signature>` is an access token, the same without `OauthNG.` a refresh token; the
-payload is `{"data": "<JSON>", "iat", "exp"}`. Read from expired tokens in public repositories and from the example at
+``OauthNG.JWS.<header>.<payload>.<signature>`` is an access token, the same without ``OauthNG.`` a refresh token; the
+payload is ``{"data": "<JSON>", "iat", "exp"}``. Read from expired tokens in public repositories and from the example at
 https://dev.wix.com/docs/go-headless/coding/java-script-sdk/visitors-and-members/handle-visitors.
 """
 
@@ -19,7 +19,7 @@ _HEADER = {"kid": "fake0001", "alg": "HS256"}
 
 
 def access_token(instance: dict[str, Any], *, issued_at: int, expires_at: int) -> str:
-    """An access token whose payload carries this `instance`; the times are seconds since the epoch."""
+    """An access token whose payload carries this ``instance``; the times are seconds since the epoch."""
     return f"OauthNG.{_jws({'instance': instance}, issued_at, expires_at)}"
 
 
@@ -33,8 +33,8 @@ def visitor_instance(
 ) -> dict[str, Any]:
     """What a visitor's access token says; the times are seconds since the epoch.
 
-    `site` is its `instanceId`, `metaSiteId` and `siteOwnerId`. `serial` becomes the microseconds of `signDate`, so that
-    two tokens of the same second differ.
+    ``site`` is its ``instanceId``, ``metaSiteId`` and ``siteOwnerId``. ``serial`` becomes the microseconds of
+    ``signDate``, so that two tokens of the same second differ.
     """
     return {
         **site,

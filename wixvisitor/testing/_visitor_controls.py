@@ -1,9 +1,9 @@
-"""The part of `FakeWix` that decides over visitors and their tokens."""
+"""The part of ``FakeWix`` that decides over visitors and their tokens."""
 
 from threading import RLock
 
-from ._settings import RefusalShape, RefusalStyle, Settings
-from ._visitors import IssuedToken, TokenResponse, Visitor, Visitors, new_id
+from wixvisitor.testing._settings import RefusalShape, RefusalStyle, Settings
+from wixvisitor.testing._visitors import IssuedToken, TokenResponse, Visitor, Visitors, new_id
 
 
 class VisitorControls:
@@ -32,8 +32,8 @@ class VisitorControls:
     ) -> TokenResponse:
         """The token response of a member who has just logged in.
 
-        Without `member_id` it is a new member. `visitor_id` is the visitor who logs in and keeps the cart; None is a
-        new one.
+        Without ``member_id`` it is a new member. ``visitor_id`` is the visitor who logs in and keeps the cart; None is
+        a new one.
 
         Raises:
             KeyError: There is no such visitor.
@@ -60,7 +60,7 @@ class VisitorControls:
     def refuse_refresh_token(self, value: str, *, shape: RefusalShape | None = None, status: int | None = None) -> None:
         """The token endpoint refuses this refresh token from now on; one it never issued it refuses anyway.
 
-        `shape` and `status` are those of the answer; None is the setting `refusal_shape` or `refusal_status`.
+        ``shape`` and ``status`` are those of the answer; None is the setting ``refusal_shape`` or ``refusal_status``.
         """
         with self._lock:
             token = self._visitors.refresh_tokens.get(value)
@@ -72,7 +72,7 @@ class VisitorControls:
     ) -> None:
         """The token endpoint refuses every refresh token this visitor has now.
 
-        `shape` and `status` are those of the answer; None is the setting `refusal_shape` or `refusal_status`.
+        ``shape`` and ``status`` are those of the answer; None is the setting ``refusal_shape`` or ``refusal_status``.
         """
         with self._lock:
             for token in self._of(visitor_id, self._visitors.refresh_tokens):

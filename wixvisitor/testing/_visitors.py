@@ -7,10 +7,10 @@ from typing import Any
 
 from attrs import define, field
 
-from ._cart import Cart
-from ._refusals import application_error, refresh_refused
-from ._settings import RefusalStyle, Settings
-from ._token_text import access_token, member_instance, refresh_token, visitor_instance
+from wixvisitor.testing._cart import Cart
+from wixvisitor.testing._refusals import application_error, refresh_refused
+from wixvisitor.testing._settings import RefusalStyle, Settings
+from wixvisitor.testing._token_text import access_token, member_instance, refresh_token, visitor_instance
 
 TokenResponse = dict[str, Any]
 
@@ -96,7 +96,7 @@ class Visitors:
         return token
 
     def expired(self, token: IssuedToken) -> bool:
-        """Whether the server's clock has passed this token's `exp`."""
+        """Whether the server's clock has passed this token's ``exp``."""
         return self.server_time() >= token.expires_at
 
     def _usable(self, value: str, client_id: str | None) -> IssuedToken:

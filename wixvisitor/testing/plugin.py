@@ -3,17 +3,17 @@
 ===================  ===========================================================================================
 fixture              is
 ===================  ===========================================================================================
-``fake_wix``         a strict `FakeWix` whose clock stands still; calls to unknown routes fail the test at its end
+``fake_wix``         a strict ``FakeWix`` whose clock stands still; calls to unknown routes fail the test at its end
 ``wix_clock``        its clock: ``wix_clock.advance(seconds)`` lets tokens expire
 ``wix_url``          where it is served, on a port of 127.0.0.1, for whatever speaks HTTP
 ``wix_client_id``    a client ID
-``visitor_session``  a `VisitorSession` over it, without a network
-``visitor_pool``     a `VisitorPool` over it, without a network: for web apps
+``visitor_session``  a ``VisitorSession`` over it, without a network
+``visitor_pool``     a ``VisitorPool`` over it, without a network: for web apps
 ===================  ===========================================================================================
 
 Faults are methods of ``fake_wix``, or a marker: ``@pytest.mark.wix_fault("fail", 503, times=2)``. Whoever uses
-``fake_wix``, also by way of another fixture, and leaves a `VisitorSession` or `VisitorPool` with a client of its own
-open, fails at the end of the test. Those that the fixtures hand out hold nothing that needs closing.
+``fake_wix``, also by way of another fixture, and leaves a ``VisitorSession`` or ``VisitorPool`` with a client of its
+own open, fails at the end of the test. Those that the fixtures hand out hold nothing that needs closing.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, Any, Any]:
 
 
 class WixClock:
-    """The time that `FakeWix` and the sessions of a test live in. It moves only when a test says so."""
+    """The time that ``FakeWix`` and the sessions of a test live in. It moves only when a test says so."""
 
     def __init__(self, fake: FakeWix) -> None:
         self._fake = fake

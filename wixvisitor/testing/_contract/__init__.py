@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import pytest
 
-from ._interruptions import InterruptionTests
-from ._leases import LeaseTests
-from ._records import ExpiryTests, RecordTests
-from ._versions import VersionTests
+from wixvisitor.testing._contract._interruptions import InterruptionTests
+from wixvisitor.testing._contract._leases import LeaseTests
+from wixvisitor.testing._contract._records import ExpiryTests, RecordTests
+from wixvisitor.testing._contract._versions import VersionTests
 
 
 class StorageContract(RecordTests, ExpiryTests, VersionTests, LeaseTests, InterruptionTests):

@@ -10,9 +10,8 @@ import anyio
 import pytest
 
 from wixvisitor.storage import ConditionalStorage, LeasingStorage, Record, TokenStorage, VersionConflict
-
-from ._hooks import KEY, Hooks, value_of
-from ._leases import SHORT, wait_for_lease
+from wixvisitor.testing._contract._hooks import KEY, Hooks, value_of
+from wixvisitor.testing._contract._leases import SHORT, wait_for_lease
 
 
 class InterruptionTests(Hooks):

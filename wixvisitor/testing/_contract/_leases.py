@@ -8,8 +8,7 @@ import anyio
 import pytest
 
 from wixvisitor.storage import LeasingStorage, TokenStorage
-
-from ._hooks import KEY, OTHER, Hooks, leasing_of, value_of
+from wixvisitor.testing._contract._hooks import KEY, OTHER, Hooks, leasing_of, value_of
 
 LONG: Final = 60.0  # seconds; a lease that does not end within a test
 SHORT: Final = 0.03  # seconds; a lease that does

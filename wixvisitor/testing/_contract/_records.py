@@ -10,8 +10,7 @@ import pytest
 
 from wixvisitor.errors import StorageError
 from wixvisitor.storage import Record, TokenStorage, VersionConflict
-
-from ._hooks import KEY, OTHER, Hooks, conditional_of, value_of
+from wixvisitor.testing._contract._hooks import KEY, OTHER, Hooks, conditional_of, value_of
 
 _ODD_KEYS: Final = {
     "empty": "",

@@ -8,8 +8,7 @@ import anyio
 import pytest
 
 from wixvisitor.storage import ANY_VERSION, ConditionalStorage, Record, TokenStorage, VersionConflict
-
-from ._hooks import KEY, OTHER, Hooks, conditional_of, value_of
+from wixvisitor.testing._contract._hooks import KEY, OTHER, Hooks, conditional_of, value_of
 
 
 class VersionTests(Hooks):
