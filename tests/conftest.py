@@ -10,6 +10,7 @@ import anyio
 import attrs
 import httpx
 import httpx2
+import hypothesis
 import pytest
 
 from wixvisitor import AccessToken, RefreshToken, TokenRole, Tokens, VisitorSession
@@ -18,6 +19,9 @@ from wixvisitor.testing import FakeWix
 from .over_loopback import CANNOT, TRANSPORTS, client_over_loopback  # noqa: F401 - a fixture
 
 CLIENT_ID = "5e9c1d0a-7c1e-4a52-9d5e-1f2a3b4c5d6e"
+
+hypothesis.settings.register_profile("busy", deadline=None)  # no test of ours is about how fast a machine is
+hypothesis.settings.load_profile("busy")
 
 
 @pytest.fixture(params=["asyncio", "trio"])

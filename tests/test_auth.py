@@ -573,6 +573,44 @@ async def test_x_wix_consistent_of_others_is_not_kept(
         assert session._refresher.ledger.consistent == "ccccc"
 
 
+@pytest.mark.parametrize("way", ["session", "auth"])
+async def test_x_wix_consistent_behind_a_redirect_is_not_kept(
+    session_of: SessionMaker, visitor: Tokens, family: ModuleType, way: str
+) -> None:
+    """What another origin says at the end of a redirect from an allowed one is not kept."""
+
+    def answer(request: Any) -> Any:
+        if request.url.host != "other.example":
+            return family.Response(302, headers={"Location": "https://other.example/x"})
+        return family.Response(200, json={}, headers={"X-Wix-Consistent": "of another"})
+
+    seen, transport = _recorder(family, answer)
+    async with family.AsyncClient(transport=transport, follow_redirects=True) as client:
+        session = session_of(client=client, tokens=visitor)
+        url = "https://www.wixapis.com/away"
+        response = await (session.get(url) if way == "session" else client.get(url, auth=session.auth))
+        assert response.headers["x-wix-consistent"] == "of another"
+        assert session._refresher.ledger.consistent == ""
+    assert [request.url.host for request in seen] == ["www.wixapis.com", "other.example"]
+
+
+async def test_x_wix_consistent_of_a_late_answer_is_not_kept(
+    session_of: SessionMaker, visitor: Tokens, member: Tokens, family: ModuleType
+) -> None:
+    """What Wix answers to the visitor while somebody logs in is not kept for the member."""
+
+    async def answer(_: Any) -> Any:
+        await session.set_tokens(member)
+        return family.Response(200, json={}, headers={"X-Wix-Consistent": "of the visitor"})
+
+    async with family.AsyncClient(transport=family.MockTransport(answer)) as client:
+        session = session_of(client=client, tokens=visitor)
+        response = await session.get("/x")
+        assert response.headers["x-wix-consistent"] == "of the visitor"
+        assert session.get_tokens() == member
+        assert session._refresher.ledger.consistent == ""
+
+
 async def test_x_wix_consistent_of_a_replaced_visitor_is_gone(
     still: FakeWix, session_of: SessionMaker, visitor: Tokens
 ) -> None:

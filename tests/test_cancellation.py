@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import anyio
+import anyio.lowlevel
 import httpx
 import pytest
 import trio
@@ -291,6 +292,30 @@ async def test_leaving_during_a_renewal_ends_within_seconds(
     with anyio.fail_after(4):
         await session.aclose()
     assert session.get_tokens() == visitor
+
+
+@anyio_only
+async def test_leaving_during_a_renewal_gives_the_lease_back(
+    still: FakeWix, session_of: SessionMaker, visitor: Tokens, client_id: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A renewal that aclose() cuts off gives its lease back, so that no other process waits until it runs out."""
+    monkeypatch.setattr("wixvisitor._refresher._GRACE", 0.01)
+
+    class Remote(MemoryStorage):
+        async def release_lease(self, key: str, holder: str) -> None:
+            await anyio.lowlevel.checkpoint()
+            await super().release_lease(key, holder)
+
+    storage = Remote()
+    session, key = session_of(tokens=visitor, storage=storage), f"{client_id}:default"
+    still.advance(LIFETIME - 300)
+    gate = still.hold(times=None)
+    await session.auth_headers()
+    await gate.wait_for(1)
+    assert await storage.acquire_lease(key, "another", 1.0) > 0
+    with anyio.fail_after(3):
+        await session.aclose()
+    assert await storage.acquire_lease(key, "another", 1.0) == 0.0
 
 
 @anyio_only

@@ -289,7 +289,7 @@ async def test_failures_hold_no_token(call, name):
 async def test_what_is_saved_is_known_whatever_it_looks_like():
     """Tokens that do not look like Wix's are masked too where a save fails: it is known what was to be saved."""
     tokens = Tokens(AccessToken("plain-access", 1), RefreshToken("plain-refresh", TokenRole.VISITOR))
-    text = f"cannot store {render(tokens, CLIENT)}"
+    text = f"cannot store {render(tokens, CLIENT)}: plain-access and plain-refresh are too plain"
     for error in (RuntimeError(text), StorageError(text), VersionConflict(text), OSError(5, text)):
         with pytest.raises(StorageError) as caught:
             await records(Raising(error)).save(tokens, None)
@@ -312,7 +312,7 @@ async def test_storage_errors_stay_what_they_are(call):
 async def test_a_store_that_hangs(call, monkeypatch):
     """A call that does not end is given up, with a StorageError that says so."""
     monkeypatch.setattr(_records, "_TIMEOUT", 0.01)
-    with pytest.raises(StorageError, match=r"within 0\.01 s"):
+    with anyio.fail_after(5), pytest.raises(StorageError, match=r"within 0\.01 s"):
         await CALLS[call](records(Hanging()))
 
 

@@ -228,4 +228,5 @@ async def test_a_compressed_401_of_a_stream_is_not_inflated(
         assert response.status_code == 401
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
+    await session.aclose()  # the renewal that the 401 started
     assert peak < 5_000_000

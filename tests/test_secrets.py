@@ -338,6 +338,22 @@ async def test_an_is_refusal_that_raises_shows_no_token(
     watch.check_exception(await failure_of(session.auth_headers), "is_refusal")
 
 
+async def test_an_is_refusal_that_quotes_the_answer_shows_no_token(
+    still: FakeWix, session_of: SessionMaker, watch: Watch, visitor: Tokens
+) -> None:
+    """What a user's `is_refusal` raises with the answer's JSON in it is logged and raised with its tokens masked."""
+
+    def judge(answer: Any) -> bool:
+        raise LookupError(f"no error code in {answer.json}")
+
+    session = session_of(tokens=visitor, is_refusal=judge)
+    still.advance(LIFETIME + 1)
+    still.fail(400, body={"message": f"{visitor.refresh_token.value} {visitor.access_token.value}"}, times=None)
+    watch.check_exception(await failure_of(session.auth_headers), "is_refusal")
+    [logged] = [record.getMessage() for record in watch.records if "in an unexpected way" in record.getMessage()]
+    assert "LookupError: no error code in {'message': '[token] [token]'}" in logged
+
+
 # What goes wrong in the store
 
 

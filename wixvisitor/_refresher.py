@@ -21,7 +21,7 @@ from wixvisitor._endpoint import TokenEndpoint
 from wixvisitor._flight import Flight
 from wixvisitor._given import checked_refresh, checked_tokens
 from wixvisitor._ledger import Ledger
-from wixvisitor._masking import mask, without_frames
+from wixvisitor._masking import mask, safe_cause, without_frames
 from wixvisitor._records import Records
 from wixvisitor._renewal import Outcome, Renewal, Superseded
 from wixvisitor._settings import ChangeReason, Settings, TokensChanged
@@ -240,7 +240,8 @@ class Refresher:
             raise
         except Exception as error:  # as text: a log record would keep the frames, and they hold tokens
             trace = "".join(traceback.format_exception(error))
-            logger.error("wixvisitor: a renewal failed in an unexpected way\n%s", mask(trace))  # noqa: TRY400
+            known = _secrets(self.ledger.tokens())
+            logger.error("wixvisitor: a renewal failed in an unexpected way\n%s", mask(trace, known))  # noqa: TRY400
             raise
         finally:
             with self.ledger.lock:  # an idle visitor keeps no flight
@@ -332,7 +333,8 @@ class Refresher:
             return
         if isinstance(error, WixVisitorError):
             raise error._again() from error
-        raise WixVisitorError(f"The renewal failed in an unexpected way: {type(error).__name__}") from error
+        what = f"The renewal failed in an unexpected way: {type(error).__name__}"
+        raise WixVisitorError(what) from safe_cause(error, _secrets(self.ledger.tokens()))
 
     async def _renewed_elsewhere(self, refresh_token: RefreshToken) -> Tokens:
         seconds = self.settings.renew_timeout
@@ -352,3 +354,7 @@ class Refresher:
 
     def _records(self) -> Records:
         return Records(self.settings, self.ledger.key)  # made when needed: most visitors are idle
+
+
+def _secrets(tokens: Tokens) -> tuple[str, str]:
+    return tokens.access_token.value, tokens.refresh_token.value

@@ -2,7 +2,8 @@
 
 Three processes share their visitors over one Valkey. Their access tokens live 8 s, so that renewals never end, and
 something goes wrong every second or two. In the end nobody may have become somebody else, and neither memory nor
-descriptors may have grown. Ends with 1 if a visitor was lost, a call ended in no known way, or something grew.
+descriptors may have grown. Ends with 1 if a visitor was lost, a call ended in no known way, or something grew; and if
+too little happened to tell.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ WORKERS: Final = 3
 CALM: Final = 10.0  # seconds without faults, before and after
 GENERATIONS: Final = (0.0, 0.25, 0.5, 0.75)  # of the time, when new visitors come
 FIRST, LATER = 50, 15  # how many at once
+LEAST: Final = {"answers": 10.0, "renewals": 1.0, "faults": 0.25}  # a second; there are about 100, 8 and 0.7
 
 
 @attrs.define
@@ -107,6 +109,13 @@ class Soak:
         self.wrong += self.truth["lost"]
         self.growths = [growth(self.samples, name, calm=CALM) for name in (soak_report.SURVIVOR, "Wix")]
         self.wrong += self.growths[0].complaints  # the stand-in remembers every visitor, and is not what is tested
+        self.wrong += self._too_little()
+
+    def _too_little(self) -> list[str]:
+        """Returns what there was too little of for the verdict to say anything."""
+        had = self.truth | {"faults": self.happened.total()}
+        least = {name: rate * self.seconds for name, rate in LEAST.items()}
+        return [f"only {had[name]} {name}, {some:g} are too few" for name, some in least.items() if had[name] <= some]
 
 
 OK: Final = ("200", "404")

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
+from types import SimpleNamespace
 from typing import Any
 
+import attrs
 import pytest
 
 from tests.faults import chaos
 from tests.faults.measuring import MOST_DESCRIPTORS, MOST_MIB, Sample, growth
+from tests.faults.soak import Soak
 from tests.faults.truth import SHOPPER, Truth
+from tests.faults.worker import Finished
 from wixvisitor.testing._calls import TOKEN_PATH, Call
 
 KEYS = ("a", "b")
@@ -98,6 +103,28 @@ def test_what_is_flat() -> None:
 def test_what_grows(memory: Any, descriptors: Any) -> None:
     """Memory or descriptors that never stop growing are told of."""
     assert len(growth(samples(memory, descriptors), "worker 0", calm=10).complaints) == 1
+
+
+@pytest.mark.parametrize(
+    ("seconds", "answers", "renewals", "faults", "few"),
+    [
+        (60.0, 601, 61, 16, []),
+        (60.0, 600, 61, 16, ["answers"]),
+        (60.0, 601, 60, 16, ["renewals"]),
+        (60.0, 601, 61, 15, ["faults"]),
+        (0.0, 0, 0, 0, ["answers", "renewals", "faults"]),
+    ],
+)
+def test_too_little_to_tell(seconds: float, answers: int, renewals: int, faults: int, few: list[str]) -> None:
+    """A soak in which nothing was wrong is wrong if too little was answered, was renewed or went wrong for its time."""
+    quiet = samples(lambda at: 40, lambda at: 20)
+    soak = Soak(1, seconds, samples=[*quiet, *(attrs.evolve(one, name="Wix") for one in quiet)])
+    soak.happened["SIGKILL"] = faults
+    worker = SimpleNamespace(number=0, tally={}, wrong=[], finish=lambda _: Finished({}, 0.0, [], 0))
+    wix = SimpleNamespace(ask=lambda *_, **__: {"lost": [], "answers": answers, "renewals": renewals})
+    town: Any = SimpleNamespace(workers=[worker], wix=wix, valkey=SimpleNamespace(url="redis://127.0.0.1:1"))
+    asyncio.run(soak._judge(town, ()))
+    assert [text.split()[2].strip(",") for text in soak.wrong] == few
 
 
 def test_the_schedule_is_the_seeds() -> None:

@@ -89,6 +89,12 @@ def check_tokens(tokens: Tokens) -> None:
     assert role_of(tokens) is not None
 
 
+def check_sendable(tokens: Tokens) -> None:
+    """Fails unless the tokens are well-formed, and a header could carry them."""
+    check_tokens(tokens)
+    assert is_header_safe(tokens.access_token.value + tokens.refresh_token.value)
+
+
 def _surfaces(error: BaseException) -> Iterator[str]:
     """What a user, a log or an error reporter gets to see of an error."""
     yield f"{error} {error!r} {error.args!r} {vars(error)!r} {getattr(error, '__notes__', '')}"

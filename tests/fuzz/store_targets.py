@@ -22,7 +22,7 @@ from wixvisitor.storage.redis import RedisStorage
 from wixvisitor.storage.sealed import SealedStorage
 from wixvisitor.storage.sqlite import SQLiteStorage
 
-from .ends import CLIENT_ID, check_tokens, ending
+from .ends import CLIENT_ID, check_sendable, ending
 
 KEY: Final = f"{CLIENT_ID}:default"
 _SEALING: Final = b"0123456789abcdef0123456789abcdef"
@@ -35,7 +35,7 @@ def record(data: bytes) -> None:
     names = "^the store's record (is|has format|belongs)"
     end = ending(lambda: parse(text, CLIENT_ID), StorageError, names=names, given=text)
     if end.error is None:
-        check_tokens(end.value)
+        check_sendable(end.value)
         assert parse(render(end.value, CLIENT_ID), CLIENT_ID) == end.value
 
 
@@ -163,7 +163,7 @@ def _check_record(found: Record | None, given: str) -> None:
     assert found.version is None or isinstance(found.version, str)
     end = ending(lambda: parse(found.value, CLIENT_ID), StorageError, names="^the store's record ", given=given)
     if end.error is None:
-        check_tokens(end.value)
+        check_sendable(end.value)
 
 
 def _column(kind: int, raw: bytes) -> tuple[str, Any]:

@@ -12,7 +12,7 @@ from wixvisitor._web._headers import additions, cookie_values, is_document
 from wixvisitor.cookies import Card, IdCookie, SealedCookie, SharedCookie, Unreadable
 from wixvisitor.errors import ConfigurationError
 
-from .ends import CLIENT_ID, NOW, check_tokens, ending
+from .ends import CLIENT_ID, NOW, check_sendable, ending
 
 _KEY: Final = b"0123456789abcdef0123456789abcdef"
 _LARGEST: Final = 4_096  # bytes of a cookie's name and value
@@ -68,7 +68,7 @@ def _read(cookie: Any, text: str, *, given: str) -> None:
     card = end.value
     assert isinstance(card, Card)
     assert card.key
-    check_tokens(card.tokens)
+    check_sendable(card.tokens)
     assert card.tokens == EMPTY_TOKENS or cookie.holds_tokens
     _written_back(cookie, card, given)
 

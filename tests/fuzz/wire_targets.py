@@ -20,7 +20,7 @@ from wixvisitor._graphql import GraphQLResult, read_graphql
 from wixvisitor._wire import Granted, Refused, TokenAnswer
 from wixvisitor.errors import ConfigurationError, TokenRequestError
 
-from .ends import CLIENT_ID, NOW, check_tokens, ending
+from .ends import CLIENT_ID, NOW, check_sendable, check_tokens, ending
 
 OPAQUE: Final = "0p4que-r3fre5h-0f-n0b0dy"  # a refresh token that does not look like one of Wix's
 _LATEST: Final = 1e11  # seconds; the year 5138
@@ -140,8 +140,7 @@ def _check_granted(granted: Granted) -> None:
     assert 60 <= granted.lifetime <= 86_400
     assert granted.refresh_token is None or isinstance(granted.refresh_token, str)
     refresh = RefreshToken(granted.refresh_token or "", TokenRole.VISITOR)
-    check_tokens(Tokens(granted.access_token, refresh))
-    assert _wire.is_header_safe(granted.access_token.value + refresh.value)
+    check_sendable(Tokens(granted.access_token, refresh))
     held = hold(Tokens(granted.access_token, refresh), renew_before=900.0, jitter=0.0, lifetime=granted.lifetime)
     assert NOW < held.renew_at < granted.access_token.expires_at
 

@@ -152,11 +152,11 @@ def redis_prefix() -> str:
 
 @pytest.fixture
 def start_server(server_kind: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Server]]:
-    """Starts a server for this test alone; takes the server's options."""
+    """Starts a server for this test alone; takes the server's options, and its kind if it is to be another."""
     servers: list[Server] = []
 
-    def start(*options: str) -> Server:
-        server = Server(program_of(server_kind), tmp_path_factory.mktemp("server"), options)
+    def start(*options: str, kind: str = server_kind) -> Server:
+        server = Server(program_of(kind), tmp_path_factory.mktemp("server"), options)
         servers.append(server)
         server.start()
         return server

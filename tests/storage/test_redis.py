@@ -32,6 +32,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
 import wixvisitor
+from tests.storage.conftest import KINDS, lacking
 from wixvisitor import ConfigurationError, StorageError, VisitorPool, VisitorSession
 from wixvisitor.storage import ConditionalStorage, LeasingStorage, Record, TokenStorage, VersionConflict, _redis_calls
 from wixvisitor.storage import _redis_scripts as scripts
@@ -815,16 +816,27 @@ def certificate(tmp_path: Path) -> tuple[str, str]:
     return str(tmp_path / "certificate"), str(tmp_path / "key")
 
 
-async def test_tls(start_server, certificate):
+@pytest.fixture
+def tls_port(start_server: Any, server_kind: str, certificate: tuple[str, str]) -> int:
+    """Where a server speaks TLS with that certificate. One kind may be built without TLS, but not all of them."""
+    options = ("--tls-cert-file", certificate[0], "--tls-key-file", certificate[1], "--tls-auth-clients", "no")
+    for kind in sorted(KINDS, key=lambda kind: kind != server_kind):
+        port = unused_port()
+        try:
+            start_server("--tls-port", str(port), *options, kind=kind)
+        except AssertionError as error:
+            if "TLS" not in str(error):
+                raise
+            continue
+        if kind != server_kind:
+            pytest.skip(f"this server was built without TLS, {kind} with it")
+        return port
+    return lacking("no server was built with TLS")
+
+
+async def test_tls(tls_port, certificate):
     """``rediss://`` takes redis-py's options for certificates, and refuses a server that it cannot trust."""
-    port, (public, private) = unused_port(), certificate
-    options = ("--tls-cert-file", public, "--tls-key-file", private, "--tls-auth-clients", "no")
-    try:
-        start_server("--tls-port", str(port), *options)
-    except AssertionError as error:
-        if "TLS" not in str(error):
-            raise
-        pytest.skip("this server was built without TLS")
+    port, public = tls_port, certificate[0]
     trusting = patient(f"rediss://127.0.0.1:{port}?ssl_ca_certs={public}")
     version = await trusting.save(KEY, "value")
     assert await trusting.load(KEY) == Record("value", version)
