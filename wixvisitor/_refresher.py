@@ -238,11 +238,8 @@ class Refresher:
             if renewal.purpose is Purpose.AGEING:
                 logger.warning("wixvisitor: the renewal in the background failed, the token still works: %s", error)
             raise
-        except Exception as error:  # as text: a log record would keep the frames, and they hold tokens
-            trace = "".join(traceback.format_exception(error))
-            known = _secrets(self.ledger.tokens())
-            logger.error("wixvisitor: a renewal failed in an unexpected way\n%s", mask(trace, known))  # noqa: TRY400
-            raise
+        except Exception as error:
+            raise self._unexpected(error) from safe_cause(error, _secrets(self.ledger.tokens()))
         finally:
             with self.ledger.lock:  # an idle visitor keeps no flight
                 self._flights = tuple(pair for pair in self._flights if pair[0] is not flight)
@@ -250,6 +247,14 @@ class Refresher:
         if outcome.error is not None:
             raise outcome.error
         return outcome
+
+    def _unexpected(self, error: Exception) -> WixVisitorError:
+        """Logs a bug, ours or of what was handed to us, and returns what the callers are told."""
+        trace = "".join(traceback.format_exception(error))  # as text: a log record would keep the frames with tokens
+        logger.error(
+            "wixvisitor: something failed in an unexpected way\n%s", mask(trace, _secrets(self.ledger.tokens()))
+        )
+        return WixVisitorError(f"Something failed in an unexpected way: {type(error).__name__}")
 
     async def _save_again(self) -> None:
         """Repairs a store without compare-and-set, which a late renewal may just have written over (rule 4)."""
@@ -274,6 +279,10 @@ class Refresher:
                     await earlier.wait()
             await work()
             return True
+        except (WixVisitorError, Superseded):
+            raise
+        except Exception as error:
+            raise self._unexpected(error) from safe_cause(error, _secrets(self.ledger.tokens()))
         finally:
             with self.ledger.lock:
                 if self._last_set is flight:
@@ -329,12 +338,8 @@ class Refresher:
     def _raise(self, flight: Flight) -> None:
         """Raises the flight's failure as this task's own exception."""
         error = flight.error
-        if error is None or isinstance(error, Superseded):
-            return
         if isinstance(error, WixVisitorError):
             raise error._again() from error
-        what = f"The renewal failed in an unexpected way: {type(error).__name__}"
-        raise WixVisitorError(what) from safe_cause(error, _secrets(self.ledger.tokens()))
 
     async def _renewed_elsewhere(self, refresh_token: RefreshToken) -> Tokens:
         seconds = self.settings.renew_timeout

@@ -79,7 +79,7 @@ async def test_an_answer_that_never_comes(client: Any, fake: FakeWix, family: Mo
     """A hanging call runs into the client's read timeout, and ends for the fake as well."""
     fake.hang()
     with pytest.raises(family.ReadTimeout):
-        await client.post("/oauth2/token", json=ANONYMOUS, timeout=0.03)
+        await client.post("/oauth2/token", json=ANONYMOUS, timeout=family.Timeout(20.0, read=0.03))
     await eventually(lambda: not fake.calls[0].under_way)
     assert fake.calls[0].status is None
 

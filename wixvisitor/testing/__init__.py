@@ -1,8 +1,8 @@
 """A stateful stand-in for Wix, so that an application's tests run offline.
 
 ``FakeWix`` hands out tokens, keeps one cart per visitor, and misbehaves on request. It knows nothing of wixvisitor's
-own client: whatever speaks HTTP can be tested with it. ``StorageContract`` tests a store's adapter; only it needs pytest.
-``plugin`` is pytest's, with fixtures; ``assert_visitor_cookie`` looks at a web app's answer.
+own client: whatever speaks HTTP can be tested with it. ``StorageContract`` tests a store's adapter; only it needs
+pytest. ``plugin`` is pytest's, with fixtures; ``assert_visitor_cookie`` looks at a web app's answer.
 """
 
 from __future__ import annotations

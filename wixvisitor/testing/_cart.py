@@ -1,7 +1,8 @@
 """The rules of a cart: pure, and the same for both versions of the API.
 
 The error codes are those of the typings of ``@wix/auto_sdk_ecom_current-cart-v-2`` 1.0.202. Their statuses are
-documented nowhere, apart from the 404 of a missing cart; the fake answers 404 where the code says NOT_FOUND_IN_CART, else 400.
+documented nowhere, apart from the 404 of a missing cart; the fake answers 404 where the code says NOT_FOUND_IN_CART,
+else 400.
 """
 
 from decimal import Decimal

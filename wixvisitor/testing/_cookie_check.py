@@ -10,8 +10,8 @@ _SECURE: Final = "__Host-"
 def assert_visitor_cookie(response: Any, name: str = "__Host-wixvisitor", *, http_only: bool = True) -> None:
     """Checks that a response sets the visitor's cookie, once and safely.
 
-    That is: for this host and all paths, ``Secure`` (if the name says so), ``HttpOnly``, ``SameSite=Lax``, on a response
-    that varies by cookie and that no cache shares.
+    That is: for this host and all paths, ``Secure`` (if the name says so), ``HttpOnly``, ``SameSite=Lax``, on a
+    response that varies by cookie and that no cache shares.
 
     Args:
         response: Of httpx, httpx2, aiohttp or a framework's test client.
