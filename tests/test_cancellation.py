@@ -320,8 +320,11 @@ async def test_leaving_during_a_renewal_gives_the_lease_back(
 
 @anyio_only
 @pytest.mark.parametrize("kind", ["session", "pool"])
-async def test_leaving_through_a_cancelled_scope_closes(still: FakeWix, client_id: str, kind: str) -> None:
+async def test_leaving_through_a_cancelled_scope_closes(
+    still: FakeWix, client_id: str, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """`async with` that a cancelled scope ends closes the client that was made here, and ends the renewal."""
+    monkeypatch.setattr("wixvisitor._refresher._GRACE", 0.01)
     made: list[httpx.AsyncClient] = []
 
     def client() -> httpx.AsyncClient:

@@ -325,10 +325,10 @@ async def test_slow_leases_leave_time_to_ask_wix(still: FakeWix, session_of: Ses
 
     class Slow(MemoryStorage):
         async def acquire_lease(self, key: str, holder: str, seconds: float) -> float:
-            await anyio.sleep(1.0)
+            await anyio.sleep(0.5)
             return 60.0
 
-    session = session_of(storage=Slow(), renew_timeout=2.0)
+    session = session_of(storage=Slow(), renew_timeout=1.0)
     await session.generate_visitor_tokens()
     assert len(still.token_calls()) == 1
 

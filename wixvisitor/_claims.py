@@ -17,7 +17,7 @@ _LONGEST: Final = 16_384  # a real token has about 1,000 characters
 _LATEST: Final = 10**11  # seconds; the year 5138. What is later is no date, and too large a number for arithmetic
 
 
-@attrs.frozen
+@attrs.frozen(match_args=False)
 class Claims:
     """The hints of one token.
 

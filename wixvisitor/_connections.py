@@ -5,9 +5,8 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-import attrs
 import httpx
 
 from wixvisitor import _flight
@@ -21,8 +20,7 @@ if TYPE_CHECKING:
     AnyClient = httpx.AsyncClient | httpx2.AsyncClient
 
 
-@attrs.frozen(eq=False)
-class Connection:
+class Connection(NamedTuple):
     """A client, the view of it that sends without storing cookies, the module of both, and what builds requests."""
 
     client: Any

@@ -50,7 +50,7 @@ class Unread(Enum):
     UNREAD = auto()
 
 
-@attrs.frozen(eq=False, weakref_slot=False)
+@attrs.frozen(eq=False, repr=False, match_args=False, weakref_slot=False)
 class Held:
     """What a session holds: one snapshot, swapped in one assignment.
 
@@ -83,7 +83,7 @@ class Held:
         return bool(self.value) and now < self.tokens.access_token.expires_at
 
 
-@attrs.frozen(eq=False)
+@attrs.frozen(eq=False, repr=False, match_args=False)
 class Pause:
     """How long to leave the token endpoint alone after a failure.
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 from typing import Any, Final
 
 import anyio
-import attrs
 
 from wixvisitor import _wire
 from wixvisitor._connections import Connections
@@ -31,7 +30,6 @@ _HEADERS: Final = {
 }
 
 
-@attrs.frozen(eq=False)
 class TokenEndpoint:
     """Wix's ``/oauth2/token``.
 
@@ -39,8 +37,11 @@ class TokenEndpoint:
     a renewal can be repeated, and a minted visitor that nobody was told of is nobody's.
     """
 
-    settings: Settings
-    connections: Connections
+    __slots__ = ("connections", "settings")
+
+    def __init__(self, settings: Settings, connections: Connections) -> None:
+        self.settings = settings
+        self.connections = connections
 
     async def mint(self, deadline: float) -> Granted:
         """Returns a new visitor's tokens.

@@ -11,27 +11,28 @@ E = TypeVar("E", bound=BaseException)
 # Wix's access tokens are "OauthNG.JWS.<header>.<payload>.<signature>", its refresh tokens "JWS.<…>" (read from the
 # public samples in Wix's own documentation); any other JWT starts with "eyJ", which is '{"' in base64url.
 # What was cut off in the middle of a token is masked as well, so only the beginning has to match.
-_TOKEN: Final = re.compile(r"(?:(?:OauthNG\.)?JWS\.|IST\.|eyJ)[A-Za-z0-9_=.-]{6,}")
+_TOKEN: Final = r"(?:(?:OauthNG\.)?JWS\.|IST\.|eyJ)[A-Za-z0-9_=.-]{6,}"  # noqa: S105 - no token, but what one looks like
 # Whatever a field of that name holds, in JSON (also in @wix/sdk's shape) or a query, and where it was cut off. Only
 # what is quoted, or stands behind "=": what is left has to be JSON still.
-_NAMED: Final = re.compile(
-    r"""((?:access|refresh)_?token["']?\s*(?::\s*(?:\{\s*["']value["']\s*:\s*)?["']|=\s*["']?))(?!\[token\])[^"'&,;\s]+""",
-    re.IGNORECASE,
+_NAMED: Final = (  # the name, what leads to the value, and the value
+    r"""(?i:((?:access|refresh)_?token["']?"""
+    r"""\s*(?::\s*(?:\{\s*["']value["']\s*:\s*)?["']|=\s*["']?))"""
+    r"""(?!\[token\])[^"'&,;\s]+)"""
 )
 _MASK: Final = "[token]"
-_ESCAPED: Final = re.compile(r"\\u00([2-7][0-9A-Fa-f])")
+_ESCAPED: Final = r"\\u00([2-7][0-9A-Fa-f])"
 
 
 def mask(text: str, secrets: Iterable[str] = ()) -> str:
     """Returns ``text`` with each known secret, and what looks like a Wix token or is called one, as ``[token]``."""
     for secret in sorted(filter(None, secrets), key=len, reverse=True):  # the longer one first, if one holds the other
         text = text.replace(secret, _MASK)
-    return _NAMED.sub(rf"\1{_MASK}", _TOKEN.sub(_MASK, text))
+    return re.sub(_NAMED, rf"\1{_MASK}", re.sub(_TOKEN, _MASK, text))  # compiled when they are needed, and kept
 
 
 def unescaped(text: str) -> str:
     """Returns a text with JSON's escapes of ASCII read, behind which a token may hide; it may be no JSON any more."""
-    return _ESCAPED.sub(lambda found: chr(int(found[1], 16)), text).replace("\\/", "/")
+    return re.sub(_ESCAPED, lambda found: chr(int(found[1], 16)), text).replace("\\/", "/")
 
 
 def safe_cause(error: E, secrets: Iterable[str] = ()) -> E | None:

@@ -24,7 +24,7 @@ _FORMAT: Final = 1
 _TIMEOUT: Final = 10.0  # seconds that a store may take for one call
 
 
-@attrs.frozen
+@attrs.frozen(repr=False, match_args=False)
 class Stored:
     """What the store holds for a visitor."""
 
@@ -32,7 +32,6 @@ class Stored:
     version: str | None
 
 
-@attrs.frozen(eq=False)
 class Records:
     """One visitor's record.
 
@@ -41,8 +40,11 @@ class Records:
         VersionConflict: by ``save``, which then changed nothing.
     """
 
-    settings: Settings
-    key: str
+    __slots__ = ("key", "settings")
+
+    def __init__(self, settings: Settings, key: str) -> None:
+        self.settings = settings
+        self.key = key
 
     @property
     def scoped_key(self) -> str:

@@ -8,7 +8,7 @@ Losing a race is no error: whoever saved first is the visitor, and the loser ado
 from __future__ import annotations
 
 import logging
-import uuid
+import os
 from collections.abc import Callable
 from typing import Final
 
@@ -32,7 +32,7 @@ _LEASE: Final = 0.35  # of ``renew_timeout``; as long as a lease lasts
 _PATIENCE: Final = 0.75  # of it; two leases have run out by then, and the rest is for asking Wix oneself
 
 
-@attrs.frozen(eq=False)
+@attrs.frozen(eq=False, repr=False, match_args=False)
 class Outcome:
     """What a renewal found.
 
@@ -62,7 +62,7 @@ class Superseded(Exception):
     """Newer tokens were set meanwhile; this renewal's result is nobody's (rule 4, LATE LOSES)."""
 
 
-@attrs.define(eq=False)
+@attrs.define(eq=False, repr=False, match_args=False)
 class Renewal:
     """One run, for one purpose.
 
@@ -208,7 +208,7 @@ class Renewal:
         and whoever takes it then asks once more; where it cannot be had, or two in a row run out, nobody waits for it
         any longer. Whoever waits leaves the turn to other visitors.
         """
-        seconds, holder, lap = self.settings.renew_timeout, uuid.uuid4().hex, _Lap()
+        seconds, holder, lap = self.settings.renew_timeout, os.urandom(16).hex(), _Lap()
         queued = waited = 0.0  # for a turn, and for the lease
         while True:
             async with self.settings.slots.turn(seconds - queued):

@@ -54,7 +54,7 @@ def wall_clock() -> float:
     return time.time()
 
 
-@attrs.frozen(kw_only=True, eq=False)
+@attrs.frozen(kw_only=True, eq=False, repr=False, match_args=False)
 class Settings:
     """The checked arguments of a session or a pool, documented there."""
 

@@ -18,7 +18,7 @@ import attrs
 # that is a date on one scale is plausible on the other.
 _MILLISECONDS_FROM: Final = 100_000_000_000
 _LATEST: Final = 1000 * _MILLISECONDS_FROM  # milliseconds; the year 5138, so that what is written is read as seconds
-_SURROGATE: Final = re.compile("[\ud800-\udfff]")
+_SURROGATE: Final = "[\ud800-\udfff]"
 
 
 class TokenRole(StrEnum):
@@ -121,7 +121,7 @@ class Tokens:
     def to_json(self) -> str:
         """Returns the very bytes of JavaScript's ``JSON.stringify``. The result holds the secrets in the clear."""
         text = json.dumps(self.to_dict(), ensure_ascii=False, separators=(",", ":"))
-        return _SURROGATE.sub(lambda half: f"\\u{ord(half[0]):04x}", text)
+        return re.sub(_SURROGATE, lambda half: f"\\u{ord(half[0]):04x}", text)
 
 
 EMPTY_TOKENS: Final = Tokens(AccessToken("", 0), RefreshToken("", TokenRole.NONE))

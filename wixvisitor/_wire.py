@@ -33,12 +33,12 @@ _SHORTEST, _LONGEST = 60, 86_400  # seconds; what an access token's lifetime is 
 _EXCERPT: Final = 500  # characters of an answer that an error's message may carry
 # RFC 6749 section 5.2's codes that speak of the client and not of the token, and the one text that Wix is known to
 # send for a client ID that is no GUID.
-_CLIENT_ERROR: Final = re.compile(
+_CLIENT_ERROR: Final = (
     "invalid_client|unauthorized_client|unsupported_grant_type|invalid_scope|appRuntimeKeys|appId is not a valid GUID"
 )
 
 
-@attrs.frozen(eq=False)
+@attrs.frozen(eq=False, repr=False, match_args=False)
 class TokenRequest:
     """One request to the token endpoint.
 
@@ -49,11 +49,11 @@ class TokenRequest:
     """
 
     grant_type: str
-    content: bytes = attrs.field(repr=False)
-    secret: str = attrs.field(repr=False, default="")
+    content: bytes
+    secret: str = ""
 
 
-@attrs.frozen
+@attrs.frozen(match_args=False)
 class TokenAnswer:
     """What the token endpoint answered; this is what an ``is_refusal`` function judges.
 
@@ -74,7 +74,7 @@ class TokenAnswer:
     date: float | None = None
 
 
-@attrs.frozen
+@attrs.frozen(eq=False, repr=False)
 class Granted:
     """A token response.
 
@@ -85,11 +85,11 @@ class Granted:
     """
 
     access_token: AccessToken
-    refresh_token: str | None = attrs.field(repr=False)
+    refresh_token: str | None
     lifetime: int
 
 
-@attrs.frozen
+@attrs.frozen(eq=False, repr=False)
 class Refused:
     """Wix does not accept this refresh token any more."""
 
@@ -265,7 +265,7 @@ def _date(value: str | None) -> float | None:
 
 
 def _is_client_error(answer: TokenAnswer) -> bool:
-    return isinstance(answer.json, dict) and _CLIENT_ERROR.search(json.dumps(answer.json)) is not None
+    return isinstance(answer.json, dict) and re.search(_CLIENT_ERROR, json.dumps(answer.json)) is not None
 
 
 def _is_json_4xx(answer: TokenAnswer) -> bool:
