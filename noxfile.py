@@ -65,7 +65,7 @@ ORDINARY = "not interop and not browser and not faults"  # those have sessions o
 def tests(session: nox.Session) -> None:
     """All tests but those of Node, Chromium and real faults; in CI with branch coverage and a large stampede."""
     install(session, "tests")
-    arguments = ["-m", "pytest", "-n", "2", "-m", ORDINARY, *session.posargs]
+    arguments = ["-m", "pytest", "-n", "3", "-m", ORDINARY, *session.posargs]  # many wait, for processes above all
     if not os.environ.get("CI") or session.posargs:
         session.run("python", *arguments)
         return

@@ -30,7 +30,7 @@ def test_one_visitor_stays_one_visitor(chunk: int, backend: str) -> None:
         assert report.steps > 20
 
 
-@pytest.mark.parametrize(("name", "backend"), zip(BROKEN, itertools.cycle(BACKENDS), strict=False))
+@pytest.mark.parametrize(("name", "backend"), list(zip(BROKEN, itertools.cycle(BACKENDS), strict=False)))
 def test_a_broken_refresher_is_noticed(name: str, backend: str) -> None:
     """Each mistake violates the invariant that it should, within a few seeds; `--mistakes` tries both event loops."""
     needed, _ = seeds_needed(name, backend, MOST_SEEDS)
