@@ -13,9 +13,7 @@ from wixvisitor.errors import TokenRequestError
 logger = logging.getLogger("wixvisitor")
 
 _ATTEMPTS: Final = 3
-_LONGEST_WAIT: Final = (
-    2.0  # seconds, as all here; whoever is asked to wait longer is told at once, and asks again after a pause
-)
+_LONGEST_WAIT: Final = 2.0  # seconds, as all here; whoever would have to wait longer is told at once
 _BACK_OFF: Final = tenacity.wait_exponential(multiplier=0.1, max=_LONGEST_WAIT) + tenacity.wait_random(max=0.2)
 
 

@@ -134,7 +134,8 @@ class VisitorSession:
     async def aclose(self) -> None:
         """Ends a renewal under way within 3 seconds and closes the client, if it was made here.
 
-        A session of a pool leaves both to the pool. May be called twice.
+        Whoever still waits for that renewal gets a ``TokenRequestError``. A session of a pool leaves both to the pool.
+        May be called twice.
         """
         if not self._is_pooled:
             with anyio.CancelScope(shield=True):  # also where the scope around it has been cancelled
