@@ -42,7 +42,10 @@ def failures(place: Path) -> Iterator[None]:
         raise StorageError(f"{place}: a record is damaged: it is no UTF-8. It was left as it is.") from None
     except sqlite3.Error as error:
         raise StorageError(f"{place}: {error}") from error
-    except UnicodeDecodeError:  # SQLite's own message quotes the file
+    except (
+        UnicodeDecodeError,
+        MemoryError,
+    ):  # SQLite's own message quotes the file; or it asks for absurdly large pages
         raise StorageError(f"{place}: the database is damaged; it was left as it is") from None
     except OSError as error:
         raise StorageError(f"cannot open {place}: {error.strerror or type(error).__name__}") from error
