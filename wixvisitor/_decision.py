@@ -60,6 +60,8 @@ class Held:
         version: the store's version of these tokens, None if the store has none.
         unsaved: these tokens must be saved before anyone uses them (rule 6).
         rejected: an API answered 401 to this access token.
+        grant: counts what Wix granted to this session. A later grant may bring the same access token again, as mocks
+            and caching proxies do.
     """
 
     tokens: Tokens
@@ -67,6 +69,7 @@ class Held:
     version: str | Unread | None = None
     unsaved: bool = False
     rejected: bool = False
+    grant: int = 0
     fresh_until: float = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -77,6 +80,10 @@ class Held:
     def value(self) -> str:
         """The access token's text."""
         return self.tokens.access_token.value
+
+    def is_after(self, other: Held) -> bool:
+        """Whether this is another token than the other one, or a later grant of the same text."""
+        return self.value != other.value or self.grant > other.grant
 
     def unexpired(self, now: float) -> bool:
         """Whether the access token still works by the clock."""
@@ -237,3 +244,9 @@ def next_pause(
     if retry_after:
         seconds = min(retry_after, LONGEST_RETRY_AFTER)
     return Pause(now, now + seconds, failures, cause)
+
+
+def extended(pause: Pause, now: float, retry_after: float | None) -> Pause:
+    """Returns a pause that lasts at least as long as Wix has asked for meanwhile."""
+    until = now + min(retry_after or 0.0, LONGEST_RETRY_AFTER)
+    return attrs.evolve(pause, until=max(pause.until, until))

@@ -1,11 +1,13 @@
 """Asks Wix's token endpoint: sends what ``_wire`` built, and maps whatever goes wrong at this one edge.
 
 A token request uses the session's transport and nothing else of the caller's: no hooks, no history, no cookies, no
-redirects, no ``auth``, and it has a timeout of its own. It is retried inside the renewal's time budget.
+redirects, no ``auth``, and it has a timeout of its own. It is repeated inside the renewal's time budget.
 """
 
 from __future__ import annotations
 
+import logging
+import random
 from typing import Any, Final
 
 import anyio
@@ -17,9 +19,14 @@ from wixvisitor._isolation import transport_of
 from wixvisitor._masking import mask, safe_cause
 from wixvisitor._requests import USER_AGENT
 from wixvisitor._settings import Settings
+from wixvisitor._turns import Turn
 from wixvisitor._wire import Granted, Refused, TokenAnswer, TokenRequest
-from wixvisitor.errors import TokenRequestError
+from wixvisitor.errors import ConfigurationError, TokenRequestError
 
+logger = logging.getLogger("wixvisitor")
+
+_ATTEMPTS: Final = 3
+_MAX_WAIT: Final = 2.0  # seconds before a repeat; if Wix asks for more, the caller is told at once
 _TIMEOUTS: Final = {"connect": 5.0, "read": 10.0, "write": 5.0, "pool": 5.0}  # seconds, of one attempt
 _LONGEST_BODY: Final = 65_536  # bytes; a token response has about 1,500
 _HEADERS: Final = {
@@ -28,6 +35,11 @@ _HEADERS: Final = {
     "Content-Type": "application/json",
     "User-Agent": USER_AGENT,
 }
+
+
+def back_off(attempt: int) -> float:
+    """Returns the seconds before the next attempt: 0.1 to 0.3 after the first, then 0.2 to 0.4."""
+    return 0.1 * 2.0 ** (attempt - 1) + random.uniform(0.0, 0.2)  # noqa: S311 - spreads load, protects nothing
 
 
 class TokenEndpoint:
@@ -43,59 +55,86 @@ class TokenEndpoint:
         self.settings = settings
         self.connections = connections
 
-    async def mint(self, deadline: float) -> Granted:
+    async def mint(self, deadline: float, turn: Turn) -> Granted:
         """Returns a new visitor's tokens.
 
         Args:
-            deadline: by ``anyio.current_time()``; retries included.
+            deadline: by ``anyio.current_time()``; repeats included.
+            turn: is told what came of it.
 
         Raises:
             TokenRequestError: no usable answer.
             ConfigurationError: the client ID is wrong.
         """
-        answer = await self._ask(_wire.mint_request(self.settings.client_id), deadline)
+        answer = await self._ask(_wire.mint_request(self.settings.client_id), deadline, turn)
         assert isinstance(answer, Granted)
         return answer
 
-    async def renew(self, refresh_token: str, deadline: float) -> Granted | Refused:
+    async def renew(self, refresh_token: str, deadline: float, turn: Turn) -> Granted | Refused:
         """Returns a new access token for the same visitor, or that Wix refuses.
 
         Args:
             refresh_token: the visitor.
-            deadline: by ``anyio.current_time()``; retries included.
+            deadline: by ``anyio.current_time()``; repeats included.
+            turn: is told what came of it.
 
         Raises:
             TokenRequestError: no usable answer; the visitor is intact.
             ConfigurationError: the client ID is wrong.
         """
-        return await self._ask(_wire.renew_request(self.settings.client_id, refresh_token), deadline)
+        return await self._ask(_wire.renew_request(self.settings.client_id, refresh_token), deadline, turn)
 
-    async def _ask(self, request: TokenRequest, deadline: float) -> Granted | Refused:
+    async def _ask(self, request: TokenRequest, deadline: float, turn: Turn) -> Granted | Refused:
         try:
-            with anyio.fail_after(max(0.0, deadline - anyio.current_time())) as scope:
-                return await self._ask_repeatedly(request, scope)
+            with anyio.fail_after(max(0.0, deadline - anyio.current_time())):
+                answer = await self._ask_repeatedly(request, deadline, turn)
         except TimeoutError:
-            raise TokenRequestError(
+            late = TokenRequestError(
                 f"The token endpoint gave no answer within {self.settings.renew_timeout:g} s. "
                 "The visitor is unchanged; try again later."
-            ) from None
+            )
+            turn.failed(late)
+            raise late from None
+        except (TokenRequestError, ConfigurationError) as error:
+            turn.failed(error)
+            raise
+        if isinstance(answer, Granted):
+            turn.succeeded()
+        return answer
 
-    async def _ask_repeatedly(self, request: TokenRequest, scope: anyio.CancelScope) -> Granted | Refused:
-        try:
-            from wixvisitor import _attempts  # noqa: PLC0415 - tenacity is slow to import; a resumed visitor may not need it
-        except (OSError, ImportError) as error:  # no descriptor is left to read it with
-            raise _no_answer(error, request) from safe_cause(error)
+    async def _ask_repeatedly(self, request: TokenRequest, deadline: float, turn: Turn) -> Granted | Refused:
+        """Asks up to three times, as long as it may help and there is time for an answer."""
         answered: TokenRequestError | None = None
-        async for attempt in _attempts.attempts(scope):
-            with attempt:
-                try:
-                    return await self._ask_once(request)
-                except TokenRequestError as error:
-                    if error.status_code is None and answered is not None:
-                        raise answered from None  # what Wix said tells more than its silence after it
-                    answered = error if error.status_code else None
+        for attempt in range(1, _ATTEMPTS + 1):
+            try:
+                return await self._ask_once(request)
+            except TokenRequestError as error:
+                if error.status_code is None and answered is not None:
+                    raise answered from None  # what Wix said tells more than its silence after it
+                answered = error if error.status_code else None
+                if error.status_code == 429:
+                    turn.failed(error)  # it is the site's limit, so the others need to know at once
+                wait = self._wait_before_repeat(attempt, error, deadline)
+                if wait is None or turn.is_stopped:
                     raise
-        raise AssertionError("tenacity ends with a value or an error")  # pragma: no cover
+                logger.info("wixvisitor: the token request is repeated in %.1f s: %s", wait, error)
+                await anyio.sleep(wait)
+                if turn.is_stopped:
+                    raise
+        raise AssertionError("the last attempt returns or raises")  # pragma: no cover
+
+    def _wait_before_repeat(self, attempt: int, error: TokenRequestError, deadline: float) -> float | None:
+        """Returns the seconds that Wix asks to wait, else 0.1 to 0.3, doubling; None if the call is not repeated.
+
+        No call is made whose answer could not be waited for: with refresh tokens that work once, its visitor would be
+        lost.
+        """
+        if attempt == _ATTEMPTS:
+            return None
+        wait = back_off(attempt) if error.retry_after is None else error.retry_after
+        least = min(1.0, self.settings.renew_timeout / 10)
+        fits = wait <= _MAX_WAIT and anyio.current_time() + wait + least < deadline
+        return wait if fits else None
 
     async def _ask_once(self, request: TokenRequest) -> Granted | Refused:
         requested_at = self.settings.clock()

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextvars
 import sys
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
 import anyio
@@ -27,6 +28,7 @@ class Flight:
 
     Attributes:
         loop: the event loop (asyncio) or the run (trio) that it lives in.
+        parent: the flight from whose work it was started, None without one.
         result: what the work returned, None before that and if it failed.
         error: what the work raised, None if it did not.
         keep: an object that lives as long as the flight does.
@@ -36,10 +38,11 @@ class Flight:
     done without a result and without an error: whoever still waits decides anew, unless it was closed.
     """
 
-    __slots__ = ("_done", "_is_closing", "_scope", "error", "keep", "loop", "result")
+    __slots__ = ("_done", "_is_closing", "_scope", "error", "keep", "loop", "parent", "result")
 
     def __init__(self, keep: object = None) -> None:
         self.loop = current_loop()
+        self.parent = _inside.get()
         self.result: Any = None
         self.error: Exception | None = None
         self.keep = keep
@@ -80,11 +83,14 @@ class Flight:
 
     def check_outside(self) -> None:
         """Raises ``RuntimeError`` if this is called from inside the work, while it runs."""
-        if _inside.get() is self and not self.done:
-            raise RuntimeError(
-                "a renewal asked for the token that it is about to renew: storage adapters and transports must not "
-                "use the session they serve"
-            )
+        flight = _inside.get()
+        while flight is not None:
+            if flight is self and not self.done:
+                raise RuntimeError(
+                    "a renewal asked for the token that it is about to renew: storage adapters and transports must not "
+                    "use the session they serve"
+                )
+            flight = flight.parent
 
     async def close(self, grace: float) -> None:
         """Ends the work for good: gives it ``grace`` seconds to finish, then cancels it."""
@@ -93,10 +99,13 @@ class Flight:
         self._is_closing = True
         await self.end()
 
-    async def end(self) -> None:
-        """Cancels the work and waits until it is gone."""
+    async def end(self, patience: float = 1.0) -> None:
+        """Cancels the work and waits until it is gone, for some seconds: a thread cannot be cancelled.
+
+        Cancellation: waits all the same, so that the work's last steps are not left to chance.
+        """
         self._scope.cancel()
-        with anyio.move_on_after(1.0):
+        with anyio.move_on_after(patience, shield=True):
             await self._done.wait()
 
     async def _run(self, work: Callable[[], Awaitable[object]]) -> None:
@@ -145,6 +154,18 @@ def has_ended(loop: Any) -> bool:
     except RuntimeError:  # trio.RunFinishedError
         return True
     return False
+
+
+def call_in(loop: Any, function: Callable[[], object]) -> None:
+    """Calls a function in this event loop: at once if it is the running one. Does nothing if it is over."""
+    if loop is current_loop():
+        function()
+        return
+    with suppress(RuntimeError):  # of a loop that is closed; trio.RunFinishedError is one
+        if _is_asyncios(loop):
+            loop.call_soon_threadsafe(function)
+        else:
+            loop.run_sync_soon(function)
 
 
 def _is_asyncios(loop: object) -> bool:

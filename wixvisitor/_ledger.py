@@ -17,8 +17,10 @@ from wixvisitor._decision import PASS_THROUGH, Held, Pause, Purpose, Step, Unrea
 from wixvisitor._renewal import Outcome, Superseded
 from wixvisitor._settings import ChangeReason, Settings, TokensChanged
 from wixvisitor._tokens import EMPTY_TOKENS, Tokens
+from wixvisitor._turns import raise_paused
 from wixvisitor.errors import ConfigurationError, SessionExpired, TokenRequestError, WixVisitorError
 
+_GRANTED: Final = (ChangeReason.MINTED, ChangeReason.RENEWED, ChangeReason.REPLACED)
 _ADOPTED: Final = -math.inf  # since never are 401s passed on, and what is held was renewed by somebody else
 
 
@@ -34,7 +36,7 @@ class Ledger:
     Concurrency: safe from any task and thread.
     """
 
-    __slots__ = ("_passing_since", "_pause", "_settings", "consistent", "generation", "held", "key", "lock")
+    __slots__ = ("_grants", "_passing_since", "_pause", "_settings", "consistent", "generation", "held", "key", "lock")
 
     def __init__(self, settings: Settings, key: str, tokens: Tokens | None) -> None:
         self.key = key
@@ -42,8 +44,9 @@ class Ledger:
         self.generation = 0
         self.consistent = ""
         self._settings = settings
-        self._pause: Pause | None = None
+        self._pause = settings.turns.cooldown(key)
         self._passing_since: float | None = None
+        self._grants = 0
         self.held = None if tokens is None else self.given(tokens)
 
     def given(self, tokens: Tokens) -> Held:
@@ -75,14 +78,21 @@ class Ledger:
 
     def next_step(self) -> tuple[Held | None, Step]:
         """Returns the snapshot, and what a caller that needs a token does next."""
-        held = self.held
-        return held, _decision.decide(held, self._settings.clock(), self._pause)
+        held, now = self.held, self._settings.clock()
+        return held, _decision.decide(held, now, self._pause_at(now))
 
     def raise_cause(self) -> None:
         """Raises why Wix is left alone at the moment, as this task's own exception."""
-        cause = self._pause.cause if self._pause is not None else None
-        if cause is not None:
-            raise cause._again() from cause
+        now = self._settings.clock()
+        pause = self._pause_at(now)
+        if pause is None or pause.cause is None:
+            return
+        if pause is not self._pause:
+            raise_paused(pause, now)
+        error = pause.cause._again()
+        if isinstance(error, TokenRequestError):
+            error.retry_after = max(0.0, pause.until - now)
+        raise error from pause.cause
 
     def reject(self, rejected: Held) -> Held | None:
         """Notes that an API answered 401 to this token.
@@ -96,7 +106,7 @@ class Ledger:
         now = self._settings.clock()
         with self.lock:
             held = self.held
-            if held is None or held.value != rejected.value:
+            if held is None or held.is_after(rejected):
                 return held
             since = self._passing_since
             if since is not None and 0 <= now - since < PASS_THROUGH:
@@ -119,7 +129,7 @@ class Ledger:
         with self.lock:
             if self.held is None:
                 return True
-            if self.held.value != replayed.value or self._passing_since == _ADOPTED:
+            if self.held.is_after(replayed) or self._passing_since == _ADOPTED:
                 return False
             self._passing_since = self._settings.clock()
             return True
@@ -138,7 +148,8 @@ class Ledger:
         """Holds nobody any more."""
         with self.lock:
             self.supersede()
-            self.held = self._pause = self._passing_since = None
+            self.held = self._passing_since = None
+            self._end_pause()
             self.consistent = ""
 
     def publish(self, outcome: Outcome, generation: int) -> TokensChanged | None:
@@ -150,11 +161,13 @@ class Ledger:
         with self.lock:
             if generation != self.generation:
                 raise Superseded
-            old, self.held = self.tokens(), outcome.held
+            old, held = self.tokens(), outcome.held
+            self._grants += outcome.reason in _GRANTED
+            self.held = held if held.grant == self._grants else attrs.evolve(held, grant=self._grants)
             if outcome.reason is None or old == outcome.held.tokens:
                 return None
             self.supersede()
-            self._pause = None
+            self._end_pause()
             if outcome.reason is ChangeReason.ADOPTED:
                 self._passing_since = _ADOPTED
             elif outcome.reason is not ChangeReason.RENEWED or self._passing_since == _ADOPTED:
@@ -166,9 +179,9 @@ class Ledger:
             return TokensChanged(outcome.reason, self.key, *roles)
 
     def fail(self, error: WixVisitorError, purpose: Purpose, generation: int) -> None:
-        """Starts a pause, if this failure is one of asking Wix and nobody has set other tokens."""
+        """Starts a pause, if this failure is one of asking Wix and no other tokens were set."""
         answered = isinstance(error, ConfigurationError | SessionExpired) and error.status_code is not None
-        if not answered and not isinstance(error, TokenRequestError):
+        if not (answered or isinstance(error, TokenRequestError)) or not error._asked_wix:
             return  # Wix was not asked; and a store's failures have their own time limits
         now, retry_after = self._settings.clock(), getattr(error, "retry_after", None)
         # In the background a refusal replaces nobody, so it must not stop those who wait for it in earnest.
@@ -178,7 +191,22 @@ class Ledger:
                 self._pause = _decision.next_pause(
                     self._pause, now, self._settings.jitter(), cause=cause, retry_after=retry_after
                 )
+                self._settings.turns.note_cooldown(self.key, self._pause)
+
+    def _end_pause(self) -> None:
+        if self._pause is not None:
+            self._pause = None
+            self._settings.turns.note_cooldown(self.key, None)
+
+    def _pause_at(self, now: float) -> Pause | None:
+        """Returns the pause that lasts now: the visitor's own, or the pool's if that lasts longer."""
+        own, pools = self._pause, self._settings.turns.pause()
+        if own is None or not own.active(now) or (pools is not None and own.cause is None):
+            return pools
+        is_longer = pools is not None and pools.until > own.until
+        return pools if is_longer and isinstance(own.cause, TokenRequestError) else own
 
     def _cause(self, now: float) -> WixVisitorError | None:
         """Why Wix is left alone, by those who wait for it; None if it is not."""
-        return self._pause.cause if self._pause is not None and self._pause.active(now) else None
+        pause = self._pause_at(now)
+        return pause.cause if pause is not None else None

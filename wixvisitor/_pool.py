@@ -36,7 +36,15 @@ class VisitorPool:
             requests a minute for a site (dev.wix.com/docs/rest/articles/get-started/rate-limits): at 0.3 s a call, 4
             serve a burst of 20 new visitors within 1.5 s, and when thousands expire together the others wait for
             their turn, up to ``renew_timeout`` seconds, instead of drowning Wix and being told 429. Divide by the
-            number of processes.
+            number of processes. Visitors that exist go before new ones, which get every fourth turn.
+        new_visitors_per_minute: how many visitors the pool makes at most in any minute for keys without a record, in
+            each process; None for no cap. Beyond it a request raises ``TokenRequestError`` with ``retry_after``. It
+            keeps a crawler without cookies from using up the site's limit. Divide by the number of processes.
+
+    Wix's limits are the site's, and so is an outage. After a 429, or a failure that three visitors in a row have met,
+    no visitor of the pool asks the token endpoint until the time that Wix named, or for 1 s, doubling to 60 s. A call
+    that needs it meanwhile raises ``TokenRequestError`` at once; its ``retry_after`` is what is left. Then one visitor
+    asks for all. A token that works is used all the time.
 
     Concurrency: share it between tasks; event loops may follow one another.
     Cancellation: never hurts a visitor.
@@ -57,6 +65,7 @@ class VisitorPool:
         is_refusal: Callable[[TokenAnswer], bool] | None = None,
         clock: Callable[[], float] | None = None,
         max_token_requests: int = 4,
+        new_visitors_per_minute: int | None = None,
     ) -> None:
         self._settings = checked(
             client_id,
@@ -70,10 +79,12 @@ class VisitorPool:
             is_refusal=is_refusal,
             clock=clock,
             max_token_requests=max_token_requests,
+            new_visitors_per_minute=new_visitors_per_minute,
         )
         self._connections = Connections(client)
         self._endpoint = TokenEndpoint(self._settings, self._connections)
         self._sessions: weakref.WeakValueDictionary[str, VisitorSession] = weakref.WeakValueDictionary()
+        self._settings.turns.others = self._sessions
 
     async def __aenter__(self) -> Self:
         return self

@@ -5,23 +5,26 @@ from __future__ import annotations
 import functools
 import json
 from collections.abc import Awaitable, Callable
-from typing import Any, Final, TypeVar
+from typing import Any, Final, TypeVar, cast
 
 import anyio
 import attrs
 
 from wixvisitor._decision import Unread
+from wixvisitor._flight import Flight, current_loop
 from wixvisitor._given import checked_tokens
 from wixvisitor._masking import mask, safe_cause
 from wixvisitor._settings import Settings
 from wixvisitor._tokens import Tokens
 from wixvisitor.errors import ConfigurationError, StorageError
 from wixvisitor.storage import ANY_VERSION, Record, VersionConflict
+from wixvisitor.storage.memory import never_waits
 
 T = TypeVar("T")
 
 _FORMAT: Final = 1
 _TIMEOUT: Final = 10.0  # seconds that a store may take for one call
+_LAST_STEPS: Final = 0.5  # seconds that a call has to end once it is cancelled
 
 
 @attrs.frozen(repr=False, match_args=False)
@@ -53,14 +56,21 @@ class Records:
 
     async def load(self) -> Stored | None:
         """Returns what the store holds."""
-        record = await _bounded("load", functools.partial(self.settings.storage.load, self.scoped_key))
-        if record is None:
-            return None
+        record = await self._read()
+        return None if record is None else Stored(parse(record.value, self.settings.client_id), record.version)
+
+    async def version(self) -> str | Unread | None:
+        """Returns the version of what the store holds, also of a damaged record; None if it holds nothing."""
+        record = await self._read()
+        return None if record is None else (record.version or Unread.UNREAD)
+
+    async def _read(self) -> Record | None:
+        record = await self._call("load", functools.partial(self.settings.storage.load, self.scoped_key))
         if isinstance(record, str):
-            record = Record(record)
-        if not isinstance(record, Record):
-            raise StorageError(f"the store returned a {type(record).__name__}; expected a Record, a text or None")
-        return Stored(parse(record.value, self.settings.client_id), record.version)
+            return Record(record)
+        if record is None or isinstance(record, Record):
+            return record
+        raise StorageError(f"the store returned a {type(record).__name__}; expected a Record, a text or None")
 
     async def save(self, tokens: Tokens, expected: str | Unread | None) -> str | None:
         """Saves, if the store still holds the version that was expected, and returns the new version."""
@@ -69,24 +79,78 @@ class Records:
         if self.settings.conditional:
             arguments["expected"] = ANY_VERSION if isinstance(expected, Unread) else expected
         save = functools.partial(self.settings.storage.save, self.scoped_key, text, **arguments)
-        version = await _bounded("save", save, secrets=(tokens.access_token.value, tokens.refresh_token.value))
+        secrets = tokens.access_token.value, tokens.refresh_token.value
+        version = await self._call("save", save, secrets=secrets, writes=True)
         return version if isinstance(version, str) and arguments else None
 
     async def delete(self) -> None:
         """Forgets the visitor."""
-        await _bounded("delete", functools.partial(self.settings.storage.delete, self.scoped_key))
+        await self._call("delete", functools.partial(self.settings.storage.delete, self.scoped_key), writes=True)
 
     async def acquire_lease(self, holder: str, seconds: float) -> float:
         """Returns 0.0 if ``holder`` has the lease (or the store has none), else the seconds it may take."""
         if self.settings.leases is None:
             return 0.0
         acquire = functools.partial(self.settings.leases.acquire_lease, self.scoped_key, holder, seconds)
-        return await _bounded("lease", acquire)
+        return await self._call("lease", acquire)
 
     async def release_lease(self, holder: str) -> None:
         """Gives the lease back."""
         if self.settings.leases is not None:
-            await _bounded("lease", functools.partial(self.settings.leases.release_lease, self.scoped_key, holder))
+            await self._call("lease", functools.partial(self.settings.leases.release_lease, self.scoped_key, holder))
+
+    async def _call(
+        self, verb: str, call: Callable[[], Awaitable[T]], *, secrets: tuple[str, ...] = (), writes: bool = False
+    ) -> T:
+        """Calls the store, and maps what it raises. It has ``_TIMEOUT`` seconds."""
+        try:
+            if never_waits(self.settings.storage):
+                return await call()
+            return await self._bounded(verb, call, writes=writes)
+        except VersionConflict as error:
+            raise VersionConflict(mask(str(error), secrets)) from None
+        except StorageError as error:
+            raise StorageError(mask(str(error), secrets)) from safe_cause(error, secrets)
+        except Exception as error:
+            reason = f"the store could not {verb}: {type(error).__name__}: {mask(str(error), secrets)}"
+            raise StorageError(reason) from safe_cause(error, secrets)
+
+    async def _bounded(self, verb: str, call: Callable[[], Awaitable[T]], *, writes: bool) -> T:
+        """Makes one call in a task of its own, which is left behind if it does not end in time.
+
+        A store may work in a thread, which cannot be cancelled. So that what such a thread writes late is not written
+        over something newer, the visitor's next write waits for it, as long as this call may take.
+        """
+        if writes:
+            await self._after_the_write_before()
+        flight, deadline = Flight(), anyio.current_time() + _TIMEOUT
+        if writes:
+            self.settings.writes[self.scoped_key] = flight, deadline
+        flight.start(functools.partial(self._do, call, flight), name=f"wixvisitor: the store's {verb}")
+        try:
+            with anyio.move_on_after(_TIMEOUT):
+                await flight.wait()
+        finally:
+            if not flight.done:
+                await flight.end(_LAST_STEPS)
+        if flight.error is not None:
+            raise flight.error
+        if flight.result is None:
+            raise StorageError(f"the store did not {verb} within {_TIMEOUT:g} s")
+        return cast("tuple[T]", flight.result)[0]
+
+    async def _do(self, call: Callable[[], Awaitable[T]], flight: Flight) -> tuple[T]:
+        try:
+            return (await call(),)
+        finally:
+            if self.settings.writes.get(self.scoped_key, (None,))[0] is flight:
+                del self.settings.writes[self.scoped_key]
+
+    async def _after_the_write_before(self) -> None:
+        flight, deadline = self.settings.writes.get(self.scoped_key, (None, 0.0))
+        if flight is not None and flight.loop is current_loop():
+            with anyio.move_on_after(deadline - anyio.current_time()):
+                await flight.wait()
 
 
 def render(tokens: Tokens, client_id: str) -> str:
@@ -115,18 +179,3 @@ def parse(text: str, client_id: str) -> Tokens:
         return checked_tokens(Tokens.from_dict(content))
     except (ValueError, ConfigurationError) as error:
         raise StorageError(f"the store's record is damaged ({error}); it was left as it is") from None
-
-
-async def _bounded(verb: str, call: Callable[[], Awaitable[T]], *, secrets: tuple[str, ...] = ()) -> T:
-    try:
-        with anyio.fail_after(_TIMEOUT):
-            return await call()
-    except VersionConflict as error:
-        raise VersionConflict(mask(str(error), secrets)) from None
-    except StorageError as error:
-        raise StorageError(mask(str(error), secrets)) from safe_cause(error, secrets)
-    except TimeoutError:
-        raise StorageError(f"the store did not {verb} within {_TIMEOUT:g} s") from None
-    except Exception as error:
-        reason = f"the store could not {verb}: {type(error).__name__}: {mask(str(error), secrets)}"
-        raise StorageError(reason) from safe_cause(error, secrets)

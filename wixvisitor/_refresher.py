@@ -51,7 +51,7 @@ class Refresher:
     __slots__ = (
         "_endpoint",
         "_flights",
-        "_last_set",
+        "_lane",
         "ledger",
         "owners",
         "settings",
@@ -63,7 +63,7 @@ class Refresher:
         self.ledger = Ledger(settings, key, tokens)
         self._endpoint = endpoint
         self._flights: tuple[tuple[Flight, Purpose], ...] = ()  # at most one in each event loop
-        self._last_set: Flight | None = None
+        self._lane: tuple[Flight, ...] = ()  # what the application sets and forgets, in this order
 
     async def load(self) -> None:
         """Reads the store if that was not done yet, and saves given tokens. Mints nothing."""
@@ -93,7 +93,6 @@ class Refresher:
                 working = self.ledger.working()
                 if working is None or (working.rejected and isinstance(error, SessionExpired)):
                     raise
-                logger.warning("wixvisitor: the renewal failed, the token still works: %s", error)
                 return working
         raise TokenRequestError(
             "Renewals kept ending without a token that works: is the clock right, or does something cancel them?"
@@ -127,7 +126,7 @@ class Refresher:
             held = self.ledger.reject(rejected)
             if held is None or not held.value:  # logged out meanwhile: that request was somebody's
                 return None
-            if held.value != rejected.value and not held.unsaved:
+            if held.is_after(rejected) and not held.unsaved:
                 if not held.rejected and held.unexpired(self.settings.clock()):
                     return held
                 rejected = held  # turned down as well, to somebody else
@@ -138,8 +137,7 @@ class Refresher:
                 return None
             try:
                 await self._join(purpose)
-            except (TokenRequestError, ConfigurationError) as error:
-                logger.warning("wixvisitor: a 401, and the renewal failed for now: %s", error)
+            except (TokenRequestError, ConfigurationError):
                 return None
         return None
 
@@ -159,8 +157,8 @@ class Refresher:
         with self.ledger.lock:
             self.ledger.supersede()
             before = [running for running, purpose in self._flights if purpose is Purpose.SAVE]
-            before += [] if self._last_set is None else [self._last_set]
-            self._last_set = flight
+            before += self._lane[-1:]
+            self._lane += (flight,)
         flight.start(partial(self._do_in_turn, work, flight, before), name=f"wixvisitor: {name}")
         await flight.wait()
         self._raise(flight)
@@ -187,8 +185,8 @@ class Refresher:
             await _flight.checkpoint()
 
     def _under_way(self) -> list[Flight]:
-        flights = (*(flight for flight, _ in self._flights), self._last_set)
-        return [flight for flight in flights if flight is not None and not flight.done]
+        flights = (*(flight for flight, _ in self._flights), *self._lane)
+        return [flight for flight in flights if not flight.done]
 
     # Deciding and starting: under the lock
 
@@ -207,8 +205,8 @@ class Refresher:
                 purpose = Purpose.SAVE  # nothing else can be done before
             renewal = self._renewal(purpose, ledger.held, generation)
             work = partial(self._fly, renewal, flight, generation)
-            if self._last_set is not None:  # what is set or forgotten right now is none of its business
-                work = partial(self._after, self._last_set, work)
+            if self._lane:  # it waits until all is set and forgotten that was asked for before
+                work = partial(self._after, self._lane[-1], work)
             flight.start(work, name=f"wixvisitor: {purpose.name.lower()}")
             self._flights += ((flight, purpose),)
             return flight, purpose
@@ -235,8 +233,7 @@ class Refresher:
             raise
         except WixVisitorError as error:
             self.ledger.fail(error, renewal.purpose, generation)
-            if renewal.purpose is Purpose.AGEING:
-                logger.warning("wixvisitor: the renewal in the background failed, the token still works: %s", error)
+            self._log_failure(error, renewal.purpose)
             raise
         except Exception as error:
             raise self._unexpected(error) from safe_cause(error, _secrets(self.ledger.tokens()))
@@ -248,6 +245,16 @@ class Refresher:
             raise outcome.error
         return outcome
 
+    def _log_failure(self, error: WixVisitorError, purpose: Purpose) -> None:
+        """Logs once what no caller is told, however many there are."""
+        level = logging.WARNING if error._asked_wix else logging.DEBUG  # the pool's pause has its own line
+        if purpose is Purpose.AGEING:
+            logger.log(level, "wixvisitor: the renewal in the background failed, the token still works: %s", error)
+        elif purpose is Purpose.REJECTED and isinstance(error, TokenRequestError | ConfigurationError):
+            logger.log(level, "wixvisitor: a 401, and the renewal failed for now: %s", error)
+        elif purpose is Purpose.NEED and self.ledger.working() is not None:
+            logger.log(level, "wixvisitor: the renewal failed, the token still works: %s", error)
+
     def _unexpected(self, error: Exception) -> WixVisitorError:
         """Logs a bug, ours or of what was handed to us, and returns what the callers are told."""
         trace = "".join(traceback.format_exception(error))  # as text: a log record would keep the frames with tokens
@@ -258,8 +265,8 @@ class Refresher:
 
     async def _save_again(self) -> None:
         """Repairs a store without compare-and-set, which a late renewal may just have written over (rule 4)."""
-        if self._last_set is not None and self._last_set.loop is _flight.current_loop():
-            await self._last_set.wait()
+        for flight in [flight for flight in self._lane if flight.loop is _flight.current_loop()]:
+            await flight.wait()
         held = self.ledger.held
         try:
             if held is not None:
@@ -285,8 +292,7 @@ class Refresher:
             raise self._unexpected(error) from safe_cause(error, _secrets(self.ledger.tokens()))
         finally:
             with self.ledger.lock:
-                if self._last_set is flight:
-                    self._last_set = None
+                self._lane = tuple(other for other in self._lane if other is not flight)
 
     async def _set(self, given: Held) -> None:
         outcome = await self._renewal(Purpose.SAVE, given, None).run()
@@ -344,8 +350,8 @@ class Refresher:
     async def _renewed_elsewhere(self, refresh_token: RefreshToken) -> Tokens:
         seconds = self.settings.renew_timeout
         try:
-            async with self.settings.slots.turn(seconds):
-                answer = await self._endpoint.renew(refresh_token.value, anyio.current_time() + seconds)
+            async with self.settings.turns.turn(self.ledger.key, is_new=False, seconds=seconds) as turn:
+                answer = await self._endpoint.renew(refresh_token.value, anyio.current_time() + seconds, turn)
         except WixVisitorError as error:
             raise without_frames(error)._again() from error
         if isinstance(answer, Refused):

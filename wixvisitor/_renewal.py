@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable
-from typing import Final
+from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
+from functools import partial
+from typing import Final, TypeVar
 
 import anyio
 import attrs
@@ -21,15 +23,19 @@ from wixvisitor._endpoint import TokenEndpoint
 from wixvisitor._records import Records, Stored
 from wixvisitor._settings import ChangeReason, Settings
 from wixvisitor._tokens import EMPTY_TOKENS, TokenRole, Tokens
+from wixvisitor._turns import Turn
 from wixvisitor._wire import Granted, Refused, described
 from wixvisitor.errors import ConfigurationError, SessionExpired, StorageError
 from wixvisitor.storage import VersionConflict
+
+T = TypeVar("T")
 
 logger = logging.getLogger("wixvisitor")
 
 _ROUNDS: Final = 4  # how often the store may turn out to have moved on before somebody must be wrong
 _LEASE: Final = 0.35  # of ``renew_timeout``; as long as a lease lasts
 _PATIENCE: Final = 0.75  # of it; two leases have run out by then, and the rest is for asking Wix oneself
+_LEAST: Final = 1.0 - _PATIENCE  # of it, that Wix has at least to answer, however long the store has taken
 
 
 @attrs.frozen(eq=False, repr=False, match_args=False)
@@ -68,8 +74,9 @@ class Renewal:
 
     Attributes:
         held: what the session held when it started, None if nothing was loaded yet.
-        is_wanted: whether nobody has set other tokens since.
-        deadline: until when Wix may be asked, by ``anyio.current_time()``.
+        is_wanted: whether no other tokens were set since.
+        turn: the permission to ask Wix, once there is one.
+        left: seconds that Wix may still take to answer. They pass only while Wix is asked, not while the store works.
     """
 
     settings: Settings
@@ -78,7 +85,8 @@ class Renewal:
     purpose: Purpose
     held: Held | None
     is_wanted: Callable[[], bool]
-    deadline: float = attrs.field(init=False, default=0.0)
+    turn: Turn | None = attrs.field(init=False, default=None)
+    left: float = attrs.field(init=False, default=0.0)
 
     async def run(self) -> Outcome:
         """Returns what the session holds next.
@@ -92,6 +100,8 @@ class Renewal:
         if self.purpose is Purpose.LOAD:
             return Outcome(await self._load())
         if self.held is not None and self.held.unsaved:
+            if self.held.version is Unread.UNREAD:
+                return await self._save_given(self.held)
             return await self._save(attrs.evolve(self.held, unsaved=False), None, must=True)
         return await self._in_turn()
 
@@ -111,7 +121,7 @@ class Renewal:
             if refusal is not None and token == refused:
                 self._check_may_replace(held.tokens, refusal)
                 return await self._mint(held, ChangeReason.REPLACED)
-            answer = await self.endpoint.renew(token, self.deadline)
+            answer = await self._asked(partial(self.endpoint.renew, token))
             if isinstance(answer, Granted):
                 return await self._renewed(held, answer)
             refusal, refused = answer, token  # once more around: another process may have moved on (REFUSAL ONLY)
@@ -145,14 +155,43 @@ class Renewal:
         )
 
     async def _mint(self, held: Held, reason: ChangeReason) -> Outcome:
-        granted = await self.endpoint.mint(self.deadline)
+        granted = await self._asked(self.endpoint.mint)
+        if self.turn is not None:
+            self.turn.has_minted = True
         tokens = _decision.after_mint(granted.access_token, granted.refresh_token)
         return await self._save(self._hold(tokens, held.version, granted.lifetime), reason, must=True)
+
+    async def _asked(self, ask: Callable[[float, Turn], Awaitable[T]]) -> T:
+        """Asks Wix. Its time starts now: no call is made whose answer could not be waited for."""
+        assert self.turn is not None
+        since = anyio.current_time()
+        try:
+            return await ask(since + max(self.left, _LEAST * self.settings.renew_timeout), self.turn)
+        finally:
+            self.left -= anyio.current_time() - since
 
     async def _renewed(self, held: Held, granted: Granted) -> Outcome:
         tokens = _decision.after_renewal(held.tokens, granted.access_token, granted.refresh_token)
         must = _decision.must_be_saved(held.tokens, tokens)
         return await self._save(self._hold(tokens, held.version, granted.lifetime), ChangeReason.RENEWED, must=must)
+
+    async def _save_given(self, given: Held) -> Outcome:
+        """Saves what the application has set over what the store holds now, but over nothing that is saved later."""
+        for _ in range(_ROUNDS):
+            try:
+                given = attrs.evolve(given, version=await self._version())
+                if not self.is_wanted():
+                    raise Superseded
+                version = await self.records.save(given.tokens, given.version)
+            except VersionConflict:
+                continue
+            except StorageError as error:
+                return Outcome(given, None, error)
+            return Outcome(attrs.evolve(given, version=version, unsaved=False))
+        return Outcome(given, None, StorageError("the store's record changes faster than it can be set"))
+
+    async def _version(self) -> str | Unread | None:
+        return await self.records.version() if self.settings.conditional else Unread.UNREAD
 
     async def _save(self, new: Held, reason: ChangeReason | None, *, must: bool) -> Outcome:
         """Saves before anyone is told (rule 6, SAVE FIRST), if the store still holds ``new.version``."""
@@ -209,22 +248,27 @@ class Renewal:
         any longer. Whoever waits leaves the turn to other visitors.
         """
         seconds, holder, lap = self.settings.renew_timeout, os.urandom(16).hex(), _Lap()
-        queued = waited = 0.0  # for a turn, and for the lease
+        queued = waited = slept = 0.0  # for a turn; for the lease, with the store's own time and without
         while True:
-            async with self.settings.slots.turn(seconds - queued):
+            async with self._turn(seconds - queued) as self.turn:
                 queued += lap.took()
                 remaining = await self._acquire(holder, _LEASE * seconds) if waited < _PATIENCE * seconds else 0.0
                 waited += lap.took()
                 if remaining <= 0:
-                    self.deadline = anyio.current_time() + max(seconds - waited, (1.0 - _PATIENCE) * seconds)
+                    self.left = seconds - slept
                     return await self._renew_and_release(holder)
             await anyio.sleep(min(remaining, 0.02 + 0.08 * self.settings.jitter()))
+            slept += (pause := lap.took())
             held = await self._load()
             if self._is_enough(held):
                 return Outcome(held, ChangeReason.ADOPTED)
-            waited += lap.took()
+            waited += pause + lap.took()
             if waited >= _PATIENCE * seconds:
                 logger.info("wixvisitor: whoever holds the lease has not renewed in %g s; going ahead", waited)
+
+    def _turn(self, seconds: float) -> AbstractAsyncContextManager[Turn]:
+        is_new = self.held is None or self.held.tokens == EMPTY_TOKENS
+        return self.settings.turns.turn(self.records.key, is_new=is_new, seconds=seconds)
 
     async def _renew_and_release(self, holder: str) -> Outcome:
         try:

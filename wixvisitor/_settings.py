@@ -7,6 +7,7 @@ import random
 import time
 from collections.abc import Callable, Sequence
 from enum import StrEnum
+from math import inf
 from typing import Any
 
 import attrs
@@ -14,8 +15,8 @@ import attrs
 from wixvisitor import _wire
 from wixvisitor._decision import OnRejected
 from wixvisitor._origins import Origins
-from wixvisitor._slots import Slots
 from wixvisitor._tokens import TokenRole
+from wixvisitor._turns import Turns
 from wixvisitor._wire import TokenAnswer
 from wixvisitor.errors import ConfigurationError
 from wixvisitor.storage import LeasingStorage, TokenStorage
@@ -69,7 +70,8 @@ class Settings:
     on_change: Callable[[TokensChanged], object] | None
     is_refusal: Callable[[TokenAnswer], bool]
     clock: Callable[[], float]
-    slots: Slots
+    turns: Turns
+    writes: dict[str, Any] = attrs.field(factory=dict)  # the store's calls under way that write, by key
     jitter: Callable[[], float] = random.random  # spreads load, protects nothing
 
 
@@ -86,6 +88,7 @@ def checked(
     is_refusal: Callable[[TokenAnswer], bool] | None,
     clock: Callable[[], float] | None,
     max_token_requests: int | None = None,
+    new_visitors_per_minute: int | None = None,
 ) -> Settings:
     """Returns the settings.
 
@@ -94,6 +97,7 @@ def checked(
     """
     if isinstance(storage, type) or not isinstance(storage, TokenStorage):
         raise ConfigurationError("storage: expected an object with async load, save and delete")
+    clock = plain_function(clock, "clock") or wall_clock
     return Settings(
         client_id=_client_id(client_id),
         origins=Origins(base_url, allowed_origins),
@@ -105,9 +109,15 @@ def checked(
         on_rejected=_policy(on_rejected),
         on_change=plain_function(on_change, "on_change"),
         is_refusal=plain_function(is_refusal, "is_refusal") or _wire.is_refusal,
-        clock=plain_function(clock, "clock") or wall_clock,
-        slots=Slots() if max_token_requests is None else Slots(_count(max_token_requests, "max_token_requests")),
+        clock=clock,
+        turns=_turns(clock, max_token_requests, new_visitors_per_minute),
     )
+
+
+def _turns(clock: Callable[[], float], at_once: int | None, new_per_minute: int | None) -> Turns:
+    number = inf if at_once is None else _count(at_once, "max_token_requests")
+    cap = None if new_per_minute is None else _count(new_per_minute, "new_visitors_per_minute")
+    return Turns(number, clock=clock, jitter=random.random, new_per_minute=cap)
 
 
 def _client_id(value: object) -> str:

@@ -24,6 +24,8 @@ from wixvisitor._tokens import TokenRole
 class WixVisitorError(Exception):
     """The root of everything that wixvisitor raises on purpose."""
 
+    _asked_wix = True  # False on an error that was raised in place of asking the token endpoint
+
     def _again(self) -> Self:
         """The same failure as a new object: each task raises its own, so that no traceback is shared."""
         twin = copy.copy(self)
@@ -75,7 +77,8 @@ class TokenRequestError(_EndpointError):
     """The token endpoint gave no usable answer. The visitor is intact; try later.
 
     Attributes:
-        retry_after: seconds that Wix asked to wait, or None.
+        retry_after: seconds after which it is worth to try again: what Wix asked for, or what is left of the pause
+            after a failure; None if that is not known.
     """
 
     def __init__(

@@ -127,7 +127,7 @@ class Player:
 
     # Wix
 
-    async def renew(self, refresh_token: str, deadline: float) -> Granted | Refused:
+    async def renew(self, refresh_token: str, deadline: float, turn: object) -> Granted | Refused:
         while (how := await self._stand("ask")) == "the answer is lost, asks again":
             self.replay.wix_renews(refresh_token)
         if how == "no answer, gives up":
@@ -137,7 +137,7 @@ class Player:
             raise TokenRequestError("no answer")
         return granted or Refused(TokenAnswer(401, {"error": "invalid_grant"}))
 
-    async def mint(self, deadline: float) -> Granted:
+    async def mint(self, deadline: float, turn: object) -> Granted:
         while (how := await self._stand("mint")) == "the answer is lost, asks again":
             self.replay.wix_mints()
         if how == "no answer, gives up":

@@ -142,9 +142,8 @@ class Life:
         for session in sessions:
             if session._refresher.ledger.lock.locked() or session._refresher._flights:
                 watch.fail(9, f"{self.process.name} leaves a lock or a renewal of {session.key} behind")
-            limiter = session._settings.slots._limiter.get(None)
-            if limiter is not None and limiter.borrowed_tokens:
-                watch.fail(9, f"{self.process.name} leaves {limiter.borrowed_tokens} turns taken")
+            if session._settings.turns.under_way:
+                watch.fail(9, f"{self.process.name} leaves {session._settings.turns.under_way} turns taken")
 
 
 class _Wire(httpx.AsyncBaseTransport):

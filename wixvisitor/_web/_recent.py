@@ -57,6 +57,8 @@ class Recent(Generic[T]):
 class RecentStorage(MemoryStorage):
     """Keeps visitors for 2 minutes after they were last saved: those whose home is the browser's cookie."""
 
+    _never_waits = True
+
     def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
         super().__init__()
         self._recent = Recent[bool](lambda key: self._records.pop(key, None), clock=clock)

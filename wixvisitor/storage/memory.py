@@ -15,6 +15,8 @@ class MemoryStorage:
     Concurrency: safe to share between sessions, tasks, event loops and threads. It never waits.
     """
 
+    _never_waits = True
+
     def __init__(self) -> None:
         self._records: dict[str, Record] = {}
         self._leases: dict[str, tuple[str, float]] = {}
@@ -62,3 +64,8 @@ class MemoryStorage:
 
     def __repr__(self) -> str:
         return f"<MemoryStorage of {len(self._records)} visitors>"
+
+
+def never_waits(storage: object) -> bool:
+    """Whether this store's own class says that its calls never wait. A subclass says so anew, if it is true for it."""
+    return "_never_waits" in vars(type(storage))

@@ -1,0 +1,382 @@
+"""Who asks the token endpoint next: a pool's queue, its breaker, and its cap for new visitors.
+
+A visitor that has a cart goes before one that has nothing yet: renewals, and mints that save a visitor, stand in a line
+of their own. While both lines wait, every fourth turn is a new visitor's.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections import OrderedDict, deque
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager
+from math import inf
+from typing import Final
+
+import anyio
+import attrs
+
+from wixvisitor import _flight
+from wixvisitor._breaker import Admission, Breaker
+from wixvisitor._decision import Pause
+from wixvisitor.errors import TokenRequestError, WixVisitorError
+
+logger = logging.getLogger("wixvisitor")
+
+_IN_A_ROW: Final = 3  # turns of visitors that exist, while a new one waits
+_MINUTE: Final = 60.0  # seconds
+_MAX_COOLDOWNS: Final = 1_000  # visitors whose pause is remembered; the oldest is dropped
+_SHORTEST_WAIT: Final = 0.05  # seconds after which a waiter looks at the clock again, which may have been moved
+
+
+@attrs.define(eq=False, repr=False, match_args=False)
+class Turn:
+    """A visitor's permission to ask Wix, which reports what came of it.
+
+    Attributes:
+        visitor: its key.
+        has_minted: whether a new visitor came of it.
+    """
+
+    visitor: str
+    _turns: Turns
+    has_minted: bool = False
+
+    def succeeded(self) -> None:
+        """Notes that Wix granted tokens."""
+        self._turns._note_success(self.visitor)
+
+    def failed(self, error: WixVisitorError) -> None:
+        """Notes that Wix gave no usable answer. A certain refusal is an answer."""
+        self._turns._note_failure(self.visitor, error)
+
+    @property
+    def is_stopped(self) -> bool:
+        """Whether a pause has begun, so that the call is not repeated."""
+        return self._turns.pause() is not None
+
+
+@attrs.define(eq=False, repr=False, match_args=False)
+class _Waiter:
+    visitor: str
+    loop: object = attrs.field(factory=_flight.current_loop)
+    woken: anyio.Event = attrs.field(factory=anyio.Event)
+    has_turn: bool = False
+    pause: Pause | None = None
+
+    def wake(self) -> None:
+        _flight.call_in(self.loop, self.woken.set)
+
+
+class _Queue:
+    """Who has a turn in one event loop, and who waits for one: two lines, the second one for new visitors."""
+
+    __slots__ = ("in_a_row", "lines", "under_way")
+
+    def __init__(self) -> None:
+        self.under_way = 0
+        self.in_a_row = 0
+        self.lines: tuple[dict[_Waiter, None], dict[_Waiter, None]] = ({}, {})
+
+    def __iter__(self) -> Iterator[_Waiter]:
+        """Yields the waiters in the order of their turns."""
+        known, new = self.lines
+        first, second = (new, known) if new and self.in_a_row >= _IN_A_ROW else (known, new)
+        yield from first
+        yield from second
+
+    def give_turn(self, waiter: _Waiter) -> None:
+        """Gives this waiter a turn."""
+        is_new = waiter in self.lines[1]
+        self.in_a_row = self.in_a_row + 1 if self.lines[1] and not is_new else 0
+        self.leave(waiter)
+        self.under_way += 1
+        waiter.has_turn = True
+        waiter.wake()
+
+    def stop(self, pause: Pause) -> None:
+        """Sends all waiters away."""
+        for waiter in list(self):
+            self.leave(waiter)
+            waiter.pause = pause
+            waiter.wake()
+
+    def leave(self, waiter: _Waiter) -> None:
+        """Takes this waiter out of its line, if it is in one."""
+        for line in self.lines:
+            line.pop(waiter, None)
+
+
+class Turns:
+    """A pool's turns at the token endpoint.
+
+    Args:
+        number: how many turns there are at once in each event loop. Infinity is for a session by itself, which has no
+            others to wait for.
+        clock: seconds since the epoch.
+        jitter: a number from 0 to 1, a new one for each call.
+        new_per_minute: how many new visitors there are at most in any minute; None for no cap.
+
+    Attributes:
+        others: the pool's live visitors by key.
+
+    Concurrency: safe from any number of tasks and threads. Turns are counted in each event loop, the rest in all.
+    Cancellation: a cancelled waiter or holder frees its turn.
+    """
+
+    def __init__(
+        self,
+        number: float = inf,
+        *,
+        clock: Callable[[], float],
+        jitter: Callable[[], float],
+        new_per_minute: int | None = None,
+    ) -> None:
+        self.number = number
+        self.others: Mapping[str, object] = {}
+        self._clock, self._jitter = clock, jitter
+        self._breaker = Breaker()
+        self._quota = _Quota(new_per_minute)
+        self._queues: dict[object, _Queue] = {}
+        self._cooldowns: OrderedDict[str, Pause] = OrderedDict()
+        self._lock = threading.Lock()
+
+    @asynccontextmanager
+    async def turn(self, visitor: str, *, is_new: bool, seconds: float) -> AsyncIterator[Turn]:
+        """Waits for a turn, and has it until the block ends.
+
+        Args:
+            visitor: its key.
+            is_new: whether a visitor is about to be made that has nothing to lose yet.
+            seconds: how long to wait at most.
+
+        Raises:
+            TokenRequestError, ConfigurationError: the endpoint is left alone for now, no turn came in time, or the cap
+                for new visitors is reached. Wix was not asked.
+        """
+        turn = Turn(visitor, self)
+        if self.number == inf:
+            yield turn
+            return
+        if is_new:
+            self._reserve()
+        try:
+            queue = await self._enter(visitor, seconds, is_new=is_new)
+            try:
+                yield turn
+            finally:
+                with self._lock:
+                    self._leave(queue, visitor)
+        finally:
+            if is_new and not turn.has_minted:
+                with self._lock:
+                    self._quota.give_back()
+
+    @property
+    def under_way(self) -> int:
+        """How many turns are taken now, in all event loops."""
+        return sum(queue.under_way for queue in self._queues.values())
+
+    def pause(self) -> Pause | None:
+        """Returns the pause that lasts now, None if there is none. Takes no lock."""
+        pause = self._breaker.pause
+        return pause if pause is not None and pause.active(self._clock()) else None
+
+    def cooldown(self, visitor: str) -> Pause | None:
+        """Returns the visitor's own pause, which outlives its session object; None if there is none."""
+        pause = self._cooldowns.get(visitor)
+        return pause if pause is not None and pause.active(self._clock()) else None
+
+    def note_cooldown(self, visitor: str, pause: Pause | None) -> None:
+        """Remembers the visitor's own pause; None forgets it."""
+        if self.number == inf:
+            return
+        with self._lock:
+            self._cooldowns.pop(visitor, None)
+            if pause is not None:
+                self._cooldowns[visitor] = pause
+            while len(self._cooldowns) > _MAX_COOLDOWNS:
+                self._cooldowns.popitem(last=False)
+
+    async def _enter(self, visitor: str, seconds: float, *, is_new: bool) -> _Queue:
+        deadline, waiter = anyio.current_time() + max(seconds, 0.0), _Waiter(visitor)
+        with self._lock:
+            queue = self._queue(waiter.loop)
+            queue.lines[is_new][waiter] = None
+            self._dispatch()
+        try:
+            while not waiter.has_turn:
+                if waiter.pause is not None:
+                    raise_paused(waiter.pause, self._clock())
+                await self._wait(waiter, deadline)
+        except BaseException:
+            with self._lock:
+                queue.leave(waiter)
+                if waiter.has_turn:
+                    self._leave(queue, visitor)
+            raise
+        return queue
+
+    async def _wait(self, waiter: _Waiter, deadline: float) -> None:
+        """Waits until the waiter is woken, its own wait is over, or raises because no turn came in time."""
+        left = deadline - anyio.current_time()
+        if left <= 0:
+            raise self._too_late(waiter.visitor)
+        own_wait = self._breaker.seconds_to_wait(waiter.visitor, self._clock()) or inf
+        with anyio.move_on_after(min(left, max(own_wait, _SHORTEST_WAIT))):
+            await waiter.woken.wait()
+            return
+        with self._lock:
+            self._dispatch()
+
+    # Under the lock
+
+    def _queue(self, loop: object) -> _Queue:
+        for old in [old for old in self._queues if old is not loop and _flight.has_ended(old)]:
+            del self._queues[old]
+        return self._queues.setdefault(loop, _Queue())
+
+    def _dispatch(self) -> None:
+        """Gives turns to those whose turn it is, or sends all away while the endpoint is left alone."""
+        pause = self.pause()
+        for queue in self._queues.values():
+            if pause is not None:
+                queue.stop(pause)
+            while queue.under_way < self.number and (waiter := self._next(queue)) is not None:
+                queue.give_turn(waiter)
+
+    def _next(self, queue: _Queue) -> _Waiter | None:
+        now = self._clock()
+        for waiter in queue:
+            if self._breaker.probe is not None:
+                break  # the others wait for its answer
+            match self._breaker.admit(waiter.visitor, now, self._other_keys(waiter.visitor)):
+                case Admission.PROBE:
+                    self._breaker.probe = waiter.visitor
+                    return waiter
+                case Admission.GO:
+                    return waiter
+                case Admission.WAIT | Admission.FAIL:
+                    continue
+        return None
+
+    def _other_keys(self, visitor: str) -> Iterator[str]:
+        return (key for key in list(self.others) if key != visitor)
+
+    def _leave(self, queue: _Queue, visitor: str) -> None:
+        queue.under_way -= 1
+        self._breaker.left(visitor)
+        self._dispatch()
+
+    # What turns report
+
+    def _note_success(self, visitor: str) -> None:
+        if self.number == inf:
+            return
+        with self._lock:
+            was_paused = self._breaker.pause is not None
+            self._breaker.succeeded(visitor)
+            self._dispatch()
+        if was_paused:
+            logger.info("wixvisitor: the token endpoint answers again")
+
+    def _note_failure(self, visitor: str, error: WixVisitorError) -> None:
+        if self.number == inf:
+            return
+        retry_after = getattr(error, "retry_after", None)
+        with self._lock:
+            now = self._clock()
+            has_opened = self._breaker.failed(visitor, error, now, self._jitter(), retry_after=retry_after)
+            pause = self._breaker.pause
+            self._dispatch()
+        if has_opened and pause is not None:
+            seconds = pause.until - now
+            logger.warning("wixvisitor: no visitor of the pool asks the token endpoint for %.1f s: %s", seconds, error)
+
+    def _reserve(self) -> None:
+        now = self._clock()
+        with self._lock:
+            seconds, is_news = self._quota.take(now)
+        if not seconds:
+            return
+        if is_news:
+            logger.warning(
+                "wixvisitor: more new visitors than new_visitors_per_minute=%s; the others are told to try later",
+                self._quota.number,
+            )
+        raise not_asked(
+            TokenRequestError(
+                f"The pool makes no more than {self._quota.number} new visitors a minute (new_visitors_per_minute). "
+                f"Try again in {seconds:.0f} s.",
+                retry_after=seconds,
+            )
+        )
+
+    def _too_late(self, visitor: str) -> WixVisitorError:
+        now, pause = self._clock(), self._breaker.pause
+        if pause is not None and pause.cause is not None:
+            return _of_pause(pause.cause, self._breaker.seconds_to_wait(visitor, now))
+        return not_asked(
+            TokenRequestError(
+                f"The token endpoint was busy with other visitors: {self.number:g} of the pool's token requests "
+                f"(max_token_requests) were under way all the time. The visitor is intact, try later."
+            )
+        )
+
+
+@attrs.define(eq=False)
+class _Quota:
+    """How many new visitors were made within the last minute, and how many there may be."""
+
+    number: int | None
+    _taken: deque[float] = attrs.field(factory=deque)
+    _told_at: float = -inf
+
+    def take(self, now: float) -> tuple[float, bool]:
+        """Takes one.
+
+        Returns:
+            0.0 if there was one, else the seconds until there is; and whether that was not said for a minute.
+        """
+        if self.number is None:
+            return 0.0, False
+        while self._taken and not 0 <= now - self._taken[0] < _MINUTE:
+            self._taken.popleft()
+        if len(self._taken) < self.number:
+            self._taken.append(now)
+            return 0.0, False
+        is_news = not 0 <= now - self._told_at < _MINUTE
+        if is_news:
+            self._told_at = now
+        return self._taken[0] + _MINUTE - now, is_news
+
+    def give_back(self) -> None:
+        """Gives the last one back: no visitor came of it."""
+        if self._taken:
+            self._taken.pop()
+
+
+def raise_paused(pause: Pause, now: float) -> None:
+    """Raises why the endpoint is left alone, as this task's own exception; nothing if no cause is known.
+
+    Args:
+        pause: the pause.
+        now: epoch seconds; what is left of the pause is the error's ``retry_after``.
+    """
+    if pause.cause is not None:
+        raise _of_pause(pause.cause, pause.until - now) from pause.cause
+
+
+def _of_pause(cause: WixVisitorError, seconds: float) -> WixVisitorError:
+    error = cause._again()
+    if isinstance(error, TokenRequestError):
+        error.retry_after = max(0.0, seconds)
+        error.args = (f"{cause} No visitor of the pool asks for the next {error.retry_after:.1f} s.",)
+    return not_asked(error)
+
+
+def not_asked(error: WixVisitorError) -> WixVisitorError:
+    """Returns the error, marked: Wix was not asked, so it begins no cooldown of the visitor's own."""
+    error._asked_wix = False
+    return error
