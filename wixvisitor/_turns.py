@@ -37,11 +37,13 @@ class Turn:
     Attributes:
         visitor: its key.
         has_minted: whether a new visitor came of it.
+        is_wanted: whether the answer would still be used.
     """
 
     visitor: str
     _turns: Turns
     has_minted: bool = False
+    is_wanted: Callable[[], bool] = lambda: True
 
     def succeeded(self) -> None:
         """Notes that Wix granted tokens."""
@@ -53,8 +55,8 @@ class Turn:
 
     @property
     def is_stopped(self) -> bool:
-        """Whether a pause has begun, so that the call is not repeated."""
-        return self._turns.pause() is not None
+        """Whether a call that failed is not repeated: a pause has begun, or its answer would be thrown away."""
+        return self._turns.pause() is not None or not self.is_wanted()
 
 
 @attrs.define(eq=False, repr=False, match_args=False)

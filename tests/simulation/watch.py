@@ -17,6 +17,7 @@ import anyio
 import attrs
 
 from wixvisitor import EMPTY_TOKENS, Tokens, VisitorSession
+from wixvisitor._flight import _inside
 
 from .invariants import Violation, Wrong, belong_together, holds_token, is_ones_own, may_follow
 from .wix import CLIENT_ID, EPOCH, NOT_ABOUT_THE_TOKEN, Identity, WixModel
@@ -170,9 +171,9 @@ class Watch:
         self._stored.pop(place[1], None)
 
     def at_store(self, process: Process, key: str) -> None:
-        """A task of this process is about to load; if it then asks for tokens, they are for this key."""
+        """A renewal of this process is about to load; if it then asks for tokens, they are for this key."""
         place = process, _bare(key)
-        self._task_keys[process, anyio.get_current_task().id] = place[1]
+        self._task_keys[process, _work_under_way()] = place[1]
         self._loads_fresh[place] = self._held_is_fresh(*place)
 
     @contextmanager
@@ -231,8 +232,8 @@ class Watch:
     # Wix
 
     def token_call_starts(self, process: Process) -> str:
-        """Returns for which key a token call is; the task that makes it has just read the store."""
-        key = self._task_keys.get((process, anyio.get_current_task().id), "?")
+        """Returns for which key a token call is; the renewal that makes it has just read the store."""
+        key = self._task_keys.get((process, _work_under_way()), "?")
         place = process, key
         self.requests += 1
         self.note(process, f"asks Wix for tokens for {key}")
@@ -461,6 +462,14 @@ class Watch:
     def _name_of(self, access_token: str) -> str:
         grant = self.wix.grants.get(access_token)
         return "nobody" if grant is None else f"{self.wix.name(grant.identity)} (grant {grant.serial})"
+
+
+def _work_under_way() -> int:
+    """Names the renewal that runs here. The store's calls have tasks of their own, so a task would not do."""
+    flight = _inside.get()
+    while flight is not None and flight.parent is not None:
+        flight = flight.parent
+    return anyio.get_current_task().id if flight is None else id(flight)
 
 
 def _is_same(one: Tokens, other: Tokens) -> bool:
