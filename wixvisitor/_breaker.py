@@ -24,7 +24,7 @@ Rules:
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from enum import Enum, auto
 from typing import Final
 
@@ -62,13 +62,13 @@ class Breaker:
     _streak: set[str] = attrs.field(factory=set)
     _failed_at: OrderedDict[str, float] = attrs.field(factory=OrderedDict)
 
-    def admit(self, visitor: str, now: float, others: Iterable[str]) -> Admission:
+    def admit(self, visitor: str, now: float, is_hopeless: Callable[[], bool]) -> Admission:
         """Returns what this visitor does.
 
         Args:
             visitor: its key.
             now: epoch seconds.
-            others: the keys of the pool's live visitors; read only where rule 3 needs them.
+            is_hopeless: whether the last call of every live visitor has failed; asked only where rule 3 needs it.
         """
         if self.pause is None:
             return Admission.GO
@@ -78,9 +78,13 @@ class Breaker:
             return Admission.WAIT
         if visitor not in self._failed_at:
             return Admission.PROBE
-        if self.seconds_to_wait(visitor, now) <= 0 or all(other in self._failed_at for other in others):
+        if self.seconds_to_wait(visitor, now) <= 0 or is_hopeless():
             return Admission.GO
         return Admission.WAIT
+
+    def have_failed(self, visitors: Iterable[str]) -> bool:
+        """Returns whether the last call of each of these visitors has failed."""
+        return all(visitor in self._failed_at for visitor in visitors)
 
     def seconds_to_wait(self, visitor: str, now: float) -> float:
         """Returns for how long this visitor waits for another one to ask (rule 3); 0.0 if its last call succeeded."""

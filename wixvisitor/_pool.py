@@ -84,7 +84,7 @@ class VisitorPool:
         self._connections = Connections(client)
         self._endpoint = TokenEndpoint(self._settings, self._connections)
         self._sessions: weakref.WeakValueDictionary[str, VisitorSession] = weakref.WeakValueDictionary()
-        self._settings.turns.others = self._sessions
+        self._settings.turns.live = self._sessions
 
     async def __aenter__(self) -> Self:
         return self

@@ -6,6 +6,7 @@ of their own. While both lines wait, every fourth turn is a new visitor's.
 
 from __future__ import annotations
 
+import functools
 import logging
 import threading
 from collections import OrderedDict, deque
@@ -121,7 +122,7 @@ class Turns:
         new_per_minute: how many new visitors there are at most in any minute; None for no cap.
 
     Attributes:
-        others: the pool's live visitors by key.
+        live: the pool's live visitors by key.
 
     Concurrency: safe from any number of tasks and threads. Turns are counted in each event loop, the rest in all.
     Cancellation: a cancelled waiter or holder frees its turn.
@@ -136,7 +137,7 @@ class Turns:
         new_per_minute: int | None = None,
     ) -> None:
         self.number = number
-        self.others: Mapping[str, object] = {}
+        self.live: Mapping[str, object] = {}
         self._clock, self._jitter = clock, jitter
         self._breaker = Breaker()
         self._quota = _Quota(new_per_minute)
@@ -250,10 +251,11 @@ class Turns:
 
     def _next(self, queue: _Queue) -> _Waiter | None:
         now = self._clock()
+        is_hopeless = functools.cache(lambda: self._breaker.have_failed(list(self.live)))
         for waiter in queue:
             if self._breaker.probe is not None:
                 break  # the others wait for its answer
-            match self._breaker.admit(waiter.visitor, now, self._other_keys(waiter.visitor)):
+            match self._breaker.admit(waiter.visitor, now, is_hopeless):
                 case Admission.PROBE:
                     self._breaker.probe = waiter.visitor
                     return waiter
@@ -262,9 +264,6 @@ class Turns:
                 case Admission.WAIT | Admission.FAIL:
                     continue
         return None
-
-    def _other_keys(self, visitor: str) -> Iterator[str]:
-        return (key for key in list(self.others) if key != visitor)
 
     def _leave(self, queue: _Queue, visitor: str) -> None:
         queue.under_way -= 1
