@@ -32,6 +32,7 @@ ORDER = (
     "_requests",
     "storage",
     "_origins",
+    "_catalog",
     "_given",
     "_slots",
     "_settings",
@@ -76,6 +77,7 @@ PURE = (
     "_graphql",
     "_requests",
     "_origins",
+    "_catalog",
     "_given",
 )
 IMPURE = {
