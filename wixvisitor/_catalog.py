@@ -21,7 +21,7 @@ key has no colon."""
 # The paths that www.wixapis.com has for what a site shows to everybody, from the tables in ``build/cjs/meta.js`` of the
 # npm packages @wix/auto_sdk_<name>; blog_posts 1.0.186, blog_tags 1.0.60, categories_categories 1.0.145 and
 # stores_products-v-3 1.0.226 for the first six.
-CATALOG_PATHS: Final = (
+CATALOG_PATHS: Final[tuple[str, ...]] = (
     "/stores/",
     "/stores-reader/",  # the reader of both catalogs; @wix/auto_sdk_stores_products
     "/categories/",
