@@ -51,18 +51,41 @@ async def test_every_page_keeps_the_basics(street: Street, path: str):
 
 
 async def test_the_front_page_touches_no_visitor(street: Street):
-    """The document gives the browser its cookie, and asks Wix nothing; /health gives no cookie either."""
+    """It asks Wix nothing and gives no cookie, so that caches may keep it; nor does /health."""
     async with street.browser() as browser:
         front = await browser.get("/", headers=NAVIGATION)
         health = await browser.get("/health")
-    assert "__Host-wixvisitor" in front.cookies
-    assert not health.headers.get("set-cookie")
-    assert not health.headers.get("vary")
+    assert not any({"set-cookie", "vary"} & set(answer.headers) for answer in (front, health))
+    assert front.headers["cache-control"] == "public, max-age=60"
+    assert health.headers["cache-control"] == "private, no-store"
     assert street.fake.calls == []
 
 
+async def test_a_crawler_makes_no_visitor(street: Street):
+    """Whoever keeps no cookies and opens everything there is to see is one visitor with everybody who does."""
+    for _ in range(20):
+        for path in ("/", "/products", *FIRST_CALLS):
+            async with street.browser() as crawler:
+                answer = await crawler.get(path, headers=NAVIGATION)
+            assert answer.status_code == 200
+            assert answer.headers["cache-control"] == "public, max-age=60"
+            assert not {"set-cookie", "vary"} & set(answer.headers)
+    assert len(street.fake.visitors) == len(street.fake.token_calls()) == 1
+
+
+async def test_a_cached_page(street: Street):
+    """The page's first call as the visitor brings the cookie, and the next ones, all at once, are the same visitor."""
+    async with street.browser() as browser:
+        await browser.get("/api/cart")
+        async with anyio.create_task_group() as group:
+            for _ in range(6):
+                group.start_soon(browser.get, "/api/cart")
+        assert (await browser.get("/api/visitor")).json()["calls"] == 7
+    assert len(street.fake.visitors) == 1
+
+
 async def test_the_front_pages_first_calls_make_one_visitor(street: Street):
-    """Six calls at once, of a browser that Wix has never seen."""
+    """Six calls at once, of a browser that Wix has never seen: one is for its cart, the others are everybody's."""
     async with street.browser() as browser:
         await browser.get("/", headers=NAVIGATION)
         answers: list[httpx.Response] = []
@@ -73,9 +96,9 @@ async def test_the_front_pages_first_calls_make_one_visitor(street: Street):
         async with anyio.create_task_group() as group:
             for path in (*FIRST_CALLS, "/api/cart"):
                 group.start_soon(ask, path)
-        assert (await browser.get("/api/visitor")).json()["calls"] == 6
+        assert (await browser.get("/api/visitor")).json()["calls"] == 1
     assert {answer.status_code for answer in answers} == {200}
-    assert len(street.fake.visitors) == 1
+    assert len(street.fake.visitors) == 2
     names = {product["name"] for answer in answers for product in answer.json().get("products", [])}
     assert names == {product.name for product in PRODUCTS}
 

@@ -1,4 +1,4 @@
-"""Answers that show the catalogue, tried with the frameworks themselves: no cookie, no ``Vary``, one visitor for all."""
+"""Answers that show the catalogue, tried with the frameworks: no cookie, no ``Vary``, one visitor for all."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def body_of(response: httpx.Response) -> Any:
 
 
 async def test_a_crawler_makes_no_visitor(open_shop, framework, form):
-    """Twenty pages for somebody who keeps no cookies: only the catalogue's visitor, and answers that caches may keep."""
+    """Twenty pages for somebody who keeps no cookies: the catalogue's visitor only, and answers for caches."""
     async with open_shop(framework, cookie=form) as town:
         for _ in range(20):
             async with town.browsers() as crawler:
