@@ -30,13 +30,13 @@ Quantity = Annotated[int, Form(ge=1, le=MOST)]
 
 @router.get("/")
 async def front(request: Request) -> Response:
-    """The front page, the same for everybody: its JavaScript fills the shelves, and asks for the cart."""
-    return show(request, "front.html", headers=FOR_ALL, shelves=SHELVES, featured=FEATURED)
+    """The front page: it gives the browser its cookie; its JavaScript fills the shelves, and asks for the cart."""
+    return show(request, "front.html", shelves=SHELVES, featured=FEATURED)
 
 
 @router.get("/products")
 async def products(request: Request, shelves: CurrentShelves) -> Response:
-    """Everything the shop sells, the same for everybody: how much is in the cart, its JavaScript asks for."""
+    """Everything the shop sells, for caches as well: its JavaScript asks how much is in the cart."""
     return show(request, "products.html", headers=FOR_ALL, products=await shelves.products())
 
 
