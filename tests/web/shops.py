@@ -86,6 +86,9 @@ class Shop:
         response = await catalog.post(PRODUCTS, json={"query": {}})
         return Answer({"products": len(response.json()["products"])}, cache_control="public, max-age=60")
 
+    async def shelf(self, look: Look) -> Answer:
+        return attrs.evolve(await self.products(look), cache_control="")
+
     async def both(self, look: Look) -> Answer:
         products = await self.products(look)
         return attrs.evolve(await self.cart(await look()), body=products.body, cache_control="")
@@ -134,7 +137,7 @@ class Shop:
 
     @property
     def unlooked(self) -> list[Callable[[Look], Awaitable[Answer]]]:
-        return [self.health, self.page, self.late, self.products, self.both]
+        return [self.health, self.page, self.late, self.products, self.shelf, self.both]
 
     @property
     def looking(self) -> list[Callable[[VisitorSession], Awaitable[Answer]]]:

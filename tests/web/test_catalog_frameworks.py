@@ -47,6 +47,15 @@ async def test_a_crawler_makes_no_visitor(open_shop, framework, form):
         assert town.visitors == len(town.fake.token_calls()) == 1
 
 
+async def test_a_page_reserves_nothing(open_shop, framework, form):
+    """Also without a ``Cache-Control`` of its own: the answer carries neither a cookie nor ``Vary``, and gets none."""
+    async with open_shop(framework, cookie=form) as town, town.browsers() as browser:
+        response = await browser.get("/shelf", headers=DOCUMENT)
+        assert body_of(response) == {"products": 4}
+        assert not {"set-cookie", "cache-control"} & set(response.headers)
+        assert "Cookie" not in response.headers.get("Vary", "")
+
+
 async def test_a_known_browser_gets_the_same_answer(open_shop, framework, form):
     """Who has a cookie keeps it, and the page says nothing about it."""
     async with open_shop(framework, cookie=form) as town, town.browsers() as browser:
