@@ -79,7 +79,7 @@ class Cart:
 
 
 class Shelves:
-    """What the shop sells, the same for everybody: whoever looks, and keeps no cookies, is no new visitor to Wix.
+    """What the shop sells, the same for everybody: a crawler that keeps no cookies is no new visitor to Wix.
 
     All of it raises what ``CatalogReader.request`` does, and ``WixAPIError``; ``trouble.py`` turns that into pages.
     """

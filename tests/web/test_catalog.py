@@ -200,7 +200,7 @@ def member_record(tokens: Tokens, client_id: str, *, role: str = "member", acces
 @pytest.mark.parametrize(("role", "access"), [("member", None), ("visitor", None), ("member", ""), ("member", "x.y")])
 @pytest.mark.parametrize("make", [MemoryStorage, Plain])
 async def test_a_member_in_its_record_is_replaced(pool_of, still, client_id, member, make, role, access, caplog):
-    """Whoever put a member there, by its role or only by its token: a new visitor takes the place, nobody is used."""
+    """A member in the record, known by its role or only by its token, is not used: a new visitor takes the place."""
     storage = make()
     key = f"{client_id}:{CATALOG_KEY}"
     await storage.save(key, member_record(member, client_id, role=role, access=access))
@@ -314,8 +314,9 @@ async def test_what_the_clients_owner_set_counts_too(pool_of, still):
     """A client whose own headers or parameters stand for another method reads no catalogue."""
     for options in ({"headers": {"X-HTTP-Method-Override": "DELETE"}}, {"params": {"_method": "DELETE"}}):
         catalog = await catalog_of(pool_of(client=still.client(**options)))
-        with pytest.raises(ConfigurationError, match="stand for another method"):
-            await catalog.get(SLUG)
+        for call in (catalog.get(SLUG), catalog.graphql(QUERY)):
+            with pytest.raises(ConfigurationError, match="stand for another method"):
+                await call
     assert still.calls == []
 
 
@@ -418,7 +419,7 @@ async def test_no_token_leaves_it(pool_of, still, family):
 
 
 async def test_cookies_that_wix_sets_stay_with_nobody(pool_of, still):
-    """What Wix sets for the catalogue's visitor travels with no later request, whoever makes it."""
+    """What Wix sets for the catalogue's visitor travels with no later request, neither its own nor another's."""
     pool = pool_of()
     still.add_header("Set-Cookie", "XSRF=1", path=SLUG)
     catalog = await catalog_of(pool)

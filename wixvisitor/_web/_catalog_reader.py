@@ -16,7 +16,7 @@ from wixvisitor._graphql import GraphQLResult
 from wixvisitor._pool import VisitorPool
 from wixvisitor._requests import RequestArguments
 from wixvisitor._session import VisitorSession
-from wixvisitor._web._catalog_rules import CatalogRules
+from wixvisitor._web._catalog_rules import CatalogRules, check_method_stays
 from wixvisitor._web._catalog_storage import CatalogStorage
 from wixvisitor._web._only_queries import check_only_queries
 
@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 class CatalogReader:
     """Reads products, posts, events and the like, as one visitor whom all browsers share.
 
-    It is no ``VisitorSession``: it holds nobody's cart, gives no token away, and takes none. Requests to paths that are
-    not on the list, or that could change something, are a ``ConfigurationError`` before anything is sent.
+    It is no ``VisitorSession``: it has no cart, gives no token away, and takes none. Requests to paths that are not on
+    the list, or that could change something, are a ``ConfigurationError`` before anything is sent.
 
     Args:
         pool: where the visitor is made, at the first call, and kept like any other.
@@ -104,6 +104,7 @@ class CatalogReader:
         visitor = self._shared()
         body = _graphql.graphql_body(query, None if variables is None else dict(variables))
         request = visitor._build("POST", _graphql.GRAPHQL_PATH, {"json": body})
+        check_method_stays(request)
         response = raise_for_error(await _delivered(visitor, request, stream=False))
         return _graphql.read_graphql(response.status_code, response.content)
 

@@ -2,14 +2,14 @@
 
 Rule 1, LISTED: the path, without the base URL's own, is on the list, however it is spelt; the origin is an allowed one.
 Rule 2, READING: GET, or a POST whose last segment says that it reads; and nothing overrides method, path or host.
-Rule 3, NOBODY'S: no credentials of somebody's, neither as a header nor as a cookie.
+Rule 3, NO CREDENTIALS: the caller sets no Authorization and no cookie; the token is all that goes along.
 Rule 4, NO FURTHER: no redirect is followed, since its target may break the other rules.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 from urllib.parse import parse_qsl, unquote
 
@@ -78,7 +78,7 @@ class CatalogRules:
         """Looks at the request as it will go out, the client's own headers and parameters included."""
         url = request.url
         self._check_origin(url)
-        _check_method_stays(request.headers, (name for name, _ in parse_qsl(_query(url), keep_blank_values=True)))
+        check_method_stays(request)
         segments = self._segments(url)
         if not self._paths.cover(segments):
             raise refusal(f"{mask(_path(url))!r:.200} is not below one of catalog_paths")
@@ -115,11 +115,16 @@ def _headers(given: Any) -> httpx.Headers:
         raise refusal("headers: expected a mapping or pairs, as httpx takes them") from None
 
 
-def _check_method_stays(headers: Any, parameters: Iterable[str]) -> None:
-    for name in headers:
+def check_method_stays(request: Any) -> None:
+    """Raises if a header or a parameter of the request may stand for another method than its own.
+
+    Raises:
+        ConfigurationError: there is one.
+    """
+    for name in request.headers:
         if _letters(name).removeprefix("x") in _METHODS:
             raise refusal(f"The header {name} may stand for another method")
-    for name in parameters:
+    for name, _ in parse_qsl(_query(request.url), keep_blank_values=True):
         if _letters(unquote(unquote(name))).removeprefix("x") in _METHODS:
             raise refusal(f"The parameter {name!r:.40} may stand for another method")
 

@@ -16,10 +16,10 @@ logger = logging.getLogger("wixvisitor")
 
 
 class CatalogStorage:
-    """The pool's storage, where a record that holds a member reads as one that holds nobody.
+    """The pool's storage, where a record that holds a member reads as one without tokens.
 
-    So the next visitor takes its place by compare-and-set, as one takes the place of a record without tokens. Nobody is
-    logged in for everybody, whoever wrote to the store, and whenever.
+    A new visitor then takes its place by compare-and-set. So a member whom somebody wrote into the store, at whatever
+    time, is never used for all browsers.
 
     Concurrency: as the storage's.
     """
@@ -46,7 +46,7 @@ class CatalogStorage:
 
 
 def _without_member(text: str) -> str:
-    """Returns the record's text, with nobody's tokens in place of a member's. What is no record stays as it is."""
+    """Returns the record's text, with empty tokens in place of a member's. What is no record stays as it is."""
     try:
         content = json.loads(text)
     except (ValueError, RecursionError):

@@ -34,7 +34,7 @@ def _kinds(document: str) -> frozenset[str]:
 
     try:
         return frozenset(kind(definition) for definition in parse(document, no_location=True).definitions)
-    except (GraphQLError, RecursionError):
+    except (GraphQLError, RecursionError):  # before 3.3 graphql-core does not count how deep it is
         raise ValueError("no GraphQL document") from None
 
 
