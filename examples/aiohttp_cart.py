@@ -14,7 +14,7 @@ from typing import Any
 from aiohttp import web
 
 from wixvisitor import VisitorPool, VisitorSession, WixAPIError, raise_for_error
-from wixvisitor.aiohttp import get_visitor, setup
+from wixvisitor.aiohttp import get_catalog_visitor, get_visitor, setup
 from wixvisitor.cookies import IdCookie, generate_key
 from wixvisitor.testing import FakeWix
 
@@ -37,8 +37,8 @@ def make_app(pool: VisitorPool) -> web.Application:
 
 async def show(request: web.Request) -> web.Response:
     """The products, and what this visitor has of them."""
-    visitor = await get_visitor(request)
-    found = raise_for_error(await visitor.post("/stores-reader/v1/products/query", json={"query": {}})).json()
+    catalog, visitor = await get_catalog_visitor(request), await get_visitor(request)
+    found = raise_for_error(await catalog.post("/stores-reader/v1/products/query", json={"query": {}})).json()
     products = "".join(
         f'<li>{escape(item["name"])} <button name="id" value="{escape(item["id"])}">Add</button>'
         for item in found["products"]

@@ -34,6 +34,7 @@ ORDER = (
     "_requests",
     "storage",
     "_origins",
+    "_catalog",
     "_given",
     "_turns",
     "_settings",
@@ -77,6 +78,7 @@ PURE = (
     "_graphql",
     "_requests",
     "_origins",
+    "_catalog",
     "_given",
 )
 IMPURE = {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from wixvisitor._catalog import is_reserved
 from wixvisitor._tokens import RefreshToken, Tokens
 from wixvisitor._wire import is_header_safe
 from wixvisitor.errors import ConfigurationError
@@ -45,8 +46,10 @@ def checked_key(key: Any) -> str:
     """Returns the key of a record.
 
     Raises:
-        ConfigurationError: it is no text, or empty.
+        ConfigurationError: it is no text, or empty, or the one that the catalogue's visitor has.
     """
     if not isinstance(key, str) or not key:
         raise ConfigurationError("key: expected a text that names the visitor")
+    if is_reserved(key):  # what a session may do, log in say, would be done to everybody
+        raise ConfigurationError("key: this one is reserved for the visitor that everybody shares (CatalogVisitor)")
     return key

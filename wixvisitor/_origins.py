@@ -38,6 +38,10 @@ class Origins:
         """Whether the token may go to this (httpx or httpx2) URL."""
         return _origin(url) in self._allowed
 
+    def is_base(self, url: Any) -> bool:
+        """Whether this (httpx or httpx2) URL is of the base URL's origin, whose path it may begin with."""
+        return _origin(url) == _origin(self.base)
+
     def absolute(self, url: str | Any) -> str:
         """Returns the URL itself if it is absolute, else below the base URL, as httpx joins them.
 

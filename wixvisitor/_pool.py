@@ -16,7 +16,7 @@ from wixvisitor._connections import Connections
 from wixvisitor._endpoint import TokenEndpoint
 from wixvisitor._refresher import Refresher
 from wixvisitor._session import DEFAULT_BASE_URL, VisitorSession
-from wixvisitor._settings import TokensChanged, checked
+from wixvisitor._settings import Settings, TokensChanged, checked
 from wixvisitor._wire import TokenAnswer
 from wixvisitor.storage import LeasingStorage, MemoryStorage, TokenStorage
 
@@ -101,7 +101,7 @@ class VisitorPool:
 
         Raises:
             StorageError: the store cannot be read, or its record is damaged.
-            ConfigurationError: the key is no text, or empty.
+            ConfigurationError: the key is no text, or empty, or the one that the catalogue's visitor has.
         """
         session = self._sessions.get(_given.checked_key(key)) or self._new(key)
         await session._refresher.load()  # the pool makes the session out of its parts
@@ -133,8 +133,8 @@ class VisitorPool:
         other._settings = attrs.evolve(self._settings, storage=storage, conditional=True, leases=storage)
         return other
 
-    def _new(self, key: str) -> VisitorSession:
-        refresher = Refresher(self._settings, key, self._endpoint, None)
+    def _new(self, key: str, settings: Settings | None = None) -> VisitorSession:
+        refresher = Refresher(settings or self._settings, key, self._endpoint, None)
         session = VisitorSession._of_pool(refresher, self._connections)
         refresher.owners = self._sessions  # a session is kept while a renewal is under way: one for each key
         self._sessions[key] = session

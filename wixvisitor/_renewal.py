@@ -18,6 +18,7 @@ import anyio
 import attrs
 
 from wixvisitor import _decision
+from wixvisitor._catalog import CATALOG_KEY
 from wixvisitor._decision import Held, Purpose, Unread
 from wixvisitor._endpoint import TokenEndpoint
 from wixvisitor._records import Records, Stored
@@ -268,7 +269,8 @@ class Renewal:
                 logger.info("wixvisitor: whoever holds the lease has not renewed in %g s; going ahead", waited)
 
     def _turn(self, seconds: float) -> AbstractAsyncContextManager[Turn]:
-        is_new = self.held is None or self.held.tokens == EMPTY_TOKENS
+        has_nothing = self.held is None or self.held.tokens == EMPTY_TOKENS
+        is_new = has_nothing and self.records.key != CATALOG_KEY  # the catalogue's serves many
         return self.settings.turns.turn(self.records.key, is_new=is_new, seconds=seconds)
 
     async def _renew_and_release(self, holder: str) -> Outcome:

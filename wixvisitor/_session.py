@@ -285,9 +285,16 @@ class VisitorSession:
     async def _send(self, method: str, url: str, arguments: dict[str, Any], *, stream: bool) -> httpx.Response:
         if "auth" in arguments:
             raise ConfigurationError("auth: the session is the auth; use your own client for another one")
-        connection = self._connections.current()
         sending = {name: arguments.pop(name) for name in ("follow_redirects",) if name in arguments}
-        request = connection.builder.build(method, self._settings.origins.absolute(url), arguments)
+        return await self._deliver(self._build(method, url, arguments), stream=stream, **sending)
+
+    def _build(self, method: str, url: str, arguments: dict[str, Any]) -> Any:
+        """Returns the request as it will go out, save for the token."""
+        return self._connections.current().builder.build(method, self._settings.origins.absolute(url), arguments)
+
+    async def _deliver(self, request: Any, *, stream: bool, **sending: Any) -> httpx.Response:
+        """Sends what ``_build`` has built, with the token."""
+        connection = self._connections.current()
         if self._auth is None:
             self._auth = auth_for(self._refresher, httpx2=connection.family.__name__ == "httpx2")
         response: httpx.Response = await connection.view.send(request, auth=self._auth, stream=stream, **sending)

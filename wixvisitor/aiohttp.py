@@ -5,7 +5,7 @@ Needs the extra ``aiohttp``.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Final
 
 try:
@@ -15,15 +15,17 @@ except ModuleNotFoundError as error:
         raise
     raise ImportError("wixvisitor.aiohttp needs aiohttp: pip install 'wixvisitor[aiohttp]'", name=error.name) from error
 
+from wixvisitor._catalog import CATALOG_PATHS
 from wixvisitor._pool import VisitorPool
 from wixvisitor._session import VisitorSession
+from wixvisitor._web._catalog_reader import CatalogReader
 from wixvisitor._web._headers import is_document
 from wixvisitor._web._visit import Visit
 from wixvisitor._web._visits import Request, Visits
 from wixvisitor.cookies import VisitorCookie
 from wixvisitor.errors import ConfigurationError
 
-__all__ = ["get_visitor", "setup"]
+__all__ = ["CATALOG_PATHS", "CatalogReader", "get_catalog_visitor", "get_visitor", "setup"]
 
 _VISITS: Final = web.AppKey("wixvisitor_visits", Visits)
 _VISIT: Final = web.RequestKey("wixvisitor_visit", Visit)
@@ -36,6 +38,7 @@ def setup(
     cookie: VisitorCookie | None = None,
     consent: Callable[[web.BaseRequest], bool] | None = None,
     close: bool = True,
+    catalog_paths: Sequence[str] = CATALOG_PATHS,
 ) -> None:
     """Gives each browser of this app its visitor, its sub-applications included.
 
@@ -47,13 +50,15 @@ def setup(
         consent: called with the request; without its consent there is no cookie and no record, and each request that
             calls Wix does so as a visitor of its own.
         close: whether the pool and its storage are closed when the app is cleaned up.
+        catalog_paths: what the catalogue's visitor may read, as prefixes of paths without ``base_url``'s own; one that
+            ends in a slash covers what is below it, another one covers itself, too. Instead of ``CATALOG_PATHS``.
 
     Raises:
         ConfigurationError: an argument is wrong, or the app was set up before.
     """
     if _VISITS in app:
         raise ConfigurationError("setup: this app has been set up already")
-    visits = Visits(pool, cookie=cookie, consent=consent, close=close)
+    visits = Visits(pool, cookie=cookie, consent=consent, close=close, catalog_paths=catalog_paths)
     app[_VISITS] = visits
     app.middlewares.append(_finish)
     app.on_response_prepare.append(_add_headers)
@@ -75,6 +80,19 @@ async def get_visitor(request: web.Request) -> VisitorSession:
     Concurrency: any number of calls within a request get the same object.
     """
     return await _visit(request).visitor()
+
+
+async def get_catalog_visitor(request: web.Request) -> CatalogReader:
+    """Returns what reads the catalogue, as one visitor whom all browsers share; makes no call to Wix.
+
+    An answer for which no other visitor was looked at carries no cookie and no ``Vary``.
+
+    Raises:
+        ConfigurationError: the app was not set up.
+
+    Concurrency: one object for all requests.
+    """
+    return _visit(request).catalog()
 
 
 def _visit(request: web.Request) -> Visit:

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
 from typing import Any, Final, Self
 
+from wixvisitor._catalog import CATALOG_PATHS
 from wixvisitor._pool import VisitorPool
 from wixvisitor._session import VisitorSession
+from wixvisitor._web._catalog_reader import CatalogReader
 from wixvisitor._web._headers import Additions, is_document
 from wixvisitor._web._visit import Visit
 from wixvisitor._web._visits import Request, Visits
 from wixvisitor.cookies import VisitorCookie
 from wixvisitor.errors import ConfigurationError
 
-__all__ = ["VisitorMiddleware", "get_visitor"]
+__all__ = ["CATALOG_PATHS", "CatalogReader", "VisitorMiddleware", "get_catalog_visitor", "get_visitor"]
 
 logger = logging.getLogger("wixvisitor")
 
@@ -43,6 +45,8 @@ class VisitorMiddleware:
         consent: called with the scope; without its consent there is no cookie and no record, and each request that
             calls Wix does so as a visitor of its own. An existing cookie is neither read nor removed.
         close: whether the pool and its storage are closed when the app shuts down (ASGI's lifespan).
+        catalog_paths: what the catalogue's visitor may read, as prefixes of paths without ``base_url``'s own; one that
+            ends in a slash covers what is below it, another one covers itself, too. Instead of ``CATALOG_PATHS``.
 
     Raises:
         ConfigurationError: an argument is wrong.
@@ -59,9 +63,10 @@ class VisitorMiddleware:
         cookie: VisitorCookie | None = None,
         consent: Callable[[Any], bool] | None = None,
         close: bool = True,
+        catalog_paths: Sequence[str] = CATALOG_PATHS,
     ) -> None:
         self._app = app
-        self._visits = Visits(pool, cookie=cookie, consent=consent, close=close)
+        self._visits = Visits(pool, cookie=cookie, consent=consent, close=close, catalog_paths=catalog_paths)
 
     @classmethod
     def _around(cls, app: ASGIApp, visits: Visits) -> Self:
@@ -110,10 +115,30 @@ async def get_visitor(scope: Mapping[str, Any]) -> VisitorSession:
 
     Concurrency: any number of calls within a request get the same object.
     """
+    return await _visit(scope).visitor()
+
+
+async def get_catalog_visitor(scope: Mapping[str, Any]) -> CatalogReader:
+    """Returns what reads the catalogue, as one visitor whom all browsers share; makes no call to Wix.
+
+    An answer for which no other visitor was looked at carries no cookie and no ``Vary``.
+
+    Args:
+        scope: the request's, ``request.scope`` in most frameworks.
+
+    Raises:
+        ConfigurationError: the app is not wrapped in ``VisitorMiddleware``.
+
+    Concurrency: one object for all requests.
+    """
+    return _visit(scope).catalog()
+
+
+def _visit(scope: Mapping[str, Any]) -> Visit:
     visit = scope.get(_KEY)
     if not isinstance(visit, Visit):
         raise ConfigurationError("This app knows no visitors: wrap it, app = VisitorMiddleware(app, pool, cookie=…)")
-    return await visit.visitor()
+    return visit
 
 
 def _request(scope: Scope) -> Request:

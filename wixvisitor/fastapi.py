@@ -5,7 +5,7 @@ Needs the extra ``fastapi``.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 try:
@@ -17,9 +17,11 @@ except ModuleNotFoundError as error:
     raise ImportError("wixvisitor.fastapi needs FastAPI: pip install 'wixvisitor[fastapi]'", name=error.name) from error
 
 from wixvisitor import asgi
+from wixvisitor._catalog import CATALOG_PATHS
 from wixvisitor._pool import VisitorPool
 from wixvisitor._session import VisitorSession
 from wixvisitor._settings import plain_function
+from wixvisitor._web._catalog_reader import CatalogReader
 from wixvisitor._web._visits import Visits
 from wixvisitor.cookies import VisitorCookie
 from wixvisitor.errors import ConfigurationError
@@ -27,7 +29,15 @@ from wixvisitor.errors import ConfigurationError
 if TYPE_CHECKING:
     from starlette.types import ASGIApp
 
-__all__ = ["CurrentVisitor", "get_visitor", "setup"]
+__all__ = [
+    "CATALOG_PATHS",
+    "CatalogReader",
+    "CatalogVisitor",
+    "CurrentVisitor",
+    "get_catalog_visitor",
+    "get_visitor",
+    "setup",
+]
 
 
 def setup(
@@ -37,6 +47,7 @@ def setup(
     cookie: VisitorCookie | None = None,
     consent: Callable[[HTTPConnection], bool] | None = None,
     close: bool = True,
+    catalog_paths: Sequence[str] = CATALOG_PATHS,
 ) -> None:
     """Gives each browser of this app its visitor.
 
@@ -51,6 +62,8 @@ def setup(
         consent: called with the request or websocket; without its consent there is no cookie and no record, and each
             request that calls Wix does so as a visitor of its own.
         close: whether the pool and its storage are closed when the app shuts down.
+        catalog_paths: what the catalogue's visitor may read, as prefixes of paths without ``base_url``'s own; one that
+            ends in a slash covers what is below it, another one covers itself, too. Instead of ``CATALOG_PATHS``.
 
     Raises:
         ConfigurationError: an argument is wrong, or the app is already serving.
@@ -62,7 +75,7 @@ def setup(
     def asked(scope: Any) -> Any:
         return agrees is None or agrees(HTTPConnection(scope))
 
-    visits = Visits(pool, cookie=cookie, consent=asked, close=close)
+    visits = Visits(pool, cookie=cookie, consent=asked, close=close, catalog_paths=catalog_paths)
 
     def build_with_visitors() -> ASGIApp:
         return asgi.VisitorMiddleware._around(build(), visits)
@@ -86,3 +99,21 @@ async def get_visitor(connection: HTTPConnection) -> VisitorSession:
 
 CurrentVisitor = Annotated[VisitorSession, Depends(get_visitor)]
 """The type of a handler's argument that is the browser's visitor: ``async def cart(visitor: CurrentVisitor)``."""
+
+
+async def get_catalog_visitor(connection: HTTPConnection) -> CatalogReader:
+    """Returns what reads the catalogue, as one visitor whom all browsers share; makes no call to Wix.
+
+    A dependency; replace it in tests with ``app.dependency_overrides[get_catalog_visitor]``. An answer for which no
+    other visitor was looked at carries no cookie and no ``Vary``.
+
+    Raises:
+        ConfigurationError: the app was not set up.
+
+    Concurrency: one object for all requests.
+    """
+    return await asgi.get_catalog_visitor(connection.scope)
+
+
+CatalogVisitor = Annotated[CatalogReader, Depends(get_catalog_visitor)]
+"""The type of a handler's argument that reads the catalogue: ``async def products(catalog: CatalogVisitor)``."""

@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 import attrs
-from fastapi import APIRouter, Body, Query, Request
+from fastapi import APIRouter, Body, Query, Request, Response
 
 from examples.shop.pages import MOST
-from examples.shop.wix import Cart, CurrentShop
+from examples.shop.views import FOR_ALL
+from examples.shop.wix import Cart, CurrentShelves, CurrentShop
 from wixvisitor.fastapi import CurrentVisitor
 
 router = APIRouter(prefix="/api")
@@ -19,10 +20,15 @@ Quantity = Annotated[int, Body(ge=1, le=MOST)]
 
 @router.get("/products")
 async def products(
-    shop: CurrentShop, offset: Annotated[int, Query(ge=0)] = 0, limit: Annotated[int, Query(ge=1, le=100)] = 100
+    shelves: CurrentShelves,
+    response: Response,
+    offset: Annotated[int, Query(ge=0)] = 0,
+    limit: Annotated[int, Query(ge=1, le=100)] = 100,
 ) -> Json:
     """A part of what the shop sells."""
-    return {"products": [attrs.asdict(product) for product in await shop.products(offset=offset, limit=limit)]}
+    found = await shelves.products(offset=offset, limit=limit)
+    response.headers.update(FOR_ALL)
+    return {"products": [attrs.asdict(product) for product in found]}
 
 
 @router.get("/cart")

@@ -1,4 +1,4 @@
-"""What every answer says to the browser, and which requests are not listened to."""
+"""What an answer says to the browser unless it knows better, and which requests are not listened to."""
 
 from __future__ import annotations
 
@@ -37,7 +37,10 @@ class Guard:
         async def guarded(message: Message) -> None:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
+                own = headers.get("cache-control")
                 headers.update(HEADERS)
+                if own is not None:  # a page that is the same for everybody
+                    headers["Cache-Control"] = own
                 if scope["path"].startswith("/static/"):
                     headers["Cache-Control"] = "no-cache"  # kept, but asked for again: files change with a deployment
             await send(message)

@@ -7,8 +7,8 @@ from typing import Annotated, Final
 from fastapi import APIRouter, Form, Request
 from fastapi.responses import RedirectResponse, Response
 
-from examples.shop.views import show
-from examples.shop.wix import Cart, CurrentShop
+from examples.shop.views import FOR_ALL, show
+from examples.shop.wix import Cart, CurrentShelves, CurrentShop
 from wixvisitor import EMPTY_TOKENS
 from wixvisitor.fastapi import CurrentVisitor
 
@@ -30,14 +30,14 @@ Quantity = Annotated[int, Form(ge=1, le=MOST)]
 
 @router.get("/")
 async def front(request: Request) -> Response:
-    """The front page, the same for everybody: its JavaScript makes the first calls, all at once."""
+    """The front page: it gives the browser its cookie; its JavaScript fills the shelves, and asks for the cart."""
     return show(request, "front.html", shelves=SHELVES, featured=FEATURED)
 
 
 @router.get("/products")
-async def products(request: Request, shop: CurrentShop) -> Response:
-    """Everything the shop sells."""
-    return show(request, "products.html", products=await shop.products(), cart=await shop.cart())
+async def products(request: Request, shelves: CurrentShelves) -> Response:
+    """Everything the shop sells, for caches as well: its JavaScript asks how much is in the cart."""
+    return show(request, "products.html", headers=FOR_ALL, products=await shelves.products())
 
 
 @router.get("/cart")

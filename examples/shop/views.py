@@ -10,6 +10,9 @@ from fastapi import Request
 from fastapi.responses import Response
 from fastapi.templating import Jinja2Templates
 
+FOR_ALL: Final = {"Cache-Control": "public, max-age=60"}
+"""What an answer says that is the same for everybody: caches may keep it for a minute."""
+
 HERE: Final = Path(__file__).parent
 _templates: Final = Jinja2Templates(HERE / "templates")
 

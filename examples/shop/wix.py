@@ -1,4 +1,4 @@
-"""The calls to Wix, as one visitor: the products, and the current cart (``/ecom/v2/carts/current``).
+"""The calls to Wix: the products, as everybody, and the current cart (``/ecom/v2/carts/current``), as the visitor.
 
 Amounts of money are texts on the wire. A visitor without a cart gets a 404, which is an empty cart here. Adding what
 is sold out still answers 200: how much of it there is stands in the line.
@@ -15,7 +15,7 @@ from fastapi import Depends, Request
 from examples.shop.catalogue import PICTURES, slug
 from examples.shop.history import History
 from wixvisitor import VisitorSession, WixAPIError, raise_for_error
-from wixvisitor.fastapi import CurrentVisitor
+from wixvisitor.fastapi import CatalogReader, CatalogVisitor, CurrentVisitor
 
 Json = dict[str, Any]
 
@@ -78,8 +78,33 @@ class Cart:
         return {"lines": lines, "count": self.count, "subtotal": self.subtotal}
 
 
+class Shelves:
+    """What the shop sells, the same for everybody: a crawler that keeps no cookies is no new visitor to Wix.
+
+    All of it raises what ``CatalogReader.request`` does, and ``WixAPIError``; ``trouble.py`` turns that into pages.
+    """
+
+    def __init__(self, catalog: CatalogReader) -> None:
+        self._catalog = catalog
+
+    async def products(self, *, offset: int = 0, limit: int = 100) -> list[Product]:
+        """Returns this part of what the shop sells."""
+        body = {"query": {"paging": {"offset": offset, "limit": limit}}}
+        found: Json = raise_for_error(await self._catalog.post(PRODUCTS, json=body)).json()
+        return [_product(product) for product in found.get("products", []) if product.get("visible", True)]
+
+
+def get_shelves(catalog: CatalogVisitor) -> Shelves:
+    """Returns what the shop sells: a dependency."""
+    return Shelves(catalog)
+
+
+CurrentShelves = Annotated[Shelves, Depends(get_shelves)]
+"""The type of a handler's argument that is what the shop sells."""
+
+
 class Shop:
-    """The site's shop, as one visitor sees it.
+    """The visitor's cart.
 
     All of it raises what ``VisitorSession.request`` does, and ``WixAPIError``; ``trouble.py`` turns that into pages.
     """
@@ -87,11 +112,6 @@ class Shop:
     def __init__(self, visitor: VisitorSession, history: History) -> None:
         self._visitor = visitor
         self._history = history
-
-    async def products(self, *, offset: int = 0, limit: int = 100) -> list[Product]:
-        """Returns this part of what the shop sells."""
-        found = await self._call("POST", PRODUCTS, {"query": {"paging": {"offset": offset, "limit": limit}}})
-        return [_product(product) for product in found.get("products", []) if product.get("visible", True)]
 
     async def cart(self) -> Cart:
         """Returns the visitor's cart."""

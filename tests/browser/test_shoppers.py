@@ -23,6 +23,7 @@ from wixvisitor.storage.sqlite import SQLiteStorage
 pytestmark = [pytest.mark.browser, pytest.mark.anyio]
 
 FORMS = {"id": IdCookie, "sealed": SealedCookie}
+CATALOGUE = 1  # the visitor whom all browsers share, for the products
 
 
 async def add(page: Any, url: str, *, number: int = 0) -> None:
@@ -68,11 +69,11 @@ async def test_two_browsers_are_two_visitors(open_shop, shopper, cookie, fake):
         assert [await things(page, url) for page in (anna, tab, ben)] == [2, 2, 1]
         names = [await name_of(page, url) for page in (anna, tab, ben)]
     assert names[0] == names[1] != names[2]
-    assert len(fake.visitors) == 2
+    assert len(fake.visitors) == CATALOGUE + 2
 
 
 async def test_a_page_with_six_first_calls(open_shop, shopper, cookie, fake, until):
-    """The front page's script makes six calls at once, the first of all: one visitor, one token call."""
+    """The front page's script makes six calls at once, the first of all: one visitor of the browser's own."""
     async with open_shop(cookie) as url:
         page = await shopper()
         gate = fake.hold(grant_type="anonymous")
@@ -86,8 +87,30 @@ async def test_a_page_with_six_first_calls(open_shop, shopper, cookie, fake, unt
         assert await page.locator("[data-shelf-trouble]").is_hidden()
         name = await name_of(page, url)
         assert name == await name_of(page, url)
-    assert len(fake.visitors) == 1
-    assert len(fake.token_calls()) == 1
+    assert len(fake.visitors) == len(fake.token_calls()) == CATALOGUE + 1
+
+
+async def test_a_page_from_a_cache(open_shop, shopper, cookie, fake, until):
+    """Nothing of the page brings a cookie: the script's first call as the visitor goes alone, whatever is clicked."""
+    async with open_shop(cookie) as url:
+        async with httpx.AsyncClient() as client:
+            cached = (await client.get(f"{url}/products")).text
+        page = await shopper()
+        await page.route(f"{url}/products", lambda route: route.fulfill(content_type="text/html", body=cached))
+        asked: list[str] = []
+        page.on("request", lambda request: asked.append(request.url) if "/api/" in request.url else None)
+        gate = fake.hold(grant_type="anonymous")
+        await page.goto(f"{url}/products")
+        await gate.wait_for(1)
+        for number in range(6):
+            await page.locator("[data-add] button").nth(number).click()
+        assert len(asked) == 1
+        gate.release()
+        await until(lambda: len(asked) == 8)  # the cart, six things for it, and who that is
+        await page.locator("[data-visitor-line]", has_text="token good for").wait_for()
+        await until(lambda: len(fake.api_calls()) == CATALOGUE + 1 + 6)
+        assert await things(page, url) >= 5  # one of the nine is sold out
+    assert len(fake.visitors) == CATALOGUE + 1
 
 
 async def test_a_browser_that_is_closed_and_opened_again(open_shop, playwright, chromium, cookie, tmp_path, fake):
@@ -101,7 +124,7 @@ async def test_a_browser_that_is_closed_and_opened_again(open_shop, playwright, 
             assert await things(context.pages[0], url) == expected
             await context.close()
             fake.advance(5 * 24 * 3600)
-    assert len(fake.visitors) == 1
+    assert len(fake.visitors) == CATALOGUE + 1
 
 
 @pytest.mark.parametrize("store", ["sqlite", "sealed"])
@@ -117,7 +140,7 @@ async def test_a_server_that_is_killed(shop_process, shopper, store, tmp_path, f
     await add(page, shop.url)
     assert await things(page, shop.url) == 2
     assert await name_of(page, shop.url) == name
-    assert len(fake.visitors) == 1
+    assert len(fake.visitors) == CATALOGUE + 1  # the second time, the products come from the browser's cache
 
 
 @pytest.fixture
@@ -140,7 +163,7 @@ async def test_several_processes_on_one_redis(shop_process, shopper, valkey, fak
             states.append((await client.get(f"{shop.url}/api/visitor")).json())
     assert len({state["process"] for state in states}) > 1
     assert len({state["visitor"] for state in states}) == 1
-    (visitor_id,) = fake.visitors
+    (visitor_id,) = (id_ for id_, visitor in fake.visitors.items() if visitor.cart)
     fake.revoke_access_tokens(visitor_id)
 
     async def look() -> int:
@@ -150,7 +173,7 @@ async def test_several_processes_on_one_redis(shop_process, shopper, valkey, fak
     assert await asyncio.gather(*(look() for _ in range(12))) == [1] * 12
     assert await things(page, shop.url) == 1
     assert len(fake.token_calls("refresh_token")) == 1
-    assert len(fake.visitors) == 1
+    assert len(fake.visitors) == CATALOGUE + 1
 
 
 async def test_an_outage_while_the_shopper_clicks(open_shop, shopper, cookie, fake):
@@ -172,7 +195,7 @@ async def test_an_outage_while_the_shopper_clicks(open_shop, shopper, cookie, fa
         await add(page, url)
         assert await things(page, url) == 2
         assert await name_of(page, url) == name
-    assert len(fake.visitors) == 1
+    assert len(fake.visitors) == CATALOGUE + 1
 
 
 async def test_an_expiry_that_nobody_notices(open_shop, shopper, cookie, fake):
@@ -184,7 +207,7 @@ async def test_an_expiry_that_nobody_notices(open_shop, shopper, cookie, fake):
             fake.advance(5 * 3600)
             await add_here(page)
         assert await things(page, url) == 4
-    assert len(fake.visitors) == 1
+    assert len(fake.visitors) == CATALOGUE + 1
     assert len(fake.token_calls("refresh_token")) == 3
 
 
@@ -217,7 +240,7 @@ async def test_without_scripts(open_shop, shopper, cookie, fake):
         await page.locator("[data-add] button").first.click()
         await page.wait_for_url("**/cart?*")
         assert await page.locator("[data-things]").inner_text() == "1"
-    assert len(fake.visitors) == 1
+    assert len(fake.visitors) == CATALOGUE + 1
 
 
 async def test_another_sites_form(open_shop, shopper, cookie, fake):
@@ -249,7 +272,7 @@ async def test_the_real_sdk_reads_the_cookie(open_shop, shopper, node, fake, wix
             await sdk.create(CLIENT_ID, json.dumps(json.loads(text)["tokens"]))
             cart = await sdk.call("currentCart.getCurrentCart")
             assert [line["quantity"] for line in cart["lineItems"]] == [1]
-    assert len(fake.visitors) == 1
+    assert len(fake.visitors) == CATALOGUE + 1
 
 
 @pytest.mark.parametrize("name", ["wixSession", "session", "wix-session"])
@@ -273,8 +296,8 @@ async def test_the_shop_reads_the_sdks_cookie(open_shop, shopper, node, fake, wi
         await sdk.create(CLIENT_ID, json.dumps(renewed.get("tokens", renewed)))
         cart = await sdk.call("currentCart.getCurrentCart")
         assert sum(line["quantity"] for line in cart["lineItems"]) == 2
-    assert len(fake.visitors) == 1
-    assert len(fake.token_calls()) == 2
+    assert len(fake.visitors) == CATALOGUE + 1
+    assert len(fake.token_calls()) == CATALOGUE + 2
 
 
 # Pictures

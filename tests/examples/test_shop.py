@@ -61,8 +61,32 @@ async def test_the_front_page_touches_no_visitor(street: Street):
     assert street.fake.calls == []
 
 
+async def test_a_crawler_makes_no_visitor(street: Street):
+    """Who keeps no cookies and opens all pages of the catalogue is the same visitor as everybody who does."""
+    for _ in range(20):
+        for path in ("/", "/products", *FIRST_CALLS):
+            async with street.browser() as crawler:
+                answer = await crawler.get(path, headers=NAVIGATION)
+            assert answer.status_code == 200
+            if path != "/":  # the front page gives a cookie, and shows nothing that Wix knows
+                assert answer.headers["cache-control"] == "public, max-age=60"
+                assert not {"set-cookie", "vary"} & set(answer.headers)
+    assert len(street.fake.visitors) == len(street.fake.token_calls()) == 1
+
+
+async def test_a_cached_page(street: Street):
+    """The page's first call as the visitor brings the cookie, and the next ones, all at once, are the same visitor."""
+    async with street.browser() as browser:
+        await browser.get("/api/cart")
+        async with anyio.create_task_group() as group:
+            for _ in range(6):
+                group.start_soon(browser.get, "/api/cart")
+        assert (await browser.get("/api/visitor")).json()["calls"] == 7
+    assert len(street.fake.visitors) == 1
+
+
 async def test_the_front_pages_first_calls_make_one_visitor(street: Street):
-    """Six calls at once, of a browser that Wix has never seen."""
+    """Six calls at once, of a browser that Wix has never seen: one is for its cart, the others are everybody's."""
     async with street.browser() as browser:
         await browser.get("/", headers=NAVIGATION)
         answers: list[httpx.Response] = []
@@ -73,9 +97,9 @@ async def test_the_front_pages_first_calls_make_one_visitor(street: Street):
         async with anyio.create_task_group() as group:
             for path in (*FIRST_CALLS, "/api/cart"):
                 group.start_soon(ask, path)
-        assert (await browser.get("/api/visitor")).json()["calls"] == 6
+        assert (await browser.get("/api/visitor")).json()["calls"] == 1
     assert {answer.status_code for answer in answers} == {200}
-    assert len(street.fake.visitors) == 1
+    assert len(street.fake.visitors) == 2
     names = {product["name"] for answer in answers for product in answer.json().get("products", [])}
     assert names == {product.name for product in PRODUCTS}
 

@@ -6,9 +6,17 @@ from typing import assert_type
 
 import httpx
 import httpx2
+from aiohttp import web
+from fastapi import FastAPI
+from fastapi.requests import HTTPConnection
 from key_value.aio.protocols import AsyncKeyValue
 
 from wixvisitor import AccessToken, GraphQLResult, RefreshToken, TokenRole, Tokens, VisitorPool, VisitorSession
+from wixvisitor import aiohttp as for_aiohttp
+from wixvisitor import asgi as for_asgi
+from wixvisitor import fastapi as for_fastapi
+from wixvisitor.asgi import CATALOG_PATHS, CatalogReader
+from wixvisitor.fastapi import CatalogVisitor, CurrentVisitor
 from wixvisitor.storage import ConditionalStorage, FileStorage, LeasingStorage, MemoryStorage, TokenStorage
 from wixvisitor.storage.keyvalue import KeyValueStorage
 from wixvisitor.storage.redis import RedisStorage
@@ -67,3 +75,25 @@ async def users() -> None:
     httpx2.AsyncClient(auth=session.auth)
     async with VisitorPool("id") as pool:
         assert_type(await pool.session("k"), VisitorSession)
+
+
+async def handler(catalog: CatalogVisitor, visitor: CurrentVisitor) -> None:
+    """What a handler of FastAPI gets: two visitors of two kinds."""
+    assert_type(catalog, CatalogReader)
+    assert_type(visitor, VisitorSession)
+    assert_type(await catalog.get("/stores/v3/products", params={"a": 1}, timeout=5), httpx.Response)
+    assert_type(await catalog.post("/stores/v3/products/query", json={}), httpx.Response)
+    assert_type(await catalog.request("GET", "/stores/v3/products"), httpx.Response)
+    assert_type(await catalog.graphql("{ a }", {"b": 1}), GraphQLResult)
+    async with catalog.stream("GET", "/stores/v3/products") as streamed:
+        assert_type(streamed, httpx.Response)
+
+
+async def catalogues(scope: dict[str, object], connection: HTTPConnection, request: web.Request) -> None:
+    """The catalogue's visitor in each framework, and where the paths are said."""
+    assert_type(await for_asgi.get_catalog_visitor(scope), CatalogReader)
+    assert_type(await for_fastapi.get_catalog_visitor(connection), CatalogReader)
+    assert_type(await for_aiohttp.get_catalog_visitor(request), CatalogReader)
+    assert_type(CATALOG_PATHS, tuple[str, ...])
+    for_fastapi.setup(FastAPI(), VisitorPool("id"), catalog_paths=[*CATALOG_PATHS, "/more/"])
+    for_aiohttp.setup(web.Application(), VisitorPool("id"), catalog_paths=("/more/",))

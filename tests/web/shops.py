@@ -14,12 +14,23 @@ import anyio.lowlevel
 import attrs
 
 from wixvisitor import EMPTY_TOKENS, Tokens, VisitorPool, VisitorSession
-from wixvisitor.asgi import VisitorMiddleware
+from wixvisitor.asgi import CatalogReader, VisitorMiddleware, get_catalog_visitor
 from wixvisitor.asgi import get_visitor as from_scope
 from wixvisitor.cookies import VisitorCookie
 
 CART = "/ecom/v2/carts/current"
-Look = Callable[[], Awaitable[VisitorSession]]
+PRODUCTS = "/stores-reader/v1/products/query"
+
+
+@attrs.frozen
+class Look:
+    """How a handler asks for the browser's visitor, and for the catalogue's."""
+
+    visitor: Callable[[], Awaitable[VisitorSession]]
+    catalog: Callable[[], Awaitable[CatalogReader]]
+
+    async def __call__(self) -> VisitorSession:
+        return await self.visitor()
 
 
 @attrs.frozen
@@ -68,6 +79,20 @@ class Shop:
     async def late(self, look: Look) -> Answer:
         return Answer(self.parts(look))
 
+    # Handlers that read the catalogue
+
+    async def products(self, look: Look) -> Answer:
+        catalog = await look.catalog()
+        response = await catalog.post(PRODUCTS, json={"query": {}})
+        return Answer({"products": len(response.json()["products"])}, cache_control="public, max-age=60")
+
+    async def shelf(self, look: Look) -> Answer:
+        return attrs.evolve(await self.products(look), cache_control="")
+
+    async def both(self, look: Look) -> Answer:
+        products = await self.products(look)
+        return attrs.evolve(await self.cart(await look()), body=products.body, cache_control="")
+
     # Handlers that look at the visitor first
 
     async def looked(self, visitor: VisitorSession) -> Answer:
@@ -92,10 +117,10 @@ class Shop:
         raise ZeroDivisionError
 
     async def stream(self, visitor: VisitorSession) -> Answer:
-        async def look() -> VisitorSession:
+        async def known() -> VisitorSession:
             return visitor
 
-        return Answer(self.parts(look))
+        return Answer(self.parts(known))
 
     async def login(self, visitor: VisitorSession) -> Answer:
         await visitor.set_tokens(self.member)
@@ -112,7 +137,7 @@ class Shop:
 
     @property
     def unlooked(self) -> list[Callable[[Look], Awaitable[Answer]]]:
-        return [self.health, self.page, self.late]
+        return [self.health, self.page, self.late, self.products, self.shelf, self.both]
 
     @property
     def looking(self) -> list[Callable[[VisitorSession], Awaitable[Answer]]]:
@@ -124,7 +149,7 @@ class Shop:
         looking = {f"/{handler.__name__}": _looking(handler) for handler in self.looking}
         return {f"/{handler.__name__}": handler for handler in self.unlooked} | looking
 
-    async def parts(self, look: Look) -> AsyncIterator[bytes]:
+    async def parts(self, look: Callable[[], Awaitable[VisitorSession]]) -> AsyncIterator[bytes]:
         """A streamed body that asks Wix after the response has started."""
         yield b"begin "
         await anyio.lowlevel.checkpoint()
@@ -151,7 +176,7 @@ def _looking(handler: Callable[[VisitorSession], Awaitable[Answer]]) -> Callable
 
 
 def _look_of(scope: Any) -> Look:
-    return lambda: from_scope(scope)
+    return Look(lambda: from_scope(scope), lambda: get_catalog_visitor(scope))
 
 
 def starlette_response(answer: Answer) -> Any:
@@ -195,7 +220,7 @@ def starlette_app(shop: Shop) -> Any:
 def fastapi_app(shop: Shop) -> Any:  # noqa: C901 - three short endpoints
     from fastapi import FastAPI, HTTPException, Request, WebSocket
 
-    from wixvisitor.fastapi import CurrentVisitor, get_visitor, setup
+    from wixvisitor.fastapi import CurrentVisitor, get_catalog_visitor, get_visitor, setup
 
     def respond(answer: Answer) -> Any:
         if answer.way == "refused":
@@ -210,7 +235,8 @@ def fastapi_app(shop: Shop) -> Any:  # noqa: C901 - three short endpoints
 
     def unlooked(handler: Any) -> Any:
         async def endpoint(request: Request) -> Any:
-            return respond(await handler(lambda: get_visitor(request)))
+            look = Look(lambda: get_visitor(request), lambda: get_catalog_visitor(request))
+            return respond(await handler(look))
 
         return endpoint
 
@@ -330,7 +356,7 @@ def django_app(shop: Shop) -> Any:
 def aiohttp_app(shop: Shop) -> Any:
     from aiohttp import web
 
-    from wixvisitor.aiohttp import get_visitor, setup
+    from wixvisitor.aiohttp import get_catalog_visitor, get_visitor, setup
 
     async def respond(request: web.Request, answer: Answer) -> web.StreamResponse:
         if answer.way == "refused":
@@ -348,7 +374,8 @@ def aiohttp_app(shop: Shop) -> Any:
 
     def endpoint_of(handler: Any) -> Any:
         async def endpoint(request: web.Request) -> web.StreamResponse:
-            return await respond(request, await handler(lambda: get_visitor(request)))
+            look = Look(lambda: get_visitor(request), lambda: get_catalog_visitor(request))
+            return await respond(request, await handler(look))
 
         return endpoint
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import httpx
 import pytest
 from fastapi import APIRouter, FastAPI
 from fastapi.requests import HTTPConnection
@@ -10,7 +11,7 @@ from starlette.testclient import TestClient
 from tests.web.conftest import KEY
 from wixvisitor import ConfigurationError, VisitorPool
 from wixvisitor.cookies import IdCookie
-from wixvisitor.fastapi import CurrentVisitor, get_visitor, setup
+from wixvisitor.fastapi import CatalogVisitor, CurrentVisitor, get_catalog_visitor, get_visitor, setup
 
 
 @pytest.fixture
@@ -23,6 +24,10 @@ def app(still, client_id) -> FastAPI:
     async def role(visitor: CurrentVisitor) -> str:
         await visitor.generate_visitor_tokens()
         return visitor.get_tokens().refresh_token.role.value
+
+    @router.get("/products")
+    async def products(catalog: CatalogVisitor) -> int:
+        return len((await catalog.post("/stores/v3/products/query", json={})).json()["products"])
 
     app.include_router(router, prefix="/api")
     return app
@@ -62,6 +67,30 @@ def test_dependency_overrides(app):
     assert "set-cookie" not in response.headers
 
 
+def test_the_catalogue_is_a_dependency(app, still):
+    """It adds nothing to OpenAPI, gives no cookie to a page, and all browsers share its visitor."""
+    assert "parameters" not in app.openapi()["paths"]["/api/products"]["get"]
+    for _ in range(3):
+        with TestClient(app, base_url="https://shop.example", headers={"Sec-Fetch-Dest": "document"}) as browser:
+            response = browser.get("/api/products")
+        assert response.json() == 4
+        assert not {"set-cookie", "vary"} & set(response.headers)
+    assert len(still.visitors) == 1
+
+
+def test_dependency_overrides_of_the_catalogue(app, still):
+    """A test may put its own catalogue in the place of Wix's."""
+
+    class Shelf:
+        async def post(self, url: str, *, json: object) -> httpx.Response:
+            return httpx.Response(200, json={"products": ["a mug"]})
+
+    app.dependency_overrides[get_catalog_visitor] = Shelf
+    with TestClient(app, base_url="https://shop.example") as browser:
+        assert browser.get("/api/products").json() == 1
+    assert still.calls == []
+
+
 def test_setup_comes_too_late(app, still, client_id):
     """An app that is serving already cannot be wrapped any more: an error that says when to."""
     with TestClient(app):
@@ -78,6 +107,8 @@ def test_wrong_arguments_are_noticed_at_setup(client_id):
     async def later(_: object) -> bool:
         return False
 
+    with pytest.raises(ConfigurationError, match="catalog_paths"):
+        setup(FastAPI(), VisitorPool(client_id), cookie=IdCookie([KEY]), catalog_paths="/stores/")
     for consent in (later, "yes"):
         with pytest.raises(ConfigurationError, match="consent: expected a plain function"):
             setup(FastAPI(), VisitorPool(client_id), cookie=IdCookie([KEY]), consent=consent)  # type: ignore[arg-type]

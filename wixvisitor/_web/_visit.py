@@ -22,6 +22,7 @@ from wixvisitor._auth import VisitorAuth
 from wixvisitor._decision import role_of
 from wixvisitor._session import VisitorSession
 from wixvisitor._tokens import EMPTY_TOKENS, RefreshToken, TokenRole, Tokens
+from wixvisitor._web._catalog_reader import CatalogReader
 from wixvisitor._web._headers import NOTHING, Additions, additions, is_shared
 from wixvisitor._web._visits import Request, Visits, is_newer, new_card
 from wixvisitor.cookies import Card
@@ -115,6 +116,7 @@ class Visit:
     _began: Tokens = EMPTY_TOKENS  # what that held when the request first looked
     _moved: Card | None = None  # whom login or logout made of it
     _is_set: bool = False  # the application has set tokens, so the cookie changes whatever the clock says
+    _reads_catalog: bool = False  # what it shows is the same for everybody, unless the visitor is looked at, too
     _is_kept: bool = False  # the answer has started, and the browser has the key
     _sent: Tokens = EMPTY_TOKENS  # what the browser's cookie holds once the answer is there
 
@@ -151,6 +153,11 @@ class Visit:
         visitor = self._visitor() or RequestVisitor.within(self, self._session)
         self._visitor = weakref.ref(visitor)
         return visitor
+
+    def catalog(self) -> CatalogReader:
+        """Returns what reads the catalogue, as the visitor whom all browsers share. This browser needs none for it."""
+        self._reads_catalog = True
+        return self.visits.catalog
 
     def check_can_keep(self) -> None:
         """Raises unless whoever is made now can be kept, or nobody has to be made (rule 3, IN TIME)."""
@@ -227,7 +234,7 @@ class Visit:
         return additions(cookies, vary=vary, cache_control=cache_control)
 
     def _cookies(self) -> list[str]:
-        if not self.allowed or (self._session is None and not self.request.is_document):
+        if not self.allowed or (self._session is None and (self._reads_catalog or not self.request.is_document)):
             return []
         if self.visits.cookie.holds_tokens:
             return self._token_cookies()

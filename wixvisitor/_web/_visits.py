@@ -5,11 +5,12 @@ from __future__ import annotations
 import inspect
 import logging
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 import attrs
 
+from wixvisitor._catalog import CATALOG_PATHS
 from wixvisitor._claims import read_claims
 from wixvisitor._masking import mask
 from wixvisitor._pool import VisitorPool
@@ -17,6 +18,7 @@ from wixvisitor._records import Records
 from wixvisitor._session import VisitorSession
 from wixvisitor._settings import plain_function
 from wixvisitor._tokens import Tokens
+from wixvisitor._web._catalog_reader import CatalogReader
 from wixvisitor._web._headers import cookie_values
 from wixvisitor._web._recent import Recent, RecentStorage
 from wixvisitor.cookies import (
@@ -54,6 +56,10 @@ class Visits:
         cookie: where they live; None: an ``IdCookie`` of a key that is lost with the process.
         consent: called with what the framework calls a request; without it every visitor is kept.
         close: whether ``aclose`` closes the pool and its storage.
+        catalog_paths: what the catalogue's visitor may read.
+
+    Attributes:
+        catalog: reads the catalogue as the visitor whom all browsers share.
 
     Raises:
         ConfigurationError: an argument is wrong.
@@ -62,7 +68,13 @@ class Visits:
     """
 
     def __init__(
-        self, pool: VisitorPool, *, cookie: VisitorCookie | None, consent: Callable[[Any], bool] | None, close: bool
+        self,
+        pool: VisitorPool,
+        *,
+        cookie: VisitorCookie | None,
+        consent: Callable[[Any], bool] | None,
+        close: bool,
+        catalog_paths: Sequence[str] = CATALOG_PATHS,
     ) -> None:
         if not isinstance(pool, VisitorPool):
             raise ConfigurationError('pool: expected a VisitorPool("<CLIENT-ID>", …)')
@@ -80,6 +92,7 @@ class Visits:
         self.client_id = settings.client_id
         self.clock = settings.clock
         self._own, self._close, self._consent = pool, close, plain_function(consent, "consent")
+        self.catalog = CatalogReader(pool, catalog_paths)
         self._fleeting = pool._kept_in(RecentStorage())
         self._consistent = Recent[str]()
 

@@ -18,6 +18,25 @@ async function ask(path, method = "GET", body) {
   return answer;
 }
 
+// The page may come from a cache, so that the browser has no cookie yet. Then the first call as its visitor goes alone,
+// and brings one; the others wait for it. What all share, like the products, needs no visitor.
+
+let isKnown = false;
+let first = null;
+
+async function askAsVisitor(...call) {
+  while (!isKnown && first) await first.catch(() => {});
+  if (isKnown) return ask(...call);
+  first = ask(...call);
+  try {
+    const answer = await first;
+    isKnown = true;
+    return answer;
+  } finally {
+    first = null;
+  }
+}
+
 // What is said in passing
 
 let silence;
@@ -78,7 +97,7 @@ const linePath = (form) => `/api/cart/lines/${encodeURIComponent(form.closest("[
 
 const deeds = {
   async add(form) {
-    const cart = await ask("/api/cart/lines", "POST", { product_id: form.elements.product_id.value, quantity: 1 });
+    const cart = await askAsVisitor("/api/cart/lines", "POST", { product_id: form.elements.product_id.value, quantity: 1 });
     showCount(cart);
     say(cart.message);
   },
@@ -86,7 +105,7 @@ const deeds = {
     const input = form.elements.quantity;
     const quantity = Number(input.value) + Number(button?.value || 0);
     try {
-      const cart = await ask(linePath(form), "PATCH", { quantity });
+      const cart = await askAsVisitor(linePath(form), "PATCH", { quantity });
       showCart(cart);
       say(cart.message);
     } catch (error) {
@@ -96,7 +115,7 @@ const deeds = {
   },
   async remove(form) {
     const next = form.closest("[data-line]").nextElementSibling ?? form.closest("[data-line]").previousElementSibling;
-    const cart = await ask(linePath(form), "DELETE");
+    const cart = await askAsVisitor(linePath(form), "DELETE");
     showCart(cart);
     say(cart.message);
     (next ? one("[data-remove] button", next) : one("main")).focus();
@@ -116,7 +135,7 @@ document.addEventListener("change", (event) => {
   if (event.target.matches("[data-change] input")) event.target.form.requestSubmit();
 });
 
-// The front page: its six calls go out at once, and all of them are the same visitor's
+// The front page: its six calls go out at once; one of them is the visitor's
 
 function cardOf(product) {
   const card = one("#card").content.firstElementChild.cloneNode(true);
@@ -163,7 +182,7 @@ async function openFront(shelf) {
   trouble.hidden = true;
   const calls = waiting.map(([offset, index]) => fillShelf(shelf, index, offset));
   if (one("[data-offer]", hero).hidden) calls.push(feature(hero));
-  calls.push(ask("/api/cart").then(showCount));
+  calls.push(askAsVisitor("/api/cart").then(showCount));
   const failed = (await Promise.allSettled(calls)).find((call) => call.status === "rejected");
   shelf.setAttribute("aria-busy", "false");
   if (failed) {
@@ -181,7 +200,7 @@ function duration(seconds) {
 }
 
 async function showVisitor() {
-  const state = await ask("/api/visitor").catch(() => ({})); // an ornament: whoever does not get it misses nothing
+  const state = await askAsVisitor("/api/visitor").catch(() => ({})); // an ornament: whoever does not get it misses nothing
   if (!state.visitor) return;
   one("[data-visitor-line]").textContent = `Visitor ${state.visitor}, token good for ${duration(state.expires_in)}`;
 }
@@ -212,8 +231,8 @@ async function open() {
       attempt(event.target, () => openFront(shelf)).then(showVisitor);
     });
     await openFront(shelf);
-  } else if (one("[data-count][data-unknown]") && one("[data-visitor], [data-cart]")) {
-    await attempt(null, async () => showCount(await ask("/api/cart")));
+  } else if (one("[data-count][data-unknown]") && one("[data-visitor], [data-cart], [data-products]")) {
+    await attempt(null, async () => showCount(await askAsVisitor("/api/cart")));
   }
   if (one("[data-state=expires_in]")) tick();
   await showVisitor();
