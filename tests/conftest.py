@@ -20,7 +20,9 @@ from .over_loopback import CANNOT, TRANSPORTS, client_over_loopback  # noqa: F40
 
 CLIENT_ID = "5e9c1d0a-7c1e-4a52-9d5e-1f2a3b4c5d6e"
 
-hypothesis.settings.register_profile("busy", deadline=None)  # no test of ours is about how fast a machine is
+hypothesis.settings.register_profile(  # no test of ours is about how fast a machine is
+    "busy", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
 hypothesis.settings.load_profile("busy")
 
 

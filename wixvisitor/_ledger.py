@@ -36,7 +36,18 @@ class Ledger:
     Concurrency: safe from any task and thread.
     """
 
-    __slots__ = ("_grants", "_passing_since", "_pause", "_settings", "consistent", "generation", "held", "key", "lock")
+    __slots__ = (
+        "_grants",
+        "_passing_since",
+        "_pause",
+        "_same_since",
+        "_settings",
+        "consistent",
+        "generation",
+        "held",
+        "key",
+        "lock",
+    )
 
     def __init__(self, settings: Settings, key: str, tokens: Tokens | None) -> None:
         self.key = key
@@ -47,6 +58,7 @@ class Ledger:
         self._pause = settings.turns.cooldown(key)
         self._passing_since: float | None = None
         self._grants = 0
+        self._same_since: float | None = None  # since when a renewal after a 401 has brought the same token again
         self.held = None if tokens is None else self.given(tokens)
 
     def given(self, tokens: Tokens) -> Held:
@@ -113,6 +125,9 @@ class Ledger:
                 return None
             if not held.tokens.refresh_token.value:
                 return None
+            if self._same_since is not None and 0 <= now - self._same_since < PASS_THROUGH:
+                self._pass_through(now)  # a renewal has just brought this very token: another one would not help
+                return None
             self.held = attrs.evolve(held, rejected=True)
             cause = self._cause(now)
             if isinstance(cause, SessionExpired):
@@ -129,10 +144,13 @@ class Ledger:
         with self.lock:
             if self.held is None:
                 return True
-            if self.held.is_after(replayed) or self._passing_since == _ADOPTED:
+            if self.held.value != replayed.value or self._passing_since == _ADOPTED:
                 return False
-            self._passing_since = self._settings.clock()
+            self._pass_through(self._settings.clock())
             return True
+
+    def _pass_through(self, now: float) -> None:
+        self._passing_since, self._same_since = now, None
 
     def note_consistent(self, held: Held, value: str) -> None:
         """Keeps an answer's ``X-Wix-Consistent``, if it was sent to whom is still held."""
@@ -161,8 +179,11 @@ class Ledger:
         with self.lock:
             if generation != self.generation:
                 raise Superseded
-            old, held = self.tokens(), outcome.held
-            self._grants += outcome.reason in _GRANTED
+            old, held, before = self.tokens(), outcome.held, self.held
+            if outcome.reason in _GRANTED:
+                self._grants += 1
+                is_same = before is not None and before.rejected and before.value == held.value
+                self._same_since = self._settings.clock() if is_same else None
             self.held = held if held.grant == self._grants else attrs.evolve(held, grant=self._grants)
             if outcome.reason is None or old == outcome.held.tokens:
                 return None
