@@ -14,7 +14,7 @@ import attrs
 import pytest
 
 from wixvisitor import TokenRequestError
-from wixvisitor._turns import Turns
+from wixvisitor._turns import Turn, Turns
 
 pytestmark = pytest.mark.anyio
 
@@ -274,6 +274,45 @@ async def test_waiting_for_the_probe_ends(turns_of: TurnsMaker, clock: Clock) ->
         with pytest.raises(TokenRequestError, match="slow down"):
             async with turns.turn("b", is_new=False, seconds=0.01):
                 pass
+
+
+async def test_a_pause_that_began_since(turns_of: TurnsMaker, clock: Clock) -> None:
+    """Who has a turn, and is busy with the store while a pause begins, does not ask; after it, the probe goes first."""
+    turns = turns_of(4)
+    async with turns.turn("slow", is_new=False, seconds=60.0) as slow:
+        await slow.confirm(60.0)  # no pause: nothing is waited for
+        await _fail(turns, "other", LIMIT)
+        with pytest.raises(TokenRequestError) as raised:
+            await slow.confirm(60.0)
+        assert (raised.value.status_code, raised.value.retry_after) == (429, 30.0)
+    assert not turns.under_way
+
+
+async def test_a_turn_from_before_the_pause(turns_of: TurnsMaker, clock: Clock) -> None:
+    """Who has a turn from before the pause waits for the probe, or is the probe if there is none."""
+    turns = turns_of(4)
+    confirmed = list[str]()
+
+    async def confirm(turn: Turn) -> None:
+        await turn.confirm(60.0)
+        confirmed.append(turn.visitor)
+
+    async with (
+        turns.turn("one", is_new=False, seconds=60.0) as one,
+        turns.turn("two", is_new=False, seconds=60.0) as two,
+        anyio.create_task_group() as tasks,
+    ):
+        await _fail(turns, "other", LIMIT)
+        clock.now += 30.0
+        await one.confirm(60.0)
+        await one.confirm(60.0)  # it is the probe still
+        tasks.start_soon(confirm, two)
+        await anyio.wait_all_tasks_blocked()
+        assert confirmed == []
+        one.succeeded()
+        await anyio.wait_all_tasks_blocked()
+        assert confirmed == ["two"]
+    assert not turns.under_way
 
 
 async def test_who_failed_waits_for_another(turns_of: TurnsMaker, clock: Clock) -> None:

@@ -37,14 +37,28 @@ class Turn:
 
     Attributes:
         visitor: its key.
+        is_new: whether a visitor is about to be made that has nothing to lose yet.
         has_minted: whether a new visitor came of it.
         is_wanted: whether the answer would still be used.
     """
 
     visitor: str
+    is_new: bool
     _turns: Turns
+    _queue: _Queue | None = None
     has_minted: bool = False
     is_wanted: Callable[[], bool] = lambda: True
+
+    async def confirm(self, seconds: float) -> None:
+        """Returns when Wix may be asked now. A pause may have begun since the turn was given, while the store worked.
+
+        Args:
+            seconds: how long to wait at most for the visitor that asks for all.
+
+        Raises:
+            TokenRequestError, ConfigurationError: the endpoint is left alone for now.
+        """
+        await self._turns._confirm(self, seconds)
 
     def succeeded(self) -> None:
         """Notes that Wix granted tokens."""
@@ -158,22 +172,19 @@ class Turns:
             TokenRequestError, ConfigurationError: the endpoint is left alone for now, no turn came in time, or the cap
                 for new visitors is reached. Wix was not asked.
         """
-        turn = Turn(visitor, self)
+        turn = Turn(visitor, is_new, self)
         if self.number == inf:
             yield turn
             return
         if is_new:
             self._reserve()
         try:
-            queue = await self._enter(visitor, seconds, is_new=is_new)
-            try:
-                yield turn
-            finally:
-                with self._lock:
-                    self._leave(queue, visitor)
+            await self._enter(turn, seconds)
+            yield turn
         finally:
-            if is_new and not turn.has_minted:
-                with self._lock:
+            with self._lock:
+                self._leave(turn)
+                if is_new and not turn.has_minted:
                     self._quota.give_back()
 
     @property
@@ -202,11 +213,20 @@ class Turns:
             while len(self._cooldowns) > _MAX_COOLDOWNS:
                 self._cooldowns.popitem(last=False)
 
-    async def _enter(self, visitor: str, seconds: float, *, is_new: bool) -> _Queue:
-        deadline, waiter = anyio.current_time() + max(seconds, 0.0), _Waiter(visitor)
+    async def _confirm(self, turn: Turn, seconds: float) -> None:
+        if self._breaker.pause is None or self.number == inf:
+            return
+        with self._lock:
+            if self._is_admitted(turn.visitor):
+                return
+            self._leave(turn)
+        await self._enter(turn, seconds)
+
+    async def _enter(self, turn: Turn, seconds: float) -> None:
+        deadline, waiter = anyio.current_time() + max(seconds, 0.0), _Waiter(turn.visitor)
         with self._lock:
             queue = self._queue(waiter.loop)
-            queue.lines[is_new][waiter] = None
+            queue.lines[turn.is_new][waiter] = None
             self._dispatch()
         try:
             while not waiter.has_turn:
@@ -217,9 +237,10 @@ class Turns:
             with self._lock:
                 queue.leave(waiter)
                 if waiter.has_turn:
-                    self._leave(queue, visitor)
+                    turn._queue = queue
+                    self._leave(turn)
             raise
-        return queue
+        turn._queue = queue
 
     async def _wait(self, waiter: _Waiter, deadline: float) -> None:
         """Waits until the waiter is woken, its own wait is over, or raises because no turn came in time."""
@@ -251,7 +272,7 @@ class Turns:
 
     def _next(self, queue: _Queue) -> _Waiter | None:
         now = self._clock()
-        is_hopeless = functools.cache(lambda: self._breaker.have_failed(list(self.live)))
+        is_hopeless = functools.cache(self._is_hopeless)
         for waiter in queue:
             if self._breaker.probe is not None:
                 break  # the others wait for its answer
@@ -265,9 +286,25 @@ class Turns:
                     continue
         return None
 
-    def _leave(self, queue: _Queue, visitor: str) -> None:
-        queue.under_way -= 1
-        self._breaker.left(visitor)
+    def _is_admitted(self, visitor: str) -> bool:
+        """Whether a visitor that has a turn may ask now, as the probe where one is needed."""
+        if self._breaker.probe == visitor:
+            return self.pause() is None
+        admission = self._breaker.admit(visitor, self._clock(), self._is_hopeless)
+        if admission is Admission.PROBE:
+            self._breaker.probe = visitor
+        return admission in (Admission.GO, Admission.PROBE)
+
+    def _is_hopeless(self) -> bool:
+        return self._breaker.have_failed(list(self.live))
+
+    def _leave(self, turn: Turn) -> None:
+        """Ends the turn, if there is one."""
+        if turn._queue is None:
+            return
+        turn._queue.under_way -= 1
+        turn._queue = None
+        self._breaker.left(turn.visitor)
         self._dispatch()
 
     # What turns report
