@@ -442,6 +442,23 @@ async def test_the_cap_counts_visitors(turns_of: TurnsMaker) -> None:
         await _mint(turns, "new")
 
 
+async def test_the_cap_counts_when_they_are_made(turns_of: TurnsMaker, clock: Clock) -> None:
+    """A new visitor that has queued for long counts for a minute from Wix's answer on, not from when it came."""
+    turns = turns_of(1, new_per_minute=1)
+    async with turns.turn("first", is_new=True, seconds=60.0) as first:
+        clock.now += 50.0
+        with pytest.raises(TokenRequestError) as raised:
+            await _mint(turns, "second")
+        assert raised.value.retry_after == 60.0
+        first.has_minted = True
+    clock.now += 15.0
+    with pytest.raises(TokenRequestError) as raised:
+        await _mint(turns, "third")
+    assert raised.value.retry_after == 45.0
+    clock.now += 45.0
+    await _mint(turns, "fourth")
+
+
 async def test_the_cap_is_said_once_a_minute(
     turns_of: TurnsMaker, clock: Clock, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -184,8 +184,8 @@ class Turns:
         finally:
             with self._lock:
                 self._leave(turn)
-                if is_new and not turn.has_minted:
-                    self._quota.give_back()
+                if is_new:
+                    self._quota.settle(self._clock(), has_minted=turn.has_minted)
 
     @property
     def under_way(self) -> int:
@@ -365,34 +365,42 @@ class Turns:
 
 @attrs.define(eq=False)
 class _Quota:
-    """How many new visitors were made within the last minute, and how many there may be."""
+    """How many new visitors were made within the last minute, or are being made, and how many there may be.
+
+    One counts from its reservation until a minute after Wix's answer: it may have queued in between, and Wix counts it
+    when it is made.
+    """
 
     number: int | None
-    _taken: deque[float] = attrs.field(factory=deque)
+    _reserved: int = 0
+    _made: deque[float] = attrs.field(factory=deque)
     _told_at: float = -inf
 
     def take(self, now: float) -> tuple[float, bool]:
-        """Takes one.
+        """Reserves one.
 
         Returns:
             0.0 if there was one, else the seconds until there is; and whether that was not said for a minute.
         """
         if self.number is None:
             return 0.0, False
-        while self._taken and not 0 <= now - self._taken[0] < _MINUTE:
-            self._taken.popleft()
-        if len(self._taken) < self.number:
-            self._taken.append(now)
+        while self._made and not 0 <= now - self._made[0] < _MINUTE:
+            self._made.popleft()
+        if len(self._made) + self._reserved < self.number:
+            self._reserved += 1
             return 0.0, False
         is_news = not 0 <= now - self._told_at < _MINUTE
         if is_news:
             self._told_at = now
-        return self._taken[0] + _MINUTE - now, is_news
+        return (self._made[0] if self._made else now) + _MINUTE - now, is_news
 
-    def give_back(self) -> None:
-        """Gives the last one back: no visitor came of it."""
-        if self._taken:
-            self._taken.pop()
+    def settle(self, now: float, *, has_minted: bool) -> None:
+        """Ends a reservation: a visitor was made, or none."""
+        if self.number is None:
+            return
+        self._reserved -= 1
+        if has_minted:
+            self._made.append(now)
 
 
 def raise_paused(pause: Pause, now: float) -> None:
