@@ -209,7 +209,7 @@ async def test_a_pause_sends_all_away(turns_of: TurnsMaker, clock: Clock, caplog
     assert {(error.status_code, error.request_id) for error in errors} == {(429, "r-1")}
     assert [error.retry_after for error in errors] == [30.0] * 50 + [20.0]
     assert len(set(map(id, errors))) == 51
-    assert all(error.__cause__ is LIMIT for error in errors)
+    assert {str(error.__cause__) for error in errors} == {str(LIMIT)}
     assert [record.levelname for record in caplog.records] == ["WARNING"]
 
 
@@ -313,6 +313,24 @@ async def test_a_turn_from_before_the_pause(turns_of: TurnsMaker, clock: Clock) 
         await anyio.wait_all_tasks_blocked()
         assert confirmed == ["two"]
     assert not turns.under_way
+
+
+def _slow_down() -> None:
+    raise TokenRequestError("slow down", status_code=429, retry_after=30.0)
+
+
+async def test_the_pauses_cause_has_no_frames(turns_of: TurnsMaker) -> None:
+    """What other visitors are told has no frames of the call that failed: there is a refresh token in them."""
+    turns = turns_of(2)
+    async with turns.turn("first", is_new=False, seconds=60.0) as first:
+        with pytest.raises(TokenRequestError) as caught:
+            _slow_down()
+        first.failed(caught.value)
+        with pytest.raises(TokenRequestError) as raised:
+            await _take(turns, "second", [])
+    cause = raised.value.__cause__
+    assert isinstance(cause, TokenRequestError)
+    assert cause.__traceback__ is None
 
 
 async def test_who_failed_waits_for_another(turns_of: TurnsMaker, clock: Clock) -> None:

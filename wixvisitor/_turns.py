@@ -66,7 +66,8 @@ class Turn:
 
     def failed(self, error: WixVisitorError) -> None:
         """Notes that Wix gave no usable answer. A certain refusal is an answer."""
-        self._turns._note_failure(self.visitor, error)
+        twin = error._again()  # other visitors are told of it, and its frames hold this one's refresh token
+        self._turns._note_failure(self.visitor, twin)
 
     @property
     def is_stopped(self) -> bool:
