@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -34,7 +33,7 @@ Until = Callable[..., Awaitable[None]]
 
 
 def _tokens(name: str) -> Tokens:
-    return Tokens(AccessToken(f"access-{name}", int(time.time()) + 10**9), RefreshToken(f"refresh-{name}", "visitor"))
+    return Tokens(AccessToken(f"access-{name}", 9_999_999_999), RefreshToken(f"refresh-{name}", "visitor"))
 
 
 class Stalling(MemoryStorage):
