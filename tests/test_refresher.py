@@ -551,7 +551,8 @@ async def test_refusal_only_as_the_given_function_judges(
     still: FakeWix, session_of: SessionMaker, visitor: Tokens
 ) -> None:
     """`is_refusal` replaces the judgement: what it does not call a refusal costs nobody."""
-    session = session_of(tokens=visitor, is_refusal=lambda answer: answer.status_code == 410)
+    with pytest.warns(DeprecationWarning, match="judge_refusal"):
+        session = session_of(tokens=visitor, is_refusal=lambda answer: answer.status_code == 410)
     still.advance(LIFETIME + 1)
     still.refuse_refresh_token(visitor.refresh_token.value)
     assert type((await together(1, session.auth_headers))[0]) is TokenRequestError

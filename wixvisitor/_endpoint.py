@@ -99,7 +99,7 @@ class TokenEndpoint:
             turn.failed(error)
             raise
         if isinstance(answer, Granted):
-            turn.succeeded()
+            turn.succeeded(is_renewal=bool(request.secret))
         return answer
 
     async def _ask_repeatedly(self, request: TokenRequest, deadline: float, turn: Turn) -> Granted | Refused:
@@ -107,7 +107,7 @@ class TokenEndpoint:
         answered: TokenRequestError | None = None
         for attempt in range(1, _ATTEMPTS + 1):
             try:
-                return await self._ask_once(request)
+                return await self._ask_once(request, turn)
             except TokenRequestError as error:
                 if error.status_code is None and answered is not None:
                     raise answered from None  # what Wix said tells more than its silence after it
@@ -129,14 +129,14 @@ class TokenEndpoint:
         No call is made whose answer could not be waited for: with refresh tokens that work once, its visitor would be
         lost.
         """
-        if attempt == _ATTEMPTS:
+        if attempt == _ATTEMPTS or error.status_code in (400, 401, 403):  # what was judged is judged alike at once
             return None
         wait = back_off(attempt) if error.retry_after is None else error.retry_after
         least = min(1.0, self.settings.renew_timeout / 10)
         fits = wait <= _MAX_WAIT and anyio.current_time() + wait + least < deadline
         return wait if fits else None
 
-    async def _ask_once(self, request: TokenRequest) -> Granted | Refused:
+    async def _ask_once(self, request: TokenRequest, turn: Turn) -> Granted | Refused:
         requested_at = self.settings.clock()
         try:
             answer = await self._exchange(request)
@@ -144,14 +144,15 @@ class TokenEndpoint:
             raise _no_answer(error, request) from safe_cause(error, (request.secret,))
         if answer.status_code == 200:
             return _wire.grant(answer, requested_at)
-        if request.secret and self._is_refused(request.secret, answer):
+        if request.secret and self._is_refused(request.secret, answer, turn):
             return Refused(answer)
-        raise _wire.failure(answer, request)
+        raise _wire.failure(answer)
 
-    def _is_refused(self, refresh_token: str, answer: TokenAnswer) -> bool:
-        if self.settings.is_refusal(answer):
+    def _is_refused(self, refresh_token: str, answer: TokenAnswer, turn: Turn) -> bool:
+        if _wire.has_run_out(refresh_token, answer, self.settings.clock()):
             return True
-        return _wire.has_run_out(refresh_token, answer, self.settings.clock())
+        verdict = self.settings.judge_refusal(answer)
+        return verdict == "certain" or (verdict == "doubtful" and turn.doubts(refresh_token, _wire.kind_of(answer)))
 
     async def _exchange(self, request: TokenRequest) -> TokenAnswer:
         connection = self.connections.current()

@@ -19,7 +19,7 @@ from wixvisitor._refresher import Refresher
 from wixvisitor._requests import RequestArguments
 from wixvisitor._settings import TokensChanged, checked
 from wixvisitor._tokens import RefreshToken, TokenRole, Tokens
-from wixvisitor._wire import TokenAnswer
+from wixvisitor._wire import TokenAnswer, Verdict
 from wixvisitor.errors import ConfigurationError
 from wixvisitor.storage import MemoryStorage, TokenStorage
 
@@ -53,7 +53,9 @@ class VisitorSession:
         renew_timeout: seconds that a renewal has to ask Wix, retries and waiting for another process included. A
             process's lease ends after a third of them, and whoever has waited for three quarters goes ahead without. A
             store has 10 s for each call; in a pool, waiting for a turn may take as long again.
-        is_refusal: which answers of the token endpoint mean that a refresh token is refused; see ``is_refusal``.
+        judge_refusal: judges an answer of the token endpoint: ``"certain"``, ``"doubtful"`` or ``"never"`` a refusal of
+            the refresh token; see the function ``judge_refusal``. A doubtful one costs nothing until it is confirmed.
+        is_refusal: deprecated; a function whose True is ``"certain"`` and whose False is ``"never"``.
         clock: seconds since the epoch; for tests.
 
     Use it with ``async with``, or without and then ``await session.aclose()``. The storage is read at entry or at
@@ -82,6 +84,7 @@ class VisitorSession:
         on_rejected: str = "auto",
         on_change: Callable[[TokensChanged], object] | None = None,
         renew_timeout: float = 15.0,
+        judge_refusal: Callable[[TokenAnswer], Verdict] | None = None,
         is_refusal: Callable[[TokenAnswer], bool] | None = None,
         clock: Callable[[], float] | None = None,
     ) -> None:
@@ -94,6 +97,7 @@ class VisitorSession:
             renew_timeout=renew_timeout,
             on_rejected=on_rejected,
             on_change=on_change,
+            judge_refusal=judge_refusal,
             is_refusal=is_refusal,
             clock=clock,
         )
