@@ -52,6 +52,7 @@ ORDER = (
     "_renewal_model",
     "_ledger",
     "_refresher",
+    "_bound_header",
     "_auth",
     "_session",
     "_pool",
