@@ -14,7 +14,7 @@ from wixvisitor import _wire
 from wixvisitor._connections import Connections
 from wixvisitor._family import end_stream
 from wixvisitor._isolation import transport_of
-from wixvisitor._masking import mask, safe_cause
+from wixvisitor._masking import hides_locals_async, mask, safe_cause
 from wixvisitor._requests import USER_AGENT
 from wixvisitor._settings import Settings
 from wixvisitor._wire import Granted, Refused, TokenAnswer, TokenRequest
@@ -70,6 +70,7 @@ class TokenEndpoint:
         """
         return await self._ask(_wire.renew_request(self.settings.client_id, refresh_token), deadline)
 
+    @hides_locals_async
     async def _ask(self, request: TokenRequest, deadline: float) -> Granted | Refused:
         try:
             with anyio.fail_after(max(0.0, deadline - anyio.current_time())) as scope:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import functools
 import re
-from collections.abc import Iterable, Iterator
-from typing import Final, TypeVar
+import sys
+from collections.abc import Callable, Coroutine, Iterable, Iterator
+from typing import Any, Final, ParamSpec, TypeVar
 
 E = TypeVar("E", bound=BaseException)
+P = ParamSpec("P")
+T = TypeVar("T")
 
 # Wix's access tokens are "OauthNG.JWS.<header>.<payload>.<signature>", its refresh tokens "JWS.<…>" (read from the
 # public samples in Wix's own documentation); any other JWT starts with "eyJ", which is '{"' in base64url.
@@ -49,10 +53,56 @@ def without_frames(error: E) -> E:
     return error
 
 
-def _chain(error: BaseException) -> Iterator[BaseException]:
-    """The exception, its causes and contexts, and what groups hold."""
+def hides_locals(function: Callable[P, T]) -> Callable[P, T]:
+    """Makes a function whose locals hold secrets raise without its frames: error reporters print local variables."""
+
+    @functools.wraps(function)
+    def hidden(*arguments: P.args, **options: P.kwargs) -> T:
+        outer = sys.exception()
+        try:
+            return function(*arguments, **options)
+        except BaseException as error:
+            failure = _without_frames_inside(error, outer)
+        del arguments, options, outer
+        try:
+            raise failure
+        finally:
+            del failure  # it holds this frame
+
+    return hidden
+
+
+def hides_locals_async(function: Callable[P, Coroutine[Any, Any, T]]) -> Callable[P, Coroutine[Any, Any, T]]:
+    """``hides_locals`` for an asynchronous function; a cancellation leaves it without its frames, too."""
+
+    @functools.wraps(function)
+    async def hidden(*arguments: P.args, **options: P.kwargs) -> T:
+        outer, work = sys.exception(), function(*arguments, **options)
+        del arguments, options
+        try:
+            return await work
+        except BaseException as error:
+            failure = _without_frames_inside(error, outer)
+        del outer, work
+        try:
+            raise failure
+        finally:
+            del failure
+
+    return hidden
+
+
+def _without_frames_inside(error: E, outer: BaseException | None) -> E:
+    """Drops the frames of an exception and its causes, save what was being handled before: that is the caller's."""
+    for link in _chain(error, outer):
+        link.__traceback__ = None
+    return error
+
+
+def _chain(error: BaseException, end: BaseException | None = None) -> Iterator[BaseException]:
+    """The exception, its causes and contexts, and what groups hold; without what stands behind ``end``."""
     todo: list[BaseException | None] = [error]
-    seen: set[int] = set()
+    seen: set[int] = {id(end)}
     while todo:
         link = todo.pop()
         if link is None or id(link) in seen:

@@ -12,7 +12,7 @@ import attrs
 
 from wixvisitor._decision import Unread
 from wixvisitor._given import checked_tokens
-from wixvisitor._masking import mask, safe_cause
+from wixvisitor._masking import hides_locals_async, mask, safe_cause
 from wixvisitor._settings import Settings
 from wixvisitor._tokens import Tokens
 from wixvisitor.errors import ConfigurationError, StorageError
@@ -51,6 +51,7 @@ class Records:
         """The key in the store: two sites on one store never mix."""
         return f"{self.settings.client_id}:{self.key}"
 
+    @hides_locals_async
     async def load(self) -> Stored | None:
         """Returns what the store holds."""
         record = await _bounded("load", functools.partial(self.settings.storage.load, self.scoped_key))
@@ -62,6 +63,7 @@ class Records:
             raise StorageError(f"the store returned a {type(record).__name__}; expected a Record, a text or None")
         return Stored(parse(record.value, self.settings.client_id), record.version)
 
+    @hides_locals_async
     async def save(self, tokens: Tokens, expected: str | Unread | None) -> str | None:
         """Saves, if the store still holds the version that was expected, and returns the new version."""
         text = render(tokens, self.settings.client_id)

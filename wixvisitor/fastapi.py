@@ -6,7 +6,7 @@ Needs the extra ``fastapi``.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 try:
     from fastapi import Depends, FastAPI
@@ -57,12 +57,8 @@ def setup(
     """
     if app.middleware_stack is not None:
         raise ConfigurationError("setup: the app is already serving; call setup right after making it")
-    build, agrees = app.build_middleware_stack, plain_function(consent, "consent")
-
-    def asked(scope: Any) -> Any:
-        return agrees is None or agrees(HTTPConnection(scope))
-
-    visits = Visits(pool, cookie=cookie, consent=asked, close=close)
+    build = app.build_middleware_stack
+    visits = Visits(pool, cookie=cookie, consent=plain_function(consent, "consent"), native=HTTPConnection, close=close)
 
     def build_with_visitors() -> ASGIApp:
         return asgi.VisitorMiddleware._around(build(), visits)
@@ -81,7 +77,9 @@ async def get_visitor(connection: HTTPConnection) -> VisitorSession:
 
     Concurrency: any number of calls within a request get the same object.
     """
-    return await asgi.get_visitor(connection.scope)
+    looking = asgi.get_visitor(connection.scope)
+    del connection  # error reporters print local variables, and it holds the browser's cookies
+    return await looking
 
 
 CurrentVisitor = Annotated[VisitorSession, Depends(get_visitor)]
