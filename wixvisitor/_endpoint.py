@@ -43,6 +43,7 @@ class TokenEndpoint:
         self.settings = settings
         self.connections = connections
 
+    @hides_locals_async
     async def mint(self, deadline: float) -> Granted:
         """Returns a new visitor's tokens.
 
@@ -57,6 +58,7 @@ class TokenEndpoint:
         assert isinstance(answer, Granted)
         return answer
 
+    @hides_locals_async
     async def renew(self, refresh_token: str, deadline: float) -> Granted | Refused:
         """Returns a new access token for the same visitor, or that Wix refuses.
 
@@ -70,7 +72,6 @@ class TokenEndpoint:
         """
         return await self._ask(_wire.renew_request(self.settings.client_id, refresh_token), deadline)
 
-    @hides_locals_async
     async def _ask(self, request: TokenRequest, deadline: float) -> Granted | Refused:
         try:
             with anyio.fail_after(max(0.0, deadline - anyio.current_time())) as scope:

@@ -53,6 +53,22 @@ def without_frames(error: E) -> E:
     return error
 
 
+def drop_sent_bytes(error: BaseException, transport_error: type[BaseException], outer: BaseException | None) -> None:
+    """Drops the frames that hold a request's bytes: those of a cancellation, and of what a transport error came from.
+
+    Args:
+        error: what the client raised. Its own frames stay, unless it is a cancellation.
+        transport_error: the class of the client's transport errors.
+        outer: what was being handled before, whose frames are the caller's.
+    """
+    if not isinstance(error, Exception):
+        error.__traceback__ = None
+    elif isinstance(error, transport_error):
+        for link in _chain(error, outer):
+            if link is not error:
+                link.__traceback__ = None
+
+
 def hides_locals(function: Callable[P, T]) -> Callable[P, T]:
     """Makes a function whose locals hold secrets raise without its frames: error reporters print local variables."""
 
