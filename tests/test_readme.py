@@ -30,7 +30,7 @@ def wix(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeWix]:
     ("page", "blocks", "visitors"),
     [
         ("README.md", 14, 4),  # the first block's, step 2's (the one of all later steps), and the pool's two
-        ("docs/web.md", 3, 0),
+        ("docs/web.md", 4, 0),
         ("docs/speed.md", 2, 0),
     ],
 )

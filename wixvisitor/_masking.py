@@ -78,12 +78,9 @@ def hides_locals(function: Callable[P, T]) -> Callable[P, T]:
         try:
             return function(*arguments, **options)
         except BaseException as error:
-            failure = _without_frames_inside(error, outer)
-        del arguments, options, outer
-        try:
-            raise failure
-        finally:
-            del failure  # it holds this frame
+            _drop_frames_inside(error, outer)
+            del arguments, options, outer
+            raise
 
     return hidden
 
@@ -98,21 +95,17 @@ def hides_locals_async(function: Callable[P, Coroutine[Any, Any, T]]) -> Callabl
         try:
             return await work
         except BaseException as error:
-            failure = _without_frames_inside(error, outer)
-        del outer, work
-        try:
-            raise failure
-        finally:
-            del failure
+            _drop_frames_inside(error, outer)
+            del outer
+            raise
 
     return hidden
 
 
-def _without_frames_inside(error: E, outer: BaseException | None) -> E:
+def _drop_frames_inside(error: BaseException, outer: BaseException | None) -> None:
     """Drops the frames of an exception and its causes, save what was being handled before: that is the caller's."""
     for link in _chain(error, outer):
         link.__traceback__ = None
-    return error
 
 
 def _chain(error: BaseException, end: BaseException | None = None) -> Iterator[BaseException]:

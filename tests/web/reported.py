@@ -39,6 +39,18 @@ A_TOKEN = re.compile(r"eyJ[A-Za-z0-9_-]{32,}")  # longer than the header, which 
 OURS = re.compile(r"\b(Visit|Visits|Request|Card|Additions|Tokens|Record|Held|Stored|VisitorSession)\(")
 # What docs/web.md says to leave out, where the frameworks keep the request.
 FRAMEWORKS_OWN = ("scope", "request", "conn", "connection", "websocket", "values", "scope_state")
+ALWAYS = {  # moment: what the application failed with
+    "unseen": "ZeroDivisionError",
+    "asked_for_consent": "ZeroDivisionError",
+    "early": "ZeroDivisionError",
+    "logged_out": "ZeroDivisionError",
+    "dropped": "RemoteProtocolError",
+    "refused_by_wix": "WixAPIError",
+    "hung": "TimeoutError",
+    "outage": "TokenRequestError",
+    "other_hung": "TimeoutError",
+    "boom": "ZeroDivisionError",
+}
 
 
 def reported(*, timeout: float = 120.0, **arguments: Any) -> dict[str, dict[str, Any]]:
@@ -51,6 +63,14 @@ def reported(*, timeout: float = 120.0, **arguments: Any) -> dict[str, dict[str,
     assert done.returncode == 0, done.stderr[-3000:]
     found: dict[str, dict[str, Any]] = json.loads(done.stdout.splitlines()[-1])
     return found
+
+
+def check(found: dict[str, dict[str, Any]], cookies: list[str]) -> None:
+    """Every error was reported, and no report shows a secret."""
+    for cookie in cookies:
+        for moment, kind in ALWAYS.items():
+            assert kind in found[f"{cookie}/{moment}"]["kinds"], f"{cookie}/{moment} was not reported"
+    assert {moment: report["found"][:3] for moment, report in found.items() if report["found"]} == {}
 
 
 @attrs.define

@@ -13,7 +13,8 @@ from sentry_sdk.integrations.asgi import SentryAsgiMiddleware
 from tests.web.conftest import KEY
 from tests.web.shops import APPS, CART, Answer, Shop, _look_of
 from wixvisitor import RefreshToken, TokenRole, VisitorSession, raise_for_error
-from wixvisitor.storage import FileStorage, MemoryStorage
+from wixvisitor.storage import ANY_VERSION, FileStorage, MemoryStorage
+from wixvisitor.storage._protocol import takes_expected
 from wixvisitor.testing import FakeWix
 
 LONG = "JWS." + "x9" * 2_500  # a refresh token that fits into no cookie
@@ -130,14 +131,23 @@ class Breaking:
         self.release_lease = getattr(inner, "release_lease", None)
         if self.acquire_lease is None:
             del self.acquire_lease, self.release_lease
+        if not takes_expected(inner):
+            vars(self)["save"] = self._save_whatever_there_is
 
     async def load(self, key: str) -> Any:
         return await self._inner.load(key)
 
-    async def save(self, key: str, value: str, **expected: Any) -> Any:
+    async def save(self, key: str, value: str, *, expected: Any = ANY_VERSION) -> Any:
+        self._check(value)
+        return await self._inner.save(key, value, expected=expected)
+
+    async def _save_whatever_there_is(self, key: str, value: str) -> Any:
+        self._check(value)
+        return await self._inner.save(key, value)
+
+    def _check(self, value: str) -> None:
         if self._broken:
             raise OSError(28, f"no space for {value}")
-        return await self._inner.save(key, value, **expected)
 
     @contextmanager
     def broken(self) -> Iterator[None]:
