@@ -5,12 +5,11 @@ from __future__ import annotations
 import functools
 import re
 import sys
-from collections.abc import Callable, Coroutine, Iterable, Iterator
-from typing import Any, Final, ParamSpec, TypeVar
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, Final, TypeVar, cast
 
 E = TypeVar("E", bound=BaseException)
-P = ParamSpec("P")
-T = TypeVar("T")
+F = TypeVar("F", bound=Callable[..., Any])
 
 # Wix's access tokens are "OauthNG.JWS.<header>.<payload>.<signature>", its refresh tokens "JWS.<…>" (read from the
 # public samples in Wix's own documentation); any other JWT starts with "eyJ", which is '{"' in base64url.
@@ -69,11 +68,11 @@ def drop_sent_bytes(error: BaseException, transport_error: type[BaseException], 
                 link.__traceback__ = None
 
 
-def hides_locals(function: Callable[P, T]) -> Callable[P, T]:
+def hides_locals(function: F) -> F:
     """Makes a function whose locals hold secrets raise without its frames: error reporters print local variables."""
 
     @functools.wraps(function)
-    def hidden(*arguments: P.args, **options: P.kwargs) -> T:
+    def hidden(*arguments: Any, **options: Any) -> Any:
         outer = sys.exception()
         try:
             return function(*arguments, **options)
@@ -82,14 +81,14 @@ def hides_locals(function: Callable[P, T]) -> Callable[P, T]:
             del arguments, options, outer
             raise
 
-    return hidden
+    return cast("F", hidden)
 
 
-def hides_locals_async(function: Callable[P, Coroutine[Any, Any, T]]) -> Callable[P, Coroutine[Any, Any, T]]:
+def hides_locals_async(function: F) -> F:
     """``hides_locals`` for an asynchronous function; a cancellation leaves it without its frames, too."""
 
     @functools.wraps(function)
-    async def hidden(*arguments: P.args, **options: P.kwargs) -> T:
+    async def hidden(*arguments: Any, **options: Any) -> Any:
         outer, work = sys.exception(), function(*arguments, **options)
         del arguments, options
         try:
@@ -99,7 +98,7 @@ def hides_locals_async(function: Callable[P, Coroutine[Any, Any, T]]) -> Callabl
             del outer
             raise
 
-    return hidden
+    return cast("F", hidden)
 
 
 def _drop_frames_inside(error: BaseException, outer: BaseException | None) -> None:
