@@ -33,6 +33,7 @@ def anyio_backend() -> str:
     return "asyncio"
 
 
+@pytest.mark.machine
 @pytest.mark.parametrize("storage", ["file", "sqlite", "keyvalue", "sealed"])
 def test_no_report_shows_a_record(storage: str, tmp_path: Path) -> None:
     """Sentry's SDK sends no token of a shop whose visitors are in this store, whatever goes wrong."""
@@ -41,6 +42,7 @@ def test_no_report_shows_a_record(storage: str, tmp_path: Path) -> None:
     assert "StorageError" in found["id/broken_store"]["kinds"]
 
 
+@pytest.mark.machine
 def test_no_report_shows_a_record_of_redis(redis_url: str) -> None:
     """Sentry's SDK, which looks into redis-py, sends no token of a shop whose visitors are in Redis."""
     check(reported(framework="asgi", cookies=["id"], storage="redis", place=redis_url), ["id"])
