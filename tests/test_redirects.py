@@ -259,6 +259,7 @@ def test_where_it_cannot_be_bound_it_is_not_sent() -> None:
     assert not is_bound(Copying)
     headers = Copying({"Authorization": "token"})
     bind(headers, "X-Wix-Consistent", "state")
+    bind(headers, "X-Wix-Consistent", "")
     assert headers.raw == [(b"Authorization", b"token")]
 
 

@@ -42,11 +42,12 @@ def bind(headers: Any, name: str, value: str) -> None:
         value: ASCII; ``""`` removes the header if it was put here.
     """
     kind: Any = type(headers)
-    if value and is_bound(kind):
+    if not is_bound(kind):
+        return
+    if value or any(isinstance(known, _Name) for _, known, _ in headers._list):
         headers.pop(name, None)
+    if value:
         _append(headers, name, value)
-    elif any(isinstance(known, _Name) for _, known, _ in headers._list):
-        headers.pop(name, None)
 
 
 @functools.cache

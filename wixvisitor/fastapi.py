@@ -19,7 +19,6 @@ except ModuleNotFoundError as error:
 from wixvisitor import asgi
 from wixvisitor._pool import VisitorPool
 from wixvisitor._session import VisitorSession
-from wixvisitor._settings import plain_function
 from wixvisitor._web._visits import Visits
 from wixvisitor.cookies import VisitorCookie
 from wixvisitor.errors import ConfigurationError
@@ -58,7 +57,7 @@ def setup(
     if app.middleware_stack is not None:
         raise ConfigurationError("setup: the app is already serving; call setup right after making it")
     build = app.build_middleware_stack
-    visits = Visits(pool, cookie=cookie, consent=plain_function(consent, "consent"), native=HTTPConnection, close=close)
+    visits = Visits(pool, cookie=cookie, consent=consent, native=HTTPConnection, close=close)
 
     def build_with_visitors() -> ASGIApp:
         return asgi.VisitorMiddleware._around(build(), visits)
