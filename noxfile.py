@@ -95,6 +95,15 @@ def pythons(session: nox.Session) -> None:
     session.run("python", "-m", "pytest", "-n", "2", "-m", f"{ORDINARY} and not machine", *session.posargs)
 
 
+@nox.session(venv_backend="uv")  # pip knows no resolution but the highest
+def lowest(session: nox.Session) -> None:
+    """The tests of `pythons` with the lowest versions that pyproject.toml allows of all that it names."""
+    project = nox.project.load_toml("pyproject.toml")
+    wanted = ["-e", f".[{EXTRAS}]", *nox.project.dependency_groups(project, "tests")]
+    session.install("--resolution", "lowest-direct", *wanted)
+    session.run("python", "-m", "pytest", "-n", "2", "-m", f"{ORDINARY} and not machine", *session.posargs)
+
+
 @nox.session
 def lint(session: nox.Session) -> None:
     """Style: ruff, both ways."""

@@ -54,6 +54,7 @@ ORDER = (
     "_renewal_model",
     "_ledger",
     "_refresher",
+    "_bound_header",
     "_auth",
     "_session",
     "_pool",

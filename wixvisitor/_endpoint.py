@@ -16,7 +16,7 @@ from wixvisitor import _wire
 from wixvisitor._connections import Connections
 from wixvisitor._family import end_stream
 from wixvisitor._isolation import transport_of
-from wixvisitor._masking import mask, safe_cause
+from wixvisitor._masking import hides_locals_async, mask, safe_cause
 from wixvisitor._requests import USER_AGENT
 from wixvisitor._settings import Settings
 from wixvisitor._turns import Turn
@@ -55,6 +55,7 @@ class TokenEndpoint:
         self.settings = settings
         self.connections = connections
 
+    @hides_locals_async
     async def mint(self, deadline: float, turn: Turn) -> Granted:
         """Returns a new visitor's tokens.
 
@@ -70,6 +71,7 @@ class TokenEndpoint:
         assert isinstance(answer, Granted)
         return answer
 
+    @hides_locals_async
     async def renew(self, refresh_token: str, deadline: float, turn: Turn) -> Granted | Refused:
         """Returns a new access token for the same visitor, or that Wix refuses.
 

@@ -7,6 +7,7 @@ from types import ModuleType
 from typing import Any, Final, TypedDict
 
 from wixvisitor._version import __version__
+from wixvisitor.errors import ConfigurationError
 
 USER_AGENT: Final = f"wixvisitor/{__version__}"
 TIMEOUTS: Final = {
@@ -30,6 +31,23 @@ class RequestArguments(TypedDict, total=False):
     timeout: Any
     extensions: Any
     follow_redirects: bool
+
+
+def check_headers(arguments: dict[str, Any], family: ModuleType) -> None:
+    """Looks at the headers that a caller gives with one request.
+
+    Raises:
+        ConfigurationError: ``Authorization`` is among them. A client's default of that name is replaced, as ever.
+    """
+    if arguments.get("headers") is None:
+        return
+    headers = arguments["headers"] = family.Headers(arguments["headers"])  # pairs that come one by one come only once
+    if "Authorization" in headers:
+        del headers
+        arguments.clear()  # error reporters print local variables
+        raise ConfigurationError(
+            "headers: the session sends the visitor's token as Authorization; use your own client for another one"
+        )
 
 
 def introduce(request: Any) -> None:
