@@ -12,52 +12,46 @@ import copy
 import functools
 import weakref
 from types import ModuleType
-from typing import Any
+from typing import Any, Final
+
+from wixvisitor import _internals
+from wixvisitor._recovery import recovering
+
+_KEPT: Final = 64
 
 
-def view_of(client: Any, family: ModuleType) -> Any:
-    """Returns a view of an httpx or httpx2 client that sends as it does, but stores no cookies.
+class Ways:
+    """The transports that our requests take through one client: the same connections, no cookies, pools that recover.
 
-    The view shares the client's attributes themselves: what its owner changes, or closes, later counts at once.
+    Concurrency: safe from many tasks.
     """
-    client_class: Any = type(client)
-    view = object.__new__(_view_class(client_class, family))
-    view.__dict__ = client.__dict__
-    return view
 
+    __slots__ = ("_family", "_found")
 
-def transport_of(client: Any, url: Any) -> Any:
-    """Returns the transport that the client uses for this URL, proxies and mounts considered, without any cookies."""
-    return without_jar(client._transport_for_url(url), sends_cookies=False)  # no public way to ask
+    def __init__(self, family: ModuleType) -> None:
+        self._family = family
+        self._found: dict[int, tuple[Any, Any]] = {}
 
-
-@functools.cache
-def _view_class(client_class: Any, family: ModuleType) -> Any:
-    class ReadOnlyCookies(family.Cookies):  # type: ignore[misc, name-defined]
-        """The caller's jar, for reading."""
-
-        def __init__(self, jar: Any) -> None:
-            self.jar = jar
-
-        def extract_cookies(self, response: Any) -> None:
-            """Leaves the response's cookies to whoever reads the response."""
-
-    class View(client_class):  # type: ignore[misc]
-        """The caller's client, minus the jar."""
-
-        @property
-        def cookies(self) -> Any:
-            return ReadOnlyCookies(self._cookies.jar)
-
-        @cookies.setter
-        def cookies(self, cookies: Any) -> None:
-            self._cookies = family.Cookies(cookies)
-
-        def _transport_for_url(self, url: Any) -> Any:
-            transport = super()._transport_for_url(url)
+    def __call__(self, transport: Any) -> Any:
+        """Returns the way of an API call through one of the client's transports."""
+        if _has_own_jar(type(transport)):
             return without_jar(transport, sends_cookies=True)
+        return self._recovering(transport)
 
-    return View
+    def of_token_calls(self, client: Any, url: Any) -> Any:
+        """Returns the way of a token call to this URL: the client's proxies and mounts considered, without any cookies."""
+        transport = _internals.transport_for(client, url)
+        if _has_own_jar(type(transport)):
+            return without_jar(transport, sends_cookies=False)
+        return self._recovering(transport)
+
+    def _recovering(self, transport: Any) -> Any:
+        found = self._found.get(id(transport))
+        if found is None or found[0] is not transport:
+            if len(self._found) >= _KEPT:  # a client that gets new transports all the time
+                self._found.clear()
+            found = self._found[id(transport)] = transport, recovering(transport, self._family)
+        return found[1]
 
 
 @functools.cache

@@ -1,0 +1,180 @@
+"""All of httpx and httpcore that has no public name and is used here all the same. No other module touches it.
+
+httpx has no public way to ask a client for its transport, to say which transports it makes for proxies of the
+environment, or to send without storing cookies; httpcore has none to drop a connection. Where a name is missing in
+another release, what needs it does less, and nothing fails.
+"""
+
+from __future__ import annotations
+
+import functools
+import sys
+from collections.abc import Callable, Iterator
+from types import ModuleType
+from typing import Any, Final
+
+import httpx
+
+from wixvisitor._closing import close_surely
+from wixvisitor._requests import MARK
+
+_SENDS: Final = "_send_single_request"
+
+
+# The view of a client
+
+
+def view_of(client: Any, family: ModuleType, way: Callable[[Any], Any]) -> Any:
+    """Returns a view of an httpx or httpx2 client that sends as it does, but stores no cookies.
+
+    The view shares the client's attributes themselves: what its owner changes, or closes, later counts at once.
+
+    Args:
+        client: the client.
+        family: httpx or httpx2.
+        way: returns the transport that is used in place of one of the client's.
+    """
+    client_class: Any = type(client)
+    view = object.__new__(_view_class(client_class, family))
+    view.__dict__ = client.__dict__
+    view.way = way
+    return view
+
+
+@functools.cache
+def _view_class(client_class: Any, family: ModuleType) -> Any:
+    class ReadOnlyCookies(family.Cookies):  # type: ignore[misc, name-defined]
+        """The caller's jar, for reading."""
+
+        def __init__(self, jar: Any) -> None:
+            self.jar = jar
+
+        def extract_cookies(self, response: Any) -> None:
+            """Leaves the response's cookies to whoever reads the response."""
+
+    class View(client_class):  # type: ignore[misc]
+        """The caller's client, minus the jar."""
+
+        __slots__ = ("way",)  # the view's own; all other attributes are the client's
+
+        @property
+        def cookies(self) -> Any:
+            return ReadOnlyCookies(self._cookies.jar)
+
+        @cookies.setter
+        def cookies(self, cookies: Any) -> None:
+            self._cookies = family.Cookies(cookies)
+
+        def _transport_for_url(self, url: Any) -> Any:
+            return self.way(super()._transport_for_url(url))
+
+    return View
+
+
+def transport_for(client: Any, url: Any) -> Any:
+    """Returns the transport that the client uses for this URL, proxies and mounts considered."""
+    return client._transport_for_url(url)
+
+
+def lead_marked_through(view: Any) -> None:
+    """Makes the view's client send marked requests as the view does; other requests as ever.
+
+    For a client whose ``send`` was replaced on the instance: the replacement calls the client's own method, which
+    knows nothing of the view.
+    """
+    client_class = type(view).__mro__[1]
+    theirs = getattr(client_class, _SENDS, None)
+    if theirs is None or getattr(view.__dict__.get(_SENDS), "is_ours", False):
+        return
+    before = view.__dict__.get(_SENDS)
+
+    async def send(request: Any) -> Any:
+        if MARK in request.extensions:
+            return await theirs(view, request)
+        return await (before(request) if before is not None else theirs(client, request))
+
+    client = object.__new__(client_class)
+    client.__dict__ = view.__dict__
+    send.is_ours = True  # type: ignore[attr-defined]
+    view.__dict__[_SENDS] = send
+
+
+# A client of our own
+
+
+class OwnClient(httpx.AsyncClient):
+    """An ``httpx.AsyncClient`` whose transports, those for proxies of the environment too, are made by a function.
+
+    Args:
+        make: takes the proxy, or None, and what ``httpx.AsyncHTTPTransport`` takes.
+        arguments: what ``httpx.AsyncClient`` takes.
+    """
+
+    def __init__(self, make: Callable[..., httpx.AsyncBaseTransport], **arguments: Any) -> None:
+        self._make = make
+        super().__init__(**arguments)
+
+    def _init_transport(self, *, transport: Any = None, **settings: Any) -> Any:
+        return self._make(None, **settings) if transport is None else transport
+
+    def _init_proxy_transport(self, proxy: Any, **settings: Any) -> Any:
+        return self._make(proxy, **settings)
+
+
+def pool_of(transport: Any) -> Any:
+    """Returns httpcore's pool below httpx's transport, None where there is none."""
+    return getattr(transport, "_pool", None)
+
+
+def put_below(transport: httpx.AsyncHTTPTransport, pool: Any) -> None:
+    """Makes httpx's transport send through this pool."""
+    transport._pool = pool
+
+
+# A pool of the caller's
+
+
+def inner_transports(transport: Any) -> Iterator[Any]:
+    """Yields what a transport that wraps others wraps: the values of its attributes that are transports."""
+    slots = (name for base in type(transport).__mro__ for name in getattr(base, "__slots__", ()))
+    values = [*getattr(transport, "__dict__", {}).values(), *(getattr(transport, name, None) for name in slots)]
+    for value in values:
+        if hasattr(value, "handle_async_request"):
+            yield value
+
+
+def places_of(pool: Any) -> int | None:
+    """Returns how many requests a pool sends at once; None if that is not limited by its connections alone."""
+    number = getattr(pool, "_max_connections", None)
+    if getattr(pool, "_http2", True) or not isinstance(number, int) or number >= sys.maxsize:
+        return None
+    return number
+
+
+async def recover(pool: Any, ended: object) -> None:
+    """Drops the connections that belong to no request any more, and lets queued requests have their places.
+
+    httpcore 1.0 keeps a connection that was assigned to a request which was cancelled before it connected
+    (encode/httpcore#1093), and both the request and its connection if closing the response was cancelled.
+
+    Args:
+        pool: httpcore's.
+        ended: the mark of a request of ours that has ended, whatever the pool believes; None: of none.
+    """
+    requests, connections = getattr(pool, "_requests", None), getattr(pool, "_connections", None)
+    assign = getattr(pool, "_assign_requests_to_connections", None)
+    if not (isinstance(requests, list) and isinstance(connections, list) and callable(assign)):
+        return
+    if ended is not None:
+        requests[:] = [one for one in requests if one.request.extensions.get(MARK) is not ended]
+    owned = {id(one.connection) for one in requests}
+    orphans = [one for one in connections if id(one) not in owned and not (one.is_idle() or one.is_closed())]
+    connections[:] = [one for one in connections if one not in orphans]
+    closing = [*orphans, *assign()]
+    if closing:
+        await close_surely(*(one.aclose for one in closing))
+
+
+def bare_stream(response: Any) -> Any:
+    """Returns the stream that the transport gave, without httpx's generator around it, which would keep it from us."""
+    return getattr(response.stream, "_stream", response.stream)
