@@ -8,34 +8,47 @@ end can leave a connection that no request uses (encode/httpcore#1093).
 
 from __future__ import annotations
 
+import functools
 import time
-from collections.abc import AsyncIterator, Callable
-from typing import Any, Final
-
-import httpcore
+from collections.abc import AsyncIterator
+from types import FunctionType
+from typing import TYPE_CHECKING, Any, Final, Protocol, Self
 
 from wixvisitor._closing import close_surely
 from wixvisitor._idle import Held, Idle
 from wixvisitor._places import Places
 from wixvisitor._requests import URGENT
 
+if TYPE_CHECKING:
+    import httpcore
+
 MOST: Final = 100  # requests under way at once, and connections; httpx's own number
-_HTTPCORES_OWN: Final = httpcore.AsyncConnectionPool.handle_async_request
 SECURE: Final = (b"https", b"wss")
+
+
+class Sources(Protocol):
+    """Gives, for a scheme, the httpcore pool that makes the connections."""
+
+    def __call__(self, scheme: bytes, /) -> httpcore.AsyncConnectionPool: ...
+
+    async def aclose(self) -> None: ...
 
 
 class ExclusivePool:
     """Sends requests, at most ``MOST`` at once; the others wait in a line. Urgent ones do not wait.
 
     Args:
-        source: returns, for a scheme, the httpcore pool that makes the connections.
+        sources: who makes the connections.
 
     Concurrency: many tasks of one event loop.
     Cancellation: closes the request's connection, and nothing else.
     """
 
-    def __init__(self, source: Callable[[bytes], httpcore.AsyncConnectionPool]) -> None:
-        self._source = source
+    def __init__(self, sources: Sources) -> None:
+        import httpcore  # noqa: PLC0415 - it is slow to import, and httpx imports it now
+
+        self._httpcore = httpcore
+        self._sources = sources
         self._places = Places(MOST)
         self._idle = Idle()
         self._open: set[Held] = set()
@@ -48,8 +61,8 @@ class ExclusivePool:
             httpcore.PoolTimeout: no place became free within ``timeout["pool"]`` seconds.
             What httpcore's own pool raises.
         """
-        source = self._source(request.url.scheme)
-        if type(source).handle_async_request is not _HTTPCORES_OWN:  # a tool that answers in its place, as respx does
+        source = self._sources(request.url.scheme)
+        if not _is_httpcores_own(type(source).handle_async_request):  # a tool that answers in its place, as respx does
             return await source.handle_async_request(request)
         waits = URGENT not in request.extensions
         if waits and not self._places.take_now():
@@ -65,16 +78,18 @@ class ExclusivePool:
             raise
         held.note_answer(response)
         body = _Body(self, held, response.stream, waits=waits)
-        return httpcore.Response(response.status, headers=response.headers, content=body, extensions=response.extensions)
+        return self._httpcore.Response(
+            response.status, headers=response.headers, content=body, extensions=response.extensions
+        )
 
     async def _wait(self, request: httpcore.Request) -> None:
         try:
             await self._places.take(request.extensions.get("timeout", {}).get("pool"))
         except TimeoutError:
-            raise httpcore.PoolTimeout("all of the client's connections are busy") from None
+            raise self._httpcore.PoolTimeout("all of the client's connections are busy") from None
         if self._is_closed:
             self._places.give_back()
-            raise httpcore.ConnectError("the client has been closed")
+            raise self._httpcore.ConnectError("the client has been closed")
 
     async def _free(self, url: httpcore.URL) -> Held | None:
         """Returns the connection to this origin that was used last, if one is free and still open."""
@@ -99,7 +114,7 @@ class ExclusivePool:
             self._places.give_back()
 
     async def _end(self, held: Held, *, waits: bool, error: BaseException | None) -> None:
-        """The response has been closed: keeps its connection, if it can be used again, and closes those idle too long."""
+        """Keeps the connection of a response that was read to its end, and closes those that were idle for too long."""
         self._leave(waits=waits)
         if error is not None or self._is_closed or not held.connection.is_idle():
             await self._throw_away(held, error)
@@ -118,9 +133,9 @@ class ExclusivePool:
         self._is_closed = True
         held, self._open, self._idle = self._open, set(), Idle()
         self._places.send_away()
-        await close_surely(*(close for one in held for close in one.closing()))
+        await close_surely(*(close for one in held for close in one.closing()), self._sources.aclose)
 
-    async def __aenter__(self) -> ExclusivePool:
+    async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -152,3 +167,11 @@ class _Body:
             raise
         finally:
             await self._pool._end(self._held, waits=self._waits, error=error)
+
+
+@functools.cache
+def _is_httpcores_own(function: object) -> bool:
+    import httpcore  # noqa: PLC0415 - as above
+
+    place = httpcore.__file__.removesuffix("__init__.py")
+    return isinstance(function, FunctionType) and function.__code__.co_filename.startswith(place)

@@ -17,7 +17,6 @@ import anyio
 import httpx
 
 from wixvisitor._internals import bare_stream
-
 from wixvisitor.errors import ConfigurationError
 
 _LONGEST_ENCODED: Final = 16_384  # bytes; compressed they may be 16 MB, and whoever streams did not ask for that

@@ -6,9 +6,10 @@ import select
 import time
 from collections import OrderedDict, deque
 from collections.abc import Awaitable, Callable
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-import httpcore
+if TYPE_CHECKING:
+    import httpcore
 
 KEEP: Final = 5.0  # seconds that an idle connection is kept; httpx's own number
 
@@ -31,7 +32,7 @@ class Held:
         self._opened: httpcore.AsyncNetworkStream | None = None
 
     def watch_opening(self, request: httpcore.Request) -> None:
-        """Remembers the socket while the connection is made: httpcore does not close it if the TLS handshake is cut off."""
+        """Remembers the socket while the connection is made; httpcore does not close it if the handshake is cut off."""
         theirs = request.extensions.get("trace")
 
         async def trace(event: str, info: dict[str, Any]) -> None:

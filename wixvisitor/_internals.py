@@ -56,6 +56,7 @@ def _view_class(client_class: Any, family: ModuleType) -> Any:
         """The caller's client, minus the jar."""
 
         __slots__ = ("way",)  # the view's own; all other attributes are the client's
+        _cookies: Any
 
         @property
         def cookies(self) -> Any:
@@ -93,7 +94,7 @@ def lead_marked_through(view: Any) -> None:
             return await theirs(view, request)
         return await (before(request) if before is not None else theirs(client, request))
 
-    client = object.__new__(client_class)
+    client: Any = object.__new__(client_class)
     client.__dict__ = view.__dict__
     send.is_ours = True  # type: ignore[attr-defined]
     view.__dict__[_SENDS] = send
@@ -102,28 +103,42 @@ def lead_marked_through(view: Any) -> None:
 # A client of our own
 
 
-class OwnClient(httpx.AsyncClient):
-    """An ``httpx.AsyncClient`` whose transports, those for proxies of the environment too, are made by a function.
+def own_client(make: Callable[..., httpx.AsyncBaseTransport], **arguments: Any) -> httpx.AsyncClient:
+    """Returns an ``httpx.AsyncClient`` whose transports, those for proxies of the environment too, a function makes.
 
     Args:
         make: takes the proxy, or None, and what ``httpx.AsyncHTTPTransport`` takes.
         arguments: what ``httpx.AsyncClient`` takes.
     """
+    kind: Any = httpx.AsyncClient  # looked up now: tests put others in its place
+    client: httpx.AsyncClient = (_own_class(kind, make) if isinstance(kind, type) else kind)(**arguments)
+    return client
 
-    def __init__(self, make: Callable[..., httpx.AsyncBaseTransport], **arguments: Any) -> None:
-        self._make = make
-        super().__init__(**arguments)
 
-    def _init_transport(self, *, transport: Any = None, **settings: Any) -> Any:
-        return self._make(None, **settings) if transport is None else transport
+@functools.cache
+def _own_class(kind: Any, make: Callable[..., Any]) -> Any:
+    class OwnClient(kind):  # type: ignore[misc]
+        """httpx's client over our transports."""
 
-    def _init_proxy_transport(self, proxy: Any, **settings: Any) -> Any:
-        return self._make(proxy, **settings)
+        def _init_transport(self, *, transport: Any = None, **settings: Any) -> Any:
+            return make(None, **settings) if transport is None else transport
+
+        def _init_proxy_transport(self, proxy: Any, **settings: Any) -> Any:
+            return make(proxy, **settings)
+
+    return OwnClient
 
 
 def pool_of(transport: Any) -> Any:
     """Returns httpcore's pool below httpx's transport, None where there is none."""
     return getattr(transport, "_pool", None)
+
+
+def is_httpcores(pool: Any) -> bool:
+    """Whether this is a pool of httpcore's."""
+    import httpcore  # noqa: PLC0415 - it is slow to import; httpx imports it when it makes its first transport
+
+    return isinstance(pool, httpcore.AsyncConnectionPool)
 
 
 def put_below(transport: httpx.AsyncHTTPTransport, pool: Any) -> None:
@@ -162,16 +177,16 @@ async def recover(pool: Any, ended: object) -> None:
         ended: the mark of a request of ours that has ended, whatever the pool believes; None: of none.
     """
     requests, connections = getattr(pool, "_requests", None), getattr(pool, "_connections", None)
-    assign = getattr(pool, "_assign_requests_to_connections", None)
-    if not (isinstance(requests, list) and isinstance(connections, list) and callable(assign)):
+    assign: Any = getattr(pool, "_assign_requests_to_connections", None)
+    if not (isinstance(requests, list) and isinstance(connections, list) and assign is not None):
         return
     if ended is not None:
         requests[:] = [one for one in requests if one.request.extensions.get(MARK) is not ended]
     owned = {id(one.connection) for one in requests}
     orphans = [one for one in connections if id(one) not in owned and not (one.is_idle() or one.is_closed())]
-    connections[:] = [one for one in connections if one not in orphans]
-    closing = [*orphans, *assign()]
-    if closing:
+    for one in orphans:
+        connections.remove(one)
+    if closing := [*orphans, *assign()]:
         await close_surely(*(one.aclose for one in closing))
 
 

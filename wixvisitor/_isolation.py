@@ -34,14 +34,14 @@ class Ways:
 
     def __call__(self, transport: Any) -> Any:
         """Returns the way of an API call through one of the client's transports."""
-        if _has_own_jar(type(transport)):
+        if has_own_jar(transport):
             return without_jar(transport, sends_cookies=True)
         return self._recovering(transport)
 
     def of_token_calls(self, client: Any, url: Any) -> Any:
-        """Returns the way of a token call to this URL: the client's proxies and mounts considered, without any cookies."""
+        """Returns the way of a token call to this URL: through the client's proxies and mounts, without any cookies."""
         transport = _internals.transport_for(client, url)
-        if _has_own_jar(type(transport)):
+        if has_own_jar(transport):
             return without_jar(transport, sends_cookies=False)
         return self._recovering(transport)
 
@@ -52,6 +52,12 @@ class Ways:
                 self._found.clear()
             found = self._found[id(transport)] = transport, recovering(transport, self._family)
         return found[1]
+
+
+def has_own_jar(transport: Any) -> bool:
+    """Whether there is a second cookie jar below this transport, which is httpx-aiohttp's."""
+    transport_class: Any = type(transport)
+    return _has_own_jar(transport_class)
 
 
 @functools.cache
@@ -69,8 +75,7 @@ def without_jar(transport: Any, *, sends_cookies: bool) -> Any:
         transport: an httpx or httpx2 transport.
         sends_cookies: whether the cookies that the caller put into aiohttp's jar are sent.
     """
-    transport_class: Any = type(transport)
-    if not _has_own_jar(transport_class):
+    if not has_own_jar(transport):
         return transport
     import aiohttp  # noqa: PLC0415 - an extra; it is there if the transport is
 

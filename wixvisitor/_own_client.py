@@ -5,7 +5,6 @@ from __future__ import annotations
 import ssl
 from typing import Any
 
-import httpcore
 import httpx
 
 from wixvisitor import _internals
@@ -16,7 +15,7 @@ from wixvisitor._tls import shared_context
 
 def own_client() -> httpx.AsyncClient:
     """Returns a client with the environment's proxies and certificates and our timeouts."""
-    return _internals.OwnClient(_transport, timeout=httpx.Timeout(**TIMEOUTS))
+    return _internals.own_client(_transport, timeout=httpx.Timeout(**TIMEOUTS))
 
 
 def _transport(proxy: httpx.Proxy | None, **settings: Any) -> httpx.AsyncBaseTransport:
@@ -24,7 +23,7 @@ def _transport(proxy: httpx.Proxy | None, **settings: Any) -> httpx.AsyncBaseTra
     settings = {name: value for name, value in settings.items() if name not in ("verify", "cert", "trust_env")}
     sources = _Sources(proxy, settings)
     front = sources.transport(_no_context())
-    if isinstance(_internals.pool_of(front), httpcore.AsyncConnectionPool):
+    if _internals.is_httpcores(_internals.pool_of(front)):
         _internals.put_below(front, ExclusivePool(sources))
         return front
     return sources.transport(shared_context())  # an httpx that is built otherwise
@@ -38,19 +37,27 @@ class _Sources:
 
     def __init__(self, proxy: httpx.Proxy | None, settings: dict[str, Any]) -> None:
         self._proxy, self._settings = proxy, settings
-        self._plain = self.pool(_no_context())
-        self._secure: tuple[ssl.SSLContext, httpcore.AsyncConnectionPool] | None = None
+        self._plain: Any = self.pool(_no_context())
+        self._secure: tuple[ssl.SSLContext, Any] | None = None
 
-    def __call__(self, scheme: bytes) -> httpcore.AsyncConnectionPool:
+    def __call__(self, scheme: bytes) -> Any:
         if scheme not in SECURE:
             return self._plain
         try:
             context = shared_context()
         except OSError as error:  # the certificates cannot be read, for instance because no descriptor is left
+            import httpcore  # noqa: PLC0415 - httpx imports it when it makes its first transport
+
             raise httpcore.ConnectError(f"no client could be made: {error}") from error
         if self._secure is None or self._secure[0] is not context:
             self._secure = context, self.pool(context)
         return self._secure[1]
+
+    async def aclose(self) -> None:
+        """Closes the pools; there is something in them only if a tool sent through them."""
+        await self._plain.aclose()
+        if self._secure is not None:
+            await self._secure[1].aclose()
 
     def transport(self, context: ssl.SSLContext) -> httpx.AsyncHTTPTransport:
         return httpx.AsyncHTTPTransport(verify=context, proxy=self._proxy, **self._settings)

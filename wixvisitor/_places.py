@@ -10,8 +10,8 @@ import anyio
 class Places:
     """A number of places, given to those who wait in the order in which they came.
 
-    A task may hold several. Leaving the line takes the same time however long it is: callers with a deadline leave by the
-    hundred at once.
+    A task may hold several. Leaving the line takes the same time however long it is, since callers with a deadline
+    leave it by the hundred at once.
 
     Args:
         number: how many there are.

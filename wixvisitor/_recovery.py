@@ -28,14 +28,14 @@ _warned: set[type] = set()
 
 
 def recovering(transport: Any, family: ModuleType) -> Any:
-    """Returns a transport that sends through this one and keeps its pool well, or the transport itself if it needs none.
+    """Returns a transport that sends through this one and keeps its pool well, or this one if it needs none.
 
     The pool is looked for in the transport and in the transports that it wraps.
     """
     if family is not httpx or _is_known(transport):
         return transport
     candidates = [transport, *_internals.inner_transports(transport)]
-    pools = [pool for one in candidates if _is_httpcores(pool := _internals.pool_of(one))]
+    pools = [pool for one in candidates if _internals.is_httpcores(pool := _internals.pool_of(one))]
     if pools:
         return RecoveringTransport(transport, pools)
     if not any(map(_is_known, candidates)):
@@ -44,7 +44,7 @@ def recovering(transport: Any, family: ModuleType) -> Any:
 
 
 def _is_known(transport: Any) -> bool:
-    is_ours = _internals.pool_of(transport) is not None and not _is_httpcores(_internals.pool_of(transport))
+    is_ours = _internals.pool_of(transport) is not None and not _internals.is_httpcores(_internals.pool_of(transport))
     bases = type(transport).__mro__
     return is_ours or isinstance(transport, _WITHOUT_SOCKETS) or any(_package(base) in _KNOWN for base in bases)
 
@@ -53,18 +53,12 @@ def _package(kind: type) -> str:
     return kind.__module__.partition(".")[0]
 
 
-def _is_httpcores(pool: Any) -> bool:
-    import httpcore  # noqa: PLC0415 - httpx imports it when it makes its first transport, and so do we
-
-    return isinstance(pool, httpcore.AsyncConnectionPool)
-
-
 def _warn(kind: type) -> None:
     if kind not in _warned:
         _warned.add(kind)
         logger.warning(
-            "wixvisitor: no connection pool of httpx's was found below %s.%s; if there is one, it is not put right after "
-            "cancelled requests (docs/reliability.md)",
+            "wixvisitor: no connection pool of httpx's was found below %s.%s; if there is one, it is not put right "
+            "after cancelled requests (docs/reliability.md)",
             kind.__module__,
             kind.__qualname__,
         )
@@ -99,7 +93,7 @@ class RecoveringTransport(httpx.AsyncBaseTransport):
             await _wait(line, request)
         use = _Use(self._pools, line, request.extensions.get(MARK))
         try:
-            response = await self._transport.handle_async_request(request)
+            response: httpx.Response = await self._transport.handle_async_request(request)
         except BaseException as error:
             await use.end(error)
             raise

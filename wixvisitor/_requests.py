@@ -116,7 +116,7 @@ _NOT_FOR_TOKENS_BEGIN: Final = ("accept", "content-")
 def of_every_request(headers: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
     """Returns those of a client's own headers that a token call carries too, such as the key of a gateway.
 
-    None that says who asks, where, or what the body is (RFC 9110 sections 7.6.1, 8 and 12.5): that is each request's own.
+    None that says who asks, where, or what the body is (RFC 9110 sections 7.6.1, 8, 12.5): that is each request's own.
     """
     return [(name, value) for name, value in headers if _is_of_every_request(name.decode("latin-1").lower(), value)]
 
