@@ -192,4 +192,5 @@ async def recover(pool: Any, ended: object) -> None:
 
 def bare_stream(response: Any) -> Any:
     """Returns the stream that the transport gave, without httpx's generator around it, which would keep it from us."""
-    return getattr(response.stream, "_stream", response.stream)
+    stream = response.stream
+    return getattr(stream, "_stream", stream) if type(stream).__name__ == "BoundAsyncStream" else stream

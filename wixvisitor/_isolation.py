@@ -30,28 +30,32 @@ class Ways:
 
     def __init__(self, family: ModuleType) -> None:
         self._family = family
-        self._found: dict[int, tuple[Any, Any]] = {}
+        self._found: dict[tuple[int, bool], tuple[Any, Any]] = {}
 
     def __call__(self, transport: Any) -> Any:
         """Returns the way of an API call through one of the client's transports."""
-        if has_own_jar(transport):
-            return without_jar(transport, sends_cookies=True)
-        return self._recovering(transport)
+        return self._way(transport, sends_cookies=True)
 
     def of_token_calls(self, client: Any, url: Any) -> Any:
         """Returns the way of a token call to this URL: through the client's proxies and mounts, without any cookies."""
-        transport = _internals.transport_for(client, url)
-        if has_own_jar(transport):
-            return without_jar(transport, sends_cookies=False)
-        return self._recovering(transport)
+        return self._way(_internals.transport_for(client, url), sends_cookies=False)
 
-    def _recovering(self, transport: Any) -> Any:
-        found = self._found.get(id(transport))
+    def _way(self, transport: Any, *, sends_cookies: bool) -> Any:
+        if has_own_jar(transport):
+            return without_jar(transport, sends_cookies=sends_cookies)
+        key = (id(transport), sends_cookies)
+        found = self._found.get(key)
         if found is None or found[0] is not transport:
             if len(self._found) >= _KEPT:  # a client that gets new transports all the time
                 self._found.clear()
-            found = self._found[id(transport)] = transport, recovering(transport, self._family)
+            found = self._found[key] = transport, self._made(transport, sends_cookies=sends_cookies)
         return found[1]
+
+    def _made(self, transport: Any, *, sends_cookies: bool) -> Any:
+        with_jars = [one for one in _internals.inner_transports(transport) if has_own_jar(one)]
+        if with_jars:
+            return _discreet(transport, with_jars, sends_cookies=sends_cookies)
+        return recovering(transport, self._family)
 
 
 def has_own_jar(transport: Any) -> bool:
@@ -77,15 +81,31 @@ def without_jar(transport: Any, *, sends_cookies: bool) -> Any:
     """
     if not has_own_jar(transport):
         return transport
-    import aiohttp  # noqa: PLC0415 - an extra; it is there if the transport is
-
-    if not isinstance(transport.client, aiohttp.ClientSession):
-        transport.client = transport.get_client()
+    if "handle_async_request" in vars(transport):  # patched, and the patch leads to the caller's own session
+        return _discreet(transport, [transport], sends_cookies=sends_cookies)
+    _session_of(transport)
     twins = _twins.setdefault(transport, {})
     twin = twins.get(sends_cookies)
     if twin is None or twin.source() is not transport.client:
         twin = twins[sends_cookies] = _twin(transport, sends_cookies=sends_cookies)
     return twin
+
+
+def _session_of(transport: Any) -> Any:
+    import aiohttp  # noqa: PLC0415 - an extra; it is there if the transport is
+
+    if not isinstance(transport.client, aiohttp.ClientSession):
+        transport.client = transport.get_client()
+    return transport.client
+
+
+def _discreet(transport: Any, with_jars: list[Any], *, sends_cookies: bool) -> Any:
+    from wixvisitor import _aiohttp_jar  # noqa: PLC0415 - needs the extra
+
+    def jars() -> list[Any]:
+        return [_session_of(one).cookie_jar for one in with_jars]
+
+    return _aiohttp_jar.DiscreetTransport(transport, jars, sends_cookies=sends_cookies)
 
 
 def _twin(transport: Any, *, sends_cookies: bool) -> Any:
