@@ -91,4 +91,7 @@ def _connection(client: Any) -> Connection:
     family = family_of(client)
     ways = Ways(family)
     view = _internals.view_of(client, family, ways)
-    return Connection(client, view, family, RequestBuilder(client, view, family, _internals.lead_marked_through), ways)
+    builder = RequestBuilder(
+        client, view, family, sending=_internals.SENDING, lead_through=_internals.lead_marked_through
+    )
+    return Connection(client, view, family, builder, ways)

@@ -18,6 +18,8 @@ import httpx
 from wixvisitor._closing import close_surely
 from wixvisitor._requests import MARK
 
+SENDING: Final = frozenset({"send", "_send_handling_auth", "_send_handling_redirects"})
+"""A client's methods on the way to the one below."""
 _SENDS: Final = "_send_single_request"
 
 
@@ -80,7 +82,7 @@ def transport_for(client: Any, url: Any) -> Any:
 def lead_marked_through(view: Any) -> None:
     """Makes the view's client send marked requests as the view does; other requests as ever.
 
-    For a client whose ``send`` was replaced on the instance: the replacement calls the client's own method, which
+    For a client of which one of ``SENDING`` was replaced on the instance: the replacement calls the client's own method, which
     knows nothing of the view.
     """
     client_class = type(view).__mro__[1]

@@ -57,15 +57,25 @@ class RequestBuilder:
         client: the client.
         view: the view of it that sends.
         family: httpx or httpx2.
-        lead_through: called before a request is sent with a ``send`` that was replaced on the client's instance.
+        sending: names of the client's methods that send; any of them may be replaced on the client's instance.
+        lead_through: called with the view before such a request.
 
     Concurrency: safe from many tasks.
     """
 
-    __slots__ = ("_body", "_client", "_family", "_is_plain", "_lead_through", "_prepared", "_seen", "_view")
+    __slots__ = ("_body", "_client", "_family", "_is_plain", "_lead_through", "_prepared", "_seen", "_sending", "_view")
 
-    def __init__(self, client: Any, view: Any, family: ModuleType, lead_through: Callable[[Any], None]) -> None:
-        self._client, self._view, self._family, self._lead_through = client, view, family, lead_through
+    def __init__(
+        self,
+        client: Any,
+        view: Any,
+        family: ModuleType,
+        *,
+        sending: frozenset[str],
+        lead_through: Callable[[Any], None],
+    ) -> None:
+        self._client, self._view, self._family = client, view, family
+        self._sending, self._lead_through = sending, lead_through
         self._body = family.ByteStream(b"")
         self._is_plain = type(client).build_request is family.AsyncClient.build_request
         self._seen: Any = None
@@ -80,7 +90,7 @@ class RequestBuilder:
             arguments: of ``build_request``.
         """
         client, own = self._client, vars(self._client)
-        if "send" in own:
+        if not self._sending.isdisjoint(own):
             self._lead_through(self._view)
         headers = client.headers.raw
         if headers != self._seen:
