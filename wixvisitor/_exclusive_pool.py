@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 MOST: Final = 100  # requests under way at once, and connections; httpx's own number
 SECURE: Final = (b"https", b"wss")
+_SCHEMES: Final = (*SECURE, b"http", b"ws")
 
 
 class Sources(Protocol):
@@ -69,7 +70,10 @@ class ExclusivePool:
             await self._wait(request)
         held = None
         try:
-            held = await self._free(request.url) or await self._new(source, request)
+            held = await self._free(request.url)
+            if held is None:
+                held = self._new(source, request)
+                await self._make_room()
             response = await held.connection.handle_async_request(request)
         except BaseException as error:
             self._leave(waits=waits)
@@ -99,15 +103,20 @@ class ExclusivePool:
             await self._throw_away(held)
         return None
 
-    async def _new(self, source: httpcore.AsyncConnectionPool, request: httpcore.Request) -> Held:
-        if len(self._open) >= MOST and (oldest := self._idle.take_oldest()) is not None:
-            await self._throw_away(oldest)
+    def _new(self, source: httpcore.AsyncConnectionPool, request: httpcore.Request) -> Held:
         url = request.url
+        if url.scheme not in _SCHEMES:
+            raise self._httpcore.UnsupportedProtocol(f"the URL has an unsupported protocol: {url.scheme.decode()}://")
         held = Held(source.create_connection(url.origin), (url.scheme, url.host, url.port))
         self._open.add(held)
         if url.scheme in SECURE:
             held.watch_opening(request)
         return held
+
+    async def _make_room(self) -> None:
+        """Closes the connection that has been idle longest if there are too many now."""
+        if len(self._open) > MOST and (oldest := self._idle.take_oldest()) is not None:
+            await self._throw_away(oldest)
 
     def _leave(self, *, waits: bool) -> None:
         if waits:
