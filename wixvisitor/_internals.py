@@ -82,8 +82,8 @@ def transport_for(client: Any, url: Any) -> Any:
 def lead_marked_through(view: Any) -> None:
     """Makes the view's client send marked requests as the view does; other requests as ever.
 
-    For a client of which one of ``SENDING`` was replaced on the instance: the replacement calls the client's own method, which
-    knows nothing of the view.
+    For a client of which one of ``SENDING`` was replaced on the instance: the replacement calls the client's own
+    method, which knows nothing of the view.
     """
     client_class = type(view).__mro__[1]
     theirs = getattr(client_class, _SENDS, None)
