@@ -23,7 +23,7 @@ SessionMaker = Callable[..., VisitorSession]
 
 
 THEIRS = {  # names that no object of this package has
-    *("_transport", "_mounts", "_cookies", "_transport_for_url", "_init_transport", "_init_proxy_transport"),
+    *("_mounts", "_cookies", "_transport_for_url", "_init_transport", "_init_proxy_transport"),
     *("_send_single_request", "_send_handling_redirects", "_send_handling_auth", "_merge_url", "_event_hooks"),
     *("_max_connections", "_http2", "_ssl_context", "_assign_requests_to_connections", "_close_connections"),
     *("_max_keepalive_connections", "_keepalive_expiry", "_network_backend", "_connect_failed"),
@@ -46,7 +46,7 @@ def test_one_module_touches_what_is_private() -> None:
     for path in TOP.rglob("*.py"):
         if path.name not in ("_internals.py", "_aiohttp_client.py"):
             assert used_in(path) & THEIRS == set(), path.name
-    assert {"_transport_for_url", "_max_connections", "_cookies"} <= used_in(TOP / "_internals.py")
+    assert {"_transport_for_url", "_max_connections"} <= used_in(TOP / "_internals.py")
 
 
 def test_the_names_are_there(family: ModuleType) -> None:
