@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
@@ -306,3 +307,47 @@ async def test_a_scheme_that_nobody_speaks(session: VisitorSession) -> None:
     async with session:
         with pytest.raises(httpx.UnsupportedProtocol):
             await session.get("gopher://127.0.0.1/a")
+
+
+async def test_handshakes_that_are_cut_off(visitor: Tokens, still: FakeWix, until: Until) -> None:
+    """A server that accepts and then says nothing: callers leave at their deadlines, and no socket stays open."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"https://127.0.0.1:{silent.getsockname()[1]}"
+        async with VisitorSession(CLIENT_ID, base_url=url, tokens=visitor, clock=still.now) as session:
+            with anyio.move_on_after(0.01):
+                await session.get(CART)
+            before = descriptors()
+            async with anyio.create_task_group() as group:
+                for number in range(20):
+                    group.start_soon(leaves_after, 0.02 + 0.002 * number, session)
+            with pytest.raises(httpx.ConnectTimeout):
+                await session.get(CART, timeout=0.05)
+            await until(lambda: descriptors() <= before)
+
+
+async def leaves_after(seconds: float, session: VisitorSession) -> None:
+    with anyio.move_on_after(seconds) as scope:
+        await session.get(CART)
+    assert scope.cancelled_caught
+
+
+@on_asyncio
+async def test_handshakes_that_are_cut_off_natively(visitor: Tokens, still: FakeWix, until: Until) -> None:
+    """The same with ``asyncio.timeout``, and with tasks that are cancelled twice."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"https://127.0.0.1:{silent.getsockname()[1]}"
+        async with VisitorSession(CLIENT_ID, base_url=url, tokens=visitor, clock=still.now) as session:
+            with anyio.move_on_after(0.01):
+                await session.get(CART)
+            before = descriptors()
+            tasks = [asyncio.create_task(session.get(CART)) for _ in range(20)]
+            await asyncio.sleep(0.05)
+            for _ in range(3):
+                for task in tasks:
+                    task.cancel()
+                await asyncio.sleep(0)
+            await asyncio.wait(tasks)
+            with pytest.raises(TimeoutError):
+                async with asyncio.timeout(0.03):
+                    await session.get(CART)
+            await until(lambda: descriptors() <= before)
