@@ -1,7 +1,8 @@
 """Asks Wix's token endpoint: sends what ``_wire`` built, and maps whatever goes wrong at this one edge.
 
-A token request uses the session's transport and nothing else of the caller's: no hooks, no history, no cookies, no
-redirects, no ``auth``, and it has a timeout of its own. It is retried inside the renewal's time budget.
+A token request uses the session's transport and the client's own headers, and nothing else of the caller's: no hooks,
+no history, no cookies, no redirects, no ``auth``, and it has a timeout of its own. It is retried inside the renewal's
+time budget.
 """
 
 from __future__ import annotations
