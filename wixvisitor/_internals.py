@@ -85,19 +85,19 @@ def lead_marked_through(view: Any) -> None:
     For a client of which one of ``SENDING`` was replaced on the instance: the replacement calls the client's own
     method, which knows nothing of the view.
     """
-    client_class = type(view).__mro__[1]
-    theirs = getattr(client_class, _SENDS, None)
-    if theirs is None or getattr(view.__dict__.get(_SENDS), "is_ours", False):
-        return
+    client_class: Any = type(view).__mro__[1]
     before = view.__dict__.get(_SENDS)
-
-    async def send(request: Any) -> Any:
-        if MARK in request.extensions:
-            return await theirs(view, request)
-        return await (before(request) if before is not None else theirs(client, request))
-
+    if not hasattr(client_class, _SENDS) or getattr(before, "is_ours", False):
+        return
     client: Any = object.__new__(client_class)
     client.__dict__ = view.__dict__
+
+    async def send(request: Any) -> Any:
+        if before is not None and MARK not in request.extensions:
+            return await before(request)
+        sender = view if MARK in request.extensions else client
+        return await getattr(client_class, _SENDS)(sender, request)
+
     send.is_ours = True  # type: ignore[attr-defined]
     view.__dict__[_SENDS] = send
 

@@ -13,6 +13,7 @@ from collections.abc import AsyncIterator, Iterable
 from types import ModuleType
 from typing import Any
 
+import anyio
 import httpx
 
 from wixvisitor import _internals
@@ -88,15 +89,18 @@ class RecoveringTransport(httpx.AsyncBaseTransport):
             httpx.PoolTimeout: the client's connections were busy all of ``timeout["pool"]`` seconds.
             What the transport raises.
         """
-        line = None if URGENT in request.extensions else self._line
+        extensions = request.extensions
+        line = None if URGENT in extensions else self._line
         if line is not None and not line.take_now():
-            await _wait(line, request)
-        use = _Use(self._pools, line, request.extensions.get(MARK))
+            request.extensions = await _waited(line, request)
+        use = _Use(self._pools, line, extensions.get(MARK))
         try:
             response: httpx.Response = await self._transport.handle_async_request(request)
         except BaseException as error:
             await use.end(error)
             raise
+        finally:
+            request.extensions = extensions  # a redirect, or a replay, has all of its time again
         if response.is_closed:  # a transport that caches or logs has read it
             use.leave()
         else:
@@ -112,11 +116,16 @@ def _line_of(pools: list[Any]) -> Places | None:
     return _lines.get(pools[0]) or _lines.setdefault(pools[0], Places(number))
 
 
-async def _wait(line: Places, request: httpx.Request) -> None:
+async def _waited(line: Places, request: httpx.Request) -> dict[str, Any]:
+    """Waits for a place; returns the request's extensions, with what is left of the pool timeout for the pool itself."""
+    timeout = request.extensions.get("timeout", {})
+    seconds, began = timeout.get("pool"), anyio.current_time()
     try:
-        await line.take(request.extensions.get("timeout", {}).get("pool"))
+        await line.take(seconds)
     except TimeoutError:
         raise httpx.PoolTimeout("all of the client's connections are busy", request=request) from None
+    left = None if seconds is None else max(0.0, seconds - (anyio.current_time() - began))
+    return {**request.extensions, "timeout": {**timeout, "pool": left}}
 
 
 class _Use:
