@@ -117,7 +117,7 @@ def _line_of(pools: list[Any]) -> Places | None:
 
 
 async def _waited(line: Places, request: httpx.Request) -> dict[str, Any]:
-    """Waits for a place; returns the request's extensions, with what is left of the pool timeout for the pool itself."""
+    """Waits for a place; returns the extensions with what is left of the pool timeout, for the pool itself."""
     timeout = request.extensions.get("timeout", {})
     seconds, began = timeout.get("pool"), anyio.current_time()
     try:
