@@ -15,7 +15,6 @@ from types import ModuleType
 from typing import Any, Final
 
 from wixvisitor import _internals
-from wixvisitor._recovery import recovering
 
 _KEPT: Final = 64
 
@@ -55,6 +54,8 @@ class Ways:
         with_jars = [one for one in _internals.inner_transports(transport) if has_own_jar(one)]
         if with_jars:
             return _discreet(transport, with_jars, sends_cookies=sends_cookies)
+        from wixvisitor._recovery import recovering  # noqa: PLC0415 - needs httpcore; imports take time
+
         return recovering(transport, self._family)
 
 

@@ -100,7 +100,8 @@ class RecoveringTransport(httpx.AsyncBaseTransport):
             await use.end(error)
             raise
         finally:
-            request.extensions = extensions  # a redirect, or a replay, has all of its time again
+            if request.extensions is not extensions:
+                request.extensions = extensions  # a redirect, or a replay, has all of its time again
         if response.is_closed:  # a transport that caches or logs has read it
             use.leave()
         else:
