@@ -39,7 +39,7 @@ def view_of(client: Any, family: ModuleType, way: Callable[[Any], Any]) -> Any:
     client_class: Any = type(client)
     view = object.__new__(_view_class(client_class, family))
     view.__dict__ = client.__dict__
-    view.way = way
+    view._wixvisitor_way = way
     return view
 
 
@@ -57,7 +57,7 @@ def _view_class(client_class: Any, family: ModuleType) -> Any:
     class View(client_class):  # type: ignore[misc]
         """The caller's client, minus the jar."""
 
-        __slots__ = ("way",)  # the view's own; all other attributes are the client's
+        __slots__ = ("_wixvisitor_way",)  # the view's own; all other attributes are the client's
         _cookies: Any
 
         @property
@@ -69,7 +69,7 @@ def _view_class(client_class: Any, family: ModuleType) -> Any:
             self._cookies = family.Cookies(cookies)
 
         def _transport_for_url(self, url: Any) -> Any:
-            return self.way(super()._transport_for_url(url))
+            return self._wixvisitor_way(super()._transport_for_url(url))
 
     return View
 

@@ -45,9 +45,8 @@ def recovering(transport: Any, family: ModuleType) -> Any:
 
 
 def _is_known(transport: Any) -> bool:
-    is_ours = _internals.pool_of(transport) is not None and not _internals.is_httpcores(_internals.pool_of(transport))
-    bases = type(transport).__mro__
-    return is_ours or isinstance(transport, _WITHOUT_SOCKETS) or any(_package(base) in _KNOWN for base in bases)
+    kinds = (*type(transport).__mro__, type(_internals.pool_of(transport)))
+    return isinstance(transport, _WITHOUT_SOCKETS) or any(_package(kind) in _KNOWN for kind in kinds)
 
 
 def _package(kind: type) -> str:
