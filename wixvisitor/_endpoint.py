@@ -1,7 +1,8 @@
 """Asks Wix's token endpoint: sends what ``_wire`` built, and maps whatever goes wrong at this one edge.
 
-A token request uses the session's transport and nothing else of the caller's: no hooks, no history, no cookies, no
-redirects, no ``auth``, and it has a timeout of its own. It is repeated inside the renewal's time budget.
+A token request uses the session's transport and the client's own headers, and nothing else of the caller's: no hooks,
+no history, no cookies, no redirects, no ``auth``, and it has a timeout of its own. It is repeated inside the renewal's
+time budget.
 """
 
 from __future__ import annotations
@@ -15,9 +16,8 @@ import anyio
 from wixvisitor import _wire
 from wixvisitor._connections import Connections
 from wixvisitor._family import end_stream
-from wixvisitor._isolation import transport_of
 from wixvisitor._masking import hides_locals_async, mask, safe_cause
-from wixvisitor._requests import USER_AGENT
+from wixvisitor._requests import MARK, URGENT, USER_AGENT, of_every_request
 from wixvisitor._settings import Settings
 from wixvisitor._turns import Turn
 from wixvisitor._wire import Granted, Refused, TokenAnswer, TokenRequest
@@ -29,11 +29,10 @@ _ATTEMPTS: Final = 3
 _MAX_WAIT: Final = 2.0  # seconds before a repeat; if Wix asks for more, the caller is told at once
 _TIMEOUTS: Final = {"connect": 5.0, "read": 10.0, "write": 5.0, "pool": 5.0}  # seconds, of one attempt
 _LONGEST_BODY: Final = 65_536  # bytes; a token response has about 1,500
-_HEADERS: Final = {
+_HEADERS: Final = {  # beside the client's own
     "Accept-Encoding": "identity",  # 64 KiB of gzip may be 64 MB
     "Accept": "application/json",  # without it Wix's bot protection was seen to answer 403 with an HTML page
     "Content-Type": "application/json",
-    "User-Agent": USER_AGENT,
 }
 
 
@@ -160,11 +159,17 @@ class TokenEndpoint:
         connection = self.connections.current()
         if connection.client.is_closed:
             raise RuntimeError("the httpx client has been closed")
-        url = connection.family.URL(self.settings.origins.absolute(_wire.TOKEN_PATH))
-        message = connection.family.Request(
-            "POST", url, headers=_HEADERS, content=request.content, extensions={"timeout": dict(_TIMEOUTS)}
-        )
-        response = await transport_of(connection.client, url).handle_async_request(message)
+        family = connection.family
+        url = family.URL(self.settings.origins.absolute(_wire.TOKEN_PATH))
+        headers = family.Headers([*of_every_request(connection.client.headers.raw), *_HEADERS.items()])
+        headers.setdefault("User-Agent", USER_AGENT)
+        extensions = {"timeout": dict(_TIMEOUTS), MARK: object(), URGENT: True}
+        message = family.Request("POST", url, headers=headers, content=request.content, extensions=extensions)
+        try:
+            response = await connection.ways.of_token_calls(connection.client, url).handle_async_request(message)
+        except family.PoolTimeout:
+            wait = f"the client's connections were all busy with other requests for {_TIMEOUTS['pool']:g} s"
+            raise family.PoolTimeout(wait, request=message) from None
         body, cut = await _read(response)
         headers = {name.lower(): value for name, value in response.headers.items()}
         return _wire.read_answer(

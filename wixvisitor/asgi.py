@@ -111,9 +111,9 @@ async def get_visitor(scope: Mapping[str, Any]) -> VisitorSession:
 
     Concurrency: any number of calls within a request get the same object.
     """
-    visit = _visit(scope)
+    visit = scope.get(_KEY)
     del scope
-    return await visit.visitor()
+    return await _known(visit).visitor()
 
 
 async def get_catalog_visitor(scope: Mapping[str, Any]) -> CatalogReader:
@@ -129,12 +129,12 @@ async def get_catalog_visitor(scope: Mapping[str, Any]) -> CatalogReader:
 
     Concurrency: one object for all requests.
     """
-    return _visit(scope).catalog()
-
-
-def _visit(scope: Mapping[str, Any]) -> Visit:
     visit = scope.get(_KEY)
     del scope
+    return _known(visit).catalog()
+
+
+def _known(visit: object) -> Visit:
     if not isinstance(visit, Visit):
         raise ConfigurationError("This app knows no visitors: wrap it, app = VisitorMiddleware(app, pool, cookie=…)")
     return visit
