@@ -79,10 +79,10 @@ def tests(session: nox.Session) -> None:
 
 @nox.session
 def clients(session: nox.Session) -> None:
-    """The tests of the visitor again, over sockets: with the fast client, and with httpx-aiohttp."""
+    """The tests of the visitor again, over sockets: with the default client, the fast one, and httpx-aiohttp."""
     install(session, "tests")
     about_visitors = [f"tests/test_{name}.py" for name in ABOUT_VISITORS]
-    for client in ("aiohttp", "httpx-aiohttp"):
+    for client in ("default", "aiohttp", "httpx-aiohttp"):
         session.run("python", "-m", "pytest", "-n", "2", *about_visitors, "--client", client, *session.posargs)
 
 
@@ -92,6 +92,15 @@ def pythons(session: nox.Session) -> None:
     if not OTHERS:
         session.skip("no other Python of 3.11 to 3.13 is found")
     install(session, "tests")
+    session.run("python", "-m", "pytest", "-n", "2", "-m", f"{ORDINARY} and not machine", *session.posargs)
+
+
+@nox.session(venv_backend="uv")  # pip knows no resolution but the highest
+def lowest(session: nox.Session) -> None:
+    """The tests of `pythons` with the lowest versions that pyproject.toml allows of all that it names."""
+    project = nox.project.load_toml("pyproject.toml")
+    wanted = ["-e", f".[{EXTRAS}]", *nox.project.dependency_groups(project, "tests")]
+    session.install("--resolution", "lowest-direct", *wanted)
     session.run("python", "-m", "pytest", "-n", "2", "-m", f"{ORDINARY} and not machine", *session.posargs)
 
 

@@ -27,6 +27,7 @@ QUESTIONS: Final = (
     "expiry",
     "memory",
     "many_visitors",
+    "sites",
     "imports",
     "auth_headers",
     "renewal",

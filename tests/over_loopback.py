@@ -16,7 +16,7 @@ import httpx_aiohttp
 import httpx_aiohttp.httpx2
 import pytest
 
-from wixvisitor import aiohttp_client
+from wixvisitor import _own_client, aiohttp_client
 from wixvisitor._aiohttp_transport import transport_class
 from wixvisitor.testing import FakeWix
 from wixvisitor.testing._fake import BASE_URL
@@ -33,11 +33,19 @@ def _httpx_aiohttp(family: ModuleType) -> Any:
     return transport, transport
 
 
+def _default(family: ModuleType) -> Any:
+    if family is not httpx:  # a session makes none of httpx2's
+        return family.AsyncHTTPTransport, family.AsyncHTTPTransport
+    return httpx.AsyncHTTPTransport, functools.partial(_own_client._transport, None)
+
+
 TRANSPORTS: dict[str, Callable[[ModuleType], Any]] = {
+    "default": _default,
     "aiohttp": _own,
     "httpx-aiohttp": _httpx_aiohttp,
 }
 CANNOT = {  # words in the names of tests
+    "default": ("loop",),
     "aiohttp": ("trio", "two_loops_at_once"),
     "httpx-aiohttp": ("trio", "loop"),
 }

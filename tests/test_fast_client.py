@@ -25,6 +25,7 @@ import trustme
 from wixvisitor import (
     ConfigurationError,
     TokenRequestError,
+    Tokens,
     VisitorPool,
     VisitorSession,
     _aiohttp_client,
@@ -608,7 +609,7 @@ async def test_a_function_that_makes_something_else(client_id: str) -> None:
 
 @pytest.mark.parametrize("client", [None, aiohttp_client], ids=["own", "aiohttp_client"])
 async def test_certificates_that_cannot_be_read(
-    client: Any, client_id: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    client: Any, client_id: str, visitor: Tokens, still: FakeWix, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """Without its certificates no client can be made: a request fails as httpx's do, and so does a token request."""
     monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "missing.pem"))
@@ -616,5 +617,6 @@ async def test_certificates_that_cannot_be_read(
     async with VisitorSession(client_id, client=client) as session:
         with pytest.raises(TokenRequestError, match="no client could be made"):
             await session.auth_headers()
+    async with VisitorSession(client_id, client=client, tokens=visitor, clock=still.now) as session:
         with pytest.raises(httpx.ConnectError, match="no client could be made"):
             await session.get("/a")

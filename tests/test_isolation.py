@@ -353,3 +353,139 @@ async def test_proxies_and_mounts_are_the_callers(still: FakeWix, session_of: Se
     async with family.AsyncClient(mounts={"https://www.wixapis.com": Mounted()}) as client:
         await session_of(client=client).get(CART)
     assert seen == ["/oauth2/token", CART]
+
+
+# What was patched on the client's instance, as tools do that watch one client
+
+
+def patched(place: Any, name: str) -> list[str]:
+    """Wraps a method on the instance, and returns the paths of the requests that the wrapper sees."""
+    seen: list[str] = []
+    original = getattr(place, name)
+
+    async def wrapper(request: Any, *arguments: Any, **named: Any) -> Any:
+        seen.append(request.url.path)
+        return await original(request, *arguments, **named)
+
+    setattr(place, name, wrapper)
+    return seen
+
+
+@pytest.mark.parametrize("name", ["send", "_send_handling_redirects"])
+async def test_a_send_that_was_wrapped(still: FakeWix, session_of: SessionMaker, kind: Kind, name: str) -> None:
+    """A ``send`` wrapped on the instance is called; cookies, redirects, replays and the owner's calls are as ever."""
+    async with still.serve() as url, kind.client(follow_redirects=True, cookies={"own": "1"}) as client:
+        session = session_of(client=client, base_url=url)
+        await session.get("/before")
+        seen = patched(client, name)
+        still.set_cookie("s=wix; Path=/", times=None)
+        still.set_cookie("t=wix; Path=/", path="/oauth2/token", times=None)
+        still.fail(302, headers={"Location": CART}, path="/moved")
+        still.fail(401, path=CART)
+        response = await session.get("/moved")
+        assert response.status_code in FINE
+        assert response.cookies["s"] == "wix"
+        await session.get(CART)
+        assert "/moved" in seen
+        assert [cookie.name for cookie in client.cookies.jar] == ["own"]
+        still.reset_calls()
+        await client.get(f"{url}/owner")
+        await client.get(f"{url}/owner")
+    assert {cookie.name for cookie in client.cookies.jar} == {"own", "s"}
+    assert "s=wix" in cookies_of(still)[-1]
+
+
+async def test_a_transport_that_was_wrapped_on_the_instance(
+    still: FakeWix, session_of: SessionMaker, kind: Kind
+) -> None:
+    """A wrapper around the transport's method sees all our requests, and no cookie of Wix's is kept or sent."""
+    async with still.serve() as url, kind.client() as client:
+        seen = patched(client._transport, "handle_async_request")
+        session = session_of(client=client, base_url=url)
+        still.set_cookie("s=wix; Path=/", times=None)
+        still.set_cookie("t=wix; Path=/", path="/oauth2/token", times=None)
+        for _ in range(3):
+            await session.get(CART)
+        assert seen == ["/oauth2/token", CART, CART, CART]
+        assert not client.cookies
+    assert cookies_of(still) == [""] * 4
+
+
+async def test_a_transport_around_another(still: FakeWix, session_of: SessionMaker, kind: Kind) -> None:
+    """A transport that wraps another one carries all requests, and no cookie of Wix's is kept or sent."""
+    seen: list[str] = []
+
+    class Wrapping(kind.family.AsyncBaseTransport):  # type: ignore[misc, name-defined]
+        def __init__(self, inner: Any) -> None:
+            self.inner = inner
+
+        async def handle_async_request(self, request: Any) -> Any:
+            seen.append(request.url.path)
+            return await self.inner.handle_async_request(request)
+
+    async with still.serve() as url, kind.client() as below:
+        async with kind.family.AsyncClient(transport=Wrapping(below._transport)) as client:
+            session = session_of(client=client, base_url=url)
+            still.set_cookie("s=wix; Path=/", times=None)
+            still.set_cookie("t=wix; Path=/", path="/oauth2/token", times=None)
+            for _ in range(3):
+                await session.get(CART)
+            assert not client.cookies
+    assert seen == ["/oauth2/token", CART, CART, CART]
+    assert cookies_of(still) == [""] * 4
+
+
+async def test_a_build_request_that_was_patched(still: FakeWix, session_of: SessionMaker, kind: Kind) -> None:
+    """A ``build_request`` patched on the instance builds every API request, also once it is patched later."""
+    async with still.serve() as url, kind.client() as client:
+        session = session_of(client=client, base_url=url)
+        await session.get(CART)
+        original = client.build_request
+
+        def build_request(*arguments: Any, **named: Any) -> Any:
+            request = original(*arguments, **named)
+            request.headers["X-Patched"] = "1"
+            return request
+
+        client.build_request = build_request
+        await session.get(CART)
+        await session.post("/a", json={})
+    assert [call.headers.get("x-patched") for call in still.api_calls()] == [None, "1", "1"]
+
+
+async def test_hooks_can_read_the_body(still: FakeWix, session_of: SessionMaker, kind: Kind) -> None:
+    """Request hooks can read ``request.content``, as they can of the client's own requests."""
+    bodies: list[bytes] = []
+
+    async def hook(request: Any) -> None:
+        bodies.append(request.content)
+
+    async with still.serve() as url, kind.client(event_hooks={"request": [hook]}) as client:
+        session = session_of(client=client, base_url=url)
+        await session.get(CART)
+        await session.get(CART, params={"a": "1"})
+        await session.post("/a", content=b"body")
+        await session.delete("/a")
+    assert bodies == [b"", b"", b"body", b""]
+
+
+async def test_a_token_call_carries_the_clients_own_headers(
+    still: FakeWix, session_of: SessionMaker, kind: Kind
+) -> None:
+    """A gateway's key and the owner's User-Agent go with token calls; what belongs to one request does not."""
+    headers = {
+        "X-Gateway-Key": "1", "User-Agent": "shop/1", "AUTHORIZATION": "Bearer x", "Proxy-Authorization": "Basic x",
+        "cookie": "a=b", "Content-Language": "de", "ACCEPT": "text/html", "Accept-Language": "de",
+        "X-Wix-Consistent": "c", "TE": "trailers",
+    }  # fmt: skip
+    async with still.serve() as url, kind.client(headers=headers) as client:
+        await session_of(client=client, base_url=url).auth_headers()
+    async with still.serve() as url, kind.client() as client:
+        await session_of(client=client, base_url=url).auth_headers()
+    sent, plain = (call.headers for call in still.token_calls())
+    assert (sent["x-gateway-key"], sent["user-agent"]) == ("1", "shop/1")
+    assert (sent["accept"], sent["content-type"]) == ("application/json", "application/json")
+    assert sent["accept-encoding"] == "identity"
+    unwanted = {"authorization", "proxy-authorization", "cookie", "content-language", "accept-language", "te"}
+    assert not (unwanted | {"x-wix-consistent"}) & set(sent)
+    assert plain["user-agent"].startswith("wixvisitor/")

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import json
 import string
+import traceback
+from typing import Any
 
+import anyio
+import anyio.lowlevel
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wixvisitor._masking import mask, unescaped, without_frames
+from wixvisitor._masking import drop_sent_bytes, hides_locals, hides_locals_async, mask, unescaped, without_frames
 
 ACCESS = "OauthNG.JWS.eyJraWQiOiIxIn0.eyJkYXRhIjoiY2xhc3NpZmllZCJ9.c2lnbmF0dXJl-_"
 REFRESH = "JWS.eyJraWQiOiIxIn0.eyJkYXRhIjoiY2xhc3NpZmllZCJ9.c2lnbmF0dXJl"
@@ -154,3 +158,106 @@ def test_without_frames_of_a_group():
     inner = raised(ValueError("inside"))
     without_frames(raised(OSError("outside"), raised(ExceptionGroup("group", [inner]))))
     assert inner.__traceback__ is None
+
+
+# Frames
+
+
+def _shown(error: BaseException) -> str:
+    return "".join(traceback.TracebackException.from_exception(error, capture_locals=True).format())
+
+
+def _is_told(error: BaseException) -> bool:
+    """Whether a report of it shows what was classified; asserted outside, since pytest keeps what it compares."""
+    return "CLASSIFIED" in _shown(error)
+
+
+def _refuse(text: str) -> None:
+    raise OSError(text[:0])
+
+
+@hides_locals
+def _failing(secret: str) -> None:
+    inner = f"still {secret}"
+    try:
+        _refuse(inner)
+    except OSError as error:
+        raise ValueError("it failed") from error
+
+
+@hides_locals_async
+async def _failing_later(secret: str) -> None:
+    await anyio.lowlevel.checkpoint()
+    _failing(secret)
+
+
+@hides_locals_async
+async def _hanging(secret: str) -> str:
+    await anyio.sleep_forever()
+    return secret
+
+
+def test_hidden_locals():
+    """What such a function raises shows the caller's frame and none of its own locals, in its causes neither."""
+    with pytest.raises(ValueError, match="it failed") as caught:
+        _failing("classified".upper())
+    assert not _is_told(caught.value)
+    assert "OSError" in _shown(caught.value)
+    assert "test_hidden_locals" in _shown(caught.value)
+
+
+@pytest.mark.anyio
+async def test_hidden_locals_of_what_waits():
+    """An asynchronous function shows none either, and a cancellation takes nothing along."""
+    with pytest.raises(ValueError, match="it failed") as caught:
+        await _failing_later("classified".upper())
+    assert not _is_told(caught.value)
+    told: list[bool] = []
+    with anyio.move_on_after(0.01) as scope:
+        try:
+            await _hanging("classified".upper())
+        except BaseException as error:
+            told = [_is_told(error)]
+            raise
+    assert scope.cancelled_caught
+    assert told == [False]
+
+
+@pytest.mark.anyio
+async def test_what_was_handled_before_keeps_its_frames():
+    """An exception that the caller is handling is the caller's: its frames stay."""
+
+    def mine() -> None:
+        raise KeyError
+
+    async def call(failing: Any) -> None:
+        try:
+            mine()
+        except KeyError:
+            result = failing("classified".upper())
+            if result is not None:
+                await result
+
+    for failing in (_failing, _failing_later):
+        with pytest.raises(ValueError, match="it failed") as caught:
+            await call(failing)
+        assert "in mine" in _shown(caught.value)
+        assert not _is_told(caught.value)
+
+
+@pytest.mark.parametrize(("kind", "is_told"), [(ConnectionError, False), (LookupError, True)])
+def test_sent_bytes_are_dropped(kind: type[Exception], *, is_told: bool):
+    """A transport error keeps its own frames and loses those of its causes; other errors keep all."""
+
+    def client(request: str) -> None:
+        try:
+            _refuse(request)
+        except OSError as error:
+            del request
+            raise kind from error
+
+    with pytest.raises(kind) as caught:
+        client("classified".upper())
+    drop_sent_bytes(caught.value, ConnectionError, None)
+    assert _is_told(caught.value) is is_told
+    assert "in client" in _shown(caught.value)

@@ -551,7 +551,8 @@ async def test_refusal_only_as_the_given_function_judges(
     still: FakeWix, session_of: SessionMaker, visitor: Tokens
 ) -> None:
     """`is_refusal` replaces the judgement: what it does not call a refusal costs nobody."""
-    session = session_of(tokens=visitor, is_refusal=lambda answer: answer.status_code == 410)
+    with pytest.warns(DeprecationWarning, match="judge_refusal"):
+        session = session_of(tokens=visitor, is_refusal=lambda answer: answer.status_code == 410)
     still.advance(LIFETIME + 1)
     still.refuse_refresh_token(visitor.refresh_token.value)
     assert type((await together(1, session.auth_headers))[0]) is TokenRequestError
@@ -1389,7 +1390,7 @@ def _wix(request: httpx.Request) -> httpx.Response:
 
 async def test_what_a_mint_sends(client_id: str) -> None:
     """A mint is one JSON POST in Wix's spelling, with an Accept and a User-Agent of ours and no Authorization."""
-    async with httpx.AsyncClient(headers={"User-Agent": "shop/1", "X-Caller": "1"}, cookies={"a": "b"}) as client:
+    async with httpx.AsyncClient(headers={"Accept": "text/html"}, cookies={"a": "b"}) as client:
         with respx.mock(base_url="https://www.wixapis.com") as router:
             route = router.post("/oauth2/token").mock(side_effect=_wix)
             await VisitorSession(client_id, client=client).auth_headers()
@@ -1400,7 +1401,7 @@ async def test_what_a_mint_sends(client_id: str) -> None:
     assert request.headers["content-type"] == "application/json"
     assert request.headers["accept"] == "application/json"
     assert request.headers["user-agent"] == f"wixvisitor/{__version__}"
-    assert not {"authorization", "cookie", "x-caller"} & set(request.headers)
+    assert not {"authorization", "cookie"} & set(request.headers)
 
 
 async def test_what_a_renewal_sends(client_id: str) -> None:

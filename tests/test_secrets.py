@@ -9,7 +9,7 @@ import re
 import traceback
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import anyio
 import attrs
@@ -324,32 +324,32 @@ async def test_a_transport_that_quotes_the_request_shows_no_token(
         watch.check_exception(await failure_of(session.auth_headers), "a quoting transport")
 
 
-async def test_an_is_refusal_that_raises_shows_no_token(
+async def test_a_judge_of_refusals_that_raises_shows_no_token(
     still: FakeWix, session_of: SessionMaker, watch: Watch, visitor: Tokens
 ) -> None:
-    """What a user's `is_refusal` raises with the answer in it, and the answer's repr, show no token."""
+    """What a user's `judge_refusal` raises with the answer in it, and the answer's repr, show no token."""
 
-    def judge(answer: Any) -> bool:
+    def judge(answer: Any) -> Literal["never"]:
         raise LookupError(f"{answer} {answer!r} {answer.text}")
 
-    session = session_of(tokens=visitor, is_refusal=judge)
+    session = session_of(tokens=visitor, judge_refusal=judge)
     still.advance(LIFETIME + 1)
     still.fail(400, body={"error": visitor.refresh_token.value}, times=None)
-    watch.check_exception(await failure_of(session.auth_headers), "is_refusal")
+    watch.check_exception(await failure_of(session.auth_headers), "judge_refusal")
 
 
-async def test_an_is_refusal_that_quotes_the_answer_shows_no_token(
+async def test_a_judge_of_refusals_that_quotes_the_answer_shows_no_token(
     still: FakeWix, session_of: SessionMaker, watch: Watch, visitor: Tokens
 ) -> None:
-    """What a user's `is_refusal` raises with the answer's JSON in it is logged and raised with its tokens masked."""
+    """What a user's `judge_refusal` raises with the answer's JSON in it is logged and raised with its tokens masked."""
 
-    def judge(answer: Any) -> bool:
+    def judge(answer: Any) -> Literal["never"]:
         raise LookupError(f"no error code in {answer.json}")
 
-    session = session_of(tokens=visitor, is_refusal=judge)
+    session = session_of(tokens=visitor, judge_refusal=judge)
     still.advance(LIFETIME + 1)
     still.fail(400, body={"message": f"{visitor.refresh_token.value} {visitor.access_token.value}"}, times=None)
-    watch.check_exception(await failure_of(session.auth_headers), "is_refusal")
+    watch.check_exception(await failure_of(session.auth_headers), "judge_refusal")
     [logged] = [record.getMessage() for record in watch.records if "in an unexpected way" in record.getMessage()]
     assert "LookupError: no error code in {'message': '[token] [token]'}" in logged
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
+import traceback
 import uuid
 from collections.abc import Callable
 from types import ModuleType
@@ -12,6 +13,7 @@ from typing import Any
 
 import anyio
 import httpx
+import httpx2
 import pytest
 import trio
 
@@ -718,3 +720,51 @@ async def test_a_known_url_is_not_parsed_again(session_of, visitor, family, monk
         assert parsed == []
         await session.get(f"{CART}?never-asked={uuid.uuid4()}")
         assert parsed
+
+
+# Headers of one request
+
+
+@anyio_test
+@pytest.mark.parametrize("name", ["Authorization", "authorization", "AUTHORIZATION"])
+@pytest.mark.parametrize(
+    "given",
+    [dict, list, iter, httpx.Headers, httpx2.Headers, lambda pairs: {key.encode(): b"x" for key, _ in pairs}],
+    ids=["dict", "pairs", "iterator", "httpx", "httpx2", "bytes"],
+)
+async def test_another_authorization_is_refused(
+    still: FakeWix, session_of: SessionMaker, family: ModuleType, name: str, given: Any
+) -> None:
+    """An `Authorization` header with one request is a mistake, like `auth=`: nothing is sent, no frame shows it."""
+    session = session_of(family)
+    for call in (session.get, session.post):
+        with pytest.raises(ConfigurationError, match="Authorization") as caught:
+            await call(CART, headers=given([("X-Other", "1"), (name, "API-KEY")]))
+        frames = traceback.TracebackException.from_exception(caught.value, capture_locals=True).stack
+        ours = [frame.locals for frame in frames if "/wixvisitor/" in frame.filename]
+        assert ours
+        assert "API-KEY" not in str(ours)
+    with pytest.raises(ConfigurationError, match="Authorization"):
+        async with session.stream("GET", CART, headers=given([(name, "API-KEY")])):
+            pass
+    assert still.calls == []
+
+
+@anyio_test
+@pytest.mark.parametrize("given", [dict, list, iter, httpx.Headers, httpx2.Headers])
+async def test_other_headers_go_out(still: FakeWix, session_of: SessionMaker, family: ModuleType, given: Any) -> None:
+    """Other headers of a request are sent, in whatever form they are given."""
+    await session_of(family).get(CART, headers=given([("X-Other", "1"), ("Proxy-Authorization", "2")]))
+    [call] = still.api_calls()
+    assert (call.headers["x-other"], call.headers["proxy-authorization"]) == ("1", "2")
+
+
+@anyio_test
+async def test_a_clients_default_authorization_is_replaced(
+    still: FakeWix, session_of: SessionMaker, family: ModuleType
+) -> None:
+    """A default `Authorization` of the client is replaced by the visitor's token, without a word."""
+    async with still.client(family, headers={"Authorization": "API-KEY"}) as client:
+        session = session_of(client=client)
+        await session.get(CART)
+    assert still.api_calls()[-1].headers["authorization"] == session.get_tokens().access_token.value

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from wixvisitor import ConfigurationError, TokensChanged
-from wixvisitor import is_refusal as default_is_refusal
+from wixvisitor import judge_refusal as default_judge_refusal
 from wixvisitor._decision import OnRejected
 from wixvisitor._settings import ChangeReason, Settings, checked, wall_clock
 from wixvisitor._tokens import TokenRole
@@ -62,7 +62,7 @@ def test_defaults():
     """What is not given has the documented value."""
     read = settings()
     assert (read.renew_before, read.renew_timeout, read.on_rejected) == (900.0, 30.0, OnRejected.AUTO)
-    assert read.is_refusal is default_is_refusal
+    assert read.judge_refusal is default_judge_refusal
     assert read.clock is wall_clock
     assert read.on_change is None
     assert 0 <= read.jitter() < 1

@@ -21,6 +21,7 @@ from wixvisitor import (
     _graphql,
     _wire,
     is_refusal,
+    judge_refusal,
 )
 from wixvisitor._graphql import GraphQLResult
 from wixvisitor._wire import Granted, Refused, grant, read_answer, read_retry_after
@@ -363,8 +364,37 @@ LEGACY = {"errorCode": -1, "errorDescription": "[business][FATAL] - invalid_toke
 GUID = {"message": "appRuntimeKeys [at index 0] is invalid: appId is not a valid GUID", "details": {}}
 HTML = b"<!doctype html><title>Access denied</title>"
 
-REFUSALS = [
-    (status, body) for status in (400, 401, 403) for body in (INVALID_GRANT, WIX_SHAPE, LEGACY, {}, {"message": ""})
+NAMES_THE_TOKEN = (
+    INVALID_GRANT,
+    WIX_SHAPE,
+    LEGACY,
+    {"error": "invalid_request", "error_description": "The refresh_token is invalid."},
+    {"error": "invalid_token"},
+    {"message": "", "details": {"applicationError": {"code": "INVALID_REFRESH_TOKEN"}}},
+    {"message": "refresh token has expired"},
+    {"message": "The refresh token was revoked"},
+    {"message": "Refresh token already used"},
+    {"message": "unknown refresh token"},
+    {"message": "refresh token not found"},
+    {"code": "REFRESH_TOKEN_EXPIRED"},
+    {"error": "token_revoked"},
+)
+REFUSALS = [(status, body) for status in (400, 401, 403) for body in NAMES_THE_TOKEN]
+DOUBTFUL = [
+    (status, body)
+    for status in (400, 401, 403)
+    for body in (
+        {},
+        {"message": ""},
+        {"message": "", "details": {}},
+        {"message": "Forbidden"},
+        {"message": "Unauthorized"},
+        {"message": "API rate limit exceeded"},
+        {"message": "Access token has expired"},
+        {"message": "invalid access token"},
+        {"message": "refresh_token is required"},
+        {"errorCode": -1, "errorDescription": "[business][FATAL] no"},
+    )
 ]
 NO_REFUSALS = [
     *[(status, HTML) for status in (400, 401, 403)],
@@ -378,6 +408,12 @@ NO_REFUSALS = [
     (400, {"error": "unsupported_grant_type"}),
     (400, {"error": "invalid_scope"}),
     *[
+        (status, {"error": code, "error_description": "try again"})
+        for status in (400, 401, 403)
+        for code in ("invalid_request", "server_error", "temporarily_unavailable", "slow_down", "access_denied")
+    ],
+    (403, {"message": "quota", "details": {"applicationError": {"code": "RESOURCE_EXHAUSTED"}}}),
+    *[
         (status, INVALID_GRANT)
         for status in (200, 204, 301, 302, 307, 402, 404, 405, 408, 409, 410, 415, 422, 425, 428, 429)
     ],
@@ -387,14 +423,33 @@ NO_REFUSALS = [
 
 @pytest.mark.parametrize(("status", "body"), REFUSALS)
 def test_refusals(status, body):
-    """400, 401 and 403 with a JSON object refuse the refresh token."""
+    """400, 401 and 403 with a JSON object that names the token refuse it for certain."""
+    assert judge_refusal(answer(status, body)) == "certain"
     assert is_refusal(answer(status, body))
+
+
+@pytest.mark.parametrize(("status", "body"), DOUBTFUL)
+def test_doubtful_refusals(status, body):
+    """Any other JSON object with 400, 401 or 403 may be a gateway's: it is doubtful."""
+    assert judge_refusal(answer(status, body)) == "doubtful"
+    assert not is_refusal(answer(status, body))
+
+
+def test_answers_of_one_kind():
+    """Two answers are of one kind if only ids and numbers differ, and of two kinds if the code or the status does."""
+
+    def kind(status: int, **body: object) -> str:
+        return _wire.kind_of(answer(status, body))
+
+    assert kind(403, message="Forbidden", ray="8a1f") == kind(403, message="Forbidden", ray="9b2e77")
+    assert kind(403, message="Forbidden") != kind(401, message="Forbidden")
+    assert kind(403, message="Forbidden") != kind(403, message="Blocked")
 
 
 @pytest.mark.parametrize(("status", "body"), NO_REFUSALS)
 def test_no_refusals(status, body):
     """Nothing else does: no other status, no HTML, nothing empty or cut off, nothing about the client."""
-    assert not is_refusal(answer(status, body))
+    assert judge_refusal(answer(status, body)) == "never"
 
 
 def test_cut_off_is_no_refusal():
@@ -441,12 +496,11 @@ MINT, RENEW = _wire.mint_request("client"), _wire.renew_request("client", REFRES
 TRANSIENT = [301, 302, 307, 308, 404, 408, 425, 429, 500, 502, 503, 504]
 
 
-@pytest.mark.parametrize("request_", [MINT, RENEW], ids=["mint", "renew"])
 @pytest.mark.parametrize("status", TRANSIENT)
 @pytest.mark.parametrize("body", [HTML, b"", INVALID_GRANT, {}])
-def test_transient_failures(request_, status, body):
+def test_transient_failures(status, body):
     """No usable answer is a TokenRequestError with what support asks for, and the visitor is unchanged."""
-    error = _wire.failure(answer(status, body, retry_after="9", x_wix_request_id="77"), request_)
+    error = _wire.failure(answer(status, body, retry_after="9", x_wix_request_id="77"))
     assert type(error) is TokenRequestError
     assert (error.status_code, error.retry_after, error.request_id) == (status, 9.0, "77")
     assert "visitor is unchanged" in str(error)
@@ -456,15 +510,23 @@ def test_transient_failures(request_, status, body):
 @pytest.mark.parametrize("body", [HTML, b"", b"[]", b'{"error":'])
 def test_unreadable_4xx(status, body):
     """A 4xx without a JSON object is transient, for a mint as well."""
-    assert type(_wire.failure(answer(status, body), MINT)) is TokenRequestError
-    assert type(_wire.failure(answer(status, body), RENEW)) is TokenRequestError
+    assert type(_wire.failure(answer(status, body))) is TokenRequestError
 
 
 @pytest.mark.parametrize("status", [400, 401, 402, 403, 405, 409, 422])
-@pytest.mark.parametrize("body", [GUID, INVALID_GRANT, {}, LEGACY])
+@pytest.mark.parametrize("body", [INVALID_GRANT, {}, LEGACY, {"message": "Forbidden"}])
+def test_another_4xx(status, body):
+    """A 4xx that does not name the client is transient: a gateway's, for a mint as well."""
+    error = _wire.failure(answer(status, body, x_wix_request_id="77"))
+    assert type(error) is TokenRequestError
+    assert (error.status_code, error.request_id) == (status, "77")
+
+
+@pytest.mark.parametrize("status", [400, 401, 402, 403, 405, 409, 422])
+@pytest.mark.parametrize("body", [GUID, {"error": "invalid_client"}, {"error": "unauthorized_client"}])
 def test_wrong_client_id(status, body):
-    """A 4xx with JSON to a mint is a ConfigurationError that shows the answer and where to look."""
-    error = _wire.failure(answer(status, body, x_wix_request_id="77"), MINT)
+    """A 4xx that names the client is a ConfigurationError that shows the answer and where to look."""
+    error = _wire.failure(answer(status, body, x_wix_request_id="77"))
     assert type(error) is ConfigurationError
     assert json.loads(error.body) == body
     assert error.body in str(error)
@@ -472,18 +534,11 @@ def test_wrong_client_id(status, body):
     assert "client ID" in str(error)
 
 
-@pytest.mark.parametrize("body", [GUID, {"error": "invalid_client"}, {"error": "unauthorized_client"}])
-def test_wrong_client_id_at_a_renewal(body):
-    """When a renewal is told that the client is wrong, that is a ConfigurationError and not the visitor's end."""
-    assert type(_wire.failure(answer(400, body), RENEW)) is ConfigurationError
-
-
 def test_failures_hold_no_token():
     """What an answer echoes of a token is in no error."""
-    for request in (MINT, RENEW):
-        for status in (400, 503):
-            error = _wire.failure(answer(status, {"message": f"bad {REFRESH} {ACCESS}"}), request)
-            assert "classified" not in str(error) + repr(error) + error.body + str(error.__dict__)
+    for status in (400, 503):
+        error = _wire.failure(answer(status, {"message": f"bad {REFRESH} {ACCESS}"}))
+        assert "classified" not in str(error) + repr(error) + error.body + str(error.__dict__)
 
 
 @pytest.mark.parametrize(
@@ -533,7 +588,7 @@ def test_any_answer_ends_well(status, body, request, cut):
     assert "classified" not in repr(read)
     refused = is_refusal(read)
     assert not refused or status in (400, 401, 403)
-    error = _wire.failure(read, request)
+    error = _wire.failure(read)
     assert isinstance(error, ConfigurationError | TokenRequestError)
     assert "classified" not in str(error) + error.body
     result = granted_or_error(read)

@@ -13,7 +13,7 @@ from wixvisitor._session import VisitorSession
 from wixvisitor._settings import ChangeReason, TokensChanged
 from wixvisitor._tokens import EMPTY_TOKENS, AccessToken, RefreshToken, TokenRole, Tokens
 from wixvisitor._version import __version__
-from wixvisitor._wire import TokenAnswer, is_refusal
+from wixvisitor._wire import TokenAnswer, is_refusal, judge_refusal
 from wixvisitor.errors import (
     ConfigurationError,
     InvalidTokenResponse,
@@ -47,5 +47,6 @@ __all__ = [
     "__version__",
     "aiohttp_client",
     "is_refusal",
+    "judge_refusal",
     "raise_for_error",
 ]

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextvars
 import copy
-from collections.abc import Iterator
-from http.cookies import BaseCookie, Morsel
+from collections.abc import Callable, Iterator
+from http.cookies import BaseCookie, Morsel, SimpleCookie
+from typing import Any, Final
 
 import aiohttp
 from aiohttp.abc import AbstractCookieJar
@@ -45,3 +47,52 @@ def twin_session(session: aiohttp.ClientSession, *, sends_cookies: bool) -> aioh
     twin._cookie_jar = ReadOnlyJar(session.cookie_jar) if sends_cookies else aiohttp.DummyCookieJar()
     twin._connector_owner = False
     return twin
+
+
+_sends_cookies: Final[contextvars.ContextVar[bool | None]] = contextvars.ContextVar("wixvisitor_jar", default=None)
+
+
+class DiscreetTransport:
+    """Sends through a transport whose way to httpx-aiohttp's session cannot be changed, and leaves no cookie there.
+
+    That is so where the transport was patched on the instance, as by OpenTelemetry, or is wrapped in another one. So
+    the session's jar is told which requests are ours.
+
+    Args:
+        transport: the caller's.
+        jars: returns the jars below it, as they are now.
+        sends_cookies: whether the caller's own cookies are sent.
+    """
+
+    def __init__(self, transport: Any, jars: Callable[[], list[Any]], *, sends_cookies: bool) -> None:
+        self._transport, self._jars, self._sends_cookies = transport, jars, sends_cookies
+
+    async def handle_async_request(self, request: Any) -> Any:
+        """Sends the request; raises what the transport raises."""
+        for jar in self._jars():
+            _teach(jar)
+        before = _sends_cookies.set(self._sends_cookies)
+        try:
+            return await self._transport.handle_async_request(request)
+        finally:
+            _sends_cookies.reset(before)
+
+
+def _teach(jar: Any) -> None:
+    """Makes the jar's methods pass over our requests; for all others they do what they did."""
+    if getattr(jar.filter_cookies, "is_ours", False):
+        return
+    for name in ("filter_cookies", "update_cookies", "update_cookies_from_headers"):
+        if hasattr(jar, name):  # the last one came with aiohttp 3.12
+            setattr(jar, name, _passing_over(getattr(jar, name), stores=name != "filter_cookies"))
+
+
+def _passing_over(method: Callable[..., Any], *, stores: bool) -> Any:
+    def passing(*arguments: Any, **named: Any) -> Any:
+        sends = _sends_cookies.get()
+        if sends is None or (sends and not stores):
+            return method(*arguments, **named)
+        return None if stores else SimpleCookie()
+
+    passing.is_ours = True  # type: ignore[attr-defined]
+    return passing

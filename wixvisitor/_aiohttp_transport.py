@@ -11,6 +11,7 @@ import asyncio
 import base64
 import functools
 import ssl
+from collections.abc import Awaitable
 from http.cookies import SimpleCookie
 from types import ModuleType
 from typing import Any, Final
@@ -123,7 +124,8 @@ class Transport:
             return
         raise self.family.PoolTimeout("all connections are in use", request=request)
 
-    async def _respond(self, request: Any, timeouts: dict[str, float | None]) -> aiohttp.ClientResponse:
+    def _respond(self, request: Any, timeouts: dict[str, float | None]) -> Awaitable[aiohttp.ClientResponse]:
+        """Returns what is to be awaited: what waits holds no headers, since error reporters print local variables."""
         url, headers = _yarl(str(request.url)), [(name.decode(), value.decode()) for name, value in request.headers.raw]
         timeout = _timeout(timeouts.get("connect"), timeouts.get("read"))
         arguments: dict[str, Any] = {"headers": headers, "timeout": timeout, "allow_redirects": False}
@@ -132,24 +134,30 @@ class Transport:
         if self._proxy is not None:
             arguments |= self._proxy.arguments(request, headers)
         if not isinstance(request.stream, self.family.ByteStream):
-            return await self._upload(request, url, timeouts.get("write"), arguments)
+            return self._upload(request, url, timeouts.get("write"), arguments)
         body = request.read()
         if len(body) > _BUFFERED:
-            return await self._upload(request, url, timeouts.get("write"), arguments)
+            return self._upload(request, url, timeouts.get("write"), arguments)
         unwanted = _AIOHTTP_ADDS.difference([name.lower() for name, _ in headers])
         if unwanted and (unwanted != _FOR_BODIES or request.method not in _WITHOUT_BODY):
             arguments["skip_auto_headers"] = unwanted
-        return await self._session.request(request.method, url, data=body or None, **arguments)
+        return self._session.request(request.method, url, data=body or None, **arguments)
 
-    async def _upload(
+    def _upload(
         self, request: Any, url: URL, seconds: float | None, arguments: dict[str, Any]
-    ) -> aiohttp.ClientResponse:
+    ) -> Awaitable[aiohttp.ClientResponse]:
         arguments["headers"] = [pair for pair in arguments["headers"] if pair[0].lower() != "transfer-encoding"]
         arguments["skip_auto_headers"] = _AIOHTTP_ADDS
         upload = Upload(request.stream, seconds)
+        sending = self._session.request(request.method, url, data=upload.pieces(), **arguments)
+        return self._uploaded(request, upload, sending)
+
+    async def _uploaded(
+        self, request: Any, upload: Upload, sending: Awaitable[aiohttp.ClientResponse]
+    ) -> aiohttp.ClientResponse:
         try:
             async with upload.timer:
-                return await self._session.request(request.method, url, data=upload.pieces(), **arguments)
+                return await sending
         except Exception:
             if upload.error is not None:
                 raise UnreadableBody(upload.error) from None

@@ -1,7 +1,8 @@
 """Puts a visitor's token on requests, as an ``auth`` for any httpx or httpx2 client.
 
-The safety rules of a request live here: the token goes to the allowed origins only, a 401 is read to its end before
-anybody waits (open responses hold the connections that the renewal needs), and only a body held in memory is replayed.
+The safety rules of a request live here: the token and ``X-Wix-Consistent`` go to the allowed origins only, a 401 is
+read to its end before anybody waits (open responses hold the connections that the renewal needs), and only a body held
+in memory is replayed.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 import httpx
 
 from wixvisitor import _wire
+from wixvisitor._bound_header import bind
 from wixvisitor._decision import Held
 from wixvisitor._family import family_of_request, is_replayable, read_to_end
 from wixvisitor._refresher import Refresher
@@ -110,8 +112,8 @@ class _Flow(AsyncGenerator[Any, Any]):
         self._request.headers["Authorization"] = held.value
         self._held = held
         consistent = self._refresher.ledger.consistent
-        if consistent:
-            self._request.headers[_wire.CONSISTENT_HEADER] = consistent
+        if consistent or self._replays:  # a replay may be another visitor's
+            bind(self._request.headers, _wire.CONSISTENT_HEADER, consistent)
 
     def _note(self, response: Any, held: Held) -> None:
         """Keeps ``X-Wix-Consistent`` for this visitor's next requests, as @wix/sdk does; the last value wins."""

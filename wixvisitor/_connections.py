@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import httpx
 
-from wixvisitor import _flight
+from wixvisitor import _flight, _internals
 from wixvisitor._family import family_of
-from wixvisitor._isolation import view_of
-from wixvisitor._requests import TIMEOUTS, RequestBuilder
+from wixvisitor._isolation import Ways
+from wixvisitor._requests import RequestBuilder
 
 if TYPE_CHECKING:
     import httpx2
@@ -21,12 +21,16 @@ if TYPE_CHECKING:
 
 
 class Connection(NamedTuple):
-    """A client, the view of it that sends without storing cookies, the module of both, and what builds requests."""
+    """A client, the view of it that sends without storing cookies, the module of both, and what builds requests.
+
+    ``ways`` are the transports that our requests take.
+    """
 
     client: Any
     view: Any
     family: ModuleType
     builder: RequestBuilder
+    ways: Ways
 
 
 class Connections:
@@ -78,10 +82,16 @@ class Connections:
 
 
 def _httpx_client() -> httpx.AsyncClient:
-    return httpx.AsyncClient(timeout=httpx.Timeout(**TIMEOUTS))
+    from wixvisitor._own_client import own_client  # noqa: PLC0415 - needs httpcore, which a caller's client may not
+
+    return own_client()
 
 
 def _connection(client: Any) -> Connection:
     family = family_of(client)
-    view = view_of(client, family)
-    return Connection(client, view, family, RequestBuilder(client, view, family))
+    ways = Ways(family)
+    view = _internals.view_of(client, family, ways)
+    builder = RequestBuilder(
+        client, view, family, sending=_internals.SENDING, lead_through=_internals.lead_marked_through
+    )
+    return Connection(client, view, family, builder, ways)

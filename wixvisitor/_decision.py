@@ -2,10 +2,11 @@
 
 Identity rules; the words in capitals are looked for by the tests that are named after them:
 
-1. REFUSAL ONLY. Only Wix's refusal of this refresh token may cost a visitor (``_wire.is_refusal`` says what counts as
-   one). No network error, timeout, 404, 408, 425, 429, 5xx, HTML, empty or cut-off answer ever does, unless the refresh
-   token's own ``exp`` is past, and then 400, 401 and 403 only (``_wire.has_run_out``). Before a token counts as
-   refused the store is read again: if another process has moved on, its tokens win. [``Renewal._renew``]
+1. REFUSAL ONLY. Only Wix's refusal of this refresh token may cost a visitor. ``_wire.judge_refusal`` says what is one:
+   a certain one names the token; a doubtful one costs nothing until it is confirmed (``_doubts``). No network error,
+   timeout, 404, 408, 425, 429, 5xx, HTML, empty or cut-off answer ever does, unless the refresh token's own ``exp`` is
+   past, and then 400, 401 and 403 only (``_wire.has_run_out``). Before a token counts as refused the store is read
+   again: if another process has moved on, its tokens win. [``Renewal._renew``]
 2. POLICY. ``on_rejected="auto"``: a refused visitor is replaced, a refused member raises ``SessionExpired``, so that
    nobody is silently logged out. [``may_replace``]
 3. NO MINT FROM AN API ANSWER. A 401 leads to one renewal and one replay, never to a mint; if the replay is refused

@@ -1,7 +1,8 @@
 """Asks Wix's token endpoint: sends what ``_wire`` built, and maps whatever goes wrong at this one edge.
 
-A token request uses the session's transport and nothing else of the caller's: no hooks, no history, no cookies, no
-redirects, no ``auth``, and it has a timeout of its own. It is repeated inside the renewal's time budget.
+A token request uses the session's transport and the client's own headers, and nothing else of the caller's: no hooks,
+no history, no cookies, no redirects, no ``auth``, and it has a timeout of its own. It is repeated inside the renewal's
+time budget.
 """
 
 from __future__ import annotations
@@ -15,9 +16,8 @@ import anyio
 from wixvisitor import _wire
 from wixvisitor._connections import Connections
 from wixvisitor._family import end_stream
-from wixvisitor._isolation import transport_of
-from wixvisitor._masking import mask, safe_cause
-from wixvisitor._requests import USER_AGENT
+from wixvisitor._masking import hides_locals_async, mask, safe_cause
+from wixvisitor._requests import MARK, URGENT, USER_AGENT, of_every_request
 from wixvisitor._settings import Settings
 from wixvisitor._turns import Turn
 from wixvisitor._wire import Granted, Refused, TokenAnswer, TokenRequest
@@ -29,11 +29,10 @@ _ATTEMPTS: Final = 3
 _MAX_WAIT: Final = 2.0  # seconds before a repeat; if Wix asks for more, the caller is told at once
 _TIMEOUTS: Final = {"connect": 5.0, "read": 10.0, "write": 5.0, "pool": 5.0}  # seconds, of one attempt
 _LONGEST_BODY: Final = 65_536  # bytes; a token response has about 1,500
-_HEADERS: Final = {
+_HEADERS: Final = {  # beside the client's own
     "Accept-Encoding": "identity",  # 64 KiB of gzip may be 64 MB
     "Accept": "application/json",  # without it Wix's bot protection was seen to answer 403 with an HTML page
     "Content-Type": "application/json",
-    "User-Agent": USER_AGENT,
 }
 
 
@@ -55,6 +54,7 @@ class TokenEndpoint:
         self.settings = settings
         self.connections = connections
 
+    @hides_locals_async
     async def mint(self, deadline: float, turn: Turn) -> Granted:
         """Returns a new visitor's tokens.
 
@@ -70,6 +70,7 @@ class TokenEndpoint:
         assert isinstance(answer, Granted)
         return answer
 
+    @hides_locals_async
     async def renew(self, refresh_token: str, deadline: float, turn: Turn) -> Granted | Refused:
         """Returns a new access token for the same visitor, or that Wix refuses.
 
@@ -99,7 +100,7 @@ class TokenEndpoint:
             turn.failed(error)
             raise
         if isinstance(answer, Granted):
-            turn.succeeded()
+            turn.succeeded(is_renewal=bool(request.secret))
         return answer
 
     async def _ask_repeatedly(self, request: TokenRequest, deadline: float, turn: Turn) -> Granted | Refused:
@@ -107,7 +108,7 @@ class TokenEndpoint:
         answered: TokenRequestError | None = None
         for attempt in range(1, _ATTEMPTS + 1):
             try:
-                return await self._ask_once(request)
+                return await self._ask_once(request, turn)
             except TokenRequestError as error:
                 if error.status_code is None and answered is not None:
                     raise answered from None  # what Wix said tells more than its silence after it
@@ -129,14 +130,14 @@ class TokenEndpoint:
         No call is made whose answer could not be waited for: with refresh tokens that work once, its visitor would be
         lost.
         """
-        if attempt == _ATTEMPTS:
+        if attempt == _ATTEMPTS or error.status_code in (400, 401, 403):  # what was judged is judged alike at once
             return None
         wait = back_off(attempt) if error.retry_after is None else error.retry_after
         least = min(1.0, self.settings.renew_timeout / 10)
         fits = wait <= _MAX_WAIT and anyio.current_time() + wait + least < deadline
         return wait if fits else None
 
-    async def _ask_once(self, request: TokenRequest) -> Granted | Refused:
+    async def _ask_once(self, request: TokenRequest, turn: Turn) -> Granted | Refused:
         requested_at = self.settings.clock()
         try:
             answer = await self._exchange(request)
@@ -144,24 +145,31 @@ class TokenEndpoint:
             raise _no_answer(error, request) from safe_cause(error, (request.secret,))
         if answer.status_code == 200:
             return _wire.grant(answer, requested_at)
-        if request.secret and self._is_refused(request.secret, answer):
+        if request.secret and self._is_refused(request.secret, answer, turn):
             return Refused(answer)
-        raise _wire.failure(answer, request)
+        raise _wire.failure(answer)
 
-    def _is_refused(self, refresh_token: str, answer: TokenAnswer) -> bool:
-        if self.settings.is_refusal(answer):
+    def _is_refused(self, refresh_token: str, answer: TokenAnswer, turn: Turn) -> bool:
+        if _wire.has_run_out(refresh_token, answer, self.settings.clock()):
             return True
-        return _wire.has_run_out(refresh_token, answer, self.settings.clock())
+        verdict = self.settings.judge_refusal(answer)
+        return verdict == "certain" or (verdict == "doubtful" and turn.doubts(refresh_token, _wire.kind_of(answer)))
 
     async def _exchange(self, request: TokenRequest) -> TokenAnswer:
         connection = self.connections.current()
         if connection.client.is_closed:
             raise RuntimeError("the httpx client has been closed")
-        url = connection.family.URL(self.settings.origins.absolute(_wire.TOKEN_PATH))
-        message = connection.family.Request(
-            "POST", url, headers=_HEADERS, content=request.content, extensions={"timeout": dict(_TIMEOUTS)}
-        )
-        response = await transport_of(connection.client, url).handle_async_request(message)
+        family = connection.family
+        url = family.URL(self.settings.origins.absolute(_wire.TOKEN_PATH))
+        headers = family.Headers([*of_every_request(connection.client.headers.raw), *_HEADERS.items()])
+        headers.setdefault("User-Agent", USER_AGENT)
+        extensions = {"timeout": dict(_TIMEOUTS), MARK: object(), URGENT: True}
+        message = family.Request("POST", url, headers=headers, content=request.content, extensions=extensions)
+        try:
+            response = await connection.ways.of_token_calls(connection.client, url).handle_async_request(message)
+        except family.PoolTimeout:
+            wait = f"the client's connections were all busy with other requests for {_TIMEOUTS['pool']:g} s"
+            raise family.PoolTimeout(wait, request=message) from None
         body, cut = await _read(response)
         headers = {name.lower(): value for name, value in response.headers.items()}
         return _wire.read_answer(

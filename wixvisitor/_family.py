@@ -7,16 +7,22 @@ from __future__ import annotations
 
 import functools
 import sys
-from collections.abc import AsyncIterator
+from collections import deque
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import suppress
 from types import ModuleType
-from typing import Any
+from typing import Any, Final
 
+import anyio
 import httpx
 
+from wixvisitor._internals import bare_stream
 from wixvisitor.errors import ConfigurationError
 
-_LONGEST_ENCODED = 16_384  # bytes; compressed they may be 16 MB, and whoever streams did not ask for that
+_LONGEST_ENCODED: Final = 16_384  # bytes; compressed they may be 16 MB, and whoever streams did not ask for that
+_LONGEST_READ: Final = 5.0  # seconds; a server may send a byte now and then for ever
+_LONGEST_END: Final = 1.0  # seconds that leaving a response may take, for closing it and again for what it leaves
+_DRAINED: Final = 16  # chunks that a closed stream may still give before it is cut off
 
 
 def family_of(client: object) -> ModuleType:
@@ -50,19 +56,19 @@ async def read_to_end(response: Any, family: ModuleType, *, limit: int) -> bool:
     """Reads a response that may be streamed, and so gives its connection back.
 
     Returns:
-        Whether the whole body was read. If it is longer than ``limit`` bytes nothing is lost: the response starts
-        again from its first byte.
+        Whether the whole body was read. If it is longer than ``limit`` bytes, or takes longer than five seconds,
+        nothing is lost: the response starts again from its first byte.
     """
     if response.is_closed:
         return True
     if response.headers.get("content-encoding"):
         limit = min(limit, _LONGEST_ENCODED)
     stream, chunks, size = response.stream, [], 0
-    source = aiter(stream)
+    source, end = aiter(bare_stream(response)), anyio.current_time() + _LONGEST_READ
     async for chunk in source:
         chunks.append(chunk)
         size += len(chunk)
-        if size > limit:
+        if size > limit or anyio.current_time() > end:
             response.stream = _rewound(family)(chunks, source, stream)
             return False
     await stream.aclose()
@@ -74,12 +80,16 @@ async def read_to_end(response: Any, family: ModuleType, *, limit: int) -> bool:
 async def end_stream(stream: Any, source: AsyncIterator[bytes]) -> None:
     """Closes a stream (or response) that was left early, and with it the generators inside, which nobody could reach.
 
-    trio warns of a generator that is garbage collected half-way; a closed stream soon ends its own.
+    trio warns of a generator that is garbage collected half-way; a closed stream soon ends its own. One that goes on
+    sending is cut off, after so many chunks and so much time.
     """
-    await stream.aclose()
-    with suppress(Exception):
-        async for _ in source:
-            pass
+    with anyio.move_on_after(_LONGEST_END):
+        await stream.aclose()
+    with anyio.move_on_after(_LONGEST_END), suppress(Exception):
+        for _ in range(_DRAINED):
+            await anext(source)
+        if isinstance(source, AsyncGenerator):
+            await source.aclose()
 
 
 @functools.cache
@@ -88,13 +98,13 @@ def _rewound(family: ModuleType) -> Any:
         """A stream of which some was read already, from the beginning."""
 
         def __init__(self, chunks: list[bytes], rest: AsyncIterator[bytes], stream: Any) -> None:
-            self._chunks, self._rest, self._stream = chunks, rest, stream
+            self._chunks, self._rest, self._stream = deque(chunks), rest, stream
 
-        async def __aiter__(self) -> AsyncIterator[bytes]:
-            for chunk in self._chunks:
-                yield chunk
-            async for chunk in self._rest:
-                yield chunk
+        def __aiter__(self) -> AsyncIterator[bytes]:
+            return self
+
+        async def __anext__(self) -> bytes:  # no generator, which could be left half-way like those inside
+            return self._chunks.popleft() if self._chunks else await anext(self._rest)
 
         async def aclose(self) -> None:
             await end_stream(self._stream, self._rest)

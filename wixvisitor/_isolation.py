@@ -12,52 +12,57 @@ import copy
 import functools
 import weakref
 from types import ModuleType
-from typing import Any
+from typing import Any, Final
+
+from wixvisitor import _internals
+
+_KEPT: Final = 64
 
 
-def view_of(client: Any, family: ModuleType) -> Any:
-    """Returns a view of an httpx or httpx2 client that sends as it does, but stores no cookies.
+class Ways:
+    """The transports that our requests take through one client: the same connections, no cookies, pools that recover.
 
-    The view shares the client's attributes themselves: what its owner changes, or closes, later counts at once.
+    Concurrency: safe from many tasks.
     """
-    client_class: Any = type(client)
-    view = object.__new__(_view_class(client_class, family))
-    view.__dict__ = client.__dict__
-    return view
+
+    __slots__ = ("_family", "_found")
+
+    def __init__(self, family: ModuleType) -> None:
+        self._family = family
+        self._found: dict[tuple[int, bool], tuple[Any, Any]] = {}
+
+    def __call__(self, transport: Any) -> Any:
+        """Returns the way of an API call through one of the client's transports."""
+        return self._way(transport, sends_cookies=True)
+
+    def of_token_calls(self, client: Any, url: Any) -> Any:
+        """Returns the way of a token call to this URL: through the client's proxies and mounts, without any cookies."""
+        return self._way(_internals.transport_for(client, url), sends_cookies=False)
+
+    def _way(self, transport: Any, *, sends_cookies: bool) -> Any:
+        if has_own_jar(transport):
+            return without_jar(transport, sends_cookies=sends_cookies)
+        key = (id(transport), sends_cookies)
+        found = self._found.get(key)
+        if found is None or found[0] is not transport:
+            if len(self._found) >= _KEPT:  # a client that gets new transports all the time
+                self._found.clear()
+            found = self._found[key] = transport, self._made(transport, sends_cookies=sends_cookies)
+        return found[1]
+
+    def _made(self, transport: Any, *, sends_cookies: bool) -> Any:
+        with_jars = [one for one in _internals.inner_transports(transport) if has_own_jar(one)]
+        if with_jars:
+            return _discreet(transport, with_jars, sends_cookies=sends_cookies)
+        from wixvisitor._recovery import recovering  # noqa: PLC0415 - needs httpcore; imports take time
+
+        return recovering(transport, self._family)
 
 
-def transport_of(client: Any, url: Any) -> Any:
-    """Returns the transport that the client uses for this URL, proxies and mounts considered, without any cookies."""
-    return without_jar(client._transport_for_url(url), sends_cookies=False)  # no public way to ask
-
-
-@functools.cache
-def _view_class(client_class: Any, family: ModuleType) -> Any:
-    class ReadOnlyCookies(family.Cookies):  # type: ignore[misc, name-defined]
-        """The caller's jar, for reading."""
-
-        def __init__(self, jar: Any) -> None:
-            self.jar = jar
-
-        def extract_cookies(self, response: Any) -> None:
-            """Leaves the response's cookies to whoever reads the response."""
-
-    class View(client_class):  # type: ignore[misc]
-        """The caller's client, minus the jar."""
-
-        @property
-        def cookies(self) -> Any:
-            return ReadOnlyCookies(self._cookies.jar)
-
-        @cookies.setter
-        def cookies(self, cookies: Any) -> None:
-            self._cookies = family.Cookies(cookies)
-
-        def _transport_for_url(self, url: Any) -> Any:
-            transport = super()._transport_for_url(url)
-            return without_jar(transport, sends_cookies=True)
-
-    return View
+def has_own_jar(transport: Any) -> bool:
+    """Whether there is a second cookie jar below this transport, which is httpx-aiohttp's."""
+    transport_class: Any = type(transport)
+    return _has_own_jar(transport_class)
 
 
 @functools.cache
@@ -75,18 +80,33 @@ def without_jar(transport: Any, *, sends_cookies: bool) -> Any:
         transport: an httpx or httpx2 transport.
         sends_cookies: whether the cookies that the caller put into aiohttp's jar are sent.
     """
-    transport_class: Any = type(transport)
-    if not _has_own_jar(transport_class):
+    if not has_own_jar(transport):
         return transport
-    import aiohttp  # noqa: PLC0415 - an extra; it is there if the transport is
-
-    if not isinstance(transport.client, aiohttp.ClientSession):
-        transport.client = transport.get_client()
+    if "handle_async_request" in vars(transport):  # patched, and the patch leads to the caller's own session
+        return _discreet(transport, [transport], sends_cookies=sends_cookies)
+    _session_of(transport)
     twins = _twins.setdefault(transport, {})
     twin = twins.get(sends_cookies)
     if twin is None or twin.source() is not transport.client:
         twin = twins[sends_cookies] = _twin(transport, sends_cookies=sends_cookies)
     return twin
+
+
+def _session_of(transport: Any) -> Any:
+    import aiohttp  # noqa: PLC0415 - an extra; it is there if the transport is
+
+    if not isinstance(transport.client, aiohttp.ClientSession):
+        transport.client = transport.get_client()
+    return transport.client
+
+
+def _discreet(transport: Any, with_jars: list[Any], *, sends_cookies: bool) -> Any:
+    from wixvisitor import _aiohttp_jar  # noqa: PLC0415 - needs the extra
+
+    def jars() -> list[Any]:
+        return [_session_of(one).cookie_jar for one in with_jars]
+
+    return _aiohttp_jar.DiscreetTransport(transport, jars, sends_cookies=sends_cookies)
 
 
 def _twin(transport: Any, *, sends_cookies: bool) -> Any:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import re
-from collections.abc import Iterable, Iterator
-from typing import Final, TypeVar
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, Final, TypeVar, cast
 
 E = TypeVar("E", bound=BaseException)
+F = TypeVar("F", bound=Callable[..., Any])
 
 # Wix's access tokens are "OauthNG.JWS.<header>.<payload>.<signature>", its refresh tokens "JWS.<…>" (read from the
 # public samples in Wix's own documentation); any other JWT starts with "eyJ", which is '{"' in base64url.
@@ -49,10 +52,65 @@ def without_frames(error: E) -> E:
     return error
 
 
-def _chain(error: BaseException) -> Iterator[BaseException]:
-    """The exception, its causes and contexts, and what groups hold."""
+def drop_sent_bytes(error: BaseException, transport_error: type[BaseException], outer: BaseException | None) -> None:
+    """Drops the frames that hold a request's bytes: those of a cancellation, and of what a transport error came from.
+
+    Args:
+        error: what the client raised. Its own frames stay, unless it is a cancellation.
+        transport_error: the class of the client's transport errors.
+        outer: what was being handled before, whose frames are the caller's.
+    """
+    if not isinstance(error, Exception):
+        error.__traceback__ = None
+    elif isinstance(error, transport_error):
+        for link in _chain(error, outer):
+            if link is not error:
+                link.__traceback__ = None
+
+
+def hides_locals(function: F) -> F:
+    """Makes a function whose locals hold secrets raise without its frames: error reporters print local variables."""
+
+    @functools.wraps(function)
+    def hidden(*arguments: Any, **options: Any) -> Any:
+        outer = sys.exception()
+        try:
+            return function(*arguments, **options)
+        except BaseException as error:
+            _drop_frames_inside(error, outer)
+            del arguments, options, outer
+            raise
+
+    return cast("F", hidden)
+
+
+def hides_locals_async(function: F) -> F:
+    """``hides_locals`` for an asynchronous function; a cancellation leaves it without its frames, too."""
+
+    @functools.wraps(function)
+    async def hidden(*arguments: Any, **options: Any) -> Any:
+        outer, work = sys.exception(), function(*arguments, **options)
+        del arguments, options
+        try:
+            return await work
+        except BaseException as error:
+            _drop_frames_inside(error, outer)
+            del outer
+            raise
+
+    return cast("F", hidden)
+
+
+def _drop_frames_inside(error: BaseException, outer: BaseException | None) -> None:
+    """Drops the frames of an exception and its causes, save what was being handled before: that is the caller's."""
+    for link in _chain(error, outer):
+        link.__traceback__ = None
+
+
+def _chain(error: BaseException, end: BaseException | None = None) -> Iterator[BaseException]:
+    """The exception, its causes and contexts, and what groups hold; without what stands behind ``end``."""
     todo: list[BaseException | None] = [error]
-    seen: set[int] = set()
+    seen: set[int] = {id(end)}
     while todo:
         link = todo.pop()
         if link is None or id(link) in seen:

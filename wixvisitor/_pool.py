@@ -17,7 +17,7 @@ from wixvisitor._endpoint import TokenEndpoint
 from wixvisitor._refresher import Refresher
 from wixvisitor._session import DEFAULT_BASE_URL, VisitorSession
 from wixvisitor._settings import Settings, TokensChanged, checked
-from wixvisitor._wire import TokenAnswer
+from wixvisitor._wire import TokenAnswer, Verdict
 from wixvisitor.storage import LeasingStorage, MemoryStorage, TokenStorage
 
 if TYPE_CHECKING:
@@ -62,6 +62,7 @@ class VisitorPool:
         on_rejected: str = "auto",
         on_change: Callable[[TokensChanged], object] | None = None,
         renew_timeout: float = 15.0,
+        judge_refusal: Callable[[TokenAnswer], Verdict] | None = None,
         is_refusal: Callable[[TokenAnswer], bool] | None = None,
         clock: Callable[[], float] | None = None,
         max_token_requests: int = 4,
@@ -76,6 +77,7 @@ class VisitorPool:
             renew_timeout=renew_timeout,
             on_rejected=on_rejected,
             on_change=on_change,
+            judge_refusal=judge_refusal,
             is_refusal=is_refusal,
             clock=clock,
             max_token_requests=max_token_requests,

@@ -13,7 +13,7 @@ import attrs
 from wixvisitor._decision import Unread
 from wixvisitor._flight import Flight, current_loop
 from wixvisitor._given import checked_tokens
-from wixvisitor._masking import mask, safe_cause
+from wixvisitor._masking import hides_locals_async, mask, safe_cause
 from wixvisitor._settings import Settings
 from wixvisitor._tokens import Tokens
 from wixvisitor.errors import ConfigurationError, StorageError
@@ -54,11 +54,13 @@ class Records:
         """The key in the store: two sites on one store never mix."""
         return f"{self.settings.client_id}:{self.key}"
 
+    @hides_locals_async
     async def load(self) -> Stored | None:
         """Returns what the store holds."""
         record = await self._read()
         return None if record is None else Stored(parse(record.value, self.settings.client_id), record.version)
 
+    @hides_locals_async
     async def version(self) -> str | Unread | None:
         """Returns the version of what the store holds, also of a damaged record; None if it holds nothing."""
         record = await self._read()
@@ -72,6 +74,7 @@ class Records:
             return record
         raise StorageError(f"the store returned a {type(record).__name__}; expected a Record, a text or None")
 
+    @hides_locals_async
     async def save(self, tokens: Tokens, expected: str | Unread | None) -> str | None:
         """Saves, if the store still holds the version that was expected, and returns the new version."""
         text = render(tokens, self.settings.client_id)

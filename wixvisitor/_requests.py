@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable, Iterable
 from types import ModuleType
 from typing import Any, Final, TypedDict
 
 from wixvisitor._version import __version__
+from wixvisitor.errors import ConfigurationError
 
 USER_AGENT: Final = f"wixvisitor/{__version__}"
 TIMEOUTS: Final = {
@@ -15,6 +17,12 @@ TIMEOUTS: Final = {
 }  # seconds; Wix names no limits, a cold site's products take several
 _KEPT: Final = 512  # URLs that are not parsed again; parsing one takes longer than all else that a session does
 _WITHOUT_BODY: Final = ("GET", "HEAD", "OPTIONS")  # methods, as a rule: no Content-Length, no Content-Type
+
+
+MARK: Final = "wixvisitor"
+"""The extension that tells our requests from others of the same client; its value is another one for each request."""
+URGENT: Final = "wixvisitor.urgent"
+"""The extension of a token call, which waits in no line of ours."""
 
 
 class RequestArguments(TypedDict, total=False):
@@ -32,6 +40,23 @@ class RequestArguments(TypedDict, total=False):
     follow_redirects: bool
 
 
+def check_headers(arguments: dict[str, Any], family: ModuleType) -> None:
+    """Looks at the headers that a caller gives with one request.
+
+    Raises:
+        ConfigurationError: ``Authorization`` is among them. A client's default of that name is replaced, as ever.
+    """
+    if arguments.get("headers") is None:
+        return
+    headers = arguments["headers"] = family.Headers(arguments["headers"])  # pairs that come one by one come only once
+    if "Authorization" in headers:
+        del headers
+        arguments.clear()  # error reporters print local variables
+        raise ConfigurationError(
+            "headers: the session sends the visitor's token as Authorization; use your own client for another one"
+        )
+
+
 def introduce(request: Any) -> None:
     """Says who asks and what is understood, unless the caller does: httpx's own defaults are not the caller's.
 
@@ -46,13 +71,29 @@ def introduce(request: Any) -> None:
 class RequestBuilder:
     """Builds a client's requests. What goes into every one is put together once, until the client's owner changes it.
 
+    Args:
+        client: the client.
+        view: the view of it that sends.
+        family: httpx or httpx2.
+        sending: names of the client's methods that send; any of them may be replaced on the client's instance.
+        lead_through: called with the view before such a request.
+
     Concurrency: safe from many tasks.
     """
 
-    __slots__ = ("_body", "_client", "_family", "_is_plain", "_prepared", "_seen", "_view")
+    __slots__ = ("_body", "_client", "_family", "_is_plain", "_lead_through", "_prepared", "_seen", "_sending", "_view")
 
-    def __init__(self, client: Any, view: Any, family: ModuleType) -> None:
+    def __init__(
+        self,
+        client: Any,
+        view: Any,
+        family: ModuleType,
+        *,
+        sending: frozenset[str],
+        lead_through: Callable[[Any], None],
+    ) -> None:
         self._client, self._view, self._family = client, view, family
+        self._sending, self._lead_through = sending, lead_through
         self._body = family.ByteStream(b"")
         self._is_plain = type(client).build_request is family.AsyncClient.build_request
         self._seen: Any = None
@@ -66,18 +107,24 @@ class RequestBuilder:
             url: an absolute URL.
             arguments: of ``build_request``.
         """
-        client = self._client
+        client, own = self._client, vars(self._client)
+        if not self._sending.isdisjoint(own):
+            self._lead_through(self._view)
         headers = client.headers.raw
         if headers != self._seen:
             self._prepared.cache_clear()
             self._seen = headers
         target, common = self._prepared(url)
-        if arguments or method not in _WITHOUT_BODY or not self._is_plain or client.params or any(client.cookies.jar):
+        is_plain = self._is_plain and "build_request" not in own
+        if arguments or method not in _WITHOUT_BODY or not is_plain or client.params or any(client.cookies.jar):
             request = self._view.build_request(method, target, **arguments)
             introduce(request)
+            request.extensions[MARK] = object()
             return request
-        timeout = {"timeout": client.timeout.as_dict()}
-        return self._family.Request(method, target, headers=common, stream=self._body, extensions=timeout)
+        extensions = {"timeout": client.timeout.as_dict(), MARK: object()}
+        request = self._family.Request(method, target, headers=common, stream=self._body, extensions=extensions)
+        request.read()  # so that hooks can read ``request.content``, as they can of any other request
+        return request
 
     def _prepare(self, url: str) -> tuple[Any, Any]:
         """Returns the URL, parsed, and the headers of every request to it."""
@@ -85,3 +132,24 @@ class RequestBuilder:
         request = self._family.Request("GET", target, headers=self._client.headers)
         introduce(request)
         return target, request.headers
+
+
+_NOT_FOR_TOKENS: Final = frozenset({
+    *("authorization", "proxy-authorization", "cookie", "host", "x-wix-consistent"),
+    *("connection", "keep-alive", "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade", "expect"),
+})  # fmt: skip
+_NOT_FOR_TOKENS_BEGIN: Final = ("accept", "content-")
+
+
+def of_every_request(headers: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+    """Returns those of a client's own headers that a token call carries too, such as the key of a gateway.
+
+    None that says who asks, where, or what the body is (RFC 9110 sections 7.6.1, 8, 12.5): that is each request's own.
+    """
+    return [(name, value) for name, value in headers if _is_of_every_request(name.decode("latin-1").lower(), value)]
+
+
+def _is_of_every_request(name: str, value: bytes) -> bool:
+    if name == "user-agent":
+        return not value.startswith(b"python-httpx")  # httpx's own is not the owner's
+    return name not in _NOT_FOR_TOKENS and not name.startswith(_NOT_FOR_TOKENS_BEGIN)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Final, Self, Unpack
+from typing import TYPE_CHECKING, Any, Final, Self, Unpack, cast
 
 import anyio
 
@@ -15,11 +16,12 @@ from wixvisitor._auth import VisitorAuth, auth_for
 from wixvisitor._connections import Connections
 from wixvisitor._endpoint import TokenEndpoint
 from wixvisitor._graphql import GraphQLResult
+from wixvisitor._masking import drop_sent_bytes
 from wixvisitor._refresher import Refresher
-from wixvisitor._requests import RequestArguments
+from wixvisitor._requests import RequestArguments, check_headers
 from wixvisitor._settings import TokensChanged, checked
 from wixvisitor._tokens import RefreshToken, TokenRole, Tokens
-from wixvisitor._wire import TokenAnswer
+from wixvisitor._wire import TokenAnswer, Verdict
 from wixvisitor.errors import ConfigurationError
 from wixvisitor.storage import MemoryStorage, TokenStorage
 
@@ -53,7 +55,9 @@ class VisitorSession:
         renew_timeout: seconds that a renewal has to ask Wix, retries and waiting for another process included. A
             process's lease ends after a third of them, and whoever has waited for three quarters goes ahead without. A
             store has 10 s for each call; in a pool, waiting for a turn may take as long again.
-        is_refusal: which answers of the token endpoint mean that a refresh token is refused; see ``is_refusal``.
+        judge_refusal: judges an answer of the token endpoint: ``"certain"``, ``"doubtful"`` or ``"never"`` a refusal of
+            the refresh token; see the function ``judge_refusal``. A doubtful one costs nothing until it is confirmed.
+        is_refusal: deprecated; a function whose True is ``"certain"`` and whose False is ``"never"``.
         clock: seconds since the epoch; for tests.
 
     Use it with ``async with``, or without and then ``await session.aclose()``. The storage is read at entry or at
@@ -82,6 +86,7 @@ class VisitorSession:
         on_rejected: str = "auto",
         on_change: Callable[[TokensChanged], object] | None = None,
         renew_timeout: float = 15.0,
+        judge_refusal: Callable[[TokenAnswer], Verdict] | None = None,
         is_refusal: Callable[[TokenAnswer], bool] | None = None,
         clock: Callable[[], float] | None = None,
     ) -> None:
@@ -94,6 +99,7 @@ class VisitorSession:
             renew_timeout=renew_timeout,
             on_rejected=on_rejected,
             on_change=on_change,
+            judge_refusal=judge_refusal,
             is_refusal=is_refusal,
             clock=clock,
         )
@@ -230,31 +236,32 @@ class VisitorSession:
 
         Raises:
             TokenRequestError, SessionExpired, StorageError, ConfigurationError: there is no token to be had.
+            ConfigurationError: ``auth`` or an ``Authorization`` header is given; nothing was sent.
             httpx.HTTPError: what the client raises.
 
         Cancellation: whether Wix saw the request is unknown; the visitor is unchanged.
         """
-        return await self._send(method, url, dict(arguments), stream=False)
+        return await self._send(method, url, cast("dict[str, Any]", arguments), stream=False)
 
     async def get(self, url: str, **arguments: Unpack[RequestArguments]) -> httpx.Response:
         """``request("GET", …)``; raises the same, and cancellation leaves the same."""
-        return await self._send("GET", url, dict(arguments), stream=False)
+        return await self._send("GET", url, cast("dict[str, Any]", arguments), stream=False)
 
     async def post(self, url: str, **arguments: Unpack[RequestArguments]) -> httpx.Response:
         """``request("POST", …)``; raises the same, and cancellation leaves the same."""
-        return await self._send("POST", url, dict(arguments), stream=False)
+        return await self._send("POST", url, cast("dict[str, Any]", arguments), stream=False)
 
     async def put(self, url: str, **arguments: Unpack[RequestArguments]) -> httpx.Response:
         """``request("PUT", …)``; raises the same, and cancellation leaves the same."""
-        return await self._send("PUT", url, dict(arguments), stream=False)
+        return await self._send("PUT", url, cast("dict[str, Any]", arguments), stream=False)
 
     async def patch(self, url: str, **arguments: Unpack[RequestArguments]) -> httpx.Response:
         """``request("PATCH", …)``; raises the same, and cancellation leaves the same."""
-        return await self._send("PATCH", url, dict(arguments), stream=False)
+        return await self._send("PATCH", url, cast("dict[str, Any]", arguments), stream=False)
 
     async def delete(self, url: str, **arguments: Unpack[RequestArguments]) -> httpx.Response:
         """``request("DELETE", …)``; raises the same, and cancellation leaves the same."""
-        return await self._send("DELETE", url, dict(arguments), stream=False)
+        return await self._send("DELETE", url, cast("dict[str, Any]", arguments), stream=False)
 
     @asynccontextmanager
     async def stream(
@@ -265,7 +272,7 @@ class VisitorSession:
         Raises: as ``request``; a 401 is read to its end first, if it is small, so that it can be renewed and replayed.
         Cancellation: closes the response.
         """
-        response = await self._send(method, url, dict(arguments), stream=True)
+        response = await self._send(method, url, cast("dict[str, Any]", arguments), stream=True)
         try:
             yield response
         finally:
@@ -286,18 +293,28 @@ class VisitorSession:
         if "auth" in arguments:
             raise ConfigurationError("auth: the session is the auth; use your own client for another one")
         sending = {name: arguments.pop(name) for name in ("follow_redirects",) if name in arguments}
-        return await self._deliver(self._build(method, url, arguments), stream=stream, **sending)
+        request = self._build(method, url, arguments)
+        return await self._deliver(request, stream=stream, **sending)
 
     def _build(self, method: str, url: str, arguments: dict[str, Any]) -> Any:
-        """Returns the request as it will go out, save for the token."""
-        return self._connections.current().builder.build(method, self._settings.origins.absolute(url), arguments)
+        """Returns the request as it will go out, save for the token. Empties the arguments."""
+        connection = self._connections.current()
+        check_headers(arguments, connection.family)
+        request = connection.builder.build(method, self._settings.origins.absolute(url), arguments)
+        arguments.clear()  # the frames that wait share it, and error reporters print local variables
+        return request
 
     async def _deliver(self, request: Any, *, stream: bool, **sending: Any) -> httpx.Response:
         """Sends what ``_build`` has built, with the token."""
         connection = self._connections.current()
         if self._auth is None:
             self._auth = auth_for(self._refresher, httpx2=connection.family.__name__ == "httpx2")
-        response: httpx.Response = await connection.view.send(request, auth=self._auth, stream=stream, **sending)
+        outer = sys.exception()
+        try:
+            response: httpx.Response = await connection.view.send(request, auth=self._auth, stream=stream, **sending)
+        except BaseException as error:
+            drop_sent_bytes(error, connection.family.TransportError, outer)
+            raise
         return response
 
     def __repr__(self) -> str:

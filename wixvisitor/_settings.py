@@ -5,10 +5,11 @@ from __future__ import annotations
 import inspect
 import random
 import time
+import warnings
 from collections.abc import Callable, Sequence
 from enum import StrEnum
 from math import inf
-from typing import Any
+from typing import Any, Final, cast, get_args
 
 import attrs
 
@@ -17,10 +18,16 @@ from wixvisitor._decision import OnRejected
 from wixvisitor._origins import Origins
 from wixvisitor._tokens import TokenRole
 from wixvisitor._turns import Turns
-from wixvisitor._wire import TokenAnswer
+from wixvisitor._wire import TokenAnswer, Verdict
 from wixvisitor.errors import ConfigurationError
 from wixvisitor.storage import LeasingStorage, TokenStorage
 from wixvisitor.storage._protocol import takes_expected
+
+_VERDICTS: Final[tuple[str, ...]] = get_args(Verdict)
+_DEPRECATED: Final = (
+    'is_refusal= goes with the next release: give judge_refusal=, a function that returns "certain" (what True was), '
+    '"doubtful" or "never" (what False was)'
+)
 
 
 class ChangeReason(StrEnum):
@@ -68,7 +75,7 @@ class Settings:
     renew_timeout: float
     on_rejected: OnRejected
     on_change: Callable[[TokensChanged], object] | None
-    is_refusal: Callable[[TokenAnswer], bool]
+    judge_refusal: Callable[[TokenAnswer], Verdict]
     clock: Callable[[], float]
     turns: Turns
     writes: dict[str, Any] = attrs.field(factory=dict)  # the store's calls under way that write, by key
@@ -85,6 +92,7 @@ def checked(
     renew_timeout: float,
     on_rejected: str,
     on_change: Callable[[TokensChanged], object] | None,
+    judge_refusal: Callable[[TokenAnswer], Verdict] | None = None,
     is_refusal: Callable[[TokenAnswer], bool] | None,
     clock: Callable[[], float] | None,
     max_token_requests: int | None = None,
@@ -108,10 +116,30 @@ def checked(
         renew_timeout=_seconds(renew_timeout, "renew_timeout", least=0.001),
         on_rejected=_policy(on_rejected),
         on_change=plain_function(on_change, "on_change"),
-        is_refusal=plain_function(is_refusal, "is_refusal") or _wire.is_refusal,
+        judge_refusal=_judge(judge_refusal, is_refusal),
         clock=clock,
         turns=_turns(clock, max_token_requests, new_visitors_per_minute),
     )
+
+
+def _judge(judge: Any, is_refusal: Any) -> Callable[[TokenAnswer], Verdict]:
+    """Returns the function that judges refusals: the given one, checked at each use, or the default."""
+    plain_function(judge, "judge_refusal")
+    if plain_function(is_refusal, "is_refusal") is not None:
+        if judge is not None:
+            raise ConfigurationError("is_refusal: judge_refusal takes its place; give that one alone")
+        warnings.warn(_DEPRECATED, DeprecationWarning, stacklevel=4)
+        return lambda answer: "certain" if is_refusal(answer) else "never"
+    if judge is None:
+        return _wire.judge_refusal
+
+    def checked_judge(answer: TokenAnswer) -> Verdict:
+        verdict = judge(answer)
+        if verdict not in _VERDICTS:
+            raise ConfigurationError(f"judge_refusal: expected it to return one of {', '.join(_VERDICTS)}")
+        return cast("Verdict", verdict)
+
+    return checked_judge
 
 
 def _turns(clock: Callable[[], float], at_once: int | None, new_per_minute: int | None) -> Turns:

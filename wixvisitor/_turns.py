@@ -21,6 +21,7 @@ import attrs
 from wixvisitor import _flight
 from wixvisitor._breaker import Admission, Breaker
 from wixvisitor._decision import Pause
+from wixvisitor._doubts import Doubts
 from wixvisitor.errors import TokenRequestError, WixVisitorError
 
 logger = logging.getLogger("wixvisitor")
@@ -60,9 +61,13 @@ class Turn:
         """
         await self._turns._confirm(self, seconds)
 
-    def succeeded(self) -> None:
+    def succeeded(self, *, is_renewal: bool = False) -> None:
         """Notes that Wix granted tokens."""
-        self._turns._note_success(self.visitor)
+        self._turns._note_success(self.visitor, is_renewal=is_renewal)
+
+    def doubts(self, refresh_token: str, answer: str) -> bool:
+        """Notes a doubtful answer, and returns whether it counts as a refusal of this refresh token by now."""
+        return self._turns._note_doubt(self.visitor, hash(refresh_token), answer)
 
     def failed(self, error: WixVisitorError) -> None:
         """Notes that Wix gave no usable answer. A certain refusal is an answer."""
@@ -155,6 +160,7 @@ class Turns:
         self.live: Mapping[str, object] = {}
         self._clock, self._jitter = clock, jitter
         self._breaker = Breaker()
+        self._doubts = Doubts()
         self._quota = _Quota(new_per_minute)
         self._queues: dict[object, _Queue] = {}
         self._cooldowns: OrderedDict[str, Pause] = OrderedDict()
@@ -310,7 +316,16 @@ class Turns:
 
     # What turns report
 
-    def _note_success(self, visitor: str) -> None:
+    def _note_doubt(self, visitor: str, token: int, answer: str) -> bool:
+        with self._lock:
+            return self._doubts.is_confirmed(visitor, token, answer, self._clock())
+
+    def _note_success(self, visitor: str, *, is_renewal: bool) -> None:
+        with self._lock:
+            if is_renewal:
+                self._doubts.renewed(visitor, self._clock())
+            else:
+                self._doubts.end(visitor)
         if self.number == inf:
             return
         with self._lock:

@@ -3,8 +3,8 @@
 Facts and where they come from: the requests are ``@wix/sdk`` 1.21.16's own (``build/auth/oauth2/OAuthStrategy.js``,
 JSON in camelCase); the answer is RFC 6749 section 5.1 in snake_case; errors follow RFC 6749 section 5.2 by Wix's
 documentation, but ``{"message", "details"}``, ``{"errorCode", "errorDescription"}``, HTML and nothing were all seen.
-What Wix answers to a refresh token that it no longer accepts is recorded nowhere, so ``is_refusal`` is a judgement,
-and can be replaced (``VisitorSession(is_refusal=…)``).
+What Wix answers to a refresh token that it no longer accepts is recorded nowhere, so ``judge_refusal`` is a judgement,
+and can be replaced (``VisitorSession(judge_refusal=…)``).
 """
 
 from __future__ import annotations
@@ -12,9 +12,10 @@ from __future__ import annotations
 import json
 import math
 import re
+from collections.abc import Iterator
 from datetime import UTC
 from email.utils import parsedate_to_datetime
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import attrs
 
@@ -36,6 +37,26 @@ _EXCERPT: Final = 500  # characters of an answer that an error's message may car
 _CLIENT_ERROR: Final = (
     "invalid_client|unauthorized_client|unsupported_grant_type|invalid_scope|appRuntimeKeys|appId is not a valid GUID"
 )
+# The other codes of RFC 6749 (sections 4.1.2.1 and 5.2) and RFC 8628 (section 3.5) that speak of the request or of the
+# server, and those of quotas. As whole values only: "invalid_request" may stand beside a text that names the token.
+_OTHER_CODES: Final = frozenset(
+    {
+        *("invalid_request", "server_error", "temporarily_unavailable", "access_denied", "unsupported_response_type"),
+        *("slow_down", "authorization_pending", "resource_exhausted", "too_many_requests", "throttled"),
+    }
+)
+# What names the refresh token as dead: RFC 6749's invalid_grant, RFC 6750's invalid_token, codes like
+# INVALID_REFRESH_TOKEN, and texts like "The refresh_token is invalid." (wix-incubator/DeviantArt-API #58, beside
+# "invalid_request") or "[business][FATAL] … - invalid_token".
+_DEAD: Final = "invalid|expired|revoked|used|unknown|malformed|inactive"
+_NAMES_TOKEN: Final = (
+    r"(?i:\binvalid_grant\b"
+    rf"|\b(?:{_DEAD})[ _-]+(?:refresh[ _-]*)?(?:token|grant)\b"
+    rf"|(?<!access)(?<!access[ _-])\b(?:refresh[ _-]*)?token[ _-]+(?:\w+[ _-]+){{0,3}}?(?:{_DEAD}|not[ _-]found)\b)"
+)
+
+Verdict = Literal["certain", "doubtful", "never"]
+"""Whether an answer to a renewal says that the refresh token is refused: for certain, perhaps, or not at all."""
 
 
 @attrs.frozen(eq=False, repr=False, match_args=False)
@@ -55,7 +76,7 @@ class TokenRequest:
 
 @attrs.frozen(match_args=False)
 class TokenAnswer:
-    """What the token endpoint answered; this is what an ``is_refusal`` function judges.
+    """What the token endpoint answered; this is what a ``judge_refusal`` function judges.
 
     Attributes:
         status_code: the HTTP status.
@@ -137,13 +158,45 @@ def read_answer(
     )
 
 
-def is_refusal(answer: TokenAnswer) -> bool:
-    """Whether this answer to a renewal says that the refresh token is refused: the rule that costs a visitor.
+def judge_refusal(answer: TokenAnswer) -> Verdict:
+    """Judges whether this answer to a renewal says that the refresh token is refused: the rule that costs a visitor.
 
-    True for 400, 401 and 403 with a JSON object that does not speak of the client or the configuration. Anything
-    else (404, 408, 425, 429, 5xx, HTML, an empty or unreadable body) says nothing about the token.
+    - ``"certain"``: 400, 401 or 403 with a JSON object that names the token as invalid, expired, revoked, used or
+      unknown: ``invalid_grant`` (RFC 6749 section 5.2), ``INVALID_REFRESH_TOKEN``, ``invalid_token``, or such a text.
+    - ``"never"``: codes about the client, the request, the server or a quota; every other status; no JSON object.
+    - ``"doubtful"``: every other 400, 401 or 403 with a JSON object. Gateways and firewalls send those as well, so
+      they count only once they are confirmed (``_doubts``).
     """
-    return answer.status_code in (400, 401, 403) and isinstance(answer.json, dict) and not _is_client_error(answer)
+    if answer.status_code not in (400, 401, 403) or not isinstance(answer.json, dict) or _is_client_error(answer):
+        return "never"
+    texts = list(_texts(answer.json))
+    if any(re.search(_NAMES_TOKEN, text) for text in texts):
+        return "certain"
+    return "never" if any(text.strip().lower() in _OTHER_CODES for text in texts) else "doubtful"
+
+
+def is_refusal(answer: TokenAnswer) -> bool:
+    """Whether ``judge_refusal`` calls this answer certain. Use that function instead; this one goes with 1.0."""
+    return judge_refusal(answer) == "certain"
+
+
+def kind_of(answer: TokenAnswer) -> str:
+    """Returns what answers of one kind have in common: status, keys and texts, without what differs each time."""
+    texts = [re.sub(r"[0-9a-fA-F-]*[0-9][0-9a-fA-F-]*", "#", text) for text in _texts(answer.json)]
+    return "\n".join((str(answer.status_code), *texts))
+
+
+def _texts(content: Any) -> Iterator[str]:
+    """Yields the texts in a JSON value, those of objects behind their keys' order; not the keys."""
+    todo = [content]
+    while todo:
+        value = todo.pop()
+        if isinstance(value, str):
+            yield value
+        elif isinstance(value, dict):
+            todo += value.values()
+        elif isinstance(value, list):
+            todo += value
 
 
 def has_run_out(refresh_token: str, answer: TokenAnswer, now: float) -> bool:
@@ -177,11 +230,10 @@ def grant(answer: TokenAnswer, requested_at: float) -> Granted:
     return Granted(AccessToken(access, int(requested_at) + lifetime), refresh or None, lifetime)
 
 
-def failure(answer: TokenAnswer, request: TokenRequest) -> ConfigurationError | TokenRequestError:
+def failure(answer: TokenAnswer) -> ConfigurationError | TokenRequestError:
     """Returns the error for an answer that is neither a grant nor a refusal."""
-    mint = request.grant_type == "anonymous"
     status = answer.status_code
-    if _is_client_error(answer) or (mint and _is_json_4xx(answer)):
+    if _is_client_error(answer) and 400 <= status < 500:
         return ConfigurationError(
             f"The token endpoint answered {status}: {answer.text or 'nothing'} "
             "Check the client ID: Wix dashboard, Settings, Headless Settings.",
@@ -266,11 +318,6 @@ def _date(value: str | None) -> float | None:
 
 def _is_client_error(answer: TokenAnswer) -> bool:
     return isinstance(answer.json, dict) and re.search(_CLIENT_ERROR, json.dumps(answer.json)) is not None
-
-
-def _is_json_4xx(answer: TokenAnswer) -> bool:
-    status = answer.status_code
-    return 400 <= status < 500 and status not in (404, 408, 425, 429) and isinstance(answer.json, dict)
 
 
 def _from(answer: TokenAnswer, *, retry: bool = False) -> dict[str, Any]:

@@ -16,10 +16,11 @@ except ModuleNotFoundError as error:
     raise ImportError("wixvisitor.aiohttp needs aiohttp: pip install 'wixvisitor[aiohttp]'", name=error.name) from error
 
 from wixvisitor._catalog import CATALOG_PATHS
+from wixvisitor._masking import hides_locals
 from wixvisitor._pool import VisitorPool
 from wixvisitor._session import VisitorSession
 from wixvisitor._web._catalog_reader import CatalogReader
-from wixvisitor._web._headers import is_document
+from wixvisitor._web._headers import Additions, is_document
 from wixvisitor._web._visit import Visit
 from wixvisitor._web._visits import Request, Visits
 from wixvisitor.cookies import VisitorCookie
@@ -101,19 +102,27 @@ def _visit(request: web.Request) -> Visit:
         visits = request.config_dict.get(_VISITS)
         if visits is None:
             raise ConfigurationError("This app knows no visitors: call wixvisitor.aiohttp.setup(app, pool, cookie=…)")
-        headers = {name.lower(): "; ".join(request.headers.getall(name)) for name in request.headers}
-        visit = request[_VISIT] = Visit(visits, Request(headers, is_document(request.method, headers), request))
+        visit = request[_VISIT] = Visit(visits, _request(request))
     return visit
+
+
+@hides_locals
+def _request(request: web.Request) -> Request:
+    headers = {name.lower(): "; ".join(request.headers.getall(name)) for name in request.headers}
+    return Request(headers, is_document(request.method, headers), request)
 
 
 async def _add_headers(request: web.Request, response: web.StreamResponse) -> None:
     visit = _visit(request)
     if visit.started:
         return
+    vary, cache_control = (", ".join(response.headers.getall(name, ())) for name in ("Vary", "Cache-Control"))
+    _add(response, visit.start(vary=vary, cache_control=cache_control))
+
+
+@hides_locals
+def _add(response: web.StreamResponse, added: Additions) -> None:
     headers = response.headers
-    added = visit.start(
-        vary=", ".join(headers.getall("Vary", ())), cache_control=", ".join(headers.getall("Cache-Control", ()))
-    )
     for cookie in added.cookies:  # response.set_cookie would come too late: those are written before this signal
         headers.add("Set-Cookie", cookie)
     if added.vary is not None:

@@ -1,4 +1,8 @@
-"""Visitors for any ASGI app: Starlette, FastAPI, Litestar, Quart, Django. Imports no framework. Needs ``crypto``."""
+"""Visitors for any ASGI app: Starlette, FastAPI, Litestar, Quart, Django. Imports no framework. Needs ``crypto``.
+
+Error reporters print local variables, and an ASGI scope holds the browser's cookies. So a function here lets go of the
+scope, and of a message with a cookie, before it waits or raises.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +11,7 @@ from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequen
 from typing import Any, Final, Self
 
 from wixvisitor._catalog import CATALOG_PATHS
+from wixvisitor._masking import hides_locals
 from wixvisitor._pool import VisitorPool
 from wixvisitor._session import VisitorSession
 from wixvisitor._web._catalog_reader import CatalogReader
@@ -79,24 +84,15 @@ class VisitorMiddleware:
         """Serves one connection."""
         match scope["type"]:
             case "lifespan":
-                await _Lifespan(self._app, self._visits).serve(scope, receive, send)
+                serving: Awaitable[None] = _Lifespan(self._app, self._visits).serve(scope, receive, send)
             case "http" | "websocket":
-                await self._serve(scope, receive, send)
+                visit = Visit(self._visits, _request(scope))
+                app = self._app({**scope, _KEY: visit}, receive, _sending(visit, send))
+                serving = _finished(visit, app)
             case _:
-                await self._app(scope, receive, send)
-
-    async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
-        visit = Visit(self._visits, _request(scope))
-
-        async def send_with_cookie(message: Message) -> None:
-            if message["type"] in _STARTS and not visit.started:
-                message = _started(visit, message)
-            await send(message)
-
-        try:
-            await self._app({**scope, _KEY: visit}, receive, send_with_cookie)
-        finally:
-            visit.finish()
+                serving = self._app(scope, receive, send)
+        del scope
+        await serving
 
     def __repr__(self) -> str:
         return f"<VisitorMiddleware with {self._visits.cookie!r}>"
@@ -115,7 +111,9 @@ async def get_visitor(scope: Mapping[str, Any]) -> VisitorSession:
 
     Concurrency: any number of calls within a request get the same object.
     """
-    return await _visit(scope).visitor()
+    visit = scope.get(_KEY)
+    del scope
+    return await _known(visit).visitor()
 
 
 async def get_catalog_visitor(scope: Mapping[str, Any]) -> CatalogReader:
@@ -131,16 +129,36 @@ async def get_catalog_visitor(scope: Mapping[str, Any]) -> CatalogReader:
 
     Concurrency: one object for all requests.
     """
-    return _visit(scope).catalog()
-
-
-def _visit(scope: Mapping[str, Any]) -> Visit:
     visit = scope.get(_KEY)
+    del scope
+    return _known(visit).catalog()
+
+
+def _known(visit: object) -> Visit:
     if not isinstance(visit, Visit):
         raise ConfigurationError("This app knows no visitors: wrap it, app = VisitorMiddleware(app, pool, cookie=…)")
     return visit
 
 
+async def _finished(visit: Visit, serving: Awaitable[None]) -> None:
+    try:
+        await serving
+    finally:
+        visit.finish()
+
+
+def _sending(visit: Visit, send: Send) -> Send:
+    async def send_with_cookie(message: Message) -> None:
+        if message["type"] in _STARTS and not visit.started:
+            message = _started(visit, message)
+        sending = send(message)
+        del message
+        await sending
+
+    return send_with_cookie
+
+
+@hides_locals
 def _request(scope: Scope) -> Request:
     headers: dict[str, str] = {}
     for raw_name, raw_value in scope["headers"]:

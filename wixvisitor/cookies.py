@@ -23,6 +23,7 @@ from urllib.parse import quote, unquote
 import attrs
 
 from wixvisitor._given import checked_tokens, is_empty
+from wixvisitor._masking import hides_locals
 from wixvisitor._tokens import EMPTY_TOKENS, Tokens
 from wixvisitor.errors import ConfigurationError
 from wixvisitor.storage._sealing import NotOpened, Sealer, UnknownKey, generate_key
@@ -52,7 +53,7 @@ class Card:
             is over.
     """
 
-    key: str
+    key: str = attrs.field(repr=False)
     tokens: Tokens = EMPTY_TOKENS
     is_due: bool = False
 
@@ -76,6 +77,7 @@ class _Sealed:
         self._attributes = f"Path=/; Max-Age={max_age}; {'Secure; ' if secure else ''}HttpOnly; SameSite=Lax"
         self._sealer = Sealer(keys, self._purpose)
 
+    @hides_locals
     def read(self, value: str, client_id: str, now: float) -> Card:
         """Returns what the cookie says.
 
@@ -103,6 +105,7 @@ class _Sealed:
         old = not value.startswith(f"1.{self._sealer.key_ids[0]}.")
         return Card(key, tokens, is_due=old or age > self._max_age / 10)
 
+    @hides_locals
     def write(self, card: Card, client_id: str, now: float) -> str:
         """Returns the ``Set-Cookie`` header.
 
@@ -221,6 +224,7 @@ class SharedCookie:
         )
         self._attributes = f"Path=/; {'Secure; ' if secure else ''}SameSite=Lax"
 
+    @hides_locals
     def read(self, value: str, client_id: str, now: float) -> Card:
         """Returns what the cookie says; see ``IdCookie.read``."""
         del now
@@ -239,6 +243,7 @@ class SharedCookie:
             raise Unreadable("it holds no tokens")
         return Card(key, tokens)
 
+    @hides_locals
     def write(self, card: Card, client_id: str, now: float) -> str:
         """Returns the ``Set-Cookie`` header; see ``IdCookie.write``."""
         del now
@@ -252,6 +257,7 @@ class SharedCookie:
         """Returns the ``Set-Cookie`` header that removes it."""
         return f"{self.name}=; {self._attributes}; Max-Age=0"
 
+    @hides_locals
     def key_of(self, tokens: Tokens) -> str | None:
         """Returns which visitor these tokens are: there is no id in the cookie, so the refresh token says it."""
         value = tokens.refresh_token.value or tokens.access_token.value

@@ -6,7 +6,7 @@ Needs the extra ``fastapi``.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 try:
     from fastapi import Depends, FastAPI
@@ -20,7 +20,6 @@ from wixvisitor import asgi
 from wixvisitor._catalog import CATALOG_PATHS
 from wixvisitor._pool import VisitorPool
 from wixvisitor._session import VisitorSession
-from wixvisitor._settings import plain_function
 from wixvisitor._web._catalog_reader import CatalogReader
 from wixvisitor._web._visits import Visits
 from wixvisitor.cookies import VisitorCookie
@@ -70,12 +69,10 @@ def setup(
     """
     if app.middleware_stack is not None:
         raise ConfigurationError("setup: the app is already serving; call setup right after making it")
-    build, agrees = app.build_middleware_stack, plain_function(consent, "consent")
-
-    def asked(scope: Any) -> Any:
-        return agrees is None or agrees(HTTPConnection(scope))
-
-    visits = Visits(pool, cookie=cookie, consent=asked, close=close, catalog_paths=catalog_paths)
+    build = app.build_middleware_stack
+    visits = Visits(
+        pool, cookie=cookie, consent=consent, native=HTTPConnection, close=close, catalog_paths=catalog_paths
+    )
 
     def build_with_visitors() -> ASGIApp:
         return asgi.VisitorMiddleware._around(build(), visits)
@@ -94,7 +91,9 @@ async def get_visitor(connection: HTTPConnection) -> VisitorSession:
 
     Concurrency: any number of calls within a request get the same object.
     """
-    return await asgi.get_visitor(connection.scope)
+    looking = asgi.get_visitor(connection.scope)
+    del connection  # error reporters print local variables, and it holds the browser's cookies
+    return await looking
 
 
 CurrentVisitor = Annotated[VisitorSession, Depends(get_visitor)]

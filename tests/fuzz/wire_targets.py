@@ -20,7 +20,7 @@ from wixvisitor._graphql import GraphQLResult, read_graphql
 from wixvisitor._wire import Granted, Refused, TokenAnswer
 from wixvisitor.errors import ConfigurationError, TokenRequestError
 
-from .ends import CLIENT_ID, NOW, check_sendable, check_tokens, ending
+from .ends import NOW, check_sendable, check_tokens, ending
 
 OPAQUE: Final = "0p4que-r3fre5h-0f-n0b0dy"  # a refresh token that does not look like one of Wix's
 _LATEST: Final = 1e11  # seconds; the year 5138
@@ -131,9 +131,10 @@ def _judged(status: int, body: bytes, headers: dict[str, str]) -> Granted | Refu
     answer = _wire.read_answer(status, body, headers=headers, now=NOW, secret=OPAQUE)
     if status == 200:
         return _wire.grant(answer, NOW)
-    if _wire.is_refusal(answer) or _wire.has_run_out(_EXPIRED, answer, NOW):
+    if _wire.judge_refusal(answer) == "certain" or _wire.has_run_out(_EXPIRED, answer, NOW):
         return Refused(answer)
-    raise _wire.failure(answer, _wire.renew_request(CLIENT_ID, OPAQUE))
+    assert OPAQUE not in _wire.kind_of(answer) or OPAQUE in body.decode(errors="replace")
+    raise _wire.failure(answer)
 
 
 def _check_granted(granted: Granted) -> None:

@@ -386,6 +386,17 @@ def test_one_event_loop_after_another(place):
     assert anyio.run(storage.load, KEY, backend="asyncio").value == "value"
 
 
+async def test_a_late_release_frees_nobody_elses_lease(place):
+    """A holder who gives its lease back after its time does not free the next holder's, who then still can."""
+    late, next_one, third = FileStorage(place), FileStorage(place), FileStorage(place)
+    assert await late.acquire_lease(KEY, "late", 0.0) == 0.0  # over at once, as after a pause of the process
+    assert await next_one.acquire_lease(KEY, "next", 60.0) == 0.0
+    await late.release_lease(KEY, "late")
+    assert await third.acquire_lease(KEY, "third", 60.0) > 0
+    await next_one.release_lease(KEY, "next")
+    assert await third.acquire_lease(KEY, "third", 60.0) == 0.0
+
+
 # Other processes
 
 # One interpreter forks a child for each step, and the child kills itself there with SIGKILL, as `kill -9` would.

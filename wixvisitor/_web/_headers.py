@@ -23,7 +23,7 @@ class Additions:
         cache_control: the new ``Cache-Control``, None if it stays as it is.
     """
 
-    cookies: tuple[str, ...] = ()
+    cookies: tuple[str, ...] = attrs.field(default=(), repr=lambda cookies: f"<{len(cookies)}>")
     vary: str | None = None
     cache_control: str | None = None
 

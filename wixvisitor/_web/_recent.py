@@ -7,6 +7,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from typing import Final, Generic, TypeVar
 
+from wixvisitor._masking import hides_locals_async
 from wixvisitor.storage import ANY_VERSION, MemoryStorage, Record
 from wixvisitor.storage._protocol import AnyVersion
 
@@ -63,10 +64,12 @@ class RecentStorage(MemoryStorage):
         super().__init__()
         self._recent = Recent[bool](lambda key: self._records.pop(key, None), clock=clock)
 
+    @hides_locals_async
     async def load(self, key: str) -> Record | None:
         """Returns the record, None if there is none or it is over."""
         return await super().load(key) if self._recent.get(key) else None
 
+    @hides_locals_async
     async def save(self, key: str, value: str, *, expected: str | AnyVersion | None = ANY_VERSION) -> str:
         """Keeps ``value`` and returns its version."""
         if not self._recent.get(key):

@@ -97,7 +97,7 @@ class RequestVisitor(VisitorSession):
         return await super()._send(method, url, arguments, stream=stream)
 
 
-@attrs.define(eq=False)
+@attrs.define(eq=False, repr=False)
 class Visit:
     """One request or websocket.
 
@@ -123,7 +123,7 @@ class Visit:
     @functools.cached_property
     def allowed(self) -> bool:
         """Whether the browser may be remembered (rule 5, CONSENT)."""
-        return self.visits.allows(self.request.native)
+        return self.visits.allows(self.request)
 
     @functools.cached_property
     def _given(self) -> Card | None:
@@ -266,7 +266,8 @@ class Visit:
         return now != self._sent and (now != self._began or is_newer(now, than=self._sent))
 
     def _written(self, cookie: Any, tokens: Tokens) -> str:
-        text: str = cookie.write(Card(self._card.key, tokens), self.visits.client_id, self.visits.clock())
+        now = self.visits.clock()
+        text: str = cookie.write(Card(self._card.key, tokens), self.visits.client_id, now)
         return text
 
     def finish(self) -> None:
@@ -290,6 +291,10 @@ class Visit:
 
     def _tokens(self) -> Tokens:
         return EMPTY_TOKENS if self._session is None else self._session.get_tokens()
+
+    def __repr__(self) -> str:
+        looked = "not looked at" if self._session is None else "looked at"
+        return f"<Visit with {self.visits.cookie!r}, {looked}, {'started' if self.started else 'not started'}>"
 
 
 def _is_another(old: Tokens, new: Tokens) -> bool:

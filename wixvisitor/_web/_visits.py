@@ -12,7 +12,7 @@ import attrs
 
 from wixvisitor._catalog import CATALOG_PATHS
 from wixvisitor._claims import read_claims
-from wixvisitor._masking import mask
+from wixvisitor._masking import hides_locals, mask
 from wixvisitor._pool import VisitorPool
 from wixvisitor._records import Records
 from wixvisitor._session import VisitorSession
@@ -55,6 +55,7 @@ class Visits:
         pool: makes the visitors.
         cookie: where they live; None: an ``IdCookie`` of a key that is lost with the process.
         consent: called with what the framework calls a request; without it every visitor is kept.
+        native: makes that of ``Request.native``; None: it is that.
         close: whether ``aclose`` closes the pool and its storage.
         catalog_paths: what the catalogue's visitor may read.
 
@@ -73,6 +74,7 @@ class Visits:
         *,
         cookie: VisitorCookie | None,
         consent: Callable[[Any], bool] | None,
+        native: Callable[[Any], Any] | None = None,
         close: bool,
         catalog_paths: Sequence[str] = CATALOG_PATHS,
     ) -> None:
@@ -92,17 +94,18 @@ class Visits:
         self.client_id = settings.client_id
         self.clock = settings.clock
         self._own, self._close, self._consent = pool, close, plain_function(consent, "consent")
+        self._native = native
         self.catalog = CatalogReader(pool, catalog_paths)
         self._fleeting = pool._kept_in(RecentStorage())
         self._consistent = Recent[str]()
 
-    def allows(self, request: Any) -> bool:
+    def allows(self, request: Request) -> bool:
         """Whether this browser may be remembered.
 
         Raises:
             ConfigurationError: ``consent`` returned what has to be awaited, which is neither yes nor no.
         """
-        answer = self._consent is None or self._consent(request)
+        answer = self._consent is None or request.asked(self._consent, self._native)
         if inspect.isawaitable(answer):
             getattr(answer, "close", lambda: None)()  # a coroutine that nobody will await
             raise ConfigurationError("consent: expected True or False, not what has to be awaited")
@@ -112,6 +115,7 @@ class Visits:
         """Returns whose sessions they are: the storage's, or those of this process and these minutes."""
         return self._own if allowed and not self.cookie.holds_tokens else self._fleeting
 
+    @hides_locals
     def card(self, headers: Mapping[str, str]) -> Card | None:
         """Returns what the browser's cookie says, None if there is none that can be taken."""
         header = headers.get("cookie", "")
@@ -200,9 +204,9 @@ def new_card() -> Card:
     return Card(new_key())
 
 
-@attrs.frozen
+@attrs.frozen(eq=False)
 class Request:
-    """What is asked of a request, whatever the framework.
+    """What is asked of a request, whatever the framework. Its repr shows no header.
 
     Attributes:
         headers: with lower-case names; several ``Cookie`` headers joined with ``"; "``.
@@ -210,6 +214,10 @@ class Request:
         native: the framework's own object, for ``consent``.
     """
 
-    headers: Mapping[str, str]
+    headers: Mapping[str, str] = attrs.field(repr=False)
     is_document: bool
-    native: Any
+    native: Any = attrs.field(repr=False)
+
+    def asked(self, consent: Callable[[Any], Any], native: Callable[[Any], Any] | None) -> Any:
+        """Returns what ``consent`` says to the framework's own request."""
+        return consent(self.native if native is None else native(self.native))

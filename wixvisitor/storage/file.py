@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 import anyio.to_thread
 
+from wixvisitor._masking import hides_locals_async
 from wixvisitor.storage import _file_lease, _file_record
 from wixvisitor.storage._file_lease import Lease
 from wixvisitor.storage._protocol import ANY_VERSION, AnyVersion, Record, VersionConflict
@@ -55,10 +56,12 @@ class FileStorage:
         self._leases: dict[Path, Lease] = {}
         self._guard = threading.Lock()
 
+    @hides_locals_async
     async def load(self, key: str) -> Record | None:
         """Returns the visitor's record, None if there is no file."""
         return await anyio.to_thread.run_sync(_file_record.read, self._place(key), key)
 
+    @hides_locals_async
     async def save(self, key: str, value: str, *, expected: str | AnyVersion | None = ANY_VERSION) -> str:
         """Replaces the visitor's file and returns its version.
 

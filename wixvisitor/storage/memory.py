@@ -6,6 +6,7 @@ import itertools
 import threading
 import time
 
+from wixvisitor._masking import hides_locals_async
 from wixvisitor.storage._protocol import ANY_VERSION, AnyVersion, Record, VersionConflict
 
 
@@ -23,10 +24,12 @@ class MemoryStorage:
         self._versions = itertools.count(1)
         self._lock = threading.Lock()
 
+    @hides_locals_async
     async def load(self, key: str) -> Record | None:
         """Returns the record, or None."""
         return self._records.get(key)
 
+    @hides_locals_async
     async def save(self, key: str, value: str, *, expected: str | AnyVersion | None = ANY_VERSION) -> str:
         """Keeps ``value`` and returns its version.
 

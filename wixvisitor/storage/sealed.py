@@ -7,6 +7,7 @@ from typing import Any, Final
 
 import attrs
 
+from wixvisitor._masking import hides_locals_async
 from wixvisitor.errors import ConfigurationError, StorageError
 from wixvisitor.storage import _sealing
 from wixvisitor.storage._protocol import ANY_VERSION, AnyVersion, LeasingStorage, Record, TokenStorage, takes_expected
@@ -64,6 +65,7 @@ class SealedStorage:
         """Returns a new random key, as text for a secret manager or an environment variable."""
         return _sealing.generate_key()
 
+    @hides_locals_async
     async def load(self, key: str) -> Record | str | None:
         """Returns the record, opened; None if there is none.
 
@@ -77,6 +79,7 @@ class SealedStorage:
             return attrs.evolve(found, value=self._opened(key, found.value))
         return self._opened(key, found)
 
+    @hides_locals_async
     async def save(self, key: str, value: str, *, expected: str | AnyVersion | None = ANY_VERSION) -> str:
         """Seals the record with the first key and returns its version.
 
@@ -93,6 +96,7 @@ class SealedStorage:
     def __repr__(self) -> str:
         return f"<SealedStorage over {self._inner!r}, keys {', '.join(self._sealer.key_ids)}>"
 
+    @hides_locals_async
     async def _save_unconditionally(self, key: str, value: str) -> object:
         return await self._inner.save(key, self._sealed(key, value))
 

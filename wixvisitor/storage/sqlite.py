@@ -15,6 +15,7 @@ import anyio
 import anyio.to_thread
 from anyio.lowlevel import RunVar
 
+from wixvisitor._masking import hides_locals_async
 from wixvisitor.errors import ConfigurationError, StorageError
 from wixvisitor.storage._arguments import YEAR, seconds
 from wixvisitor.storage._protocol import ANY_VERSION, AnyVersion, Record, VersionConflict
@@ -90,10 +91,12 @@ class SQLiteStorage:
         self._file = OpenFile(self, self._path)
         self._limiter = RunVar[anyio.CapacityLimiter]("wixvisitor: one thread for a file")
 
+    @hides_locals_async
     async def load(self, key: str) -> Record | None:
         """Returns the visitor's record, None if there is none; now and then this keeps it for another year."""
         return await self._run(self._load, key)
 
+    @hides_locals_async
     async def save(self, key: str, value: str, *, expected: str | AnyVersion | None = ANY_VERSION) -> str:
         """Replaces the visitor's record and returns its version.
 

@@ -60,3 +60,5 @@ def refresh_refused(style: RefusalStyle, description: str) -> Refused:
         case "legacy":
             text = f"[business][FATAL] {description} - invalid_token"
             return Refused(style.status, {"errorCode": -1, "errorDescription": text, "success": False})
+        case "unknown":
+            return plain_error(style.status, "the request was turned down")

@@ -4,7 +4,7 @@ from typing import Literal
 
 from attrs import define, field, frozen
 
-RefusalShape = Literal["oauth", "wix", "legacy"]
+RefusalShape = Literal["oauth", "wix", "legacy", "unknown"]
 
 
 @frozen
@@ -13,6 +13,7 @@ class RefusalStyle:
 
     Wix's real wording is recorded nowhere in public, so a client has to cope with each of the three shapes that Wix
     uses elsewhere: RFC 6749 section 5.2, Wix's ``message`` and ``details``, and the older ``errorCode``.
+    ``"unknown"`` is one that does not name the token, so that a client can only guess.
     """
 
     shape: RefusalShape

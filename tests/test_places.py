@@ -1,0 +1,93 @@
+"""So many at once, the others in a line."""
+
+from __future__ import annotations
+
+import anyio
+import anyio.lowlevel
+import pytest
+
+from wixvisitor._places import Places
+
+pytestmark = pytest.mark.anyio
+
+
+async def in_line(group: anyio.abc.TaskGroup, places: Places, number: int, got: list[int]) -> anyio.CancelScope:
+    """Lets a task wait for a place; returns the scope that it waits in."""
+    scope = anyio.CancelScope()
+
+    async def wait() -> None:
+        with scope:
+            await places.take(None)
+            got.append(number)
+
+    group.start_soon(wait)
+    await anyio.wait_all_tasks_blocked()
+    return scope
+
+
+async def test_places_are_given_in_order() -> None:
+    """Who came first is first, and who comes late does not overtake those in the line."""
+    places, got = Places(2), list[int]()
+    assert places.take_now()
+    assert places.take_now()
+    async with anyio.create_task_group() as group:
+        for number in range(3):
+            await in_line(group, places, number, got)
+        places.give_back()
+        assert not places.take_now()
+        await anyio.wait_all_tasks_blocked()
+        assert got == [0]
+        places.give_back()
+        await anyio.wait_all_tasks_blocked()
+        assert got == [0, 1]
+        places.give_back()
+    assert got == [0, 1, 2]
+    for _ in range(2):
+        places.give_back()
+    assert (places.take_now(), places.take_now(), places.take_now()) == (True, True, False)
+
+
+async def test_waiting_has_an_end() -> None:
+    """After the seconds named there is a TimeoutError, and the line is empty again."""
+    places = Places(1)
+    await places.take(0.0)
+    with pytest.raises(TimeoutError):
+        await places.take(0.01)
+    places.give_back()
+    await places.take(0.0)
+
+
+async def test_who_leaves_the_line_costs_no_place() -> None:
+    """A place that was just given to a waiter that is cancelled goes to the next one."""
+    places, got = Places(1), list[int]()
+    assert places.take_now()
+    async with anyio.create_task_group() as group:
+        scopes = [await in_line(group, places, number, got) for number in range(4)]
+        scopes[1].cancel()
+        places.give_back()  # to the first, who is cancelled before it runs; it may have its place all the same
+        scopes[0].cancel()
+        for _ in range(3):
+            await anyio.wait_all_tasks_blocked()
+            if got and got[-1] != 3:
+                places.give_back()
+    assert got in ([2, 3], [0, 2, 3])
+    assert not places.take_now()
+    places.give_back()
+    assert places.take_now()
+    assert not places.take_now()
+
+
+async def test_all_are_sent_away_at_once() -> None:
+    """Those in the line go on together; with their places given back all is as before."""
+    places, got = Places(1), list[int]()
+    assert places.take_now()
+    async with anyio.create_task_group() as group:
+        for number in range(3):
+            await in_line(group, places, number, got)
+        places.send_away()
+    assert sorted(got) == [0, 1, 2]
+    assert not places.take_now()
+    for _ in range(4):
+        places.give_back()
+    assert places.take_now()
+    assert not places.take_now()
