@@ -183,6 +183,36 @@ async def test_closing_waits_for_no_hanging_store(session_of: SessionMaker, unti
         storage.gate.set()
 
 
+async def test_closing_does_not_wait_for_the_last_steps_of_a_slow_store(
+    still: FakeWix, session_of: SessionMaker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """``aclose`` keeps its time though a renewal that it has cut off is still giving back its lease."""
+    monkeypatch.setattr("wixvisitor._refresher._GRACE", 0.1)
+    monkeypatch.setattr("wixvisitor._refresher._LAST_STEPS", 0.1)
+
+    class SlowToRelease(MemoryStorage):
+        async def acquire_lease(self, key: str, holder: str, seconds: float) -> float:
+            return 0.0
+
+        async def release_lease(self, key: str, holder: str) -> None:
+            await anyio.sleep(1.0)
+
+    session = session_of(storage=SlowToRelease())
+    gate = still.hold()
+    async with anyio.create_task_group() as tasks:
+
+        async def mint() -> None:
+            with pytest.raises(TokenRequestError, match="closed"):
+                await session.generate_visitor_tokens()
+
+        tasks.start_soon(mint)
+        await gate.wait_for(1)
+        since = anyio.current_time()
+        await session.aclose()
+        assert anyio.current_time() - since < 0.7
+        gate.release()
+
+
 async def test_a_pool_closes_all_hanging_stores_together(
     still: FakeWix, client_id: str, until: Until, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -12,7 +12,7 @@ import httpx
 import pytest
 
 from wixvisitor import ConfigurationError, TokenRequestError, VisitorPool, VisitorSession, WixVisitorError
-from wixvisitor.storage import MemoryStorage
+from wixvisitor.storage import MemoryStorage, Record
 from wixvisitor.testing import FakeWix
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("no_backoff")]
@@ -160,6 +160,44 @@ async def test_one_asks_for_all(still: FakeWix, pool_of: PoolMaker) -> None:
         assert len(still.token_calls()) == 1
         gate.release()
     assert [error.status_code for error in errors] == [429] * 11
+    assert len(still.token_calls()) == 1
+
+
+class Gated(MemoryStorage):
+    """A store that keeps one visitor's loads at a gate."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.held_up = ""
+        self.gate = anyio.Event()
+        self.entered = 0
+
+    async def load(self, key: str) -> Record | None:
+        if self.held_up and key.endswith(self.held_up):
+            self.entered += 1
+            await self.gate.wait()
+        return await super().load(key)
+
+
+async def test_a_store_that_is_slow_while_the_pause_begins(still: FakeWix, pool_of: PoolMaker, until: Until) -> None:
+    """A renewal whose store answers after another visitor has met the 429 does not ask Wix; it is told what is left."""
+    storage = Gated()
+    pool = pool_of(storage=storage)
+    sessions = await _visitors(still, pool, 2, age=LIFETIME + 1)
+    storage.held_up = "v0"
+    still.fail(429, times=None, headers={"Retry-After": "30"})
+    told: list[WixVisitorError | None] = []
+
+    async def ask() -> None:
+        told.extend(await _errors(sessions[:1]))
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(ask)
+        await until(lambda: storage.entered)
+        await _errors(sessions[1:])
+        still.advance(10.0)
+        storage.gate.set()
+    assert [(error.status_code, error.retry_after) for error in told] == [(429, 20.0)]  # type: ignore[union-attr]
     assert len(still.token_calls()) == 1
 
 

@@ -14,7 +14,7 @@ import attrs
 import pytest
 
 from wixvisitor import TokenRequestError
-from wixvisitor._turns import Turns
+from wixvisitor._turns import Turn, Turns
 
 pytestmark = pytest.mark.anyio
 
@@ -209,7 +209,7 @@ async def test_a_pause_sends_all_away(turns_of: TurnsMaker, clock: Clock, caplog
     assert {(error.status_code, error.request_id) for error in errors} == {(429, "r-1")}
     assert [error.retry_after for error in errors] == [30.0] * 50 + [20.0]
     assert len(set(map(id, errors))) == 51
-    assert all(error.__cause__ is LIMIT for error in errors)
+    assert {str(error.__cause__) for error in errors} == {str(LIMIT)}
     assert [record.levelname for record in caplog.records] == ["WARNING"]
 
 
@@ -274,6 +274,63 @@ async def test_waiting_for_the_probe_ends(turns_of: TurnsMaker, clock: Clock) ->
         with pytest.raises(TokenRequestError, match="slow down"):
             async with turns.turn("b", is_new=False, seconds=0.01):
                 pass
+
+
+async def test_a_pause_that_began_since(turns_of: TurnsMaker, clock: Clock) -> None:
+    """Who has a turn, and is busy with the store while a pause begins, does not ask; after it, the probe goes first."""
+    turns = turns_of(4)
+    async with turns.turn("slow", is_new=False, seconds=60.0) as slow:
+        await slow.confirm(60.0)  # no pause: nothing is waited for
+        await _fail(turns, "other", LIMIT)
+        with pytest.raises(TokenRequestError) as raised:
+            await slow.confirm(60.0)
+        assert (raised.value.status_code, raised.value.retry_after) == (429, 30.0)
+    assert not turns.under_way
+
+
+async def test_a_turn_from_before_the_pause(turns_of: TurnsMaker, clock: Clock) -> None:
+    """Who has a turn from before the pause waits for the probe, or is the probe if there is none."""
+    turns = turns_of(4)
+    confirmed = list[str]()
+
+    async def confirm(turn: Turn) -> None:
+        await turn.confirm(60.0)
+        confirmed.append(turn.visitor)
+
+    async with (
+        turns.turn("one", is_new=False, seconds=60.0) as one,
+        turns.turn("two", is_new=False, seconds=60.0) as two,
+        anyio.create_task_group() as tasks,
+    ):
+        await _fail(turns, "other", LIMIT)
+        clock.now += 30.0
+        await one.confirm(60.0)
+        await one.confirm(60.0)  # it is the probe still
+        tasks.start_soon(confirm, two)
+        await anyio.wait_all_tasks_blocked()
+        assert confirmed == []
+        one.succeeded()
+        await anyio.wait_all_tasks_blocked()
+        assert confirmed == ["two"]
+    assert not turns.under_way
+
+
+def _slow_down() -> None:
+    raise TokenRequestError("slow down", status_code=429, retry_after=30.0)
+
+
+async def test_the_pauses_cause_has_no_frames(turns_of: TurnsMaker) -> None:
+    """What other visitors are told has no frames of the call that failed: there is a refresh token in them."""
+    turns = turns_of(2)
+    async with turns.turn("first", is_new=False, seconds=60.0) as first:
+        with pytest.raises(TokenRequestError) as caught:
+            _slow_down()
+        first.failed(caught.value)
+        with pytest.raises(TokenRequestError) as raised:
+            await _take(turns, "second", [])
+    cause = raised.value.__cause__
+    assert isinstance(cause, TokenRequestError)
+    assert cause.__traceback__ is None
 
 
 async def test_who_failed_waits_for_another(turns_of: TurnsMaker, clock: Clock) -> None:
@@ -401,6 +458,23 @@ async def test_the_cap_counts_visitors(turns_of: TurnsMaker) -> None:
     await _mint(turns, "new")
     with pytest.raises(TokenRequestError):
         await _mint(turns, "new")
+
+
+async def test_the_cap_counts_when_they_are_made(turns_of: TurnsMaker, clock: Clock) -> None:
+    """A new visitor that has queued for long counts for a minute from Wix's answer on, not from when it came."""
+    turns = turns_of(1, new_per_minute=1)
+    async with turns.turn("first", is_new=True, seconds=60.0) as first:
+        clock.now += 50.0
+        with pytest.raises(TokenRequestError) as raised:
+            await _mint(turns, "second")
+        assert raised.value.retry_after == 60.0
+        first.has_minted = True
+    clock.now += 15.0
+    with pytest.raises(TokenRequestError) as raised:
+        await _mint(turns, "third")
+    assert raised.value.retry_after == 45.0
+    clock.now += 45.0
+    await _mint(turns, "fourth")
 
 
 async def test_the_cap_is_said_once_a_minute(

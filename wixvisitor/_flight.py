@@ -92,12 +92,12 @@ class Flight:
                 )
             flight = flight.parent
 
-    async def close(self, grace: float) -> None:
-        """Ends the work for good: gives it ``grace`` seconds to finish, then cancels it."""
+    async def close(self, grace: float, patience: float = 1.0) -> None:
+        """Ends the work for good: gives it ``grace`` seconds to finish, then cancels it and waits ``patience`` more."""
         with anyio.move_on_after(grace):
             await self._done.wait()
         self._is_closing = True
-        await self.end()
+        await self.end(patience)
 
     async def end(self, patience: float = 1.0) -> None:
         """Cancels the work and waits until it is gone, for some seconds: a thread cannot be cancelled.

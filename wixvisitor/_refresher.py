@@ -32,7 +32,8 @@ from wixvisitor.errors import ConfigurationError, SessionExpired, StorageError, 
 logger = logging.getLogger("wixvisitor")
 
 _ROUNDS = 8  # how often a waiter decides anew before it gives up
-_GRACE = 2.0  # seconds that a renewal under way has to finish when the session is closed
+_GRACE = 2.0  # seconds that a renewal under way has to finish when the session is closed …
+_LAST_STEPS = 1.0  # … and then to end
 _PURPOSES = {Step.LOAD: Purpose.LOAD, Step.SAVE: Purpose.SAVE, Step.RENEW: Purpose.NEED}
 _ASKED = (ChangeReason.MINTED, ChangeReason.RENEWED, ChangeReason.REPLACED)
 
@@ -173,15 +174,19 @@ class Refresher:
         await self._in_turn(self._forget, "forget")
 
     async def aclose(self) -> None:
-        """Ends what is under way in this event loop: lets it finish for 2 s, then cancels it, and tells who waits."""
-        loop, patience = _flight.current_loop(), anyio.current_time() + _GRACE
+        """Ends what is under way in this event loop: lets it finish for 2 s, then cancels it, and tells who waits.
+
+        It takes 3 s at most. What a store does not end by then is left behind.
+        """
+        loop, since = _flight.current_loop(), anyio.current_time()
         for _ in range(_ROUNDS):  # who waited for the store may go on to ask Wix
             flights = [flight for flight in self._under_way() if flight.loop is loop]
+            left = _GRACE + _LAST_STEPS - (anyio.current_time() - since)
+            if not flights or left <= 0:
+                return
             async with anyio.create_task_group() as group:
                 for flight in flights:
-                    group.start_soon(flight.close, patience - anyio.current_time())
-            if not flights:
-                return
+                    group.start_soon(flight.close, left - _LAST_STEPS, min(left, _LAST_STEPS))
             await _flight.checkpoint()
 
     def _under_way(self) -> list[Flight]:

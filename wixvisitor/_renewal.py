@@ -165,6 +165,7 @@ class Renewal:
     async def _asked(self, ask: Callable[[float, Turn], Awaitable[T]]) -> T:
         """Asks Wix. Its time starts now: no call is made whose answer could not be waited for."""
         assert self.turn is not None
+        await self.turn.confirm(self.settings.renew_timeout)
         self.turn.is_wanted = self.is_wanted
         since = anyio.current_time()
         try:

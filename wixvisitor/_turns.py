@@ -38,14 +38,28 @@ class Turn:
 
     Attributes:
         visitor: its key.
+        is_new: whether a visitor is about to be made that has nothing to lose yet.
         has_minted: whether a new visitor came of it.
         is_wanted: whether the answer would still be used.
     """
 
     visitor: str
+    is_new: bool
     _turns: Turns
+    _queue: _Queue | None = None
     has_minted: bool = False
     is_wanted: Callable[[], bool] = lambda: True
+
+    async def confirm(self, seconds: float) -> None:
+        """Returns when Wix may be asked now. A pause may have begun since the turn was given, while the store worked.
+
+        Args:
+            seconds: how long to wait at most for the visitor that asks for all.
+
+        Raises:
+            TokenRequestError, ConfigurationError: the endpoint is left alone for now.
+        """
+        await self._turns._confirm(self, seconds)
 
     def succeeded(self, *, is_renewal: bool = False) -> None:
         """Notes that Wix granted tokens."""
@@ -57,7 +71,8 @@ class Turn:
 
     def failed(self, error: WixVisitorError) -> None:
         """Notes that Wix gave no usable answer. A certain refusal is an answer."""
-        self._turns._note_failure(self.visitor, error)
+        twin = error._again()  # other visitors are told of it, and its frames hold this one's refresh token
+        self._turns._note_failure(self.visitor, twin)
 
     @property
     def is_stopped(self) -> bool:
@@ -164,23 +179,20 @@ class Turns:
             TokenRequestError, ConfigurationError: the endpoint is left alone for now, no turn came in time, or the cap
                 for new visitors is reached. Wix was not asked.
         """
-        turn = Turn(visitor, self)
+        turn = Turn(visitor, is_new, self)
         if self.number == inf:
             yield turn
             return
         if is_new:
             self._reserve()
         try:
-            queue = await self._enter(visitor, seconds, is_new=is_new)
-            try:
-                yield turn
-            finally:
-                with self._lock:
-                    self._leave(queue, visitor)
+            await self._enter(turn, seconds)
+            yield turn
         finally:
-            if is_new and not turn.has_minted:
-                with self._lock:
-                    self._quota.give_back()
+            with self._lock:
+                self._leave(turn)
+                if is_new:
+                    self._quota.settle(self._clock(), has_minted=turn.has_minted)
 
     @property
     def under_way(self) -> int:
@@ -208,11 +220,20 @@ class Turns:
             while len(self._cooldowns) > _MAX_COOLDOWNS:
                 self._cooldowns.popitem(last=False)
 
-    async def _enter(self, visitor: str, seconds: float, *, is_new: bool) -> _Queue:
-        deadline, waiter = anyio.current_time() + max(seconds, 0.0), _Waiter(visitor)
+    async def _confirm(self, turn: Turn, seconds: float) -> None:
+        if self._breaker.pause is None or self.number == inf:
+            return
+        with self._lock:
+            if self._is_admitted(turn.visitor):
+                return
+            self._leave(turn)
+        await self._enter(turn, seconds)
+
+    async def _enter(self, turn: Turn, seconds: float) -> None:
+        deadline, waiter = anyio.current_time() + max(seconds, 0.0), _Waiter(turn.visitor)
         with self._lock:
             queue = self._queue(waiter.loop)
-            queue.lines[is_new][waiter] = None
+            queue.lines[turn.is_new][waiter] = None
             self._dispatch()
         try:
             while not waiter.has_turn:
@@ -223,9 +244,10 @@ class Turns:
             with self._lock:
                 queue.leave(waiter)
                 if waiter.has_turn:
-                    self._leave(queue, visitor)
+                    turn._queue = queue
+                    self._leave(turn)
             raise
-        return queue
+        turn._queue = queue
 
     async def _wait(self, waiter: _Waiter, deadline: float) -> None:
         """Waits until the waiter is woken, its own wait is over, or raises because no turn came in time."""
@@ -257,7 +279,7 @@ class Turns:
 
     def _next(self, queue: _Queue) -> _Waiter | None:
         now = self._clock()
-        is_hopeless = functools.cache(lambda: self._breaker.have_failed(list(self.live)))
+        is_hopeless = functools.cache(self._is_hopeless)
         for waiter in queue:
             if self._breaker.probe is not None:
                 break  # the others wait for its answer
@@ -271,9 +293,25 @@ class Turns:
                     continue
         return None
 
-    def _leave(self, queue: _Queue, visitor: str) -> None:
-        queue.under_way -= 1
-        self._breaker.left(visitor)
+    def _is_admitted(self, visitor: str) -> bool:
+        """Whether a visitor that has a turn may ask now, as the probe where one is needed."""
+        if self._breaker.probe == visitor:
+            return self.pause() is None
+        admission = self._breaker.admit(visitor, self._clock(), self._is_hopeless)
+        if admission is Admission.PROBE:
+            self._breaker.probe = visitor
+        return admission in (Admission.GO, Admission.PROBE)
+
+    def _is_hopeless(self) -> bool:
+        return self._breaker.have_failed(list(self.live))
+
+    def _leave(self, turn: Turn) -> None:
+        """Ends the turn, if there is one."""
+        if turn._queue is None:
+            return
+        turn._queue.under_way -= 1
+        turn._queue = None
+        self._breaker.left(turn.visitor)
         self._dispatch()
 
     # What turns report
@@ -343,34 +381,42 @@ class Turns:
 
 @attrs.define(eq=False)
 class _Quota:
-    """How many new visitors were made within the last minute, and how many there may be."""
+    """How many new visitors were made within the last minute, or are being made, and how many there may be.
+
+    One counts from its reservation until a minute after Wix's answer: it may have queued in between, and Wix counts it
+    when it is made.
+    """
 
     number: int | None
-    _taken: deque[float] = attrs.field(factory=deque)
+    _reserved: int = 0
+    _made: deque[float] = attrs.field(factory=deque)
     _told_at: float = -inf
 
     def take(self, now: float) -> tuple[float, bool]:
-        """Takes one.
+        """Reserves one.
 
         Returns:
             0.0 if there was one, else the seconds until there is; and whether that was not said for a minute.
         """
         if self.number is None:
             return 0.0, False
-        while self._taken and not 0 <= now - self._taken[0] < _MINUTE:
-            self._taken.popleft()
-        if len(self._taken) < self.number:
-            self._taken.append(now)
+        while self._made and not 0 <= now - self._made[0] < _MINUTE:
+            self._made.popleft()
+        if len(self._made) + self._reserved < self.number:
+            self._reserved += 1
             return 0.0, False
         is_news = not 0 <= now - self._told_at < _MINUTE
         if is_news:
             self._told_at = now
-        return self._taken[0] + _MINUTE - now, is_news
+        return (self._made[0] if self._made else now) + _MINUTE - now, is_news
 
-    def give_back(self) -> None:
-        """Gives the last one back: no visitor came of it."""
-        if self._taken:
-            self._taken.pop()
+    def settle(self, now: float, *, has_minted: bool) -> None:
+        """Ends a reservation: a visitor was made, or none."""
+        if self.number is None:
+            return
+        self._reserved -= 1
+        if has_minted:
+            self._made.append(now)
 
 
 def raise_paused(pause: Pause, now: float) -> None:

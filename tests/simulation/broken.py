@@ -28,6 +28,8 @@ from wixvisitor._settings import ChangeReason
 from wixvisitor._wire import Granted
 from wixvisitor.errors import StorageError, TokenRequestError, WixVisitorError
 
+from .broken_site import MISTAKES
+
 
 def _no_recheck_after_the_lease() -> Any:
     """Whoever has the lease asks Wix with what it held before, whatever was saved meanwhile."""
@@ -401,15 +403,17 @@ class Broken:
     Attributes:
         patch: returns the context in which it is made.
         caught_by: the invariants that it violates.
+        kind: of the worlds in which it is looked for.
     """
 
     patch: Callable[[], Any]
     caught_by: frozenset[int]
+    kind: str = "shop"
 
 
 BROKEN: dict[str, Broken] = {
-    name: Broken(make, frozenset(caught_by))
-    for name, make, caught_by in (
+    name: Broken(make, frozenset(caught_by), *kind)
+    for name, make, caught_by, *kind in (
         ("no re-check after the lease", _no_recheck_after_the_lease, (3,)),
         ("everybody renews alone", _everybody_renews_alone, (3,)),
         ("do not wait for the lease", _do_not_wait_for_the_lease, (3,)),
@@ -441,6 +445,7 @@ BROKEN: dict[str, Broken] = {
         ("fall over when closed", _fall_over_when_closed, (4,)),
         ("ask again after a broken connection", _ask_again_after_a_broken_connection, (2,)),
         ("log the end of a token", _log_the_end_of_a_token, (8,)),
+        *MISTAKES,
     )
 }
 """By name."""

@@ -3,15 +3,26 @@
  1. a visitor's identity changes only after Wix refused exactly its refresh token, or the app set other tokens;
  2. under one key nobody acts as anybody but the one who was saved; a loser's extra visitor is used for no request;
  3. one renewal for a visitor in a process; one among all for a lease, and one for each holder that stalls or dies;
- 4. every caller ends in time, with a token or a typed error of its own; one that is cancelled ends at once;
+ 4. every caller ends in time, with a token or a typed error of its own; one that is cancelled ends at once; closing
+    takes 3 seconds at most;
  5. no request carries a token that its process knows to be expired or turned down;
- 6. newer tokens are never overwritten by older ones; no member becomes a visitor unasked;
+ 6. newer tokens are never overwritten by older ones, nor what the app has set by what it set earlier, also if a hung
+    thread writes late; no member becomes a visitor unasked;
  7. after the last fault everything recovers, without a restart;
  8. no token in anything that is logged or raised;
- 9. no task, socket, lease or lock is left behind.
+ 9. no task, socket, lease or lock is left behind, and no caller goes on waiting after the app was closed;
+10. after a 429 a pool leaves the token endpoint alone for as long as Wix says, and after another failure that three
+    visitors in a row have met for half a second at least, doubling. Meanwhile callers are told at once why, and for how
+    long, and those whose token works are served. Afterwards one visitor asks first;
+11. one visitor's trouble is its own: other visitors are told of it neither when its call before had failed as well, nor
+    when another visitor has been served since;
+12. the store's time is not Wix's: no error says that Wix was late if it was not asked, and it is asked only if there is
+    time for its answer;
+13. while a renewal waits, at most every fourth turn is a new visitor's, and in any minute a process makes no more new
+    visitors than its cap allows.
 
 Here are those that follow from the tokens alone, as functions that yield what is wrong; the others stand where the
-thing can be seen: 2, 3 and 5 in ``watch``, 4 in ``shopper``, 7 and 9 in ``life`` and ``world``.
+thing can be seen: 2, 3 and 5 in ``watch``, 4 in ``shopper``, 7 and 9 in ``life`` and ``world``, 10 to 13 in ``site``.
 """
 
 from __future__ import annotations

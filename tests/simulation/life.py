@@ -10,19 +10,22 @@ import anyio.lowlevel
 import httpx
 import trio
 
-from wixvisitor import SessionExpired, VisitorPool, VisitorSession
+from wixvisitor import SessionExpired, TokenRequestError, VisitorPool, VisitorSession
 from wixvisitor._wire import TOKEN_PATH
 
+from .crowd import Crowd
 from .shopper import Shopper
+from .site import Call, Site
 from .store import STORAGES
-from .watch import RENEW_TIMEOUT, wall_clock
-from .wix import CLIENT_ID
+from .watch import wall_clock
+from .wix import CLIENT_ID, Way
 
 if TYPE_CHECKING:
     from .scheduler import Process
     from .world import World
 
 KEY_HEADER = "X-Simulated-Key"
+MOST_TO_CLOSE = 3.0  # seconds
 RECOVERY = 60.0 + 20.0 + 15.0  # seconds: a pause after failures, a Retry-After, and a renewal
 
 
@@ -40,6 +43,8 @@ class Life:
         self._sessions: dict[str, VisitorSession] = {}
         self._pool: VisitorPool | None = None
         self._client: httpx.AsyncClient
+        self.site: Site | None = None
+        self.number = world.next_life()
 
     async def main(self) -> None:
         """Shops until the faults are over, then looks whether everything has recovered, and closes."""
@@ -51,14 +56,16 @@ class Life:
             async with anyio.create_task_group() as group:
                 for _ in range(scenario.shoppers):
                     group.start_soon(Shopper(self).run)
+                for _ in range(scenario.crowds):
+                    group.start_soon(Crowd(self).run)
             self.world.shopping.discard(self.process.name)
             while self.world.shopping or self.process.scheduler.now < scenario.faults_end:  # noqa: ASYNC110 - others have no events
                 await anyio.sleep(5.0)
             await anyio.sleep(RECOVERY)
-            for key in scenario.keys:
+            for key in (*scenario.keys, *scenario.crowd):
                 await self._has_recovered(key)
             await anyio.sleep(1.1 * scenario.lifetime)
-            for key in scenario.keys:
+            for key in (*scenario.keys, *scenario.crowd):
                 await self._has_recovered(key)
                 self._is_who_was_saved(key)
             await self._close()
@@ -74,6 +81,11 @@ class Life:
             session = self._sessions[key]
         self.world.watch.sessions[self.process, key] = session
         return session
+
+    async def stranger(self, key: str) -> VisitorSession:
+        """The visitor of a key that nobody looks at: a crawler's."""
+        assert self._pool is not None
+        return await self._pool.session(key)
 
     async def forget(self, key: str) -> None:
         """Removes the visitor; only a pool can."""
@@ -100,20 +112,49 @@ class Life:
             "client": self._client,
             "clock": lambda: wall_clock(process, self.skew),
             "on_rejected": scenario.policy,
-            "renew_timeout": RENEW_TIMEOUT,
+            "renew_timeout": scenario.renew_timeout,
         }
         if scenario.is_pool:
-            self._pool = VisitorPool(CLIENT_ID, max_token_requests=scenario.max_token_requests, **arguments)
+            turns, cap = scenario.max_token_requests, scenario.cap
+            self._pool = VisitorPool(CLIENT_ID, max_token_requests=turns, new_visitors_per_minute=cap, **arguments)
+            self.site = self.world.watch.sites[process] = Site(
+                process,
+                self.world.watch.fail,
+                renew_timeout=scenario.renew_timeout,
+                turns=turns,
+                cap=cap,
+                has_wild_clock=scenario.wild_clocks,
+            )
             return
         self._sessions = {key: VisitorSession(CLIENT_ID, key=key, **arguments) for key in scenario.keys}
+
+    async def reopen(self) -> None:
+        """Closes everything, which takes no longer than promised whatever the store does, and begins anew."""
+        self.world.watch.note(self.process, "closes")
+        await self._aclose()
+        self.world.watch.pool_is_gone(self.process)
+        await self._open()
+
+    async def _aclose(self) -> None:
+        process = self.process
+        if self.site is not None:
+            self.site.closes()
+        for owner in [self._pool] if self._pool is not None else self._sessions.values():
+            since, stopped = process.scheduler.now, process.stopped_for
+            await owner.aclose()
+            seconds = process.scheduler.now - since - (process.stopped_for - stopped)
+            if seconds > MOST_TO_CLOSE + 0.01:
+                self.world.watch.fail(4, f"{process.name} took {seconds:.2f} s to close")
 
     async def _has_recovered(self, key: str) -> None:
         """Rule 7."""
         watch, name = self.world.watch, self.process.name
         began = self.process.scheduler.now
         session = await self.session(key)
+        if self._is_poisoned(key, session):
+            return
         try:
-            response = await self.call(key, session)
+            response = await self._call_below_the_cap(key, session)
             if response.status_code == httpx.codes.UNAUTHORIZED and self.world.stored(key) == "":
                 response = await self.call(key, session)  # logged out elsewhere: no 401 makes a visitor, a call does
         except SessionExpired:
@@ -124,21 +165,39 @@ class Life:
         else:
             if response.status_code != httpx.codes.OK:
                 watch.fail(7, f"{key} has not recovered in {name}: {response.status_code}")
-        watch.ended(self.process, f"the last call for {key}", self.process.scheduler.now - began, None)
+        if self.world.scenario.cap is None:
+            watch.ended(self.process, f"the last call for {key}", self.process.scheduler.now - began, None)
+
+    async def _call_below_the_cap(self, key: str, session: VisitorSession) -> httpx.Response:
+        """Calls, and again whenever the cap for new visitors says when."""
+        for _ in self.world.scenario.crowd:
+            try:
+                return await self.call(key, session)
+            except TokenRequestError as error:
+                if "new_visitors_per_minute" not in str(error):
+                    raise
+                await anyio.sleep(error.retry_after or 0.0)
+        return await self.call(key, session)
 
     def _is_who_was_saved(self, key: str) -> None:
         """Rule 2, in the end: all of them are one."""
         session, wix = self.world.watch.sessions[self.process, key], self.world.wix
         held = session.get_tokens().access_token.value
+        if self._is_poisoned(key, session):
+            return
         if not self.world.is_lost(key, session) and wix.identity(held) != wix.identity(self.world.stored(key)):
             self.world.watch.fail(2, f"{self.process.name} has another visitor for {key} than the store")
+
+    def _is_poisoned(self, key: str, session: VisitorSession) -> bool:
+        """Whether this visitor cannot be served any more, whatever the code does."""
+        wix = self.world.wix
+        return wix.is_poisoned(self.world.stored(key)) or wix.is_poisoned(session.get_tokens().access_token.value)
 
     async def _close(self) -> None:
         """Rule 9."""
         watch = self.world.watch
         sessions = [session for (owner, _), session in watch.sessions.items() if owner is self.process]
-        for owner in [self._pool] if self._pool is not None else self._sessions.values():
-            await owner.aclose()
+        await self._aclose()
         for session in sessions:
             if session._refresher.ledger.lock.locked() or session._refresher._flights:
                 watch.fail(9, f"{self.process.name} leaves a lock or a renewal of {session.key} behind")
@@ -158,34 +217,60 @@ class _Wire(httpx.AsyncBaseTransport):
             return await self._call_api(request)
         watch = life.world.watch
         key, status = watch.token_call_starts(process), None
+        name = f"call-{watch.requests}"
+        call = watch.call_of_site(process, key, name, is_mint=b"anonymous" in request.content)
+        way = life.world.wix.way(is_token_call=True, body=request.content)
         try:
-            response = await self._exchange(request, is_token_call=True)
+            response = await self._exchange(request, way, name)
             status = response.status_code
+            self._tell_site(call, way, response)
             return response
+        except httpx.ReadError:
+            self._tell_site(call, way, None)
+            raise
+        except BaseException:
+            if call is not None and life.site is not None and not process.killed:
+                life.site.broke_off(call)
+            raise
         finally:
-            watch.token_call_ends(process, key, status)
+            watch.token_call_ends(process, key, status, is_granted=status == 200 and way.instead is None)
+
+    def _tell_site(self, call: Call | None, way: Way, response: httpx.Response | None) -> None:
+        site = self._life.site
+        if call is None or site is None or self._life.process.killed:
+            return
+        if response is None:
+            site.failed(call, None, None)
+        elif way.instead is not None:
+            named = response.headers.get("retry-after")
+            site.failed(call, response.status_code, float(named) if named else None)
+        elif response.status_code == httpx.codes.OK:
+            site.granted(call, way.seen_at)
+        else:
+            site.refused(call)
 
     async def _call_api(self, request: httpx.Request) -> httpx.Response:
         watch, process, value = self._life.world.watch, self._life.process, request.headers["Authorization"]
         if not process.killed:
             watch.sends(process, request.headers[KEY_HEADER], value)
-        response = await self._exchange(request, is_token_call=False)
+        response = await self._exchange(request, self._life.world.wix.way(is_token_call=False))
         if response.status_code == httpx.codes.UNAUTHORIZED:
             watch.turned_away(process, request.headers[KEY_HEADER], value, response.content)
         return response
 
-    async def _exchange(self, request: httpx.Request, *, is_token_call: bool) -> httpx.Response:
+    async def _exchange(self, request: httpx.Request, way: Way, name: str = "") -> httpx.Response:
         wix, process = self._life.world.wix, self._life.process
-        way = wix.way(is_token_call=is_token_call)
         authorization = request.headers.get("Authorization")
 
         def serve() -> Any:
+            way.seen_at = process.scheduler.now
             return way.instead or wix.serve(request.url.path, request.content, authorization)
 
         answer = await process.carry(serve, there=way.there, back=way.back, arrives=way.arrives)
         if process.killed or not way.returns or not answer:
-            raise httpx.ReadError("the connection broke", request=request)
-        return httpx.Response(answer[0].status, headers=answer[0].headers, content=answer[0].body)
+            raise httpx.ReadError(f"the connection broke {name}", request=request)
+        headers = {**answer[0].headers, "x-wix-request-id": name} if name else answer[0].headers
+        return httpx.Response(answer[0].status, headers=headers, content=answer[0].body)
 
 
 def _tasks() -> int:

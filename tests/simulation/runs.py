@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import traceback
 from contextlib import AbstractContextManager, nullcontext
 
@@ -9,7 +10,7 @@ import attrs
 
 from .broken import BROKEN
 from .invariants import Violation
-from .world import World
+from .world import World, seeds_of
 
 
 @attrs.frozen
@@ -60,13 +61,13 @@ def run(
 def seeds_needed(name: str, backend: str, most: int) -> tuple[int, str]:
     """Returns how many seeds it takes until this broken refresher violates the invariant that it should, and how.
 
-    Returns 0 if ``most`` are not enough.
+    They are seeds of worlds of the kind that the mistake is about. Returns 0 if ``most`` are not enough.
     """
     broken = BROKEN[name]
-    for seed in range(most):
+    for number, seed in enumerate(itertools.islice(seeds_of(broken.kind), most), 1):
         report = run(seed, backend, broken.patch(), keep_trace=False)
         if report.number in broken.caught_by:
-            return seed + 1, report.violation
+            return number, report.violation
     return 0, ""
 
 

@@ -16,6 +16,7 @@ from .watch import wall_clock
 if TYPE_CHECKING:
     from .life import Life
 
+_MOST_AFTER_CLOSING = 5.0  # seconds, after which nobody waits any more who waited when the app was closed
 Call = Callable[[], Awaitable[object]]
 
 
@@ -47,13 +48,15 @@ class Shopper:
             self._let_go: 6,
             self._forget: 1,
         }
+        if scenario.closes:
+            actions |= {self._reopen: 6, self._set_close_and_set: 30, self._set_twice: 30}
         while self._process.scheduler.now < scenario.faults_end:
             await anyio.sleep(self._chance.expovariate(1 / scenario.thinking))
             action = self._chance.choices(list(actions), list(actions.values()))[0]
             await action(self._chance.choice(scenario.keys))
 
     async def _call(self, key: str) -> None:
-        await self._measured(f"a call for {key}", lambda: self._api(key))
+        await self._measured(key, f"a call for {key}", lambda: self._api(key))
 
     async def _api(self, key: str) -> None:
         await self._life.call(key, await self._life.session(key))
@@ -65,7 +68,7 @@ class Shopper:
         async def add() -> None:
             answers.append(await self._life.add(key, await self._life.session(key), thing))
 
-        await self._measured(f"add to the cart of {key}", add)
+        await self._measured(key, f"add to the cart of {key}", add)
         self._watch.has_put(self._process, key, thing, was_told=bool(answers) and answers[0].is_success)
 
     async def _herd(self, key: str) -> None:
@@ -115,13 +118,13 @@ class Shopper:
             finally:
                 self._watch.forced[self._process, key] -= 1
 
-        await self._measured(f"renew_token for {key}", renew)
+        await self._measured(key, f"renew_token for {key}", renew)
 
     async def _generate(self, key: str) -> None:
         async def generate() -> None:
             await (await self._life.session(key)).generate_visitor_tokens()
 
-        await self._measured(f"generate_visitor_tokens for {key}", generate)
+        await self._measured(key, f"generate_visitor_tokens for {key}", generate)
 
     async def _log_in(self, key: str) -> None:
         granted = self._world.wix.log_in()
@@ -147,7 +150,37 @@ class Shopper:
             await session.set_tokens(tokens)
             self._watch.app_has_set(self._process, key, tokens)
 
-        await self._measured(f"set_tokens for {key}", adopt)
+        await self._measured(key, f"set_tokens for {key}", adopt)
+
+    async def _reopen(self, _key: str) -> None:
+        """The app is closed and opened, with no call under way."""
+        await self._life.reopen()
+
+    async def _set_close_and_set(self, key: str) -> None:
+        """Somebody logs in, the app is closed before that is saved, and somebody else logs in."""
+        await self._call(key)  # so that the store has been read
+        ends: list[float] = []
+
+        async def log_in() -> None:
+            await self._log_in(key)
+            ends.append(self._process.scheduler.now)
+
+        async with anyio.create_task_group() as group:
+            group.start_soon(log_in)
+            await anyio.sleep(self._chance.expovariate(20.0))
+            since, stopped = self._process.scheduler.now, self._process.stopped_for
+            await self._life.reopen()
+            await self._log_in(key)
+        if ends[0] - since > _MOST_AFTER_CLOSING + self._process.stopped_for - stopped:
+            self._watch.fail(9, f"set_tokens for {key} goes on for {ends[0] - since:.1f} s after it was closed")
+
+    async def _set_twice(self, key: str) -> None:
+        """Two log in, one after the other, and the second does not wait for the first."""
+        await self._call(key)
+        async with anyio.create_task_group() as group:
+            group.start_soon(self._log_in, key)
+            await anyio.sleep(self._chance.expovariate(2.0))
+            group.start_soon(self._chance.choice((self._log_in, self._log_out)), key)
 
     async def _let_go(self, key: str) -> None:
         self._life.let_go(key)
@@ -162,10 +195,10 @@ class Shopper:
             await self._life.forget(key)
             self._watch.app_has_forgotten(self._process, key, earlier)
 
-        await self._measured(f"forget of {key}", forget)
+        await self._measured(key, f"forget of {key}", forget)
 
-    async def _measured(self, what: str, call: Call) -> None:
-        """Makes a call, and tells the watch how it ended."""
+    async def _measured(self, key: str, what: str, call: Call) -> None:
+        """Makes a call for this key, and tells the watch how it ended."""
         since, stopped, error = self._process.scheduler.now, self._process.stopped_for, None
         try:
             await call()
@@ -174,6 +207,8 @@ class Shopper:
         except Exception as failure:
             self._watch.fail(4, f"{what} ended with {type(failure).__name__}: {failure}")
         self._watch.ended(self._process, what, self._seconds(since, stopped), error)
+        if error is not None and self._life.site is not None:
+            self._life.site.told(key, error, since, is_idle=False, stopped=self._process.stopped_for - stopped)
 
     def _seconds(self, since: float, stopped: float) -> float:
         """How long it took, without what the process was stopped for."""

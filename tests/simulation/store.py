@@ -8,9 +8,12 @@ import random
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+import anyio
 import attrs
 
 from wixvisitor.storage import ANY_VERSION, AnyVersion, Record, VersionConflict
+
+from .site import STORE_LIMIT
 
 if TYPE_CHECKING:
     from .scheduler import Process
@@ -29,6 +32,7 @@ class StoreMoods:
     lost_replies: float = 0.0
     hangs: float = 0.0
     slowness: float = 0.01
+    seconds: tuple[float, float] = (0.0, 0.0)  # that every call takes at least and at most, besides
 
 
 @attrs.frozen(eq=False)
@@ -49,10 +53,15 @@ class Lease:
 
 
 class StoreModel:
-    """What the store holds: the one truth that all processes share."""
+    """What the store holds: the one truth that all processes share.
+
+    Attributes:
+        works_in_threads: a call cannot be cancelled; it goes on, and its caller has to wait or leave it behind.
+    """
 
     def __init__(self, chance: random.Random, watch: Watch) -> None:
         self.moods = StoreMoods()
+        self.works_in_threads = False
         self.records: dict[str, Record] = {}
         self.leases: dict[str, Lease] = {}
         self._random = chance
@@ -64,6 +73,8 @@ class StoreModel:
         chance, moods = self._random, self.moods
         fails, loses, hangs = (chance.random() < mood for mood in (moods.failures, moods.lost_replies, moods.hangs))
         there, back = (0.0005 + chance.expovariate(2 / moods.slowness) for _ in range(2))
+        if moods.seconds[1]:
+            there += chance.uniform(*moods.seconds)
 
         def act() -> Any:
             try:
@@ -71,7 +82,8 @@ class StoreModel:
             except VersionConflict as conflict:
                 return conflict
 
-        answer = await process.carry(act, there=there, back=back + (60.0 if hangs else 0.0), arrives=not fails)
+        with anyio.CancelScope(shield=self.works_in_threads):
+            answer = await process.carry(act, there=there, back=back + (60.0 if hangs else 0.0), arrives=not fails)
         if loses or process.killed or not answer:
             raise Unreachable("the connection to the store was lost")
         if isinstance(answer[0], VersionConflict):
@@ -146,15 +158,18 @@ class LeasingStorage(ConditionalStorage):
 
     async def acquire_lease(self, key: str, holder: str, seconds: float) -> float:
         self._watch.asks_for_lease(self._process, key, holder)
-        answer = "failed"
+        answer, since = "failed", self._process.scheduler.now
         try:
             left = await self._do(key, lambda: self._store.acquire(self._process, key, holder, seconds))
             answer = "taken" if left else "granted"
+            if self._process.scheduler.now - since > STORE_LIMIT:
+                answer = "failed"  # the one who asked has gone on without it, and the lease runs out
         finally:
             self._watch.lease_answered(self._process, key, answer)
         return float(left)
 
     async def release_lease(self, key: str, holder: str) -> None:
+        self._watch.gives_lease_back(self._process, key)
         await self._do(key, lambda: self._store.release(key, holder))
 
 

@@ -17,20 +17,19 @@ import anyio
 import attrs
 
 from wixvisitor import EMPTY_TOKENS, Tokens, VisitorSession
-from wixvisitor._flight import _inside
+from wixvisitor._flight import Flight, _inside
 
 from .invariants import Violation, Wrong, belong_together, holds_token, is_ones_own, may_follow
+from .site import STORE_LIMIT, Call, Site
 from .wix import CLIENT_ID, EPOCH, NOT_ABOUT_THE_TOKEN, Identity, WixModel
 
 if TYPE_CHECKING:
     from .scheduler import Process
     from .store import Lease
 
-RENEW_TIMEOUT = 15.0
-BOUND = 90.0  # seconds in which every call has ended
 _SLACK = 0.01
 _LONGEST_PAUSE = 60.0  # seconds, after failures, and for 401s that are not about the token
-_SHORTEST_LEASE = 4.0  # seconds; a lease lasts longer, and nobody who is well keeps one for so long after asking Wix
+_SHORTEST_LEASE = 0.26  # of a renewal; a lease lasts longer, and nobody who is well keeps one for so long after asking
 
 
 @attrs.define(eq=False)
@@ -63,6 +62,9 @@ class Watch:
         slowest: seconds that the slowest call of the app took.
         policy: ``on_rejected``.
         leases: the store's, None if it has none.
+        renew_timeout: seconds.
+        bound: seconds in which every call has ended.
+        sites: how each process's pool treats the token endpoint.
     """
 
     def __init__(self) -> None:
@@ -71,6 +73,9 @@ class Watch:
         self.requests = 0
         self.slowest = 0.0
         self.policy = "auto"
+        self.renew_timeout = 15.0
+        self.bound = 90.0
+        self.sites: dict[Process, Site] = {}
         self.wix: WixModel
         self.now: Callable[[], float]
         self.leases: dict[str, Lease] | None = None
@@ -90,6 +95,8 @@ class Watch:
         self._deleted: dict[tuple[Process, str], int] = defaultdict(int)
         self._loads_fresh: dict[tuple[Process, str], bool] = {}
         self._set_ever: dict[str, list[Tokens]] = defaultdict(list)
+        self._set_order: dict[tuple[Process, str], list[Tokens]] = defaultdict(list)
+        self._set_and_stored: dict[str, tuple[Process, int]] = {}
         self._asking: dict[tuple[Process, str], _Asking] = {}
         self._run_out: dict[str, int] = defaultdict(int)
         self._task_keys: dict[tuple[Process, int], str] = {}
@@ -97,6 +104,7 @@ class Watch:
         self._turned_down: set[tuple[Process, str]] = set()
         self._failed_at: dict[tuple[Process, str], float] = {}
         self._store_failed_at: dict[tuple[Process, str], float] = {}
+        self._site_failed_at: dict[Process, float] = {}
         self._doubted: set[tuple[Process, str]] = set()
         self._last_401: dict[tuple[Process, str], tuple[str, float]] = {}
         self._turned_away_at: dict[tuple[Process, str], float] = {}
@@ -130,6 +138,7 @@ class Watch:
                     self.fail(1, f"{process.name} saves nobody over {self._name(before)} of {key}")
             if self._is_shared and not is_conditional:
                 self.fail(6, f"{process.name} saves over whatever there is of {key}, though the app set nothing")
+        self._check_order(process, key, before, new)
         self._set_and_saved[process, key] += [one for one in self._open_sets[process, key] if _is_same(new, one)]
         identity = self.wix.identity(new.access_token.value)
         if identity is not None:
@@ -140,6 +149,18 @@ class Watch:
         self._stored_before[key] = before
         self._stored[key] = new
         self._saved_by[key] = process
+
+    def _check_order(self, process: Process, key: str, before: Tokens, new: Tokens) -> None:
+        """Rule 6, of what the app sets: what was set first is never saved over what was set later."""
+        order = [index for index, tokens in enumerate(self._set_order[process, key]) if _is_same(tokens, new)]
+        owner, last = self._set_and_stored.get(key, (None, -1))
+        if order and owner is process and order[-1] < last and self._is_shared:
+            self.fail(6, f"{process.name} saves {self._name(new)} for {key}, and the app has set another one since")
+        if order:
+            first = [index for index in order if owner is not process or index > last]
+            self._set_and_stored[key] = process, (first or order)[0 if first else -1]
+        elif self.wix.identity(before.access_token.value) != self.wix.identity(new.access_token.value):
+            self._set_and_stored.pop(key, None)
 
     _is_shared = True
 
@@ -157,18 +178,27 @@ class Watch:
 
     def process_is_gone(self, process: Process) -> None:
         """A process was killed: nobody looks at it any more. What it had asked the store to save may still arrive."""
+        self.sites.pop(process, None)
         for places in (self.sessions, self.in_flight, self.forced, self._asking):
             for place in [place for place in places if place[0] is process]:
                 del places[place]
+
+    def pool_is_gone(self, process: Process) -> None:
+        """The app has closed its pool, or its sessions: others take their place."""
+        for place in [place for place in self.sessions if place[0] is process]:
+            del self.sessions[place]
+        for place in [place for place in self._asking if place[0] is process]:
+            del self._asking[place]
 
     def deleted(self, process: Process, key: str) -> None:
         """The store forgets a record, as the app asked."""
         place = process, _bare(key)
         self.note(process, f"deletes {place[1]}")
         self._deleted[place] += 1
-        if process.scheduler.now - self._forgets_at.get(place, -1e9) > BOUND:
+        if process.scheduler.now - self._forgets_at.get(place, -1e9) > self.bound:
             self.fail(1, f"{process.name} deletes {place[1]}, though the app has not asked for it")
         self._stored.pop(place[1], None)
+        self._set_and_stored.pop(place[1], None)
 
     def at_store(self, process: Process, key: str) -> None:
         """A renewal of this process is about to load; if it then asks for tokens, they are for this key."""
@@ -214,22 +244,38 @@ class Watch:
         """Somebody takes a lease that was not given back: its holder has stalled, died, or waits for Wix."""
         place, now = (lease.process, _bare(key)), lease.process.scheduler.now
         self._run_out[place[1]] += 1
-        if now - lease.since < _SHORTEST_LEASE:
+        if now - lease.since < _SHORTEST_LEASE * self.renew_timeout:
             self.fail(3, f"a lease of {place[1]} ran out after {now - lease.since:.3f} s")
         asking = self._asking.get(place)
         knows = asking is not None and (asking.holder, asking.last_answer) == (lease.holder, "granted")
         is_well = not lease.process.killed and lease.process.stopped_for == lease.stopped_for
         is_over = not (self.in_flight[place] or self.at_store_now[place])
-        is_over = is_over and self._asked_at.get(place, now) < now - _SHORTEST_LEASE
+        is_over = is_over and self._asked_at.get(place, now) < now - _SHORTEST_LEASE * self.renew_timeout
         if knows and is_well and is_over and self._store_failed_at.get(place, -1e9) < lease.since:
             self.fail(9, f"{lease.process.name} has not given back the lease of {place[1]}")
 
     def lease_answered(self, process: Process, key: str, answer: str) -> None:
         """The store said ``granted`` or ``taken``, or nothing: ``failed``."""
-        self._asking[process, _bare(key)].last_answer = answer
+        asking = self._asking.get((process, _bare(key)))
+        if asking is not None:  # else the pool that asked has been closed since
+            asking.last_answer = answer
+        if answer == "taken" and process in self.sites:
+            self.sites[process].finds_lease_taken(_bare(key))
         self.note(process, f"lease of {_bare(key)}: {answer}")
 
+    def gives_lease_back(self, process: Process, key: str) -> None:
+        """A renewal is over, however it ended."""
+        if process in self.sites:
+            self.sites[process].gives_back(_bare(key))
+
     # Wix
+
+    def call_of_site(self, process: Process, key: str, name: str, *, is_mint: bool) -> Call | None:
+        """Tells the pool's judge of a token call, and returns what it knows of it."""
+        site, work = self.sites.get(process), _flight_under_way()
+        if site is None or work is None or process.killed:
+            return None
+        return site.starts(key, work, name, is_new=is_mint and not self._saved_ever[key])
 
     def token_call_starts(self, process: Process) -> str:
         """Returns for which key a token call is; the renewal that makes it has just read the store."""
@@ -254,12 +300,14 @@ class Watch:
             self.fail(3, f"{process.name} renews {key}, though it holds fresh tokens")
         return key
 
-    def token_call_ends(self, process: Process, key: str, status: int | None) -> None:
+    def token_call_ends(self, process: Process, key: str, status: int | None, *, is_granted: bool) -> None:
         """It has its answer, or none (None)."""
         self.in_flight[process, key] -= 1
         self._asked_at[process, key] = process.scheduler.now
-        if status != 200:
+        if not is_granted:
             self._failed_at[process, key] = process.scheduler.now
+            if process in self.sites:  # it may pause all of the pool
+                self._site_failed_at[process] = process.scheduler.now
         self.note(process, f"token answer for {key}: {status}")
 
     def sends(self, process: Process, key: str, value: str) -> None:
@@ -271,13 +319,15 @@ class Watch:
         held, now = session.get_tokens().access_token, process.scheduler.now
         identity = self.wix.identity(value)
         self.note(process, f"asks the API as {self.wix.name(identity)} for {key}")
+        if process in self.sites:
+            self.sites[process].has_waited(key)
         if identity not in self._saved_ever[key]:
             self.fail(2, f"{process.name} acts for {key} as {self.wix.name(identity)}, whom nobody saved")
         if held.value != value:
             self.fail(2, f"{process.name} sends for {key} another token than it holds")
         elif held.expires_at <= session._settings.clock():
             self.fail(5, f"{process.name} sends a token for {key} that it knows to be expired")
-        failed_at = self._failed_at.get((process, key), -1e9)
+        failed_at = max(self._failed_at.get((process, key), -1e9), self._site_failed_at.get(process, -1e9))
         if process.stopped_for:  # for longer than a renewal may take: it was given up
             failed_at = max(failed_at, process.stopped_until)
         failed_at = max(failed_at, self._turned_away_at.get((process, key), -1e9))
@@ -298,10 +348,14 @@ class Watch:
         known, since = self._last_401.get(place, ("", -1e9))
         self._last_401[place] = value, now
         self._doubted.add((process, value))
-        if not is_about or (known != value and now - since < BOUND):
+        if not is_about or (known != value and now - since < self.bound):
             self._turned_away_at[place] = now
         if is_about and now - self._turned_away_at.get(place, -1e9) > _LONGEST_PAUSE:
             self._turned_down.add((process, value))
+
+    def is_doubted(self, process: Process, value: str) -> bool:
+        """Whether an API has turned this access token down, or seemed to."""
+        return (process, value) in self._doubted
 
     # The app
 
@@ -324,6 +378,7 @@ class Watch:
         self._open_sets[process, key].append(tokens)
         self._set_at[process, key] = process.scheduler.now
         self._set_ever[key].append(tokens)
+        self._set_order[process, key].append(tokens)
 
     def app_has_set(self, process: Process, key: str, tokens: Tokens) -> None:
         """It returned, so that the store has it, and what was set before is over."""
@@ -339,6 +394,8 @@ class Watch:
     def app_forgets(self, process: Process, key: str) -> tuple[int, list[Tokens]]:
         """``forget`` is about to be called. Returns how many deletions there were, and what may still be saved."""
         self._forgets_at[process, key] = process.scheduler.now
+        if process in self.sites:
+            self.sites[process].forgets(key)
         return self._deleted[process, key], list(self._open_sets[process, key])
 
     def app_has_forgotten(self, process: Process, key: str, before: tuple[int, list[Tokens]]) -> None:
@@ -348,11 +405,15 @@ class Watch:
             self.fail(1, f"{process.name} has not deleted {key}, though the app asked for it")
         self._open_sets[process, key] = [one for one in self._open_sets[process, key] if one not in earlier]
 
+    def is_idle(self, process: Process, key: str) -> bool:
+        """Whether neither a token call nor the store works for this visitor in this process."""
+        return not self.in_flight[process, key] and not self.at_store_now[process, key]
+
     def ended(self, process: Process, what: str, seconds: float, error: BaseException | None) -> None:
         """A call of the app has ended; it was not cancelled."""
         self.note(process, f"{what} ended after {seconds:.3f} s: {'well' if error is None else type(error).__name__}")
         self.slowest = max(self.slowest, seconds)
-        if seconds > BOUND:
+        if seconds > self.bound:
             self.fail(4, f"{what} took {seconds:.1f} s in {process.name}")
         if error is not None:
             self._judge(what, is_ones_own(error, self._errors, self.wix))
@@ -416,7 +477,7 @@ class Watch:
 
     def _was_nobody(self, key: str) -> bool:
         """Whether the store held nobody a moment ago: a mint may have begun then, and its save have failed."""
-        return self.stored(key) == EMPTY_TOKENS or self._nobody_until.get(key, -1e9) > self.now() - 3 * RENEW_TIMEOUT
+        return self.stored(key) == EMPTY_TOKENS or self._nobody_until.get(key, -1e9) > self.now() - 0.5 * self.bound
 
     def _check_turn(self, process: Process, key: str, asking: _Asking | None, lease: Lease | None) -> None:
         """Rule 3: whoever asks Wix has the lease, or could not have it, or one has run out since it began to wait.
@@ -430,7 +491,8 @@ class Watch:
         has_seen = self._run_out[key] > asking.run_out or process.stopped_for > asking.stopped_for
         has_seen = has_seen or (lease is not None and lease.until <= process.scheduler.now)
         waited = process.scheduler.now - asking.since
-        if not has_it and not has_seen and asking.last_answer != "failed" and waited < 0.75 * RENEW_TIMEOUT:
+        has_failed = asking.last_answer == "failed" or (asking.last_answer == "asked" and waited > STORE_LIMIT)
+        if not has_it and not has_seen and not has_failed and waited < 0.75 * self.renew_timeout:
             self.fail(3, f"{process.name} renews {key} without the lease, after {waited:.2f} s")
 
     def _renewed_elsewhere(self, process: Process, key: str) -> Tokens | None:
@@ -464,11 +526,17 @@ class Watch:
         return "nobody" if grant is None else f"{self.wix.name(grant.identity)} (grant {grant.serial})"
 
 
-def _work_under_way() -> int:
-    """Names the renewal that runs here. The store's calls have tasks of their own, so a task would not do."""
+def _flight_under_way() -> Flight | None:
+    """The renewal that runs here. The store's calls have tasks of their own, so a task would not do."""
     flight = _inside.get()
     while flight is not None and flight.parent is not None:
         flight = flight.parent
+    return flight
+
+
+def _work_under_way() -> int:
+    """Names it."""
+    flight = _flight_under_way()
     return anyio.get_current_task().id if flight is None else id(flight)
 
 

@@ -43,6 +43,7 @@ class Way:
         arrives: whether Wix sees it at all.
         returns: whether its answer comes back; else the connection breaks.
         instead: what is answered without doing anything.
+        seen_at: when Wix did what was asked.
     """
 
     there: float
@@ -50,17 +51,25 @@ class Way:
     arrives: bool = True
     returns: bool = True
     instead: Answer | None = None
+    seen_at: float = 0.0
 
 
 @attrs.define(kw_only=True, eq=False)
 class Moods:
-    """How likely each trouble is, 0 to 1, and how slow Wix is."""
+    """How likely each trouble is, 0 to 1, and how slow Wix is.
+
+    Attributes:
+        site: what every token call is answered; None for no such trouble.
+        stalls: whether no token call is answered at all.
+    """
 
     drops: float = 0.0
     errors: float = 0.0
     turns_away: float = 0.0
     hangs: float = 0.0
     slowness: float = 0.3
+    site: Answer | None = None
+    stalls: bool = False
 
 
 @attrs.frozen(eq=False)
@@ -81,6 +90,8 @@ class WixModel:
         refresh_serials: when each refresh token was first handed out, in the order of grants.
         refused: the refresh tokens that were refused to somebody.
         carts: whose cart each thing was put into, as often as it was.
+        poisoned: visitors for whose refresh tokens there is always this answer.
+        poisons_next: what the next visitor that is made is poisoned with.
     """
 
     def __init__(self, chance: random.Random, now: Any, *, settings: Settings, omits: bool = False) -> None:
@@ -89,6 +100,8 @@ class WixModel:
         self.refresh_serials: dict[str, int] = {}
         self.refused: set[str] = set()
         self.carts: dict[int, list[Identity]] = defaultdict(list)
+        self.poisoned: dict[str, Answer] = {}
+        self.poisons_next: Answer | None = None
         self._omits = omits
         self._random = chance
         self._visitors = Visitors(settings=settings, server_time=lambda: EPOCH + now() + settings.clock_skew)
@@ -124,12 +137,23 @@ class WixModel:
             if _identity(token) == identity:
                 token.refusal = self._visitors.settings.refusal
 
-    def way(self, *, is_token_call: bool) -> Way:
+    def is_poisoned(self, access_token: str) -> bool:
+        """Whether this visitor's token calls always fail."""
+        identity = self.identity(access_token)
+        return identity is not None and identity[0] in self.poisoned
+
+    def poison(self, identity: Identity, answer: Answer) -> None:
+        """Answers so whoever renews this visitor, for ever."""
+        self.poisoned[identity[0]] = answer
+
+    def way(self, *, is_token_call: bool, body: bytes = b"") -> Way:
         """Draws how a call fares."""
         chance, moods = self._random, self.moods
         way = Way(
             there=0.002 + chance.expovariate(2 / moods.slowness), back=0.002 + chance.expovariate(2 / moods.slowness)
         )
+        if is_token_call and (fixed := self._fixed_way(way, body)) is not None:
+            return fixed
         if chance.random() < moods.hangs:
             return attrs.evolve(way, there=0.05, back=10.0, returns=False, arrives=chance.random() < 0.5)
         if chance.random() < moods.drops:
@@ -139,6 +163,14 @@ class WixModel:
         if chance.random() < moods.errors:
             return attrs.evolve(way, instead=chance.choice(_TROUBLES if is_token_call else _API_TROUBLES))
         return way
+
+    def _fixed_way(self, way: Way, body: bytes) -> Way | None:
+        """How this token call fares in any case: it is a poisoned visitor's, or the whole site is limited."""
+        token = self._visitors.refresh_tokens.get(json.loads(body).get("refreshToken", "")) if self.poisoned else None
+        poison = self.poisoned.get(token.visitor.id) if token is not None else None
+        if poison or self.moods.site:
+            return attrs.evolve(way, instead=poison or self.moods.site)
+        return attrs.evolve(way, there=0.05, back=60.0, returns=False, arrives=False) if self.moods.stalls else None
 
     def serve(self, path: str, body: bytes, authorization: str | None) -> Answer:
         """Does what is asked, at once."""
@@ -155,6 +187,8 @@ class WixModel:
     def _tokens(self, fields: dict[str, str]) -> TokenResponse:
         if fields["grantType"] == "anonymous":
             visitor, tokens = self._visitors.mint(fields["clientId"])
+            if self.poisons_next is not None:
+                self.poisoned[visitor.id], self.poisons_next = self.poisons_next, None
         else:
             try:
                 visitor, tokens = self._visitors.renew(fields["refreshToken"], client_id=fields["clientId"])
@@ -201,3 +235,16 @@ _TROUBLES = (
     _trouble(403, "<html>Are you a robot?</html>"),
     _trouble(302, "", location="https://example.com/login"),
 )
+SITE_TROUBLES = (
+    *(_trouble(429, "", retry_after=seconds) for seconds in ("3", "6", "20")),
+    _trouble(429, '{"message": "slow down"}'),
+    _trouble(503, "<html>Service Unavailable</html>"),
+    _trouble(200, "<html>We will be right back</html>"),
+)
+"""What the token endpoint answers everybody while the site is limited, or out of order."""
+POISONS = (
+    _trouble(500, '{"message": "boom"}'),
+    _trouble(429, "", retry_after="2"),
+    _trouble(429, "", retry_after="30"),
+)
+"""What it answers for one visitor, for ever."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import itertools
 import logging
 import random
 from collections.abc import Callable, Iterator
@@ -19,7 +20,15 @@ from .life import Life
 from .scheduler import Endless, Process, Scheduler
 from .store import StoreModel, StoreMoods
 from .watch import Watch
-from .wix import Moods, WixModel
+from .wix import POISONS, SITE_TROUBLES, Moods, WixModel
+
+_KINDS = ("shop", "slow store", "shop", "crowd")
+"""What the worlds of four seeds in a row are about: shoppers; a store that is slower than Wix may be; a crowd."""
+
+
+def seeds_of(kind: str) -> Iterator[int]:
+    """Yields the seeds of all worlds of this kind."""
+    return (seed for seed in itertools.count() if _KINDS[seed % len(_KINDS)] == kind)
 
 
 @attrs.frozen(kw_only=True)
@@ -41,10 +50,54 @@ class Scenario:
     wild_clocks: bool
     thinking: float
     faults_end: float
+    renew_timeout: float = 15.0
+    crowd: tuple[str, ...] = ()
+    crowds: int = 0
+    cap: int | None = None
+    poison: str = ""
+    has_slow_store: bool = False
+    works_in_threads: bool = False
+    closes: bool = False
+
+    @classmethod
+    def of(cls, seed: int, chance: random.Random) -> Scenario:
+        """Draws one, of the kind that the seed says."""
+        drawn, own, kind = cls.draw(chance), random.Random(f"scenario {seed}"), _KINDS[seed % len(_KINDS)]
+        if kind == "crowd":
+            return drawn._with_crowd(own)
+        return drawn._with_slow_store(own) if kind == "slow store" else drawn
+
+    def _with_crowd(self, chance: random.Random) -> Scenario:
+        return attrs.evolve(
+            self,
+            processes=chance.choices((1, 2, 3), (4, 3, 1))[0],
+            shoppers=chance.randint(0, 1),
+            storage=chance.choice(("leasing", "leasing", "conditional")),
+            is_pool=True,
+            wild_clocks=False,
+            lifetime=chance.choice((60.0, 200.0)),
+            faults_end=chance.choice((100.0, 200.0)),
+            crowd=tuple(f"v{number}" for number in range(chance.choice((3, 8, 20)))),
+            crowds=1,
+            cap=chance.choice((None, 5, 20)),
+            poison=chance.choice(("", "from the beginning", "later")),
+        )
+
+    def _with_slow_store(self, chance: random.Random) -> Scenario:
+        return attrs.evolve(
+            self,
+            shoppers=1,
+            wild_clocks=False,
+            thinking=2.0,
+            renew_timeout=chance.choice((2.0, 2.0, 15.0)),
+            has_slow_store=True,
+            works_in_threads=chance.random() < 0.6,
+            closes=True,
+        )
 
     @classmethod
     def draw(cls, chance: random.Random) -> Scenario:
-        """Draws one."""
+        """Draws what all have."""
         storage = chance.choices(("leasing", "conditional", "plain"), (7, 2, 1))[0]
         rotation = chance.choice(("none", "rotates", "one time"))
         return cls(
@@ -81,8 +134,11 @@ class World:
         self.scheduler = Scheduler(seed, self.watch.after_step)
         self._chance = self.scheduler.random
         self.watch.now = lambda: self.scheduler.now
-        self.scenario = scenario = Scenario.draw(self._chance)
-        self.watch.policy = scenario.policy
+        self.scenario = scenario = Scenario.of(seed, self._chance)
+        self.watch.policy, self.watch.renew_timeout = scenario.policy, scenario.renew_timeout
+        self.watch.bound = 250.0 if scenario.has_slow_store else 90.0
+        self.is_calm_since = scenario.faults_end
+        self._births = 0
         if scenario.storage == "plain":
             self.watch.is_private()
         settings = Settings(
@@ -96,6 +152,9 @@ class World:
         now = lambda: self.scheduler.now  # noqa: E731 - the world's clock
         self.wix = self.watch.wix = WixModel(self._chance, now, settings=settings, omits=scenario.omits)
         self.store = StoreModel(self._chance, self.watch)
+        self.store.works_in_threads = scenario.works_in_threads
+        if scenario.poison == "from the beginning":
+            self.wix.poisons_next = self._chance.choice(POISONS)
         if scenario.storage == "leasing":
             self.watch.leases = self.store.leases
         self.shopping: set[str] = set()
@@ -144,6 +203,15 @@ class World:
                 return True
         return False
 
+    def next_life(self) -> int:
+        """Numbers the lives of processes."""
+        self._births += 1
+        return self._births
+
+    def is_poisoned(self, key: str) -> bool:
+        """Whether Wix has no good answer for this visitor's token calls, ever."""
+        return self.wix.is_poisoned(self.stored(key))
+
     def _check_end(self) -> None:
         """Rule 9, of what all processes share."""
         left = [key for key, lease in self.store.leases.items() if lease.until > self.scheduler.now]
@@ -163,6 +231,13 @@ class World:
             (self._stop_holders, 2),
             (self._revoke, 2),
         ]
+        if self.scenario.crowd:
+            troubles.append((self._trouble_site, 20))
+        if self.scenario.poison == "later":
+            self.scheduler.at(self._chance.uniform(0.0, 60.0), self._poison)
+        if self.scenario.has_slow_store:
+            for _ in range(6):
+                self.scheduler.at(self._chance.uniform(0.0, self.scenario.faults_end), self._slow_store)
         if self.scenario.wild_clocks:
             troubles.append((self._to_somebody(self._move_clock), 3))
         actions, weights = zip(*troubles, strict=True)
@@ -189,6 +264,31 @@ class World:
             slowness=chance.choice((0.1, 1.0, 8.0)),
         )
         self._for_a_while(lambda: setattr(self.wix, "moods", Moods()))
+
+    def _trouble_site(self) -> None:
+        """The token endpoint is out of order for all, in one way."""
+        chance = self._chance
+        trouble = chance.choice((*SITE_TROUBLES, "drops", "stalls"))
+        if isinstance(trouble, str):
+            self.wix.moods = Moods(drops=float(trouble == "drops"), stalls=trouble == "stalls")
+        else:
+            self.wix.moods = Moods(site=trouble)
+        self.watch.trace.append(f"{self.scheduler.now:10.3f} Wix  answers all token calls with {trouble}")
+        self._for_a_while(lambda: setattr(self.wix, "moods", Moods()))
+
+    def _poison(self) -> None:
+        identity = self.wix.identity(self.stored(self._chance.choice(self.scenario.crowd or self.scenario.keys)))
+        if identity is not None:
+            self.watch.trace.append(f"{self.scheduler.now:10.3f} Wix  has poisoned {self.wix.name(identity)}")
+            self.wix.poison(identity, self._chance.choice(POISONS))
+
+    def _slow_store(self) -> None:
+        """The store works, and takes longer than Wix may, or than a store may."""
+        seconds = self._chance.choice(
+            ((0.0, 0.0), (1.0, 3.0), (3.0, 9.0), (15.0, 25.0), (0.0, 15.0), (0.0, 15.0), (0.0, 25.0))
+        )
+        self.store.moods = StoreMoods(seconds=seconds)
+        self.watch.trace.append(f"{self.scheduler.now:10.3f} store takes {seconds} s")
 
     def _trouble_store(self) -> None:
         chance = self._chance
@@ -217,6 +317,8 @@ class World:
         seconds = seconds or self._chance.choice((1.0, 10.0, 20.0, 45.0))
         seconds = min(seconds, max(0.0, self.scenario.faults_end - self.scheduler.now))
         self.watch.note(process, f"is stopped for {seconds:.1f} s")
+        if process in self.watch.sites:
+            self.watch.sites[process].is_stopped()
         process.stop(seconds)
 
     def _stop_holders(self) -> None:
