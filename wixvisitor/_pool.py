@@ -19,6 +19,7 @@ from wixvisitor._session import DEFAULT_BASE_URL, VisitorSession
 from wixvisitor._settings import Settings, TokensChanged, checked
 from wixvisitor._wire import TokenAnswer
 from wixvisitor.storage import LeasingStorage, MemoryStorage, TokenStorage
+from wixvisitor.storage._protocol import settle
 
 if TYPE_CHECKING:
     from wixvisitor._connections import AnyClient
@@ -123,6 +124,7 @@ class VisitorPool:
                 for session in list(self._sessions.values()):
                     group.start_soon(session._refresher.aclose)
             await self._connections.aclose()
+            await settle(self._settings.storage)
 
     def _kept_in(self, storage: LeasingStorage) -> Self:
         """Returns a pool over another storage; connections, turns and live sessions are this one's, and closed with it.

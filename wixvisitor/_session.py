@@ -22,6 +22,7 @@ from wixvisitor._tokens import RefreshToken, TokenRole, Tokens
 from wixvisitor._wire import TokenAnswer
 from wixvisitor.errors import ConfigurationError
 from wixvisitor.storage import MemoryStorage, TokenStorage
+from wixvisitor.storage._protocol import settle
 
 if TYPE_CHECKING:
     import httpx
@@ -141,6 +142,7 @@ class VisitorSession:
             with anyio.CancelScope(shield=True):  # also where the scope around it has been cancelled
                 await self._refresher.aclose()
                 await self._connections.aclose()
+                await settle(self._settings.storage)
 
     # Tokens, with the names of @wix/sdk's OAuthStrategy
 

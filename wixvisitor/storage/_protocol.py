@@ -104,6 +104,13 @@ class LeasingStorage(TokenStorage, Protocol):
         """Gives the lease back; does nothing if ``holder`` does not have it."""
 
 
+async def settle(storage: object) -> None:
+    """Lets one of our own stores put its files in order, when a pool or session over it is closed. Never raises."""
+    own = getattr(type(storage), "_settle", None)  # not the object's: a mock has every attribute
+    if own is not None:
+        await own(storage)
+
+
 def takes_expected(storage: TokenStorage) -> bool:
     """Whether the store can compare and set: its ``save`` takes ``expected``, also through a wrapper's ``**kwargs``."""
     try:
