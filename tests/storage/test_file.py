@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
+import hashlib
 import json
 import os
 import signal
@@ -23,6 +25,7 @@ import wixvisitor
 from wixvisitor.errors import ConfigurationError, StorageError
 from wixvisitor.storage import ConditionalStorage, FileStorage, LeasingStorage, VersionConflict, _file_record
 from wixvisitor.storage import file as file_module
+from wixvisitor.storage._file_lock import FileLock
 
 pytestmark = [pytest.mark.anyio, pytest.mark.skipif(os.name != "posix", reason="POSIX modes, signals and fork")]
 
@@ -671,6 +674,116 @@ def test_lease_of_a_stopped_process(place):
         anyio.run(anyio.sleep, 0.06)
         remaining = anyio.run(storage.acquire_lease, KEY, "b", 60.0)
     assert remaining == 0.0  # TokenStorage: "A lease ends by itself after ``seconds``"
+
+
+HOLD = """
+import fcntl, os, signal, sys
+descriptor = os.open(sys.argv[1], os.O_RDWR | os.O_CREAT, 0o600)
+fcntl.flock(descriptor, fcntl.LOCK_EX)
+print("held", flush=True)
+signal.pause()
+"""
+
+
+@contextmanager
+def locked_by_another(place: Path) -> Iterator[None]:
+    """Another process has this file's lock, and is stopped."""
+    command = [sys.executable, "-c", HOLD, f"{place}.lock"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "held\n"
+        process.send_signal(signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            process.kill()
+
+
+async def test_one_stuck_file(tmp_path):
+    """While another process has the locks of twenty visitors the others are served within a second, and all read."""
+    storage = FileStorage(f"{tmp_path}/")
+    for number in range(21):
+        await storage.save(f"{number}", "value")
+    with contextlib.ExitStack() as stack:
+        for number in range(20):
+            name = hashlib.sha256(f"{number}".encode()).hexdigest()[:40]
+            stack.enter_context(locked_by_another(tmp_path / f"{name}.json"))
+        async with anyio.create_task_group() as tasks:
+            for number in range(20):
+                tasks.start_soon(storage.acquire_lease, f"{number}", "stuck", 5.0)
+            await anyio.sleep(0.1)
+            with anyio.fail_after(1):
+                assert await storage.acquire_lease("20", "a", 5.0) == 0.0
+                await storage.save("20", "newer")
+                await storage.release_lease("20", "a")
+                assert (await storage.load("0")).value == "value"
+            tasks.cancel_scope.cancel()
+
+
+FORKED_HOLDER = """
+import os, sys, time, anyio
+from wixvisitor.storage import FileStorage
+
+storage, key = FileStorage(sys.argv[1]), "client:default"
+anyio.run(storage.acquire_lease, key, "parent", 60.0)
+child = os.fork()
+if child:
+    print(child, flush=True)
+    time.sleep(60)
+anyio.run(storage.release_lease, key, "parent")  # what it inherited is not its own
+print("child", anyio.run(storage.acquire_lease, key, "child", 60.0) > 0, flush=True)
+time.sleep(60)
+"""
+
+
+def test_lease_of_a_process_that_forked(place):
+    """A lease is the process's own: a forked child cannot give it back, and does not keep it when the parent dies."""
+    command = [sys.executable, "-W", "ignore", "-c", FORKED_HOLDER, str(place)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=ENVIRONMENT) as process:
+        assert process.stdout is not None
+        lines = {process.stdout.readline().strip() for _ in range(2)}
+        child = next(int(line) for line in lines if line.isdigit())
+        try:
+            assert lines == {str(child), "child True"}
+            assert anyio.run(FileStorage(place).acquire_lease, KEY, "b", 60.0) > 0
+            process.kill()
+            process.wait(5)
+            assert anyio.run(FileStorage(place).acquire_lease, KEY, "b", 60.0) == 0.0
+        finally:
+            os.kill(child, signal.SIGKILL)
+
+
+def test_locks_are_compatible_with_filelock(place):
+    """Today's releases lock with filelock: each side sees the other's lock."""
+    import filelock
+
+    lock = FileLock(Path(f"{place}.lock"))
+    assert lock.acquire()
+    with pytest.raises(filelock.Timeout):
+        filelock.FileLock(f"{place}.lock", timeout=0).acquire()
+    lock.release()
+    with filelock.FileLock(f"{place}.lock"):
+        assert not lock.acquire()
+    assert lock.acquire()
+    lock.release()
+
+
+def test_a_lock_file_that_was_removed(place):
+    """Who locks a file that is no longer at its place has locked nothing, and locks the new one."""
+    lock, opened = FileLock(place), os.open
+
+    def removing(*arguments: Any) -> int:
+        monkey.undo()
+        descriptor = opened(*arguments)
+        place.unlink()
+        return descriptor
+
+    with pytest.MonkeyPatch.context() as monkey:
+        monkey.setattr(os, "open", removing)
+        assert lock.acquire()
+    assert not FileLock(place).acquire()
+    lock.release()
+    assert FileLock(place).acquire()
 
 
 CONTENDERS = """
