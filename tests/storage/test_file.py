@@ -23,7 +23,14 @@ import pytest
 
 import wixvisitor
 from wixvisitor.errors import ConfigurationError, StorageError
-from wixvisitor.storage import ConditionalStorage, FileStorage, LeasingStorage, VersionConflict, _file_record
+from wixvisitor.storage import (
+    ConditionalStorage,
+    FileStorage,
+    LeasingStorage,
+    VersionConflict,
+    _file_lock,
+    _file_record,
+)
 from wixvisitor.storage import file as file_module
 from wixvisitor.storage._file_lock import FileLock
 
@@ -751,6 +758,18 @@ def test_lease_of_a_process_that_forked(place):
             assert anyio.run(FileStorage(place).acquire_lease, KEY, "b", 60.0) == 0.0
         finally:
             os.kill(child, signal.SIGKILL)
+
+
+def test_a_lock_that_was_inherited(place, monkeypatch):
+    """A child that lets go of its parent's lock object neither gives the lock back nor closes a descriptor."""
+    lock, ours = FileLock(place), os.getpid()
+    assert lock.acquire()
+    monkeypatch.setattr(os, "getpid", lambda: ours + 1)
+    lock.release()
+    monkeypatch.undo()
+    assert not FileLock(place).acquire()
+    _file_lock._in_child()  # closes what the child has of it
+    assert FileLock(place).acquire()
 
 
 def test_locks_are_compatible_with_filelock(place):

@@ -537,8 +537,9 @@ async def test_saves_that_wait_in_vain(path: Path, monkeypatch: pytest.MonkeyPat
 
 
 @anyio_test
-async def test_a_lease_begins_when_the_file_is_free(path: Path, clock: Clock) -> None:
+async def test_a_lease_begins_when_the_file_is_free(path: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
     """A lease that had to wait for the file lasts as long as was asked for, and nobody gets it meanwhile."""
+    monkeypatch.setattr("wixvisitor.storage._sqlite_file._TURN", 5.0)  # so that it waits in a single attempt
     storage, other = SQLiteStorage(path, clock=clock), SQLiteStorage(path, clock=clock)
     await storage.save("k", "value")
     lasts: list[float] = []
