@@ -21,6 +21,7 @@ TOP = Path(wixvisitor.__file__).parent
 # A module imports, when it is imported itself, only from rows above its own; a package is one room.
 ORDER = (
     "_version",
+    "_fork",
     "_tokens",
     "errors",
     "_masking",

@@ -32,6 +32,7 @@ def wix(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeWix]:
         ("README.md", 14, 4),  # the first block's, step 2's (the one of all later steps), and the pool's two
         ("docs/web.md", 4, 0),
         ("docs/speed.md", 2, 0),
+        ("docs/storage.md", 2, 0),
     ],
 )
 def test_code_blocks_run_in_order(
@@ -57,7 +58,15 @@ def test_code_stands_within_the_first_twenty_lines() -> None:
 
 @pytest.mark.parametrize(
     "page",
-    ["README.md", "docs/web.md", "docs/speed.md", "docs/security.md", "docs/reliability.md", "examples/README.md"],
+    [
+        "README.md",
+        "docs/web.md",
+        "docs/speed.md",
+        "docs/storage.md",
+        "docs/security.md",
+        "docs/reliability.md",
+        "examples/README.md",
+    ],
 )
 def test_links_lead_somewhere(page: str) -> None:
     """Every file that a page links to or shows is there."""

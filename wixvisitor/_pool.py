@@ -14,11 +14,12 @@ import attrs
 from wixvisitor import _given
 from wixvisitor._connections import Connections
 from wixvisitor._endpoint import TokenEndpoint
-from wixvisitor._refresher import Refresher
+from wixvisitor._refresher import CLOSING, Refresher
 from wixvisitor._session import DEFAULT_BASE_URL, VisitorSession
 from wixvisitor._settings import Settings, TokensChanged, checked
 from wixvisitor._wire import TokenAnswer, Verdict
 from wixvisitor.storage import LeasingStorage, MemoryStorage, TokenStorage
+from wixvisitor.storage._protocol import settle
 
 if TYPE_CHECKING:
     from wixvisitor._connections import AnyClient
@@ -120,11 +121,13 @@ class VisitorPool:
 
     async def aclose(self) -> None:
         """Ends the renewals under way within 3 seconds and closes the client, if it was made here."""
+        until = anyio.current_time() + CLOSING
         with anyio.CancelScope(shield=True):  # also where the scope around it has been cancelled
             async with anyio.create_task_group() as group:
                 for session in list(self._sessions.values()):
                     group.start_soon(session._refresher.aclose)
             await self._connections.aclose()
+            await settle(self._settings.storage, until - anyio.current_time())
 
     def _kept_in(self, storage: LeasingStorage) -> Self:
         """Returns a pool over another storage; connections, turns and live sessions are this one's, and closed with it.

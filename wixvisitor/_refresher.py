@@ -34,6 +34,7 @@ logger = logging.getLogger("wixvisitor")
 _ROUNDS = 8  # how often a waiter decides anew before it gives up
 _GRACE = 2.0  # seconds that a renewal under way has to finish when the session is closed …
 _LAST_STEPS = 1.0  # … and then to end
+CLOSING = _GRACE + _LAST_STEPS  # seconds that closing takes at most
 _PURPOSES = {Step.LOAD: Purpose.LOAD, Step.SAVE: Purpose.SAVE, Step.RENEW: Purpose.NEED}
 _ASKED = (ChangeReason.MINTED, ChangeReason.RENEWED, ChangeReason.REPLACED)
 

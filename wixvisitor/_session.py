@@ -17,13 +17,14 @@ from wixvisitor._connections import Connections
 from wixvisitor._endpoint import TokenEndpoint
 from wixvisitor._graphql import GraphQLResult
 from wixvisitor._masking import drop_sent_bytes
-from wixvisitor._refresher import Refresher
+from wixvisitor._refresher import CLOSING, Refresher
 from wixvisitor._requests import RequestArguments, check_headers
 from wixvisitor._settings import TokensChanged, checked
 from wixvisitor._tokens import RefreshToken, TokenRole, Tokens
 from wixvisitor._wire import TokenAnswer, Verdict
 from wixvisitor.errors import ConfigurationError
 from wixvisitor.storage import MemoryStorage, TokenStorage
+from wixvisitor.storage._protocol import settle
 
 if TYPE_CHECKING:
     import httpx
@@ -144,9 +145,11 @@ class VisitorSession:
         May be called twice.
         """
         if not self._is_pooled:
+            until = anyio.current_time() + CLOSING
             with anyio.CancelScope(shield=True):  # also where the scope around it has been cancelled
                 await self._refresher.aclose()
                 await self._connections.aclose()
+                await settle(self._settings.storage, until - anyio.current_time())
 
     # Tokens, with the names of @wix/sdk's OAuthStrategy
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
+import hashlib
 import json
 import os
 import signal
@@ -20,9 +22,17 @@ import anyio.to_thread
 import pytest
 
 import wixvisitor
-from wixvisitor.errors import StorageError
-from wixvisitor.storage import ConditionalStorage, FileStorage, LeasingStorage, VersionConflict, _file_record
+from wixvisitor.errors import ConfigurationError, StorageError
+from wixvisitor.storage import (
+    ConditionalStorage,
+    FileStorage,
+    LeasingStorage,
+    VersionConflict,
+    _file_lock,
+    _file_record,
+)
 from wixvisitor.storage import file as file_module
+from wixvisitor.storage._file_lock import FileLock
 
 pytestmark = [pytest.mark.anyio, pytest.mark.skipif(os.name != "posix", reason="POSIX modes, signals and fork")]
 
@@ -189,14 +199,159 @@ async def test_damage_is_told_without_the_value(place):
     assert caught.value.__cause__ is None
 
 
-@pytest.mark.parametrize("permissions", [0o640, 0o604, 0o660, 0o644, 0o610, 0o620, 0o601, 0o777])
-async def test_a_file_that_others_can_use(place, permissions):
-    """A record that group or others may use in any way is refused until it is private."""
+@pytest.mark.parametrize("permissions", [0o604, 0o644, 0o601, 0o666, 0o777])
+@pytest.mark.parametrize("accept_group", [False, True])
+async def test_a_file_that_others_can_use(place, permissions, accept_group):
+    """A record that all others may use in any way is refused until it is private, whatever is said of the group."""
     put(place, record(), permissions)
-    await refuses(FileStorage(place), "chmod 600")
+    await refuses(FileStorage(place, accept_group=accept_group), "chmod 600")
     assert mode(place) == permissions
     place.chmod(0o600)
     assert (await FileStorage(place).load(KEY)).value == "text"
+
+
+@pytest.mark.parametrize("permissions", [0o640, 0o660, 0o610, 0o620, 0o670])
+async def test_a_file_that_a_mount_gave_to_the_group(place, permissions, caplog):
+    """A record of our own that the group may use is put right with one warning for its directory, and is served."""
+    put(place, record(), permissions)
+    other = place.with_name("other.json")
+    put(other, record(), permissions)
+    assert (await FileStorage(place).load(KEY)).value == "text"
+    assert await FileStorage(other).save(KEY, "new")
+    assert (mode(place), mode(other)) == (0o600, 0o600)
+    assert [entry.levelname for entry in caplog.records if "is private again" in entry.message] == ["WARNING"]
+    assert "text" not in caplog.text
+
+
+MOUNTS = {
+    "keeps the mode": lambda *_: None,
+    "refuses": lambda *_: (_ for _ in ()).throw(OSError(errno.EPERM, os.strerror(errno.EPERM))),
+    "is read-only": lambda *_: (_ for _ in ()).throw(OSError(errno.EROFS, os.strerror(errno.EROFS))),
+}
+
+
+@pytest.mark.parametrize("mount", MOUNTS)
+async def test_a_mount_that_keeps_the_groups_bits(place, mount, monkeypatch):
+    """Where the mode cannot be changed the error names the option, and with it the record is served as it is."""
+    put(place, record(), 0o660)
+    monkeypatch.setattr(os, "chmod", MOUNTS[mount])
+    await refuses(FileStorage(place), "accept_group=True")
+    assert place.read_bytes() == record()
+    storage = FileStorage(place, accept_group=True)
+    assert (await storage.load(KEY)).value == "text"
+    await storage.save(KEY, "new")
+    assert (await storage.load(KEY)).value == "new"
+
+
+async def test_another_users_file(place, monkeypatch):
+    """A file of another user that our group may use is not changed, also by root; the option accepts it."""
+    put(place, record(), 0o660)
+    monkeypatch.setattr(os, "geteuid", lambda: place.stat().st_uid + 1)
+    await refuses(FileStorage(place), "belongs to another user")
+    assert mode(place) == 0o660
+    assert (await FileStorage(place, accept_group=True).load(KEY)).value == "text"
+
+
+@pytest.mark.parametrize("added", [0o060, 0o077])
+async def test_a_mount_whose_new_files_are_not_private(place, added, monkeypatch):
+    """Where a new file would not be private, no token is written into one: the save is refused, not the next load."""
+    make = os.open
+
+    def mounted(path, flags, *arguments, **more):
+        descriptor = make(path, flags, *arguments, **more)
+        if flags & os.O_CREAT and str(path).endswith(".tmp"):
+            os.fchmod(descriptor, 0o600 | added)
+        return descriptor
+
+    monkeypatch.setattr(os, "open", mounted)
+    monkeypatch.setattr(os, "chmod", MOUNTS["keeps the mode"])
+    with pytest.raises(StorageError, match=r"tmp can be read by"):
+        await FileStorage(place).save(KEY, "classified")
+    assert not any(path.read_bytes() for path in place.parent.glob("*.json*"))
+    if added == 0o060:
+        await FileStorage(place, accept_group=True).save(KEY, "value")
+        assert (await FileStorage(place, accept_group=True).load(KEY)).value == "value"
+
+
+@pytest.mark.parametrize("code", [errno.EBUSY, errno.EXDEV])
+async def test_a_single_file_that_is_mounted(place, code, monkeypatch):
+    """Where nothing can be renamed onto the file the error says what to mount, and the record stays."""
+    storage = FileStorage(place)
+    await storage.save(KEY, "old")
+
+    unlink = Path.unlink
+
+    def mounted(target, *_):
+        if target.name.endswith(".tmp") and not _:
+            return unlink(target)
+        raise OSError(code, os.strerror(code))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "replace", mounted)
+        patch.setattr(Path, "unlink", mounted)
+        with pytest.raises(StorageError, match="mount its directory"):
+            await storage.save(KEY, "new")
+        with pytest.raises(StorageError, match="mount its directory"):
+            await storage.delete(KEY)
+    assert not list(place.parent.glob("*.tmp"))
+    assert (await storage.load(KEY)).value == "old"
+
+
+async def test_an_empty_file_made_for_a_mount(place):
+    """A file that was made empty, as a mount needs it, is told what to mount instead."""
+    put(place, b"")
+    await refuses(FileStorage(place), "mount its directory")
+
+
+async def test_a_directory_behind_a_symlink(tmp_path):
+    """The directory may be a symlink to another one, and the files are in that one."""
+    (tmp_path / "volume").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "volume")
+    storage = FileStorage(tmp_path / "link" / "new" / "visitor.json")
+    await storage.save(KEY, "value")
+    assert (await storage.load(KEY)).value == "value"
+    assert (tmp_path / "volume" / "new" / "visitor.json").is_file()
+    many = FileStorage(tmp_path / "link")
+    await many.save("one", "1")
+    assert (await many.load("one")).value == "1"
+
+
+async def test_a_name_that_is_no_utf8(tmp_path):
+    """A path that is no UTF-8 works, and an error about it can be written to any log."""
+    try:
+        place = tmp_path / os.fsdecode(b"caf\xe9") / "visitor.json"
+        place.parent.mkdir()
+    except OSError:
+        pytest.skip("the file system takes no such name")
+    storage = FileStorage(place)
+    await storage.save(KEY, "value")
+    assert (await storage.load(KEY)).value == "value"
+    place.write_bytes(b"junk")
+    with pytest.raises(StorageError, match="caf") as caught:
+        await storage.load(KEY)
+    assert str(caught.value).encode()
+
+
+@pytest.mark.parametrize("key", ["k" * 100_000, "\ud800", "a/../b\0c", "", " "])
+async def test_keys_of_any_length_and_content(tmp_path, key):
+    """A key may be very long, or hold what no file's name may."""
+    storage = FileStorage(f"{tmp_path}/")
+    await storage.save(key, "value")
+    assert (await storage.load(key)).value == "value"
+    await storage.delete(key)
+    assert await storage.load(key) is None
+
+
+async def test_a_name_that_is_too_long(tmp_path):
+    """A path that the file system refuses is a StorageError by every method."""
+    await refuses(FileStorage(tmp_path / ("n" * 300)), "too long")
+
+
+@pytest.mark.parametrize("path", ["", "visitor\0.json", b"visitor.json"])
+def test_no_path(path):
+    """What no file can be called is a ConfigurationError when the storage is made."""
+    with pytest.raises(ConfigurationError, match="path"):
+        FileStorage(path)
 
 
 async def test_symlink(tmp_path, place):
@@ -537,6 +692,128 @@ def test_lease_of_a_stopped_process(place):
         anyio.run(anyio.sleep, 0.06)
         remaining = anyio.run(storage.acquire_lease, KEY, "b", 60.0)
     assert remaining == 0.0  # TokenStorage: "A lease ends by itself after ``seconds``"
+
+
+HOLD = """
+import fcntl, os, signal, sys
+descriptor = os.open(sys.argv[1], os.O_RDWR | os.O_CREAT, 0o600)
+fcntl.flock(descriptor, fcntl.LOCK_EX)
+print("held", flush=True)
+signal.pause()
+"""
+
+
+@contextmanager
+def locked_by_another(place: Path) -> Iterator[None]:
+    """Another process has this file's lock, and is stopped."""
+    command = [sys.executable, "-c", HOLD, f"{place}.lock"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "held\n"
+        process.send_signal(signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            process.kill()
+
+
+async def test_one_stuck_file(tmp_path):
+    """While another process has the locks of twenty visitors the others are served within a second, and all read."""
+    storage = FileStorage(f"{tmp_path}/")
+    for number in range(21):
+        await storage.save(f"{number}", "value")
+    with contextlib.ExitStack() as stack:
+        for number in range(20):
+            name = hashlib.sha256(f"{number}".encode()).hexdigest()[:40]
+            stack.enter_context(locked_by_another(tmp_path / f"{name}.json"))
+        async with anyio.create_task_group() as tasks:
+            for number in range(20):
+                tasks.start_soon(storage.acquire_lease, f"{number}", "stuck", 5.0)
+            await anyio.sleep(0.1)
+            with anyio.fail_after(1):
+                assert await storage.acquire_lease("20", "a", 5.0) == 0.0
+                await storage.save("20", "newer")
+                await storage.release_lease("20", "a")
+                assert (await storage.load("0")).value == "value"
+            tasks.cancel_scope.cancel()
+
+
+FORKED_HOLDER = """
+import os, sys, time, anyio
+from wixvisitor.storage import FileStorage
+
+storage, key = FileStorage(sys.argv[1]), "client:default"
+anyio.run(storage.acquire_lease, key, "parent", 60.0)
+child = os.fork()
+if child:
+    print(child, flush=True)
+    time.sleep(60)
+anyio.run(storage.release_lease, key, "parent")  # what it inherited is not its own
+print("child", anyio.run(storage.acquire_lease, key, "child", 60.0) > 0, flush=True)
+time.sleep(60)
+"""
+
+
+def test_lease_of_a_process_that_forked(place):
+    """A lease is the process's own: a forked child cannot give it back, and does not keep it when the parent dies."""
+    command = [sys.executable, "-W", "ignore", "-c", FORKED_HOLDER, str(place)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=ENVIRONMENT) as process:
+        assert process.stdout is not None
+        lines = {process.stdout.readline().strip() for _ in range(2)}
+        child = next(int(line) for line in lines if line.isdigit())
+        try:
+            assert lines == {str(child), "child True"}
+            assert anyio.run(FileStorage(place).acquire_lease, KEY, "b", 60.0) > 0
+            process.kill()
+            process.wait(5)
+            assert anyio.run(FileStorage(place).acquire_lease, KEY, "b", 60.0) == 0.0
+        finally:
+            os.kill(child, signal.SIGKILL)
+
+
+def test_a_lock_that_was_inherited(place, monkeypatch):
+    """A child that lets go of its parent's lock object neither gives the lock back nor closes a descriptor."""
+    lock, ours = FileLock(place), os.getpid()
+    assert lock.acquire()
+    monkeypatch.setattr(os, "getpid", lambda: ours + 1)
+    lock.release()
+    monkeypatch.undo()
+    assert not FileLock(place).acquire()
+    _file_lock._in_child()  # closes what the child has of it
+    assert FileLock(place).acquire()
+
+
+def test_locks_are_compatible_with_filelock(place):
+    """Today's releases lock with filelock: each side sees the other's lock."""
+    import filelock
+
+    lock = FileLock(Path(f"{place}.lock"))
+    assert lock.acquire()
+    with pytest.raises(filelock.Timeout):
+        filelock.FileLock(f"{place}.lock", timeout=0).acquire()
+    lock.release()
+    with filelock.FileLock(f"{place}.lock"):
+        assert not lock.acquire()
+    assert lock.acquire()
+    lock.release()
+
+
+def test_a_lock_file_that_was_removed(place):
+    """Who locks a file that is no longer at its place has locked nothing, and locks the new one."""
+    lock, opened = FileLock(place), os.open
+
+    def removing(*arguments: Any) -> int:
+        monkey.undo()
+        descriptor = opened(*arguments)
+        place.unlink()
+        return descriptor
+
+    with pytest.MonkeyPatch.context() as monkey:
+        monkey.setattr(os, "open", removing)
+        assert lock.acquire()
+    assert not FileLock(place).acquire()
+    lock.release()
+    assert FileLock(place).acquire()
 
 
 CONTENDERS = """

@@ -19,9 +19,10 @@ from typing import Any
 import anyio
 import pytest
 
-from wixvisitor import ConfigurationError, StorageError, VisitorSession
+from wixvisitor import ConfigurationError, StorageError, VisitorPool, VisitorSession
 from wixvisitor.storage import Record, TokenStorage, VersionConflict
 from wixvisitor.storage._sqlite_file import connect
+from wixvisitor.storage.sealed import SealedStorage
 from wixvisitor.storage.sqlite import SQLiteStorage
 from wixvisitor.testing import FakeWix, StorageContract
 
@@ -206,6 +207,10 @@ async def test_the_files_are_private(path: Path) -> None:
     await storage.aclose()
 
 
+def mode(path: Path) -> int:
+    return path.stat().st_mode & 0o777
+
+
 def somebody_elses(path: Path) -> None:
     connection = sqlite3.connect(path)
     connection.execute("CREATE TABLE visitors (key, value)")
@@ -263,13 +268,84 @@ async def test_refused_and_left_alone(path: Path, make: Any, said: str) -> None:
 @posix
 @anyio_test
 async def test_a_file_that_others_can_read(path: Path) -> None:
-    """A file that others can read is refused until it is private."""
+    """A file that all others can read is refused until it is private, and so is the log beside it."""
+    open_one = SQLiteStorage(path)
+    await open_one.save("k", "value")
+    for name in (path, Path(f"{path}-wal")):
+        os.chmod(name, 0o644)  # noqa: PTH101 - pathlib's is a blocking call to the linter, and this is not
+        for accept_group in (False, True):
+            with pytest.raises(StorageError, match="chmod 600"):
+                await SQLiteStorage(path, accept_group=accept_group).load("k")
+        os.chmod(name, 0o600)  # noqa: PTH101
+        assert await SQLiteStorage(path).load("k") is not None
+    await open_one.aclose()
+
+
+@posix
+@anyio_test
+async def test_files_that_a_mount_gave_to_the_group(path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """The file and those beside it are put right with one warning."""
+    open_one = SQLiteStorage(path)
+    await open_one.save("k", "value")
+    for one in list(path.parent.iterdir()):
+        os.chmod(one, 0o660)  # noqa: PTH101 - as above
+    storage = SQLiteStorage(path)
+    assert await storage.load("k") is not None
+    assert {one.stat().st_mode & 0o777 for one in path.parent.iterdir()} == {0o600}
+    assert [entry.levelname for entry in caplog.records if "private again" in entry.message] == ["WARNING"]
+    await storage.aclose()
+    await open_one.aclose()
+
+
+@posix
+@anyio_test
+async def test_a_mount_that_keeps_the_groups_bits(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the mode cannot be changed the error names the option, and with it the file is used as it is."""
     await SQLiteStorage(path).save("k", "value")
-    os.chmod(path, 0o640)  # noqa: PTH101 - pathlib's is a blocking call to the linter, and this is not
-    with pytest.raises(StorageError, match="chmod 600"):
+    os.chmod(path, 0o660)  # noqa: PTH101 - as above
+    monkeypatch.setattr(os, "chmod", lambda *_: None)
+    with pytest.raises(StorageError, match="accept_group=True"):
         await SQLiteStorage(path).load("k")
-    os.chmod(path, 0o600)  # noqa: PTH101
-    assert await SQLiteStorage(path).load("k") is not None
+    storage = SQLiteStorage(path, accept_group=True)
+    await storage.save("k", "newer")
+    assert await storage.load("k") is not None
+    assert mode(path) == 0o660
+    await storage.aclose()
+
+
+@anyio_test
+async def test_a_single_file_that_is_mounted(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file that is a mount of its own is refused, since its log would be lost with the container."""
+    await SQLiteStorage(path).save("k", "value")
+    monkeypatch.setattr("wixvisitor.storage._sqlite_file.is_mounted", lambda place: place == path)
+    with pytest.raises(StorageError, match="mount its directory"):
+        await SQLiteStorage(path).load("k")
+
+
+@posix
+@anyio_test
+async def test_a_name_that_is_no_utf8(tmp_path: Path) -> None:
+    """A path that is no UTF-8 works, and an error about it can be written to any log."""
+    path = tmp_path / os.fsdecode(b"caf\xe9") / "visitors.db"
+    try:
+        path.parent.mkdir()
+    except OSError:
+        pytest.skip("the file system takes no such name")
+    storage = SQLiteStorage(path)
+    await storage.save("k", "value")
+    assert await storage.load("k") is not None
+    await storage.aclose()
+    path.write_bytes(b"no database" * 100)
+    with pytest.raises(StorageError, match="caf") as caught:
+        await storage.load("k")
+    assert str(caught.value).encode()
+
+
+@pytest.mark.parametrize("path", ["", "visitors\0.db", b"visitors.db"])
+def test_no_path(path: Any) -> None:
+    """What no file can be called is a ConfigurationError when the storage is made."""
+    with pytest.raises(ConfigurationError, match="path"):
+        SQLiteStorage(path)
 
 
 @anyio_test
@@ -356,13 +432,15 @@ async def test_reading_what_cannot_be_written(path: Path, clock: Clock) -> None:
     assert time.monotonic() - began < 2  # a save would wait for five seconds
     other.execute("COMMIT")
     other.close()
-    with storage._file.connection() as connection:
-        connection.execute("PRAGMA query_only = TRUE")
+    for file in (storage._file, storage._reader):
+        with file.connection() as connection:
+            connection.execute("PRAGMA query_only = TRUE")
     assert await storage.load("k") == Record("value", version)
     with pytest.raises(StorageError, match="readonly"):
         await storage.save("k", "value")
-    with storage._file.connection() as connection:
-        connection.execute("PRAGMA query_only = FALSE")
+    for file in (storage._file, storage._reader):
+        with file.connection() as connection:
+            connection.execute("PRAGMA query_only = FALSE")
     await storage.load("k")
     assert rows(path, "SELECT expires_at FROM visitors") == clock.now + 100
     await storage.aclose()
@@ -370,17 +448,17 @@ async def test_reading_what_cannot_be_written(path: Path, clock: Clock) -> None:
 
 @anyio_test
 async def test_saves_wait_for_the_disk(path: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whatever else was done in between, saves are synced at each commit, and wait for other processes."""
+    """Whatever else was done in between, saves are synced at each commit, and attempts wait for other processes."""
     monkeypatch.setattr("random.random", lambda: 0.0)
     storage = SQLiteStorage(path, expire_after=100.0, clock=clock)
-    assert settings_of(storage) == ["wal", 2, 5000]
+    assert settings_of(storage) == ["wal", 2, 50]
     await storage.save("k", "value")
     clock.now += 50
     await storage.load("k")
     await storage.acquire_lease("k", "a", 1.0)
     await storage.acquire_lease("k", "b", 1.0)
     await storage.release_lease("k", "a")
-    assert settings_of(storage) == ["wal", 2, 5000]
+    assert settings_of(storage) == ["wal", 2, 50]
     await storage.aclose()
 
 
@@ -407,15 +485,149 @@ async def test_a_locked_file(path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     await storage.aclose()
 
 
+@contextmanager
+def long_writer(path: Path) -> Iterator[None]:
+    """Another program that writes to the file for a long time."""
+    other = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+    other.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+    finally:
+        other.execute("ROLLBACK")
+        other.close()
+
+
+@anyio_test
+async def test_reading_while_others_write(path: Path) -> None:
+    """While another program writes, and a dozen saves wait, reading goes on; so it does for who opens the file now."""
+    storage, late = SQLiteStorage(path), SQLiteStorage(path)
+    await storage.save("k", "value")
+    async with anyio.create_task_group() as tasks:
+        with long_writer(path):
+            for number in range(12):
+                tasks.start_soon(storage.save, f"waits {number}", "value")
+            await anyio.wait_all_tasks_blocked()
+            with anyio.fail_after(1):
+                for reader in (storage, late):
+                    assert await reader.load("k") is not None
+    assert rows(path) == 13
+    await storage.aclose()
+    await late.aclose()
+
+
+@anyio_test
+async def test_saves_that_wait_in_vain(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Saves that wait for the same program are told so together, not one after another."""
+    monkeypatch.setattr("wixvisitor.storage._sqlite_file._BUSY", 0.2)
+    storage, told = SQLiteStorage(path), 0
+    await storage.save("k", "value")
+
+    async def save() -> None:
+        nonlocal told
+        with pytest.raises(StorageError, match="locked"):
+            await storage.save("k", "newer")
+        told += 1
+
+    with long_writer(path), anyio.fail_after(2):  # twelve times 0.2 s would be longer
+        async with anyio.create_task_group() as tasks:
+            for _ in range(12):
+                tasks.start_soon(save)
+    assert told == 12
+    await storage.aclose()
+
+
+@anyio_test
+async def test_a_lease_begins_when_the_file_is_free(path: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A lease that had to wait for the file lasts as long as was asked for, and nobody gets it meanwhile."""
+    monkeypatch.setattr("wixvisitor.storage._sqlite_file._TURN", 5.0)  # so that it waits in a single attempt
+    storage, other = SQLiteStorage(path, clock=clock), SQLiteStorage(path, clock=clock)
+    await storage.save("k", "value")
+    lasts: list[float] = []
+
+    async def acquire() -> None:
+        lasts.append(await storage.acquire_lease("k", "a", 10.0))
+
+    async with anyio.create_task_group() as tasks:
+        with long_writer(path):
+            tasks.start_soon(acquire)
+            await anyio.sleep(0.1)  # it is under way, and waits
+            clock.now += 60
+    assert lasts == [0.0]
+    assert await other.acquire_lease("k", "b", 10.0) == 10.0
+    await storage.aclose()
+    await other.aclose()
+
+
+# The file alone
+
+
+def alone(path: Path) -> Any:
+    """How many visitors a copy of the file has, as a backup that forgets those beside it."""
+    copy = path.with_name("copy.db")
+    copy.write_bytes(path.read_bytes())
+    try:
+        return rows(copy)
+    finally:
+        copy.unlink()
+
+
+@anyio_test
+@pytest.mark.parametrize("is_sealed", [False, True])
+async def test_the_file_is_complete_when_the_last_pool_is_closed(
+    path: Path, still: FakeWix, client_id: str, *, is_sealed: bool
+) -> None:
+    """After a pool or a session is closed a copy of the file alone has every visitor, though the storage stays open."""
+    inner = SQLiteStorage(path)
+    storage = SealedStorage(inner, [SealedStorage.generate_key()]) if is_sealed else inner
+    arguments: Any = {"storage": storage, "client": still.client(), "clock": still.now}
+    async with VisitorPool(client_id, **arguments) as pool:
+        for key in ("a", "b"):
+            await (await pool.session(key)).generate_visitor_tokens()
+        assert content(Path(f"{path}-wal"))
+    assert alone(path) == 2
+    async with VisitorSession(client_id, key="c", **arguments) as session:
+        await session.generate_visitor_tokens()
+    assert alone(path) == 3
+    await inner.aclose()
+    assert [one.name for one in path.parent.iterdir()] == ["visitors.db"]
+
+
+@posix
+@anyio_test
+async def test_the_log_of_a_killed_process(path: Path, still: FakeWix, client_id: str) -> None:
+    """What a killed process left in the log is in the file once a pool was closed that only read."""
+    process = python(SAVE, path)
+    assert process.stdout is not None
+    process.stdout.readline()
+    process.kill()
+    process.communicate()
+    assert content(Path(f"{path}-wal"))
+    async with VisitorPool(client_id, storage=SQLiteStorage(path), client=still.client()) as pool:
+        await pool.session("somebody")
+    assert alone(path) == 1
+
+
+@anyio_test
+async def test_closing_while_others_write(path: Path, still: FakeWix, client_id: str) -> None:
+    """Closing a pool waits for no other program."""
+    storage = SQLiteStorage(path)
+    pool = VisitorPool(client_id, storage=storage, client=still.client(), clock=still.now)
+    await (await pool.session("a")).generate_visitor_tokens()
+    with long_writer(path), anyio.fail_after(2):
+        await pool.aclose()
+        await storage.aclose()
+    assert rows(path) == 1
+
+
 # Threads, event loops, processes
 
 
 @anyio_test
 async def test_a_thousand_callers_take_one_thread(path: Path) -> None:
-    """However many wait for the file, the other worker threads stay free."""
+    """However many read the file, other storages' threads stay free."""
     storage = SQLiteStorage(path)
     await storage.save("k", "value")
-    lend, inside, most = storage._file.connection, 0, 0
+    lend, inside, most = storage._reader.connection, 0, 0
 
     @contextmanager
     def watched() -> Iterator[sqlite3.Connection]:
@@ -428,7 +640,7 @@ async def test_a_thousand_callers_take_one_thread(path: Path) -> None:
         finally:
             inside -= 1
 
-    storage._file.connection = watched  # type: ignore[method-assign]
+    storage._reader.connection = watched  # type: ignore[method-assign]
     async with anyio.create_task_group() as tasks:
         for _ in range(1_000):
             tasks.start_soon(storage.load, "k")

@@ -14,7 +14,7 @@ import attrs
 from wixvisitor import _records
 from wixvisitor._tokens import Tokens
 from wixvisitor.errors import StorageError
-from wixvisitor.storage import _file_record
+from wixvisitor.storage import _file_record, _places
 
 
 @attrs.frozen(kw_only=True)
@@ -111,7 +111,7 @@ def replace_tokens(old: VisitorFile, tokens: Tokens) -> None:
         finally:
             with suppress(FileNotFoundError):
                 draft.unlink()
-        _file_record._sync_directory(old.path.parent)
+        _places.sync_directory(old.path.parent)
 
 
 def _of_record(path: Path, mode: int, data: bytes, content: dict[str, Any]) -> VisitorFile:

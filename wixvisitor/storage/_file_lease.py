@@ -7,15 +7,14 @@ written into that file ends a lease whose holder was stopped and still has the l
 from __future__ import annotations
 
 import json
+import os
 import time
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import attrs
 
-if TYPE_CHECKING:
-    from filelock import BaseFileLock
+from wixvisitor.storage._file_lock import FileLock
 
 
 @attrs.frozen
@@ -26,19 +25,19 @@ class Lease:
         holder: who asked for it.
         until: when it ends, in seconds since the epoch.
         lock: the system's lock, None if a stopped process still has it.
+        process: whose lease it is; a forked child inherits this object, not the lease.
     """
 
     holder: str
     until: float
-    lock: BaseFileLock | None
+    lock: FileLock | None
+    process: int = attrs.field(factory=os.getpid)
 
 
-def take(lock: BaseFileLock, holder: str, seconds: float) -> Lease | float:
+def take(place: Path, holder: str, seconds: float) -> Lease | float:
     """Returns the lease, or for how many seconds somebody else has it."""
-    place = Path(lock.lock_file)
-    try:
-        lock.acquire(timeout=0)
-    except TimeoutError:  # filelock's Timeout is one
+    lock = FileLock(place)
+    if not lock.acquire():
         remaining = min(_read(place).until - time.time(), seconds)
         return remaining if remaining > 0 else _write(place, Lease(holder, time.time() + seconds, None))
     noted = _read(place)

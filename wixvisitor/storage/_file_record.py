@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import Any, Final
 
 from wixvisitor.errors import StorageError
+from wixvisitor.storage._places import Group, cannot_replace, ensure_private, is_mounted, shown, sync_directory
 from wixvisitor.storage._protocol import Record
 
 _FORMAT: Final = 1
 _LONGEST: Final = 1 << 20  # bytes; a record has about 2,000
 _NO_FOLLOW: Final = getattr(os, "O_NOFOLLOW", 0)
-_POSIX: Final = os.name == "posix"
 
 
 @contextmanager
@@ -28,74 +28,89 @@ def failures(verb: str, place: Path) -> Iterator[None]:
         yield
     except OSError as error:
         reason = error.strerror or type(error).__name__
-        raise StorageError(f"cannot {verb} {place}: {reason}") from error
+        raise StorageError(f"cannot {verb} {shown(place)}: {reason}") from error
 
 
-def read(place: Path, key: str) -> Record | None:
+def read(place: Path, key: str, group: Group = Group.REMOVED) -> Record | None:
     """Returns the file's record, None if there is no file.
+
+    Args:
+        place: the file.
+        key: whose it is.
+        group: what becomes of a file that its group may use.
 
     Raises:
         StorageError: it is not a private regular file with this visitor's record. It is left in place.
     """
     with failures("read", place):
         try:
-            data = _read_private(place)
+            data = _read_private(place, group)
         except FileNotFoundError:
             return None
     return _parsed(data, place, key)
 
 
-def write(place: Path, key: str, value: str) -> str:
+def write(place: Path, key: str, value: str, group: Group = Group.REMOVED) -> str:
     """Replaces the file atomically and durably, and returns the new version. The caller holds the lock."""
     version = uuid.uuid4().hex
     data = json.dumps({"wixvisitor": _FORMAT, "key": key, "version": version, "value": value}).encode()
     if len(data) > _LONGEST:
-        raise StorageError(f"a record of {len(data)} bytes is no visitor's; {place} is unchanged")
+        raise StorageError(f"a record of {len(data)} bytes is no visitor's; {shown(place)} is unchanged")
     draft = place.with_name(place.name + ".tmp")  # one name: what a killed writer left behind is written over
     try:
-        _write_private(draft, data)
-        os.replace(draft, place)
+        _write_private(draft, data, group)
+        with replacing(place):
+            os.replace(draft, place)
     except BaseException:
         with suppress(OSError):
             draft.unlink()
         raise
-    _sync_directory(place.parent)
+    sync_directory(place.parent)
     return version
 
 
-def _read_private(place: Path) -> bytes:
+def delete(place: Path) -> None:
+    """Removes the file durably: after a power failure it does not come back. The caller holds the lock."""
+    with suppress(FileNotFoundError), replacing(place):
+        place.unlink()
+        sync_directory(place.parent)
+
+
+@contextmanager
+def replacing(place: Path) -> Iterator[None]:
+    """Explains the system's error where the file cannot be replaced or removed because it is a mount."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.EBUSY, errno.EXDEV) or (error.errno == errno.EPERM and is_mounted(place)):
+            raise cannot_replace(place) from error
+        raise
+
+
+def _read_private(place: Path, group: Group) -> bytes:
     try:
         descriptor = os.open(place, os.O_RDONLY | _NO_FOLLOW | getattr(os, "O_NONBLOCK", 0))
     except OSError as error:
         if error.errno == errno.ELOOP or place.is_symlink():
-            raise StorageError(f"{place} is a symlink; give the path of the file itself") from None
+            raise StorageError(f"{shown(place)} is a symlink; give the path of the file itself") from None
         raise
     with open(descriptor, "rb") as file:
         mode = os.fstat(descriptor).st_mode
         if not stat.S_ISREG(mode):
-            raise StorageError(f"{place} is not a regular file")
-        if _POSIX and mode & 0o077:
-            raise StorageError(f"{place} can be read by others, and whoever reads it is the visitor: chmod 600 it")
+            raise StorageError(f"{shown(place)} is not a regular file")
+        ensure_private(place, descriptor, group)
         return file.read(_LONGEST + 1)
 
 
-def _write_private(draft: Path, data: bytes) -> None:
+def _write_private(draft: Path, data: bytes, group: Group = Group.REMOVED) -> None:
     with suppress(FileNotFoundError):
         draft.unlink()
-    with open(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _NO_FOLLOW, 0o600), "wb") as file:
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _NO_FOLLOW, 0o600)
+    with open(descriptor, "wb") as file:
+        ensure_private(draft, descriptor, group)  # a mount may give every file more
         file.write(data)
         file.flush()
         os.fsync(file.fileno())
-
-
-def _sync_directory(directory: Path) -> None:
-    if not _POSIX:
-        return
-    descriptor = os.open(directory, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _parsed(data: bytes, place: Path, key: str) -> Record:
@@ -104,14 +119,15 @@ def _parsed(data: bytes, place: Path, key: str) -> Record:
         content = json.loads(data)
     if not isinstance(content, dict) or "wixvisitor" not in content:
         raise StorageError(
-            f"{place} is no visitor's record (cut off, or another program's file). It is left as it is: restore it, "
-            "or move it away to start with a new visitor."
+            f"{shown(place)} is no visitor's record (cut off, or another program's file). It is left as it is: restore "
+            "it, or move it away to start with a new visitor. If it was made for a mount of this one file, mount its "
+            "directory instead."
         )
     if content["wixvisitor"] != _FORMAT:
-        raise StorageError(f"{place} has format {content['wixvisitor']!r:.20}; this version reads {_FORMAT}")
+        raise StorageError(f"{shown(place)} has format {content['wixvisitor']!r:.20}; this version reads {_FORMAT}")
     if content.get("key") != key:
-        raise StorageError(f"{place} is another visitor's file; give a directory to keep several")
+        raise StorageError(f"{shown(place)} is another visitor's file; give a directory to keep several")
     value, version = content.get("value"), content.get("version")
     if not isinstance(value, str) or not isinstance(version, str):
-        raise StorageError(f"{place} is damaged: a field is missing. It is left as it is.")
+        raise StorageError(f"{shown(place)} is damaged: a field is missing. It is left as it is.")
     return Record(value, version)

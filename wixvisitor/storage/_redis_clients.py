@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import threading
 import weakref
 from collections.abc import AsyncGenerator
 from contextlib import suppress
@@ -15,6 +14,7 @@ from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
+from wixvisitor._fork import forkable_lock
 from wixvisitor.errors import ConfigurationError
 from wixvisitor.storage._redis_evaluation import Argument, Client, evaluate
 from wixvisitor.storage._redis_scripts import Script
@@ -81,7 +81,7 @@ class OwnClients:
         self._url = url
         self._timeout = timeout
         self._own: dict[asyncio.AbstractEventLoop, _Own] = {}
-        self._lock = threading.Lock()
+        self._lock = forkable_lock()
         sample = _pool(url, timeout)
         self.secrets = _secrets(sample.connection_kwargs)
         self._place = _place(sample.connection_kwargs)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import threading
+import time
 import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -20,9 +21,11 @@ from typing import Final
 import attrs
 
 from wixvisitor.errors import StorageError
-from wixvisitor.storage._sqlite_file import connect, failures
+from wixvisitor.storage._places import Group, shown
+from wixvisitor.storage._sqlite_file import connect, failures, making
 
 _AT_THE_END: Final = 1.0  # seconds that an ending program waits for a thread which still uses the file
+_AT_A_FORK: Final = 5.0  # seconds that a fork waits for calls under way; only one that hangs takes longer
 
 
 @attrs.frozen
@@ -45,10 +48,13 @@ class OpenFile:
     Args:
         owner: whoever uses it: when it is gone, or the program ends, the connection is closed.
         place: the file.
+        group: what becomes of files that their group may use.
     """
 
-    def __init__(self, owner: object, place: Path) -> None:
+    def __init__(self, owner: object, place: Path, group: Group) -> None:
         self.lock = threading.RLock()
+        self._group = group
+        self._making = making(place)
         self._place = place
         self._opened: _Opened | None = None
         _forks.add(self)
@@ -61,8 +67,14 @@ class OpenFile:
         Raises:
             StorageError: it cannot be opened, or what was done with it failed.
         """
+        _forks.wait()
         with self.lock, failures(self._place):
             yield self._current()
+
+    @property
+    def is_open(self) -> bool:
+        """Whether there is a connection, of this process or of the one that it was forked from."""
+        return self._opened is not None
 
     def close(self) -> None:
         """Closes the connection if there is one; the next use opens another."""
@@ -75,13 +87,14 @@ class OpenFile:
     def _current(self) -> sqlite3.Connection:
         if self._opened is not None and self._opened.process != os.getpid():
             raise StorageError(
-                f"{self._place} was open when this process was forked, by something that did not tell Python: what is "
-                "saved here could be lost. Call aclose() before the fork, or make the storage after it."
+                f"{shown(self._place)} was open when this process was forked, by something that did not tell Python or "
+                "while a call hung: what is saved here could be lost. Call aclose() before the fork, or make the "
+                "storage after it."
             )
         if self._opened is not None and self._opened.file != _file_at(self._place):
             self.close()  # removed or replaced: what is saved to it is seen by nobody
         if self._opened is None:
-            self._opened = _Opened(connect(self._place), _file_at(self._place), os.getpid())
+            self._opened = _Opened(connect(self._place, self._group), _file_at(self._place), os.getpid())
         return self._opened.connection
 
     def _end(self) -> None:
@@ -107,6 +120,7 @@ class _Forks:
         self._lock = threading.RLock()
         self._files = weakref.WeakSet[OpenFile]()
         self._waiting: list[OpenFile] = []
+        self._is_forking = False
         if hasattr(os, "register_at_fork"):
             os.register_at_fork(before=self._before, after_in_parent=self._in_parent, after_in_child=self._in_child)
 
@@ -114,23 +128,33 @@ class _Forks:
         with self._lock:
             self._files.add(file)
 
+    def wait(self) -> None:
+        """Lets a fork go first, which a thread that makes one call after another would keep waiting."""
+        while self._is_forking:
+            time.sleep(0.001)
+
     def _before(self) -> None:
         self._lock.acquire()
+        self._is_forking = True
+        until = time.monotonic() + _AT_A_FORK
         for file in list(self._files):
-            file.lock.acquire()
-            self._waiting.append(file)
-            with suppress(sqlite3.Error):
-                file.close()
+            if file.lock.acquire(timeout=max(0.0, until - time.monotonic())):
+                self._waiting.append(file)
+                with suppress(sqlite3.Error):
+                    file.close()
 
     def _in_parent(self) -> None:
         while self._waiting:
             self._waiting.pop().lock.release()
+        self._is_forking = False
         self._lock.release()
 
     def _in_child(self) -> None:
-        while self._waiting:
-            self._waiting.pop().lock = threading.RLock()  # threads may have waited for the old one that are not here
         self._lock = threading.RLock()
+        self._waiting.clear()
+        for file in list(self._files):
+            file.lock = threading.RLock()  # threads may have waited for the old one that are not here
+        self._is_forking = False
 
 
 _forks: Final = _Forks()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import stat
-import threading
+import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -13,13 +13,26 @@ from typing import Final
 
 import tenacity
 
+from wixvisitor._fork import forkable_lock
 from wixvisitor.errors import StorageError
+from wixvisitor.storage._places import (
+    Group,
+    cannot_replace,
+    ensure_private,
+    is_mounted,
+    make_directory,
+    shown,
+    sync_above,
+    sync_directory,
+)
 
 _APPLICATION: Final = 0x77697876  # "wixv", in the file's header
 _SCHEMA_VERSION: Final = 1
+BESIDE: Final = ("-wal", "-shm", "-journal")  # what SQLite puts beside a file
 _BUSY: Final = 5.0  # seconds that another process may keep the file locked
+_TURN: Final = 0.05  # seconds that one attempt waits for the file; between attempts a fork, or a close, can go on
 _NO_FOLLOW: Final = getattr(os, "O_NOFOLLOW", 0)
-_making: Final = threading.Lock()  # closing a file takes this process's locks on it away, another thread's as well
+_making: Final = weakref.WeakValueDictionary[Path, "Making"]()
 _SCHEMA: Final = (
     # WITHOUT ROWID would make it 2.3 times bigger and 3 to 4 times slower: a record is 1.4 kB.
     """CREATE TABLE visitors
@@ -31,68 +44,94 @@ _SCHEMA: Final = (
 )
 
 
+class Busy(StorageError):
+    """Another process writes to the file."""
+
+
+class Making:
+    """Who makes a file holds the lock: closing it takes this process's locks on it away, another thread's as well."""
+
+    __slots__ = ("__weakref__", "lock")
+
+    def __init__(self) -> None:
+        self.lock = forkable_lock()
+
+
+def making(place: Path) -> Making:
+    """Returns what all those share who open this file in this process. Whoever may open it keeps the object."""
+    return _making.setdefault(place, Making())
+
+
 @contextmanager
 def failures(place: Path) -> Iterator[None]:
     """Turns sqlite3's and the system's errors into ``StorageError``, which quotes no values."""
     try:
         yield
     except sqlite3.OperationalError as error:
+        if is_busy(error):
+            raise Busy(f"{shown(place)}: {error}") from error
         if not str(error).startswith("Could not decode to UTF-8"):  # it quotes the whole text
-            raise StorageError(f"{place}: {error}") from error
-        raise StorageError(f"{place}: a record is damaged: it is no UTF-8. It was left as it is.") from None
+            raise StorageError(f"{shown(place)}: {error}") from error
+        raise StorageError(f"{shown(place)}: a record is damaged: it is no UTF-8. It was left as it is.") from None
     except sqlite3.Error as error:
-        raise StorageError(f"{place}: {error}") from error
+        raise StorageError(f"{shown(place)}: {error}") from error
     except (
         UnicodeDecodeError,
         MemoryError,
     ):  # SQLite's own message quotes the file; or it asks for absurdly large pages
-        raise StorageError(f"{place}: the database is damaged; it was left as it is") from None
+        raise StorageError(f"{shown(place)}: the database is damaged; it was left as it is") from None
     except OSError as error:
-        raise StorageError(f"cannot open {place}: {error.strerror or type(error).__name__}") from error
+        raise StorageError(f"cannot open {shown(place)}: {error.strerror or type(error).__name__}") from error
     except UnicodeEncodeError:  # it quotes the whole text
-        raise StorageError(f"{place}: a key or value is no text that UTF-8 can hold") from None
+        raise StorageError(f"{shown(place)}: a key or value is no text that UTF-8 can hold") from None
 
 
-def connect(place: Path) -> sqlite3.Connection:
-    """Opens the database, and makes it where there is none.
+def is_busy(error: BaseException) -> bool:
+    """Whether another process, or another connection of this one, has the file."""
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
+
+
+def connect(place: Path, group: Group = Group.REMOVED) -> sqlite3.Connection:
+    """Opens the database, and makes it where there is none: then it is durable, as are directories made for it.
 
     Raises:
         StorageError: it is not a private regular file, not a database, another program's, or of another version. It
             is left as it is.
     """
     with failures(place):
-        with _making:
-            _make_private(place)
-        connection = sqlite3.connect(place, timeout=_BUSY, isolation_level=None, check_same_thread=False)
+        with making(place).lock:
+            _make_private(place, group)
+        connection = sqlite3.connect(place, timeout=_TURN, isolation_level=None, check_same_thread=False)
         try:
             _prepare(connection, place)
+            sync_directory(place.parent)  # SQLite does so for a log that it makes, not for the file
+            sync_above(place.parent)
         except BaseException:
             connection.close()
             raise
         return connection
 
 
-def _make_private(place: Path) -> None:
+def _make_private(place: Path, group: Group) -> None:
     """Makes the file before SQLite does, which gives its mode to the files beside it as well."""
-    place.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    make_directory(place.parent)
     try:
         os.close(os.open(place, os.O_RDWR | os.O_CREAT | os.O_EXCL | _NO_FOLLOW, 0o600))
     except FileExistsError:
         mode = place.lstat().st_mode
         if stat.S_ISLNK(mode):
-            raise StorageError(f"{place} is a symlink; give the path of the file itself") from None
+            raise StorageError(f"{shown(place)} is a symlink; give the path of the file itself") from None
         if not stat.S_ISREG(mode):
-            raise StorageError(f"{place} is not a regular file") from None
-        if os.name == "posix" and mode & 0o077:
-            raise StorageError(
-                f"{place} can be read by others, and whoever reads it is every visitor: chmod 600 it"
-            ) from None
+            raise StorageError(f"{shown(place)} is not a regular file") from None
+        if is_mounted(place):  # the log beside it holds what was saved last, and would stay behind
+            raise cannot_replace(place) from None
+    for one in (place, *(place.with_name(place.name + suffix) for suffix in BESIDE)):
+        with suppress(FileNotFoundError):
+            ensure_private(one, None, group)
 
 
 @tenacity.retry(  # several processes that open a new file are told "locked" at once, whatever the timeout
-    retry=tenacity.retry_if_exception(
-        lambda error: getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_BUSY
-    ),
+    retry=tenacity.retry_if_exception(is_busy),
     stop=tenacity.stop_after_delay(_BUSY),
     wait=tenacity.wait_random(0.001, 0.02),
     reraise=True,
@@ -136,7 +175,7 @@ def spare(connection: sqlite3.Connection) -> Iterator[None]:
         try:
             yield
         finally:
-            connection.execute(f"PRAGMA busy_timeout = {_BUSY * 1000:.0f}")
+            connection.execute(f"PRAGMA busy_timeout = {_TURN * 1000:.0f}")
 
 
 def _is_new(connection: sqlite3.Connection, place: Path) -> bool:
@@ -147,7 +186,9 @@ def _is_new(connection: sqlite3.Connection, place: Path) -> bool:
     if (application, version, tables) == (0, 0, 0):
         return True
     if application != _APPLICATION:
-        raise StorageError(f"{place} is another program's database; it was left as it is")
+        raise StorageError(f"{shown(place)} is another program's database; it was left as it is")
     if version != _SCHEMA_VERSION:
-        raise StorageError(f"{place} has schema version {version}; this version of wixvisitor reads {_SCHEMA_VERSION}")
+        raise StorageError(
+            f"{shown(place)} has schema version {version}; this version of wixvisitor reads {_SCHEMA_VERSION}"
+        )
     return False

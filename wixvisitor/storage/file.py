@@ -7,25 +7,31 @@ a program runs breaks its exclusion.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import os
-import threading
+import random
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Final, TypeVar
 
-import anyio.to_thread
+import anyio
 
 from wixvisitor._masking import hides_locals_async
+from wixvisitor.errors import ConfigurationError, StorageError
 from wixvisitor.storage import _file_lease, _file_record
 from wixvisitor.storage._file_lease import Lease
+from wixvisitor.storage._file_lock import FileLock
+from wixvisitor.storage._places import Group, make_directory, shown, sync_above
 from wixvisitor.storage._protocol import ANY_VERSION, AnyVersion, Record, VersionConflict
+from wixvisitor.storage._threads import THREADS
 
-if TYPE_CHECKING:
-    from filelock import BaseFileLock
+T = TypeVar("T")
 
-_WRITE_TIMEOUT = 10.0  # seconds; a write takes milliseconds, so whoever holds the lock longer has been stopped
+_WRITE_TIMEOUT = 9.0  # seconds; a write takes milliseconds, so a process that has the lock for longer has been stopped
+_LOOK_AGAIN: Final = (0.005, 0.03)  # seconds until a lock that another process has is tried again
 
 
 class FileStorage:
@@ -35,31 +41,47 @@ class FileStorage:
         path: a directory (or a path that ends in a slash) keeps one file per visitor; any other path is one
             visitor's file, and a second visitor in it is a ``StorageError``. What is missing is created, files with
             mode 0600, the directory with 0700.
+        accept_group: whether files that their group may use are accepted. By default a file of our own is made private
+            again, with a warning, and one whose mode cannot be changed is a ``StorageError``. Say True where the volume
+            fixes the mode (SMB, WSL) and everybody in the group may be the visitor. Files that all others may use are
+            never accepted.
 
-    Writes are atomic and durable (temporary file, fsync, rename, fsync of the directory), conditional on the version,
-    and safe between processes on one machine. A lease ends at once when its holder dies, however it dies. Not for
-    network file systems without working locks.
+    Writes are atomic and durable (temporary file, fsync, rename, fsync of the directory and, once, of those above it),
+    conditional on the version, and safe between processes on one machine. A lease ends at once when its holder dies,
+    however it dies. Not for network file systems without working locks, nor for a file that is mounted by itself
+    (mount its directory).
 
     Raises:
+        ConfigurationError: the path is none.
         StorageError: by every method, if the file is a symlink, readable by others, not a file, not ours, or cut off
             (it is then left in place), or the system refuses.
 
-    Concurrency: share one object between sessions, tasks, threads and event loops. Works on asyncio and trio.
-    Cancellation: a cancelled ``save`` happened or did not, never half.
+    Concurrency: share one object between sessions, tasks, threads and event loops. Works on asyncio and trio. Calls are
+    made in a few threads of our own, for one visitor one at a time; a visitor whose file hangs, or is locked by another
+    process, delays no other one. A forked child uses it as if it had opened it itself.
+    Cancellation: a cancelled ``save`` happened or did not, never half; one that had begun may end a little later, but
+    before the visitor's next one begins.
     """
 
-    def __init__(self, path: str | os.PathLike[str]) -> None:
+    def __init__(self, path: str | os.PathLike[str], *, accept_group: bool = False) -> None:
         text = os.fspath(path)
+        if not isinstance(text, str) or not text or "\0" in text:
+            raise ConfigurationError("path: expected the path of a file or directory, as text")
         self._path = Path(text).expanduser().absolute()  # a daemon changes its directory
         separators = tuple(filter(None, (os.sep, os.altsep)))
-        self._is_directory = text.endswith(separators) or self._path.is_dir()
-        self._leases: dict[Path, Lease] = {}
-        self._guard = threading.Lock()
+        self._is_directory = text.endswith(separators)
+        with suppress(OSError):  # every method will say why it cannot be looked at
+            self._is_directory = self._is_directory or self._path.is_dir()
+        self._group = Group.ACCEPTED if accept_group else Group.REMOVED
+        self._leases: dict[Path, Lease] = {}  # each is touched by one thread at a time, its visitor's
+        self._durable: set[Path] = set()  # directories that a power failure does not take
 
     @hides_locals_async
     async def load(self, key: str) -> Record | None:
-        """Returns the visitor's record, None if there is no file."""
-        return await anyio.to_thread.run_sync(_file_record.read, self._place(key), key)
+        """Returns the visitor's record, None if there is no file. Does not wait for a lock."""
+        place = self._place(key)
+        read = functools.partial(_file_record.read, place, key, self._group)
+        return await THREADS.run((place, "read"), read)
 
     @hides_locals_async
     async def save(self, key: str, value: str, *, expected: str | AnyVersion | None = ANY_VERSION) -> str:
@@ -68,19 +90,19 @@ class FileStorage:
         Raises:
             VersionConflict: the file holds another version; it is unchanged.
         """
-        return await anyio.to_thread.run_sync(self._save, key, value, expected)
+        return await self._alone("save", key, lambda place: self._save(place, key, value, expected))
 
     async def delete(self, key: str) -> None:
-        """Removes the visitor's file; its lock files stay."""
-        await anyio.to_thread.run_sync(self._delete, key)
+        """Removes the visitor's file, durably; its lock files stay."""
+        await self._alone("delete", key, lambda place: self._delete(place, key))
 
     async def acquire_lease(self, key: str, holder: str, seconds: float) -> float:
         """Returns 0.0 if ``holder`` has the lease now, else the seconds that it may take at most."""
-        return await anyio.to_thread.run_sync(self._acquire, self._place(key), holder, seconds)
+        return await self._alone("lease", key, lambda place: self._acquire(place, holder, seconds))
 
     async def release_lease(self, key: str, holder: str) -> None:
         """Gives the lease back if ``holder`` has it."""
-        await anyio.to_thread.run_sync(self._release, self._place(key), holder)
+        await self._alone("lease", key, lambda place: self._release(place, holder))
 
     def __repr__(self) -> str:
         return f"<FileStorage {str(self._path)!r}, {'a directory' if self._is_directory else 'one visitor'}>"
@@ -91,51 +113,69 @@ class FileStorage:
         # A key may be a session's id or hold slashes: neither belongs into a file's name.
         return self._path / f"{hashlib.sha256(key.encode('utf-8', 'surrogatepass')).hexdigest()[:40]}.json"
 
-    def _save(self, key: str, value: str, expected: str | AnyVersion | None) -> str:
-        place = self._place(key)
-        with _file_record.failures("save", place):
-            with _lock(place, ".lock"):
-                record = _file_record.read(place, key)
-                if expected is not ANY_VERSION and expected != (record.version if record else None):
-                    raise VersionConflict(f"{place} was changed by somebody else")
-                return _file_record.write(place, key, value)
+    async def _alone(self, verb: str, key: str, work: Callable[[Path], T]) -> T:
+        """Does the work while this process has the visitor's lock. No thread waits for the lock."""
+        place, until = self._place(key), time.monotonic() + _WRITE_TIMEOUT
+        attempt = functools.partial(_with_lock, verb, place, work)
+        while (done := await THREADS.run((place, "write"), attempt)) is None:
+            if time.monotonic() > until:
+                raise StorageError(
+                    f"cannot {verb} {shown(place)}: another process has had its lock for {_WRITE_TIMEOUT:g} s"
+                )
+            await anyio.sleep(random.uniform(*_LOOK_AGAIN))  # noqa: S311 - spreads the attempts, protects nothing
+        return done[0]
 
-    def _delete(self, key: str) -> None:
-        place = self._place(key)
-        with _file_record.failures("delete", place):
-            with _lock(place, ".lock"), suppress(FileNotFoundError):
-                _file_record.read(place, key)
-                place.unlink()
+    # In a thread, under the visitor's lock
+
+    def _save(self, place: Path, key: str, value: str, expected: str | AnyVersion | None) -> str:
+        record = _file_record.read(place, key, self._group)
+        if expected is not ANY_VERSION and expected != (record.version if record else None):
+            raise VersionConflict(f"{shown(place)} was changed by somebody else")
+        version = _file_record.write(place, key, value, self._group)
+        if place.parent not in self._durable:
+            sync_above(place.parent)
+            self._durable.add(place.parent)
+        return version
+
+    def _delete(self, place: Path, key: str) -> None:
+        if _file_record.read(place, key, self._group) is not None:
+            _file_record.delete(place)
 
     def _acquire(self, place: Path, holder: str, seconds: float) -> float:
-        with self._guard, _file_record.failures("lease", place), _lock(place, ".lock"):
-            ours = self._leases.get(place)
-            if ours is not None and ours.until > time.time() and ours.holder != holder:
-                return ours.until - time.time()
-            if ours is not None:  # renewed by its holder, or left behind by a task that never came to give it back
-                _file_lease.give_back(ours, _beside(place, ".lease"))
-                del self._leases[place]
-            taken = _file_lease.take(_lock(place, ".lease"), holder, seconds)
-            if not isinstance(taken, Lease):
-                return taken
-            self._leases[place] = taken
-            return 0.0
+        ours = self._leases.get(place)
+        if ours is not None and ours.process != os.getpid():  # its parent's, in a forked child
+            ours = self._leases.pop(place) and None
+        if ours is not None and ours.until > time.time() and ours.holder != holder:
+            return ours.until - time.time()
+        if ours is not None:  # renewed by its holder, or left behind by a task that never came to give it back
+            _file_lease.give_back(ours, _beside(place, ".lease"))
+            del self._leases[place]
+        taken = _file_lease.take(_beside(place, ".lease"), holder, seconds)
+        if not isinstance(taken, Lease):
+            return taken
+        self._leases[place] = taken
+        return 0.0
 
     def _release(self, place: Path, holder: str) -> None:
-        with self._guard, _file_record.failures("lease", place):
-            lease = self._leases.get(place)
-            if lease is not None and lease.holder == holder:
-                with _lock(place, ".lock"):
-                    del self._leases[place]
-                    _file_lease.give_back(lease, _beside(place, ".lease"))
+        lease = self._leases.get(place)
+        if lease is not None and lease.holder == holder:
+            del self._leases[place]
+            if lease.process == os.getpid():
+                _file_lease.give_back(lease, _beside(place, ".lease"))
+
+
+def _with_lock(verb: str, place: Path, work: Callable[[Path], T]) -> tuple[T] | None:
+    """Does the work; None if another process, or another storage of this one, has the lock."""
+    with _file_record.failures(verb, place):
+        make_directory(place.parent)
+        lock = FileLock(_beside(place, ".lock"))
+        if not lock.acquire():
+            return None
+        try:
+            return (work(place),)
+        finally:
+            lock.release()
 
 
 def _beside(place: Path, suffix: str) -> Path:
     return place.with_name(place.name + suffix)
-
-
-def _lock(place: Path, suffix: str) -> BaseFileLock:
-    import filelock  # noqa: PLC0415 - 60 ms that only those pay who keep files
-
-    place.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    return filelock.FileLock(_beside(place, suffix), timeout=_WRITE_TIMEOUT, mode=0o600, thread_local=False)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import itertools
-import threading
 import time
 
+from wixvisitor._fork import forkable_lock
 from wixvisitor._masking import hides_locals_async
 from wixvisitor.storage._protocol import ANY_VERSION, AnyVersion, Record, VersionConflict
 
@@ -22,7 +22,7 @@ class MemoryStorage:
         self._records: dict[str, Record] = {}
         self._leases: dict[str, tuple[str, float]] = {}
         self._versions = itertools.count(1)
-        self._lock = threading.Lock()
+        self._lock = forkable_lock()
 
     @hides_locals_async
     async def load(self, key: str) -> Record | None:

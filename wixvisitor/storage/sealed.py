@@ -10,7 +10,15 @@ import attrs
 from wixvisitor._masking import hides_locals_async
 from wixvisitor.errors import ConfigurationError, StorageError
 from wixvisitor.storage import _sealing
-from wixvisitor.storage._protocol import ANY_VERSION, AnyVersion, LeasingStorage, Record, TokenStorage, takes_expected
+from wixvisitor.storage._protocol import (
+    ANY_VERSION,
+    AnyVersion,
+    LeasingStorage,
+    Record,
+    TokenStorage,
+    settle,
+    takes_expected,
+)
 from wixvisitor.storage._sealing import NotOpened, Sealer, UnknownKey, UnknownVersion
 
 _MARK: Final = "wixvisitor-sealed."  # so that an operator, and we, can tell a sealed record from another
@@ -99,6 +107,9 @@ class SealedStorage:
     @hides_locals_async
     async def _save_unconditionally(self, key: str, value: str) -> object:
         return await self._inner.save(key, self._sealed(key, value))
+
+    async def _settle(self) -> None:
+        await settle(self._inner)
 
     def _sealed(self, key: str, value: str) -> str:
         return _MARK + self._sealer.seal(value.encode("utf-8", "surrogatepass"), (key,))

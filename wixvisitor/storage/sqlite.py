@@ -8,19 +8,22 @@ import sqlite3
 import time
 import uuid
 from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Concatenate, Final, ParamSpec, TypeVar
 
 import anyio
-import anyio.to_thread
-from anyio.lowlevel import RunVar
 
 from wixvisitor._masking import hides_locals_async
 from wixvisitor.errors import ConfigurationError, StorageError
+from wixvisitor.storage import _sqlite_file
 from wixvisitor.storage._arguments import YEAR, seconds
+from wixvisitor.storage._places import Group, shown
 from wixvisitor.storage._protocol import ANY_VERSION, AnyVersion, Record, VersionConflict
 from wixvisitor.storage._sqlite_connection import OpenFile
-from wixvisitor.storage._sqlite_file import hurried, spare, transaction
+from wixvisitor.storage._sqlite_file import Busy, hurried, spare, transaction
+from wixvisitor.storage._threads import THREADS
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -28,6 +31,8 @@ T = TypeVar("T")
 _PURGED: Final = 100  # records, and leases, that one purge removes at most
 _PURGING: Final = 0.02  # the share of saves that purge
 _SKEW: Final = 1.0  # seconds; a lease that began later than this from now was taken before the clock was set back
+_CLOSING: Final = 5.0  # seconds that closing waits for calls under way
+_SETTLING: Final = 1.0  # seconds that a pool which is closed waits until the file is complete
 _UNTOUCHED: Final = 0.9  # of its life: reading a record that has more left writes nothing
 
 _SAVE: Final = {
@@ -60,20 +65,25 @@ class SQLiteStorage:
         expire_after: seconds after which a visitor whom nobody loaded or saved is forgotten; None keeps all for ever.
             A year by default, like Wix's refresh tokens. Now and then a save removes up to a hundred of them; the file
             does not shrink, it uses their space for others.
+        accept_group: whether files that their group may use are accepted, as in ``FileStorage``.
         clock: seconds since the epoch; for tests.
 
     A save is conditional and durable (write-ahead log, synced at each commit: also a power failure loses nothing), and
-    a lease is seen by every process. Opens the file at first use, once in each process. ``os.fork`` waits for the call
-    under way and closes it; both processes open it again. So does a process whose file was removed or replaced.
+    a lease is seen by every process. Opens the file at first use, twice in each process, so that reading does not
+    wait for writing. ``os.fork`` waits for the calls under way and closes it; both processes open it again. So does a
+    process whose file was removed or replaced. What was saved last is in ``…-wal``. Closing a pool or session over this
+    storage, or the storage, moves it into the file, which is complete then, unless another process goes on.
 
     Raises:
         ConfigurationError: an argument is wrong.
         StorageError: by every method, if the file is a symlink, readable by others, no database, another program's or
-            of another schema version (it is then left as it is), or SQLite cannot go on.
+            of another schema version (it is then left as it is), or SQLite cannot go on. A write waits up to 5 s while
+            another program writes to the file.
 
-    Concurrency: share one object between sessions, tasks, threads and event loops; statements run one at a time in a
-    worker thread. Works on asyncio and trio.
-    Cancellation: a cancelled call has happened or has not, never half.
+    Concurrency: share one object between sessions, tasks, threads and event loops. Works on asyncio and trio. Reads are
+    made one at a time in a thread of our own, writes in another.
+    Cancellation: a cancelled call has happened or has not, never half. One that had begun may end a little later, but
+    before the next one begins.
     """
 
     def __init__(
@@ -81,20 +91,25 @@ class SQLiteStorage:
         path: str | os.PathLike[str],
         *,
         expire_after: float | None = YEAR,
+        accept_group: bool = False,
         clock: Callable[[], float] | None = None,
     ) -> None:
-        if os.fspath(path) == ":memory:":
+        text = os.fspath(path)
+        if text == ":memory:":
             raise ConfigurationError("path: expected a file; MemoryStorage() keeps visitors in memory")
-        self._path = Path(path).expanduser().absolute()  # the process may change its directory before it opens it
+        if not isinstance(text, str) or not text or "\0" in text:
+            raise ConfigurationError("path: expected the path of a file, as text")
+        self._path = Path(text).expanduser().absolute()  # the process may change its directory before it opens it
         self._life = float("inf") if expire_after is None else seconds(expire_after, "expire_after")
         self._clock = clock or time.time
-        self._file = OpenFile(self, self._path)
-        self._limiter = RunVar[anyio.CapacityLimiter]("wixvisitor: one thread for a file")
+        group = Group.ACCEPTED if accept_group else Group.REMOVED
+        self._file = OpenFile(self, self._path, group)
+        self._reader = OpenFile(self, self._path, group)
 
     @hides_locals_async
     async def load(self, key: str) -> Record | None:
         """Returns the visitor's record, None if there is none; now and then this keeps it for another year."""
-        return await self._run(self._load, key)
+        return await THREADS.run(self._reader, partial(self._read, key))
 
     @hides_locals_async
     async def save(self, key: str, value: str, *, expected: str | AnyVersion | None = ANY_VERSION) -> str:
@@ -103,42 +118,70 @@ class SQLiteStorage:
         Raises:
             VersionConflict: another version is there; it is unchanged.
         """
-        return await self._run(self._save, key, value, expected)
+        return await self._write(self._save, key, value, expected)
 
     async def delete(self, key: str) -> None:
         """Forgets the visitor."""
-        await self._run(_delete, key)
+        await self._write(_delete, key)
 
     async def acquire_lease(self, key: str, holder: str, seconds: float) -> float:
         """Returns 0.0 if ``holder`` has the lease now, else the seconds until it ends."""
-        return await self._run(self._acquire, key, holder, seconds)
+        return await self._write(self._acquire, key, holder, seconds)
 
     async def release_lease(self, key: str, holder: str) -> None:
         """Gives the lease back if ``holder`` has it."""
-        await self._run(_release, key, holder)
+        await self._write(_release, key, holder)
 
     async def aclose(self) -> None:
-        """Closes the file; the next use opens it again. Without, it is closed when nobody holds this object."""
-        await anyio.to_thread.run_sync(self._file.close, limiter=self._one_thread())
+        """Closes the file; the next use opens it again. Without, it is closed when nobody holds this object.
+
+        If no other process has it open, the file is complete then, and those beside it are gone. Waits for calls under
+        way, but for none that hangs.
+        """
+        await self._settle()
+        with anyio.move_on_after(_CLOSING):
+            for file in (self._reader, self._file):
+                if file.is_open:
+                    await THREADS.run(file, file.close)
 
     def __repr__(self) -> str:
         return f"<SQLiteStorage {str(self._path)!r}>"
 
-    def _one_thread(self) -> anyio.CapacityLimiter:
-        limiter = self._limiter.get(None)
-        if limiter is None:
-            limiter = anyio.CapacityLimiter(1)
-            self._limiter.set(limiter)
-        return limiter
+    async def _settle(self) -> None:
+        """Moves what was saved from the log into the file, if nobody is in the way. Closing a pool does this."""
+        if self._file.is_open or self._reader.is_open:
+            with anyio.move_on_after(_SETTLING), suppress(StorageError):
+                await THREADS.run(self._file, self._empty_log)
 
-    async def _run(self, work: Callable[Concatenate[sqlite3.Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
-        def alone() -> T:
-            with self._file.connection() as connection:
-                return work(connection, *args, **kwargs)
+    async def _write(
+        self, work: Callable[Concatenate[sqlite3.Connection, P], T], *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        """Does the work in the thread that writes; those who waited in vain for others may try once more."""
+        until = time.monotonic() + _sqlite_file._BUSY
 
-        return await anyio.to_thread.run_sync(alone, limiter=self._one_thread())
+        def attempts() -> T:
+            while True:
+                try:
+                    with self._file.connection() as connection:
+                        return work(connection, *args, **kwargs)
+                except Busy:
+                    if time.monotonic() >= until:
+                        raise
+                time.sleep(random.uniform(0.001, 0.01))  # noqa: S311 - spreads the attempts, protects nothing
 
-    # In the worker thread
+        return await THREADS.run(self._file, attempts)
+
+    # In a thread
+
+    def _read(self, key: str) -> Record | None:
+        with self._reader.connection() as connection:
+            return self._load(connection, key)
+
+    def _empty_log(self) -> None:
+        with suppress(FileNotFoundError):
+            if self._path.with_name(f"{self._path.name}-wal").stat().st_size:
+                with self._file.connection() as connection:
+                    connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
 
     def _load(self, connection: sqlite3.Connection, key: str) -> Record | None:
         now = self._clock()
@@ -148,7 +191,7 @@ class SQLiteStorage:
             return None
         value, version, expires_at = row
         if not isinstance(value, str) or not isinstance(version, str) or not isinstance(expires_at, float):
-            raise StorageError(f"{self._path}: the visitor's record is damaged: a column is of another type")
+            raise StorageError(f"{shown(self._path)}: the visitor's record is damaged: a column is of another type")
         if expires_at - now < _UNTOUCHED * self._life:
             touch = "UPDATE visitors SET expires_at = ? WHERE key = ? AND version = ?"
             with spare(connection):  # what was read counts, also where nothing can be written
@@ -160,7 +203,7 @@ class SQLiteStorage:
         statement = _REPLACE if isinstance(expected, str) else _SAVE[expected]
         row = {"key": key, "value": value, "version": version, "expires_at": now + self._life}
         if connection.execute(statement, {**row, "now": now, "expected": expected}).rowcount < 1:
-            raise VersionConflict(f"the visitor in {self._path} was changed by somebody else")
+            raise VersionConflict(f"the visitor in {shown(self._path)} was changed by somebody else")
         if random.random() < _PURGING:  # noqa: S311 - spreads the work, protects nothing
             with spare(connection):
                 for purge in _PURGES:

@@ -1,0 +1,49 @@
+"""Locks that a fork cannot break.
+
+``os.fork`` copies a lock as it is, but not the thread that holds it: the child would wait for ever. So the thread that
+forks takes these locks first, and gives them back in both processes.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+import weakref
+from typing import Final
+
+_PATIENCE: Final = 1.0  # seconds in all; each of these locks is held for microseconds
+
+_locks: Final = weakref.WeakSet[threading.Lock]()
+_taken: Final[list[threading.Lock]] = []
+
+
+def forkable_lock() -> threading.Lock:
+    """Returns a new lock, which is free in a forked child."""
+    lock = threading.Lock()
+    _locks.add(lock)
+    return lock
+
+
+def _before() -> None:
+    until = time.monotonic() + _PATIENCE
+    for lock in list(_locks):
+        if lock.acquire(timeout=max(0.0, until - time.monotonic())):
+            _taken.append(lock)
+
+
+def _in_parent() -> None:
+    while _taken:
+        _taken.pop().release()
+
+
+def _in_child() -> None:
+    taken = set(map(id, _taken))
+    for lock in list(_locks):
+        if id(lock) not in taken:  # its holder could not end in time: what it guards is as the holder left it
+            getattr(lock, "_at_fork_reinit", lambda: None)()
+    _in_parent()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=_before, after_in_parent=_in_parent, after_in_child=_in_child)

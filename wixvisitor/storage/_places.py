@@ -1,0 +1,151 @@
+"""What a place in the file system has to be before tokens are put there: private, and durable. Blocking."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+from contextlib import suppress
+from enum import Enum
+from pathlib import Path
+from typing import Final
+
+from wixvisitor.errors import StorageError
+
+logger = logging.getLogger("wixvisitor")
+
+_POSIX: Final = os.name == "posix"
+_GROUP: Final = 0o070
+_OTHERS: Final = 0o007
+_CANNOT_SYNC: Final = (errno.EINVAL, errno.ENOTSUP, errno.EACCES, errno.EPERM, errno.EBADF)  # of a directory
+_told: Final[set[Path]] = set()  # directories whose files were put right
+
+
+class Group(Enum):
+    """What becomes of a file that its group may use."""
+
+    REMOVED = "the group's bits are taken away"
+    ACCEPTED = "they are left as they are"
+
+
+def shown(place: Path) -> str:
+    """Returns the path for a message; what is no UTF-8 in it is escaped, so that every log can take it."""
+    return os.fsencode(place).decode("utf-8", "backslashreplace")
+
+
+def ensure_private(place: Path, opened: int | None, group: Group) -> None:
+    """Checks that a file is its owner's only. Takes bits of the group away from a file of our own, with a warning.
+
+    Volumes add such bits at each mount: Kubernetes with ``fsGroup``, SMB, WSL.
+
+    Args:
+        place: the file.
+        opened: its descriptor; None to go by the path, where closing a descriptor would end SQLite's locks.
+        group: what becomes of the group's bits.
+
+    Raises:
+        StorageError: others may use it, or the group, and that cannot be changed.
+    """
+    mode = _mode(place, opened)
+    if not _POSIX or not mode & (_GROUP | _OTHERS):
+        return
+    if mode & _OTHERS:
+        raise StorageError(
+            f"{shown(place)} can be read by others, and whoever reads it is the visitor: chmod 600 it. Where the mount "
+            "gives every file such a mode, mount it with another one (SMB and vfat: file_mode=0600 or umask=077)."
+        )
+    if group is Group.ACCEPTED:
+        return
+    reason = _without_group(place, opened, mode)
+    if reason:
+        raise StorageError(
+            f"{shown(place)} can be read by its group, and whoever reads it is the visitor. The mode cannot be changed "
+            f"({reason}): chmod 600 it, or if you trust everybody in that group, say accept_group=True"
+        )
+    level = logging.DEBUG if place.parent in _told else logging.WARNING  # a directory may have thousands
+    _told.add(place.parent)
+    logger.log(level, "wixvisitor: %s could be read by its group; it is private again", shown(place))
+
+
+def _mode(place: Path, opened: int | None) -> int:
+    return (place.lstat() if opened is None else os.fstat(opened)).st_mode
+
+
+def _without_group(place: Path, opened: int | None, mode: int) -> str:
+    """Takes the group's bits away; returns why that is impossible, or an empty text."""
+    owner = (place.lstat() if opened is None else os.fstat(opened)).st_uid
+    if owner != os.geteuid():
+        return "it belongs to another user"
+    try:
+        os.chmod(place if opened is None else opened, mode & 0o700)  # noqa: PTH101 - a Path cannot be a descriptor
+    except OSError as error:
+        return error.strerror or type(error).__name__
+    return "the file system keeps it" if _mode(place, opened) & _GROUP else ""
+
+
+def make_directory(directory: Path) -> None:
+    """Makes what is missing of a directory: 0700, and the directories above as the umask says."""
+    missing: list[Path] = []
+    above = directory
+    while not above.exists():
+        missing.append(above)
+        above = above.parent
+    for one in reversed(missing):
+        with suppress(FileExistsError):  # another process was faster
+            one.mkdir(mode=0o700 if one is missing[0] else 0o777)
+
+
+def sync_directory(directory: Path) -> None:
+    """Makes durable which files the directory has, where the system can do that."""
+    if not _POSIX:
+        return
+    descriptor = os.open(directory, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def sync_above(directory: Path) -> None:
+    """Makes durable that the directory is there, and those above it.
+
+    Also if another process has just made them: it may have died before it came to this. Ends where the file system
+    does, and leaves out what belongs to others or cannot be synced.
+    """
+    if not _POSIX:
+        return
+    below = directory.resolve()
+    device = below.stat().st_dev
+    for one in below.parents:
+        found = one.stat()
+        if found.st_dev != device:
+            return
+        try:
+            sync_directory(one)
+        except OSError as error:
+            if error.errno not in _CANNOT_SYNC:
+                raise
+
+
+def is_mounted(place: Path) -> bool:
+    """Whether the file itself, not its directory, is a mount: nothing can be renamed onto it. False if unknown."""
+    try:
+        mounts = Path("/proc/self/mountinfo").read_bytes()
+    except OSError:
+        return False
+    wanted = os.fsencode(os.path.realpath(place))
+    return any(_unescaped(line.split(b" ")[4]) == wanted for line in mounts.splitlines())
+
+
+def _unescaped(text: bytes) -> bytes:
+    for code in (b"040", b"011", b"012", b"134"):  # space, tab, newline, backslash
+        text = text.replace(b"\\" + code, bytes([int(code, 8)]))
+    return text
+
+
+def cannot_replace(place: Path) -> StorageError:
+    """Returns the error for a file that is a mount of its own."""
+    return StorageError(
+        f"{shown(place)} cannot be replaced, because it is mounted as a single file: mount its directory instead, and "
+        "give the path of the file in it. It was left as it is."
+    )
