@@ -109,7 +109,7 @@ class SealedStorage:
         return await self._inner.save(key, self._sealed(key, value))
 
     async def _settle(self) -> None:
-        await settle(self._inner)
+        await settle(self._inner, 10.0)
 
     def _sealed(self, key: str, value: str) -> str:
         return _MARK + self._sealer.seal(value.encode("utf-8", "surrogatepass"), (key,))
