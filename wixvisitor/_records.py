@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import hashlib
 import json
 from collections.abc import Awaitable, Callable
 from typing import Any, Final, TypeVar, cast
@@ -23,6 +24,7 @@ from wixvisitor.storage.memory import never_waits
 T = TypeVar("T")
 
 _FORMAT: Final = 1
+_SEEDS: Final = 8  # that a record remembers
 _TIMEOUT: Final = 10.0  # seconds that a store may take for one call
 _LAST_STEPS: Final = 0.5  # seconds that a call has to end once it is cancelled
 
@@ -38,16 +40,21 @@ class Stored:
 class Records:
     """One visitor's record.
 
+    Attributes:
+        seeds: what the record that was read last remembers of the tokens that the application gave at a start, as
+            ``tokens=``; every save writes them again. They are hashes of refresh tokens, the newest last.
+
     Raises:
         StorageError: by every method, whatever the store raised; its text holds no token.
         VersionConflict: by ``save``, which then changed nothing.
     """
 
-    __slots__ = ("key", "settings")
+    __slots__ = ("key", "seeds", "settings")
 
     def __init__(self, settings: Settings, key: str) -> None:
         self.settings = settings
         self.key = key
+        self.seeds: tuple[str, ...] = ()
 
     @property
     def scoped_key(self) -> str:
@@ -69,15 +76,25 @@ class Records:
     async def _read(self) -> Record | None:
         record = await self._call("load", functools.partial(self.settings.storage.load, self.scoped_key))
         if isinstance(record, str):
-            return Record(record)
-        if record is None or isinstance(record, Record):
-            return record
-        raise StorageError(f"the store returned a {type(record).__name__}; expected a Record, a text or None")
+            record = Record(record)
+        if record is not None and not isinstance(record, Record):
+            raise StorageError(f"the store returned a {type(record).__name__}; expected a Record, a text or None")
+        self.seeds = () if record is None else seeds_of(record.value)
+        return record
+
+    def knows_seed(self, tokens: Tokens) -> bool:
+        """Whether the record that was read last has had these tokens as a seed."""
+        return _fingerprint(tokens) in self.seeds
+
+    def add_seed(self, tokens: Tokens) -> None:
+        """Remembers these tokens as a seed, from the next save on; the eight newest are kept."""
+        others = tuple(seed for seed in self.seeds if seed != _fingerprint(tokens))
+        self.seeds = (*others, _fingerprint(tokens))[-_SEEDS:]
 
     @hides_locals_async
     async def save(self, tokens: Tokens, expected: str | Unread | None) -> str | None:
         """Saves, if the store still holds the version that was expected, and returns the new version."""
-        text = render(tokens, self.settings.client_id)
+        text = render(tokens, self.settings.client_id, self.seeds)
         arguments: dict[str, Any] = {}
         if self.settings.conditional:
             arguments["expected"] = ANY_VERSION if isinstance(expected, Unread) else expected
@@ -156,10 +173,28 @@ class Records:
                 await flight.wait()
 
 
-def render(tokens: Tokens, client_id: str) -> str:
-    """Returns the text of a record: ``@wix/sdk``'s token JSON, plus whose it is and the format's number."""
+def render(tokens: Tokens, client_id: str, seeds: tuple[str, ...] = ()) -> str:
+    """Returns the text of a record: ``@wix/sdk``'s token JSON, plus whose it is, the format's number and its seeds."""
     content = {"format": _FORMAT, "clientId": client_id, **tokens.to_dict()}
+    if seeds:
+        content["seeds"] = list(seeds)
     return json.dumps(content, separators=(",", ":"))
+
+
+def seeds_of(text: str) -> tuple[str, ...]:
+    """Returns the seeds that a record remembers; none if it has none, or is damaged."""
+    if '"seeds"' not in text:  # which is nearly every record
+        return ()
+    try:
+        seeds = json.loads(text)["seeds"]
+    except (ValueError, RecursionError, LookupError, TypeError):
+        return ()
+    return tuple(seed for seed in seeds if isinstance(seed, str))[-_SEEDS:] if isinstance(seeds, list) else ()
+
+
+def _fingerprint(tokens: Tokens) -> str:
+    """Returns what tells seeds apart without being a secret."""
+    return hashlib.sha256(tokens.refresh_token.value.encode()).hexdigest()
 
 
 def parse(text: str, client_id: str) -> Tokens:

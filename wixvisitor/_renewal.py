@@ -103,7 +103,8 @@ class Renewal:
         if self.held is not None and self.held.unsaved:
             if self.held.version is Unread.UNREAD:
                 return await self._save_given(self.held)
-            return await self._save(attrs.evolve(self.held, unsaved=False), None, must=True)
+            self.records.seeds = self.held.seeds
+            return await self._save(attrs.evolve(self.held, unsaved=False, is_seed=False), None, must=True)
         return await self._in_turn()
 
     async def _renew(self) -> Outcome:
@@ -182,19 +183,36 @@ class Renewal:
         """Saves what the application has set over what the store holds now, but over nothing that is saved later."""
         for _ in range(_ROUNDS):
             try:
+                if given.is_seed and (stored := await self._with_seed(given.tokens)) is not None:
+                    return Outcome(self._hold(stored.tokens, stored.version), ChangeReason.ADOPTED)
                 given = attrs.evolve(given, version=await self._version())
                 if not self.is_wanted():
                     raise Superseded
+                if given.is_seed:
+                    self.records.add_seed(given.tokens)
                 version = await self.records.save(given.tokens, given.version)
             except VersionConflict:
                 continue
             except StorageError as error:
-                return Outcome(given, None, error)
-            return Outcome(attrs.evolve(given, version=version, unsaved=False))
+                return Outcome(attrs.evolve(given, seeds=self.records.seeds), None, error)
+            return Outcome(attrs.evolve(given, version=version, unsaved=False, is_seed=False))
         return Outcome(given, None, StorageError("the store's record changes faster than it can be set"))
 
+    async def _with_seed(self, tokens: Tokens) -> Stored | None:
+        """Returns what the store holds if its record has had these tokens as a seed: a restart changes nothing."""
+        version = await self.records.version()
+        if version is None or not self.records.knows_seed(tokens):
+            return None
+        return await self.records.load()
+
     async def _version(self) -> str | Unread | None:
-        return await self.records.version() if self.settings.conditional else Unread.UNREAD
+        """Returns the version that the store holds. Where it cannot be read, what is set replaces whatever is there."""
+        try:
+            version = await self.records.version()  # also for what the record remembers
+        except StorageError as error:
+            logger.info("wixvisitor: the record cannot be read before it is replaced: %s", error)
+            return Unread.UNREAD
+        return version if self.settings.conditional else Unread.UNREAD
 
     async def _save(self, new: Held, reason: ChangeReason | None, *, must: bool) -> Outcome:
         """Saves before anyone is told (rule 6, SAVE FIRST), if the store still holds ``new.version``."""
@@ -206,7 +224,7 @@ class Renewal:
             return await self._lost_to(await self.records.load(), new, reason, must=must)
         except StorageError as error:
             if must:
-                return Outcome(attrs.evolve(new, unsaved=True), reason, error)
+                return Outcome(attrs.evolve(new, unsaved=True, seeds=self.records.seeds), reason, error)
             logger.warning("wixvisitor: renewed, but could not be saved; going on from memory: %s", error)
             return Outcome(new, reason)
         return Outcome(attrs.evolve(new, version=version), reason)

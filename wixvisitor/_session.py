@@ -39,8 +39,9 @@ class VisitorSession:
 
     Args:
         client_id: the client ID of the site's Headless Settings.
-        tokens: a visitor to resume. They win over what the storage holds, and are saved. ``EMPTY_TOKENS`` counts as
-            None, as in JavaScript.
+        tokens: a visitor to resume. They win over what the storage holds, and are saved, unless its record has had them
+            before: given again at each start, from an environment variable for instance, they change nothing.
+            ``EMPTY_TOKENS`` counts as None, as in JavaScript.
         storage: where the visitor outlives the process; None keeps it in memory.
         key: which record of the storage is this visitor.
         client: an ``httpx.AsyncClient`` or ``httpx2.AsyncClient`` of yours, never closed here; or a function that
