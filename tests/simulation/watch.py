@@ -64,6 +64,7 @@ class Watch:
         leases: the store's, None if it has none.
         renew_timeout: seconds.
         bound: seconds in which every call has ended.
+        calls_hang: whether a call of the store goes on when it is given up; the store sees no failure then.
         sites: how each process's pool treats the token endpoint.
     """
 
@@ -75,6 +76,7 @@ class Watch:
         self.policy = "auto"
         self.renew_timeout = 15.0
         self.bound = 90.0
+        self.calls_hang = False
         self.sites: dict[Process, Site] = {}
         self.wix: WixModel
         self.now: Callable[[], float]
@@ -209,7 +211,10 @@ class Watch:
     @contextmanager
     def store_works(self, process: Process, key: str) -> Iterator[None]:
         """A call of the store is under way."""
-        place = process, _bare(key)
+        place, scheduler = (process, _bare(key)), process.scheduler
+        under_way = [key]
+        if self.calls_hang:
+            scheduler.at(scheduler.now + STORE_LIMIT, lambda: [self._store_failed(process, key) for key in under_way])
         self.at_store_now[place] += 1
         try:
             yield
@@ -217,6 +222,7 @@ class Watch:
             self._store_failed(process, key)
             raise
         finally:
+            under_way.clear()
             self.at_store_now[place] -= 1
             self._asked_at[place] = process.scheduler.now
 

@@ -137,6 +137,7 @@ class World:
         self.scenario = scenario = Scenario.of(seed, self._chance)
         self.watch.policy, self.watch.renew_timeout = scenario.policy, scenario.renew_timeout
         self.watch.bound = 250.0 if scenario.has_slow_store else 90.0
+        self.watch.calls_hang = scenario.works_in_threads
         self.is_calm_since = scenario.faults_end
         self._births = 0
         if scenario.storage == "plain":
