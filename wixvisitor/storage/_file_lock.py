@@ -7,20 +7,18 @@ waits half a minute for an acquisition that hangs. Windows has no ``flock``, and
 from __future__ import annotations
 
 import os
+import sys
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
-try:
+if sys.platform != "win32":
     import fcntl
-except ImportError:
-    fcntl = None  # type: ignore[assignment]
 
 _FLAGS: Final = (
     os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0)
 )
 
-_HAS_FLOCK: Final = bool(fcntl)
 _held: Final[set[int]] = set()  # descriptors that a forked child has to close, or a lock would outlive its holder
 
 
@@ -47,7 +45,7 @@ class FileLock:
         Raises:
             OSError: the file cannot be opened or locked.
         """
-        if not _HAS_FLOCK:
+        if sys.platform == "win32":
             return self._acquire_theirs()
         while True:
             descriptor = os.open(self.place, _FLAGS, 0o600)
@@ -69,7 +67,7 @@ class FileLock:
         if self._theirs is not None:
             self._theirs.release()
         descriptor, self._descriptor = self._descriptor, None
-        if descriptor is not None and self._process == os.getpid():
+        if sys.platform != "win32" and descriptor is not None and self._process == os.getpid():
             _held.discard(descriptor)
             fcntl.flock(descriptor, fcntl.LOCK_UN)  # not by closing alone: a child that was just forked has a copy
             os.close(descriptor)
