@@ -114,8 +114,8 @@ async def test_a_slow_lease_takes_nothing_of_wixs_time(still: FakeWix, session_o
 
 async def test_no_call_is_made_that_could_not_be_waited_for(still: FakeWix, session_of: SessionMaker) -> None:
     """When too little time is left for an answer, a failed call is not repeated."""
-    session = session_of(renew_timeout=1.0)
-    still.delay(0.93)
+    session = session_of(renew_timeout=2.0)
+    still.delay(1.85)
     still.fail(503)
     with pytest.raises(TokenRequestError) as raised:
         await session.get(CART)

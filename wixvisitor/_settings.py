@@ -105,7 +105,7 @@ def checked(
     """
     if isinstance(storage, type) or not isinstance(storage, TokenStorage):
         raise ConfigurationError("storage: expected an object with async load, save and delete")
-    clock = plain_function(clock, "clock") or wall_clock
+    now: Callable[[], float] = plain_function(clock, "clock") or wall_clock
     return Settings(
         client_id=_client_id(client_id),
         origins=Origins(base_url, allowed_origins),
@@ -117,8 +117,8 @@ def checked(
         on_rejected=_policy(on_rejected),
         on_change=plain_function(on_change, "on_change"),
         judge_refusal=_judge(judge_refusal, is_refusal),
-        clock=clock,
-        turns=_turns(clock, max_token_requests, new_visitors_per_minute),
+        clock=now,
+        turns=_turns(now, max_token_requests, new_visitors_per_minute),
     )
 
 
