@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -11,6 +10,7 @@ import httpx
 
 from wixvisitor import _flight, _internals
 from wixvisitor._family import family_of
+from wixvisitor._fork import forkable_lock
 from wixvisitor._isolation import Ways
 from wixvisitor._requests import RequestBuilder
 
@@ -53,7 +53,7 @@ class Connections:
         self._make: Callable[[], Any] = _httpx_client if client is None else client  # type: ignore[assignment]
         self._given = None if is_made_here else _connection(client)
         self._own: dict[object, Connection] = {}
-        self._lock = threading.Lock()
+        self._lock = forkable_lock()
 
     def current(self) -> Connection:
         """Returns the connection; opens our own client if need be."""

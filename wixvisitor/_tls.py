@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import os
-import threading
 from typing import TYPE_CHECKING
 
 import httpx
+
+from wixvisitor._fork import forkable_lock
 
 if TYPE_CHECKING:
     import ssl
 
 _Environment = tuple[str | None, str | None]
 
-_lock = threading.Lock()
+_lock = forkable_lock()
 _made: tuple[_Environment, ssl.SSLContext] | None = None
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import functools
 import logging
-import threading
 from collections import OrderedDict, deque
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager
@@ -22,6 +21,7 @@ from wixvisitor import _flight
 from wixvisitor._breaker import Admission, Breaker
 from wixvisitor._decision import Pause
 from wixvisitor._doubts import Doubts
+from wixvisitor._fork import forkable_lock
 from wixvisitor.errors import TokenRequestError, WixVisitorError
 
 logger = logging.getLogger("wixvisitor")
@@ -164,7 +164,7 @@ class Turns:
         self._quota = _Quota(new_per_minute)
         self._queues: dict[object, _Queue] = {}
         self._cooldowns: OrderedDict[str, Pause] = OrderedDict()
-        self._lock = threading.Lock()
+        self._lock = forkable_lock()
 
     @asynccontextmanager
     async def turn(self, visitor: str, *, is_new: bool, seconds: float) -> AsyncIterator[Turn]:
