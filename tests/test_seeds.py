@@ -130,22 +130,24 @@ async def test_a_record_of_an_earlier_release(session_of: SessionMaker, visitor:
     assert (await _start(session_of, storage, other)).refresh_token == other.refresh_token
 
 
-async def test_what_cannot_be_read_can_be_set(session_of: SessionMaker, member: Tokens) -> None:
-    """A record that cannot be read, as one that was sealed with a lost key, is replaced by ``set_tokens``."""
+async def test_what_cannot_be_read_is_not_replaced(session_of: SessionMaker, member: Tokens) -> None:
+    """While the record cannot be read ``set_tokens`` fails, and the next use saves them."""
 
     class Unreadable(MemoryStorage):
         is_readable = False
 
         async def load(self, key: str) -> Any:
             if not self.is_readable:
-                raise StorageError("sealed with another key")
+                raise StorageError("not now")
             return await super().load(key)
 
     storage = Unreadable()
-    await storage.save("x", "y")
     session = session_of(storage=storage)
-    await session.set_tokens(member)
+    with pytest.raises(StorageError, match="not now"):
+        await session.set_tokens(member)
+    assert session.get_tokens() == member
     storage.is_readable = True
+    await session.generate_visitor_tokens()
     assert await _start(session_of, storage, None) == member
 
 

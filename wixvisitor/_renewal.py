@@ -206,12 +206,7 @@ class Renewal:
         return await self.records.load()
 
     async def _version(self) -> str | Unread | None:
-        """Returns the version that the store holds. Where it cannot be read, what is set replaces whatever is there."""
-        try:
-            version = await self.records.version()  # also for what the record remembers
-        except StorageError as error:
-            logger.info("wixvisitor: the record cannot be read before it is replaced: %s", error)
-            return Unread.UNREAD
+        version = await self.records.version()  # also for what the record remembers
         return version if self.settings.conditional else Unread.UNREAD
 
     async def _save(self, new: Held, reason: ChangeReason | None, *, must: bool) -> Outcome:
