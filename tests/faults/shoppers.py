@@ -25,7 +25,6 @@ DEADLINE: Final = 2.5  # seconds that a shopper waits for an answer
 STORM_DEADLINE: Final = 0.8  # seconds; shorter than most outages
 JUDGED: Final = 10  # visitors that each process asks for after a fault
 ROOM: Final = 40  # descriptors beyond those of the start: connections to Wix and to the store, of a calm shop
-CLOSED: Final = 12.0  # seconds in which the connections of a storm are closed; idle ones are kept for 5
 TRANSPORT_ERRORS: Final = (httpx.TransportError, httpx2.TransportError)
 
 
@@ -38,6 +37,8 @@ class Shoppers:
         pause: seconds between two requests of one shopper, on average.
         report: is told what should not have happened.
         callers: how many callers make a storm.
+        clock: epoch seconds.
+        patience: seconds in which the connections of a storm are closed; idle ones are kept for 5.
         tally: how many calls have ended how.
         unwell: keys whose last call was not answered.
         is_over: whether the shop closes.
@@ -49,6 +50,8 @@ class Shoppers:
     pause: float
     report: Callable[[str], None]
     callers: int
+    clock: Callable[[], float] = time.time
+    patience: float = 12.0
     tally: Counter[str] = attrs.field(factory=Counter)
     unwell: dict[str, None] = attrs.field(factory=dict)
     is_over: bool = False
@@ -81,11 +84,11 @@ class Shoppers:
         first = [key for key in (*keys, *self.unwell) if key in known]
         chosen = dict.fromkeys([*first, *self.chance.sample(known, min(JUDGED, len(known)))])
         verdict = await recovered(list(chosen)[:JUDGED], self.ask)
-        with anyio.move_on_after(CLOSED):
+        with anyio.move_on_after(self.patience):
             while descriptors() > self._at_start + ROOM:  # noqa: ASYNC110 - no event tells
                 await anyio.sleep(0.2)
         if (more := descriptors() - self._at_start) > ROOM:
-            verdict.wrong.append(f"{more} descriptors are left {CLOSED:g} s after the fault")
+            verdict.wrong.append(f"{more} descriptors are left {self.patience:g} s after the fault")
         return verdict
 
     async def ask(self, key: str, sessions: dict[str, VisitorSession] | None = None) -> Answer:
@@ -100,7 +103,7 @@ class Shoppers:
             session = await self.pool.session(key)
             if sessions is not None:
                 sessions[key] = session
-            works = session.get_tokens().access_token.expires_at > time.time() + 1
+            works = session.get_tokens().access_token.expires_at > self.clock() + 1
             status = (await session.get(CART, params={SHOPPER: key})).status_code
             if status == 401:
                 works = False
@@ -112,7 +115,7 @@ class Shoppers:
             return Answer(repr(error))
 
     def _known_keys(self) -> list[str]:
-        return [key for key, birth in self.births.items() if birth <= time.time()]
+        return [key for key, birth in self.births.items() if birth <= self.clock()]
 
     def _some_key(self) -> str:
         return self.chance.choice(self._known_keys())

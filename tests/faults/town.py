@@ -29,7 +29,7 @@ from tests.faults.worker import Finished, Life, live
 from tests.storage.conftest import Proxy, Server, program_of
 
 CLIENT_ID: Final = "5e9c1d0a-7c1e-4a52-9d5e-1f2a3b4c5d6e"
-# What was acknowledged survives SIGKILL: it is written before the reply. Without fsync, so that a busy disk is no fault.
+# What was acknowledged survives SIGKILL: it is written before the reply. No fsync: a busy disk would be a fault.
 KEPT: Final = ("--appendonly", "yes", "--appendfsync", "no", "--enable-debug-command", "local")
 PATIENCE: Final = 120.0  # seconds for a worker to finish, or to judge
 
