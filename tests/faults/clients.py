@@ -49,3 +49,9 @@ CLIENTS: Final[dict[str, Kind]] = {
 def kinds_on(backend: str) -> tuple[str, ...]:
     """Returns the names of those that run on this event loop."""
     return tuple(name for name, kind in CLIENTS.items() if kind.on_trio or backend == "asyncio")
+
+
+def kind_after(name: str, backend: str) -> str:
+    """Returns which kind is next on this event loop."""
+    kinds = kinds_on(backend)
+    return kinds[(kinds.index(name) + 1) % len(kinds)]

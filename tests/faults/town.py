@@ -22,7 +22,7 @@ from typing import Any, Final
 import attrs
 from anyio.from_thread import BlockingPortal
 
-from tests.faults.clients import kinds_on
+from tests.faults.clients import kind_after, kinds_on
 from tests.faults.recovery import Verdict
 from tests.faults.wix_process import Opening, serve
 from tests.faults.worker import Finished, Life, live
@@ -84,8 +84,7 @@ class Worker:
         self._line, theirs = multiprocessing.Pipe()
         self._process = self._context.Process(target=live, args=(self._life, theirs), daemon=True)
         self.client = self._life.client
-        kinds = kinds_on(self._life.backend)
-        following = kinds[(kinds.index(self.client) + 1) % len(kinds)]
+        following = kind_after(self.client, self._life.backend)
         self._life = attrs.evolve(self._life, seed=self._life.seed + 1000, client=following)
         self._process.start()
         theirs.close()

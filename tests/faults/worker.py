@@ -11,8 +11,8 @@ import sys
 import threading
 import time
 import warnings
-from collections.abc import Callable, Mapping
-from contextlib import nullcontext, suppress
+from collections.abc import AsyncGenerator, Callable, Mapping
+from contextlib import asynccontextmanager, nullcontext, suppress
 from multiprocessing.connection import Connection
 from typing import Any
 
@@ -128,25 +128,36 @@ class _Town:
     async def _shop(self, orders: Orders) -> Finished:
         """Opens, shops, obeys, serves everybody once more, closes."""
         tasks_before = {task.id for task in anyio.get_running_tasks()}
-        before, storage = descriptors(), open_store(*self._life.store)
-        shoppers = self._shoppers(storage)
-        self._line.send(("ready", None))
-        keys = await self._obey(shoppers, orders)
-        answers, seconds = await _served(shoppers, keys)
-        await shoppers.pool.aclose()
-        if hasattr(storage, "aclose"):
-            await storage.aclose()
+        before = descriptors()
+        async with self._opened() as pool:
+            shoppers = self._shoppers(pool)
+            self._line.send(("ready", None))
+            keys = await self._obey(shoppers, orders)
+            answers, seconds = await _served(shoppers, keys)
         gc.collect()
         await anyio.sleep(0.1)  # trio closes what belongs to threads a moment later
         left = [task.name or "" for task in anyio.get_running_tasks() if task.id not in tasks_before]
         return Finished(answers, seconds, left, descriptors() - before)
 
-    def _shoppers(self, storage: Any) -> Shoppers:
-        life, kind = self._life, CLIENTS[self._life.client]
-        pool = VisitorPool(
-            life.client_id, storage=storage, client=kind.make, base_url=life.url, renew_timeout=life.renew_timeout
-        )
-        return Shoppers(pool, life.births, random.Random(life.seed), life.pause, self._wrong, kind.callers)
+    @asynccontextmanager
+    async def _opened(self) -> AsyncGenerator[VisitorPool]:
+        """Opens the store and a pool over it."""
+        life, storage = self._life, open_store(*self._life.store)
+        make = CLIENTS[life.client].make
+        try:
+            async with VisitorPool(
+                life.client_id, storage=storage, client=make, base_url=life.url, renew_timeout=life.renew_timeout
+            ) as pool:
+                yield pool
+        finally:
+            if hasattr(storage, "aclose"):
+                with anyio.CancelScope(shield=True):
+                    await storage.aclose()
+
+    def _shoppers(self, pool: VisitorPool) -> Shoppers:
+        life, callers = self._life, CLIENTS[self._life.client].callers
+        chance = random.Random(life.seed)
+        return Shoppers(pool, life.births, chance, life.pause, self._wrong, callers, life.backend, self._opened)
 
     async def _obey(self, shoppers: Shoppers, orders: Orders) -> tuple[str, ...]:
         """Shops, until the line says that it is enough; returns the keys that it then asks for."""
