@@ -13,6 +13,7 @@ import pytest
 from tests.faults import chaos
 from tests.faults.clients import kind_after
 from tests.faults.measuring import MOST_DESCRIPTORS, MOST_MIB, Sample, growth
+from tests.faults.recovery import Verdict
 from tests.faults.soak import Soak
 from tests.faults.truth import SHOPPER, Truth
 from tests.faults.worker import Finished
@@ -131,6 +132,25 @@ def test_too_little_to_tell(
     town: Any = SimpleNamespace(workers=[worker], wix=wix, valkey=valkey, on_trio=on_trio)
     asyncio.run(soak._judge(town, ()))
     assert [text.split()[2].strip(",") for text in soak.wrong] == few
+
+
+def test_a_visitor_that_is_not_served_is_wrong() -> None:
+    """After each gust of faults all processes are asked, with those whom it was about; what they find is wrong."""
+    asked = []
+
+    def judge(keys: tuple[str, ...]) -> Verdict:
+        asked.append(keys)
+        return Verdict({"a": 1.0}, 1.0, ["b is not served"])
+
+    workers = [SimpleNamespace(number=number, name="default, asyncio", judge=judge) for number in range(2)]
+    town: Any = SimpleNamespace(workers=workers, wix=SimpleNamespace(ask=lambda *_, **__: None))
+    kinds = ("Wix: access tokens revoked", "Wix: visitor refused")
+    gust = [chaos.Trouble(0.0, kind, 1.0, 0, key) for kind, key in zip(kinds, "ab", strict=True)]
+    soak = Soak(1, 60.0)
+    asyncio.run(soak._suffer(town, tuple(gust), 0.0))
+    assert asked == [("a", "b")] * 2
+    assert (soak.judgements, soak.judged, soak.late) == (1, {"default, asyncio": 4}, 1.0)
+    assert soak.wrong == [f"default, asyncio, after {', '.join(kinds)}: b is not served"] * 2
 
 
 def test_the_schedule_is_the_seeds() -> None:
