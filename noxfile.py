@@ -146,14 +146,14 @@ def fuzz(session: nox.Session) -> None:
 
 @nox.session
 def faults(session: nox.Session) -> None:
-    """Processes that are killed and stopped, full disks, servers that are cut off, wrong clocks: two minutes."""
+    """Processes that are killed and stopped, full disks, servers that are cut off, storms of callers: five minutes."""
     install(session, "tests")
     session.run("python", "-m", "pytest", "-n", "2", "-m", "faults", *session.posargs)
 
 
 @nox.session
 def soak(session: nox.Session) -> None:
-    """A town of processes for a minute, with faults all the time; `-- --seconds 1200` is what the docs show."""
+    """A town of processes for a minute, with faults all the time; `-- --seconds 1200` takes twenty."""
     install(session, "tests", "bench")
     session.run("python", "-m", "tests.faults.soak", *(session.posargs or ("--seconds", "60")))
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import anyio
@@ -54,6 +55,27 @@ async def churn(call: Call, *, callers: int, rounds: int) -> None:
     async with anyio.create_task_group() as group:
         for number in range(callers):
             group.start_soon(caller, number)
+
+
+async def churn_natively(call: Call, *, callers: int, rounds: int) -> None:
+    """The same by asyncio's own means: tasks that are cancelled twice, and ``asyncio.timeout``."""
+
+    async def twice(number: int) -> None:
+        for turn in range(rounds):
+            task = asyncio.ensure_future(call())
+            await asyncio.sleep(0.001 * ((number + turn) % 9))
+            task.cancel()
+            await asyncio.sleep(0)
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+    async def timed(number: int) -> None:
+        for turn in range(rounds):
+            with suppress(TimeoutError):
+                async with asyncio.timeout(0.001 * ((number + turn) % 9)):
+                    await call()
+
+    await asyncio.gather(*map(twice, range(callers // 2)), *map(timed, range(callers // 2)))
 
 
 async def all_is_well(session: VisitorSession, *, calls: int = 20) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import functools
 import statistics
 from collections.abc import Callable
@@ -18,7 +17,7 @@ from wixvisitor import TokenRequestError, VisitorSession
 from wixvisitor.testing import FakeWix
 
 from .conftest import CLIENT_ID
-from .storms import CART, all_is_well, churn, descriptors, hanging, impatient
+from .storms import CART, all_is_well, churn, churn_natively, descriptors, hanging, impatient
 
 SessionMaker = Callable[..., VisitorSession]
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("no_backoff")]
@@ -146,25 +145,8 @@ async def test_native_cancellation(still: FakeWix, session: VisitorSession) -> N
     await session.auth_headers()
     before = descriptors()
 
-    async def twice(number: int) -> None:
-        for turn in range(15):
-            task = asyncio.create_task(session.get(CART))
-            await asyncio.sleep(0.001 * ((number + turn) % 9))
-            task.cancel()
-            await asyncio.sleep(0)
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
-
-    async def timed(number: int) -> None:
-        for turn in range(15):
-            try:
-                async with asyncio.timeout(0.001 * ((number + turn) % 9)):
-                    await session.get(CART)
-            except TimeoutError:
-                pass
-
     async with session:
-        await asyncio.gather(*map(twice, range(40)), *map(timed, range(40)))
+        await churn_natively(lambda: session.get(CART), callers=80, rounds=15)
         await all_is_well(session)
     await closed_down_to(before)
 

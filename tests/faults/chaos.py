@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import signal
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from functools import partial
 from typing import Any, Final
 
@@ -15,7 +15,8 @@ from tests.faults.town import Town
 from tests.storage.conftest import Proxy
 from wixvisitor.testing._calls import TOKEN_PATH
 
-GAP: Final = 1.5  # seconds between two faults, on average
+GAP: Final = 0.6  # seconds between two faults of a gust, on average
+MOST: Final = 4  # faults in a gust
 HTML: Final = "<html>Bad gateway</html>"
 WIX: Final[dict[str, tuple[str, dict[str, Any]]]] = {
     "Wix: 429": ("fail", {"status": 429, "headers": {"Retry-After": "1"}}),
@@ -25,10 +26,17 @@ WIX: Final[dict[str, tuple[str, dict[str, Any]]]] = {
     "Wix: connection dropped": ("drop", {}),
     "Wix: done, answer dropped": ("drop", {"committed": True}),
     "Wix: done, answer cut off": ("truncate", {"after_bytes": 100}),
+    "Wix: hangs": ("hang", {}),
     "Wix: late": ("delay", {"seconds": 0.7}),
     "Wix: done, answer late": ("delay", {"seconds": 3.0, "committed": True}),
     "API: 503": ("fail", {"status": 503, "path": None}),
     "API: connection dropped": ("drop", {"path": None}),
+    "API: hangs": ("hang", {"path": None}),
+}
+STORMS: Final[dict[str, tuple[str, str | None]]] = {  # what callers do, and the fault that goes with it
+    "storm: API hangs, deadlines are short": ("impatient", "API: hangs"),
+    "storm: Wix hangs, deadlines are short": ("impatient", "Wix: hangs"),
+    "storm: requests, uploads, streams are left": ("leave", None),
 }
 
 
@@ -37,33 +45,32 @@ class Trouble:
     """One fault.
 
     Attributes:
-        at: seconds from the beginning.
+        after: seconds since the one before it in its gust began.
         kind: a name in ``KINDS``.
         seconds: how long it lasts.
         worker: which worker it is about.
         key: which visitor it is about.
     """
 
-    at: float
+    after: float
     kind: str
     seconds: float
     worker: int
     key: str
 
 
-def plan(seed: int, seconds: float, *, workers: int, keys: tuple[str, ...]) -> tuple[Trouble, ...]:
-    """Returns the schedule: each kind as often as any other, at random moments."""
-    chance, troubles, at, kinds = random.Random(seed), [], 0.0, []
+def gusts(seed: int, *, workers: int, keys: tuple[str, ...]) -> Iterator[tuple[Trouble, ...]]:
+    """Yields faults that go together, without an end: each kind as often as any other, in any order."""
+    chance, kinds = random.Random(seed), list[str]()
     while True:
-        at += chance.expovariate(1 / GAP)
-        if at >= seconds:
-            return tuple(troubles)
-        if not kinds:
-            kinds = chance.sample(tuple(KINDS), len(KINDS))
-        kind = kinds.pop()
-        worker = chance.randrange(1 if kind == "SIGKILL" else 0, workers)  # worker 0 lives through everything
-        lasts = min(chance.uniform(0.3, 5.0), seconds - at)
-        troubles.append(Trouble(at, kind, lasts, worker, chance.choice(keys)))
+        gust = []
+        for _ in range(chance.randint(1, MOST)):
+            kinds = kinds or chance.sample(tuple(KINDS), len(KINDS))
+            kind = kinds.pop()
+            worker = chance.randrange(1 if kind == "SIGKILL" else 0, workers)  # worker 0 lives through everything
+            after = chance.expovariate(1 / GAP) if gust else 0.0
+            gust.append(Trouble(after, kind, chance.uniform(0.3, 3.0), worker, chance.choice(keys)))
+        yield tuple(gust)
 
 
 async def befall(town: Town, number: int, trouble: Trouble) -> None:
@@ -92,6 +99,17 @@ async def _block(town: Town, _: int, trouble: Trouble) -> None:
     async with worker.lock:
         worker.order("block", trouble.seconds)
         await asyncio.sleep(trouble.seconds)
+
+
+async def _storm(town: Town, number: int, trouble: Trouble) -> None:
+    """More callers than connections; a fault that goes with them lasts as long as they do."""
+    worker, (what, fault) = town.workers[trouble.worker], STORMS[trouble.kind]
+    async with worker.lock:
+        worker.order(what, trouble.seconds)
+        if fault is None:
+            await asyncio.sleep(trouble.seconds)
+        else:
+            await _wix(town, number, attrs.evolve(trouble, kind=fault))
 
 
 async def _wix(town: Town, number: int, trouble: Trouble) -> None:
@@ -153,7 +171,7 @@ PROXY: Final = {
 
 
 async def _proxy(town: Town, _: int, trouble: Trouble) -> None:
-    await PROXY[trouble.kind](town.proxies[trouble.worker], seconds=trouble.seconds)
+    await PROXY[trouble.kind](town.proxies[trouble.worker % len(town.proxies)], seconds=trouble.seconds)
 
 
 KINDS: Final[dict[str, Callable[[Town, int, Trouble], Awaitable[None]]]] = {
@@ -161,6 +179,7 @@ KINDS: Final[dict[str, Callable[[Town, int, Trouble], Awaitable[None]]]] = {
     "SIGSTOP, SIGCONT": _stop,
     "event loop blocked": _block,
     **dict.fromkeys(WIX, _wix),
+    **dict.fromkeys(STORMS, _storm),
     "Wix: new refresh tokens": _rotate,
     "Wix: access tokens revoked": _revoke,
     "Wix: visitor refused": _refuse,

@@ -14,6 +14,7 @@ import anyio.to_thread
 import attrs
 import pytest
 
+from tests.faults.recovery import LONGEST_PAUSE
 from tests.faults.scarcity import CannotError
 from tests.faults.told import Start, obey
 from tests.faults.town import cradle
@@ -52,6 +53,12 @@ class Told:
         """Has it do something, and waits."""
         self.tell(name, **arguments)
         return await self.hear()
+
+    async def recovers(self, now: float) -> None:
+        """Fails if 50 callers are not served within 5 s after the end of the pause that they are told of."""
+        wrong, pause = await self.do("recover", now=now)
+        assert wrong == []
+        assert pause <= LONGEST_PAUSE
 
     def end(self) -> None:
         """Kills it."""

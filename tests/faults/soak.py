@@ -1,9 +1,10 @@
 """A shop's life in fast motion, with faults all the time: ``python -m tests.faults.soak --seconds 1200 --seed 1``.
 
-Three processes share their visitors over one Valkey. Their access tokens live 8 s, so that renewals never end, and
-something goes wrong every second or two. In the end nobody may have become somebody else, and neither memory nor
-descriptors may have grown. Ends with 1 if a visitor was lost, a call ended in no known way, or something grew; and if
-too little happened to tell.
+Four processes share their visitors over one Valkey, each with another kind of client; a fifth one runs on trio. Their
+access tokens live 8 s, so that renewals never end. Faults come in gusts of one to four. After each gust every process
+says whether its visitors are served in time, and whether the sockets of a storm are closed. In the end nobody may have
+become somebody else, and neither memory nor descriptors may have grown. Ends with 1 if a visitor was lost or not served
+in time, a call ended in no known way, or something grew; and if too little happened to tell.
 """
 
 from __future__ import annotations
@@ -24,15 +25,17 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from tests.faults import chaos, soak_report
 from tests.faults.measuring import Growth, Sample, growth, look_at
-from tests.faults.town import CLIENT_ID, Town
+from tests.faults.recovery import SERVED
+from tests.faults.town import CLIENT_ID, Town, is_on_trio
+from tests.storage.visitor_process import open_store
 from wixvisitor._records import parse
 from wixvisitor.storage.redis import RedisStorage
 
-WORKERS: Final = 3
 CALM: Final = 10.0  # seconds without faults, before and after
+WARMING: Final = 2.0  # seconds of storms before anything is measured
 GENERATIONS: Final = (0.0, 0.25, 0.5, 0.75)  # of the time, when new visitors come
-FIRST, LATER = 50, 15  # how many at once
-LEAST: Final = {"answers": 10.0, "renewals": 1.0, "faults": 0.25}  # a second; there are about 100, 8 and 0.7
+FIRST, LATER, ON_TRIO = 50, 15, 12  # how many at once
+LEAST: Final = {"answers": 10.0, "renewals": 1.0, "faults": 0.2, "judgements": 0.05}  # a second
 
 
 @attrs.define
@@ -41,13 +44,20 @@ class Soak:
 
     Attributes:
         wrong: what should not have happened; nothing, if all is well.
+        began: for each fault, when it began, in seconds from the beginning.
+        judgements: after how many gusts all processes were asked for their visitors.
+        judged: how many visitors were asked for, by kind of client.
+        late: the most seconds that a visitor was served after the end of its pause, or of the gust.
         truth: what Wix says of the visitors in the end.
         longest_recovery: seconds until every visitor was served again, after the last fault.
     """
 
     seed: int
     seconds: float
-    troubles: tuple[chaos.Trouble, ...] = ()
+    began: list[float] = attrs.field(factory=list)
+    judgements: int = 0
+    judged: Counter[str] = attrs.field(factory=Counter)
+    late: float = 0.0
     samples: list[Sample] = attrs.field(factory=list)
     happened: Counter[str] = attrs.field(factory=Counter)
     ended: Counter[str] = attrs.field(factory=Counter)
@@ -59,28 +69,47 @@ class Soak:
     def births(self) -> dict[str, float]:
         """For each key, from when on somebody shops under it."""
         now, whole = time.time(), self.seconds + 2 * CALM
-        return {
+        births = {
             f"shopper-{generation}-{number}": now + part * whole
             for generation, part in enumerate(GENERATIONS)
             for number in range(LATER if generation else FIRST)
         }
+        return births | dict.fromkeys((f"trio-{number}" for number in range(ON_TRIO)), now)
 
     async def run(self, town: Town, progress: Progress) -> None:
-        """Lives through the schedule."""
+        """Lives through gusts of faults."""
         keys = tuple(town.births)
-        self.troubles = chaos.plan(self.seed, self.seconds, workers=WORKERS, keys=keys[:FIRST])
+        known = (*keys[:FIRST], *(key for key in keys if is_on_trio(key)))
+        gusts = chaos.gusts(self.seed, workers=len(town.workers), keys=known)
+        for worker in town.workers:  # so that their stores have opened all the connections that they keep
+            worker.order("leave", WARMING)
+        await asyncio.sleep(WARMING + 1)
         began = time.monotonic()
         async with asyncio.TaskGroup() as tasks:
             watching = tasks.create_task(self._watch(town, progress, began))
             await asyncio.sleep(CALM)
-            async with asyncio.TaskGroup() as troubles:
-                for number, trouble in enumerate(self.troubles):  # one may begin before the last has ended
-                    await asyncio.sleep(max(0.0, began + CALM + trouble.at - time.monotonic()))
-                    self.happened[trouble.kind] += 1
-                    troubles.create_task(chaos.befall(town, number, trouble))
+            while time.monotonic() < began + CALM + self.seconds:
+                await self._suffer(town, next(gusts), began)
             await asyncio.sleep(CALM)
             watching.cancel()
         await self._judge(town, keys)
+
+    async def _suffer(self, town: Town, gust: tuple[chaos.Trouble, ...], began: float) -> None:
+        """Lives through faults that go together, and has all processes judge what is left of them."""
+        async with asyncio.TaskGroup() as troubles:
+            for trouble in gust:
+                await asyncio.sleep(trouble.after)
+                self.began.append(time.monotonic() - began)
+                self.happened[trouble.kind] += 1
+                troubles.create_task(chaos.befall(town, len(self.began), trouble))
+        concerned = tuple(dict.fromkeys(trouble.key for trouble in gust))
+        verdicts = await asyncio.gather(*(asyncio.to_thread(worker.judge, concerned) for worker in town.workers))
+        self.judgements += 1
+        kinds = [trouble.kind for trouble in gust]
+        for worker, verdict in zip(town.workers, verdicts, strict=True):
+            self.judged[worker.name] += len(verdict.served) + len(verdict.wrong)
+            self.late = max(self.late, verdict.late)
+            self.wrong += [f"{worker.name}, after {', '.join(kinds)}: {text}" for text in verdict.wrong]
 
     async def _watch(self, town: Town, progress: Progress, began: float) -> None:
         task = progress.add_task("", total=self.seconds + 2 * CALM)
@@ -94,13 +123,13 @@ class Soak:
             progress.update(task, completed=at, description=f"{said}, {len(seen['lost'])} lost")
 
     async def _judge(self, town: Town, keys: tuple[str, ...]) -> None:
-        finished = await asyncio.gather(*(asyncio.to_thread(worker.finish, keys) for worker in town.workers))
+        finished = await asyncio.gather(*(asyncio.to_thread(worker.finish) for worker in town.workers))
         self.longest_recovery = max(one.seconds for one in finished)
         for worker, one in zip(town.workers, finished, strict=True):
             self.ended.update(worker.tally)
             self.wrong += worker.wrong
             self.wrong += [
-                f"{key} is not served any more: {answer}" for key, answer in one.answers.items() if answer not in OK
+                f"{key} is not served any more: {answer}" for key, answer in one.answers.items() if answer not in SERVED
             ]
             self.wrong += [f"worker {worker.number} has left a task: {name}" for name in one.tasks]
             if one.descriptors > 0:
@@ -113,12 +142,9 @@ class Soak:
 
     def _too_little(self) -> list[str]:
         """Returns what there was too little of for the verdict to say anything."""
-        had = self.truth | {"faults": self.happened.total()}
+        had = self.truth | {"faults": self.happened.total(), "judgements": self.judgements}
         least = {name: rate * self.seconds for name, rate in LEAST.items()}
         return [f"only {had[name]} {name}, {some:g} are too few" for name, some in least.items() if had[name] <= some]
-
-
-OK: Final = ("200", "404")
 
 
 def _look(town: Town, at: float) -> list[Sample]:
@@ -132,13 +158,14 @@ def _look(town: Town, at: float) -> list[Sample]:
 
 
 async def _stored(town: Town, keys: tuple[str, ...]) -> dict[str, str]:
-    """Returns what Valkey holds: for each key its refresh token."""
-    storage, found = RedisStorage(town.valkey.url, timeout=5.0), {}
+    """Returns what the stores hold: for each key its refresh token."""
+    shared, own, found = RedisStorage(town.valkey.url, timeout=5.0), open_store(*town.on_trio), {}
     for key in keys:
-        record = await storage.load(f"{CLIENT_ID}:{key}")
+        record = await (own if is_on_trio(key) else shared).load(f"{CLIENT_ID}:{key}")
         if record is not None:
             found[key] = parse(record.value, CLIENT_ID).refresh_token.value
-    await storage.aclose()
+    await shared.aclose()
+    await own.aclose()
     return found
 
 
@@ -154,7 +181,7 @@ def main() -> int:
     columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
     with tempfile.TemporaryDirectory() as place, start_blocking_portal() as portal:
         with Progress(*columns, console=Console(stderr=True)) as progress:
-            town = Town.found(Path(place), portal, soak.births(), workers=WORKERS, seed=given.seed)
+            town = Town.found(Path(place), portal, soak.births(), seed=given.seed)
             try:
                 asyncio.run(soak.run(town, progress))
             finally:

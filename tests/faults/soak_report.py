@@ -21,6 +21,7 @@ def show(soak: Soak, console: Console) -> None:
     """Prints the tables, the verdict, and how to repeat it."""
     console.print(_table("how the callers' calls ended", soak.ended))
     console.print(_table("faults", soak.happened))
+    console.print(_table("visitors asked for after faults, by client", soak.judged))
     console.print(_table("in all", _totals(soak)))
     for one in soak.growths:
         console.print(_table(one.name, _growth(one)))
@@ -42,11 +43,11 @@ def draw(soak: Soak, place: Path) -> None:
     with drawing.chart(place / "soak", columns=2, height=3.2) as charts:
         for axes, look in charts:
             for axis, field in zip(axes, ("memory", "descriptors"), strict=True):
-                colors = {SURVIVOR: look.ours, "worker 1": look.quiet, "worker 2": look.quiet}
+                colors = {SURVIVOR: look.ours, **{f"worker {number}": look.quiet for number in range(1, 5)}}
                 for name, color in reversed(colors.items()):
                     _line(axis, soak, name, field, color)
                 axis.set_ylim(bottom=0)
-                marks = [10 + trouble.at for trouble in soak.troubles]
+                marks = soak.began
                 axis.plot(
                     marks,
                     [0.02] * len(marks),
@@ -83,6 +84,8 @@ def _totals(soak: Soak) -> dict[str, Any]:
         "API requests": truth["requests"],
         "renewals": truth["renewals"],
         "faults": soak.happened.total(),
+        "gusts of them, judged": soak.judgements,
+        "seconds after a gust or a pause until a visitor was served, at most": f"{soak.late:.1f}",
         "visitors": truth["visitors"],
         "visitors lost": len(truth["lost"]),
         "visitors replaced, whom Wix had refused": truth["replaced"],

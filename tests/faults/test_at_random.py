@@ -112,6 +112,7 @@ async def test_hurt_at_random(
                 await asyncio.to_thread(worker.start)
             shops = Shops(workers, proxies, stores[-1])
             happened = await shops.suffer(chance)
+            verdicts = await asyncio.gather(*(asyncio.to_thread(worker.judge) for worker in workers))
             finished = [await asyncio.to_thread(worker.finish, tuple(births)) for worker in workers]
         finally:
             for worker in workers:
@@ -119,6 +120,7 @@ async def test_hurt_at_random(
     truth.read(fake.calls)
     truth.compare(await _stored(stores[-1], client_id, tuple(births), fake))
     wrong = [*truth.lost, *(text for worker in workers for text in worker.wrong), *_unwell(finished)]
+    wrong += [text for verdict in verdicts for text in verdict.wrong]
     again = f"WIXVISITOR_FAULT_SEEDS={seed} python -m pytest '{request.node.nodeid}'"
     assert not wrong, "\n".join([*wrong, str(dict(happened)), f"again: {again}"])
     assert truth.owners.keys() == births.keys()

@@ -49,8 +49,7 @@ async def test_exhausted_before_the_first_request(
         assert set(ended) <= ({*OURS} if is_open else {*OURS, "ConnectError"}), ended  # ConnectError: no certificates
         assert not still.calls
         await child.do("have_again")
-        later = still.now() + 61  # whatever the pause after a failure
-        assert await child.do("ask", now=later, callers=50) == {"404": 50}
+        await child.recovers(still.now())
     assert len(still.visitors) == len(still.token_calls()) == 1
 
 
@@ -70,7 +69,6 @@ async def test_exhausted_at_expiry(still: FakeWix, told: Open, store: str, backe
         assert set(ended) <= {*OURS, "404", "ConnectError"}, ended  # httpx's own is about the request to the API
         assert not hangs_up or "404" not in ended
         await child.do("have_again")
-        still.advance(61)
-        assert await child.do("ask", now=still.now(), callers=50) == {"404": 50}
+        await child.recovers(still.now())
         assert await child.do("whose") == visitor
     assert len(still.visitors) == len(still.token_calls("anonymous")) == 1

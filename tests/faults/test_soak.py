@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from types import SimpleNamespace
 from typing import Any
 
@@ -10,7 +11,9 @@ import attrs
 import pytest
 
 from tests.faults import chaos
+from tests.faults.clients import kind_after
 from tests.faults.measuring import MOST_DESCRIPTORS, MOST_MIB, Sample, growth
+from tests.faults.recovery import Verdict
 from tests.faults.soak import Soak
 from tests.faults.truth import SHOPPER, Truth
 from tests.faults.worker import Finished
@@ -106,32 +109,67 @@ def test_what_grows(memory: Any, descriptors: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("seconds", "answers", "renewals", "faults", "few"),
+    ("seconds", "answers", "renewals", "faults", "judgements", "few"),
     [
-        (60.0, 601, 61, 16, []),
-        (60.0, 600, 61, 16, ["answers"]),
-        (60.0, 601, 60, 16, ["renewals"]),
-        (60.0, 601, 61, 15, ["faults"]),
-        (0.0, 0, 0, 0, ["answers", "renewals", "faults"]),
+        (60.0, 601, 61, 13, 4, []),
+        (60.0, 600, 61, 13, 4, ["answers"]),
+        (60.0, 601, 60, 13, 4, ["renewals"]),
+        (60.0, 601, 61, 12, 4, ["faults"]),
+        (60.0, 601, 61, 13, 3, ["judgements"]),
+        (0.0, 0, 0, 0, 0, ["answers", "renewals", "faults", "judgements"]),
     ],
 )
-def test_too_little_to_tell(seconds: float, answers: int, renewals: int, faults: int, few: list[str]) -> None:
-    """A soak in which nothing was wrong is wrong if too little was answered, was renewed or went wrong for its time."""
+def test_too_little_to_tell(
+    seconds: float, answers: int, renewals: int, faults: int, judgements: int, few: list[str]
+) -> None:
+    """A soak in which nothing was wrong is wrong if too little happened, or was judged, for its time."""
     quiet = samples(lambda at: 40, lambda at: 20)
     soak = Soak(1, seconds, samples=[*quiet, *(attrs.evolve(one, name="Wix") for one in quiet)])
-    soak.happened["SIGKILL"] = faults
-    worker = SimpleNamespace(number=0, tally={}, wrong=[], finish=lambda _: Finished({}, 0.0, [], 0))
+    soak.happened["SIGKILL"], soak.judgements = faults, judgements
+    worker = SimpleNamespace(number=0, tally={}, wrong=[], finish=lambda: Finished({}, 0.0, [], 0))
     wix = SimpleNamespace(ask=lambda *_, **__: {"lost": [], "answers": answers, "renewals": renewals})
-    town: Any = SimpleNamespace(workers=[worker], wix=wix, valkey=SimpleNamespace(url="redis://127.0.0.1:1"))
+    valkey, on_trio = SimpleNamespace(url="redis://127.0.0.1:1"), ("redis", {"url_or_client": "redis://127.0.0.1:1"})
+    town: Any = SimpleNamespace(workers=[worker], wix=wix, valkey=valkey, on_trio=on_trio)
     asyncio.run(soak._judge(town, ()))
     assert [text.split()[2].strip(",") for text in soak.wrong] == few
 
 
+def test_a_visitor_that_is_not_served_is_wrong() -> None:
+    """After each gust of faults all processes are asked, with those whom it was about; what they find is wrong."""
+    asked = []
+
+    def judge(keys: tuple[str, ...]) -> Verdict:
+        asked.append(keys)
+        return Verdict({"a": 1.0}, 1.0, ["b is not served"])
+
+    workers = [SimpleNamespace(number=number, name="default, asyncio", judge=judge) for number in range(2)]
+    town: Any = SimpleNamespace(workers=workers, wix=SimpleNamespace(ask=lambda *_, **__: None))
+    kinds = ("Wix: access tokens revoked", "Wix: visitor refused")
+    gust = [chaos.Trouble(0.0, kind, 1.0, 0, key) for kind, key in zip(kinds, "ab", strict=True)]
+    soak = Soak(1, 60.0)
+    asyncio.run(soak._suffer(town, tuple(gust), 0.0))
+    assert asked == [("a", "b")] * 2
+    assert (soak.judgements, soak.judged, soak.late) == (1, {"default, asyncio": 4}, 1.0)
+    assert soak.wrong == [f"default, asyncio, after {', '.join(kinds)}: b is not served"] * 2
+
+
 def test_the_schedule_is_the_seeds() -> None:
     """A seed makes one schedule, in which everything happens and worker 0 is never killed."""
-    plan = chaos.plan(1, 120.0, workers=3, keys=KEYS)
-    assert plan == chaos.plan(1, 120.0, workers=3, keys=KEYS)
-    assert plan != chaos.plan(2, 120.0, workers=3, keys=KEYS)
-    assert {trouble.kind for trouble in plan} == set(chaos.KINDS)
-    assert 0 not in {trouble.worker for trouble in plan if trouble.kind == "SIGKILL"}
-    assert all(trouble.at + trouble.seconds <= 120.0 for trouble in plan)
+
+    def plan(seed: int) -> list[tuple[chaos.Trouble, ...]]:
+        return list(itertools.islice(chaos.gusts(seed, workers=5, keys=KEYS), 20))
+
+    assert plan(1) == plan(1) != plan(2)
+    troubles = [trouble for gust in plan(1) for trouble in gust]
+    assert {trouble.kind for trouble in troubles} == set(chaos.KINDS)
+    assert {trouble.worker for trouble in troubles} == set(range(5))
+    assert 0 not in {trouble.worker for trouble in troubles if trouble.kind == "SIGKILL"}
+
+
+def test_processes_take_turns_with_clients() -> None:
+    """Each time that a process is started it has the next kind of client that its event loop can have."""
+    names = ["default"]
+    for _ in range(3):
+        names.append(kind_after(names[-1], "trio"))
+    assert names == ["default", "httpx, 5 connections", "httpx2", "default"]
+    assert kind_after("httpx2", "asyncio") == "httpx-aiohttp"

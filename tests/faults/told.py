@@ -15,9 +15,10 @@ import anyio.to_thread
 import attrs
 import httpx
 
+from tests.faults.recovery import Answer, recovered
 from tests.faults.scarcity import SCARCE, CannotError, filled, mount_small, obey_permissions, read_only
 from tests.storage.visitor_process import open_store
-from wixvisitor import VisitorSession, WixVisitorError
+from wixvisitor import TokenRequestError, VisitorSession, WixVisitorError
 from wixvisitor.storage import MemoryStorage
 
 CART = "/ecom/v2/carts/current"
@@ -106,6 +107,29 @@ class _Told:
                     await anyio.sleep(0.1)
                     time.sleep(block)  # noqa: ASYNC251 - that is the fault
         return ended
+
+    async def recover(self, now: float, callers: int = 50) -> tuple[list[str], float]:
+        """Has callers ask after a fault, until they are served.
+
+        The clock goes on to the end of the pause that they are told of.
+
+        Returns:
+            What is wrong, and for how many seconds of that clock they were paused.
+        """
+        self._now = now
+
+        async def ask(_: str) -> Answer:
+            asked = self._now
+            try:
+                return Answer(str((await self._session.get(CART)).status_code))
+            except TokenRequestError as error:
+                self._now = max(self._now, asked + (error.retry_after or 0.0))
+                return Answer(repr(error))
+            except (WixVisitorError, httpx.TransportError) as error:
+                return Answer(repr(error))
+
+        verdict = await recovered(map(str, range(callers)), ask)
+        return verdict.wrong, self._now - now
 
     async def whose(self) -> str:
         """Whose refresh token is held."""

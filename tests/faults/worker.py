@@ -11,22 +11,23 @@ import sys
 import threading
 import time
 import warnings
-from collections import Counter
-from collections.abc import Callable, Mapping
-from contextlib import nullcontext, suppress
+from collections.abc import AsyncGenerator, Callable, Mapping
+from contextlib import asynccontextmanager, nullcontext, suppress
 from multiprocessing.connection import Connection
 from typing import Any
 
+import anyio
 import attrs
-import httpx
+import trio
+from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 
+from tests.faults.clients import CLIENTS
+from tests.faults.recovery import Answer
 from tests.faults.scarcity import SCARCE, collecting, descriptors
-from tests.faults.truth import SHOPPER
+from tests.faults.shoppers import Shoppers
 from tests.storage.visitor_process import open_store
-from wixvisitor import VisitorPool, VisitorSession, WixVisitorError
+from wixvisitor import VisitorPool, VisitorSession
 
-CART = "/ecom/v2/carts/current"
-BOUND = 40.0  # seconds in which every call has ended, a stop of the process included
 RECOVERY = 90.0  # seconds in which every visitor is served again after the last fault; a pause lasts 60 at most
 
 
@@ -40,6 +41,8 @@ class Life:
         shoppers: how many coroutines shop.
         pause: seconds between two requests of one of them, on average.
         collects: whether garbage is collected all the time.
+        backend: the event loop.
+        client: a name in ``CLIENTS``.
     """
 
     client_id: str
@@ -51,6 +54,8 @@ class Life:
     shoppers: int = 8
     pause: float = 0.15
     collects: bool = False
+    backend: str = "asyncio"
+    client: str = "default"
 
 
 @attrs.frozen
@@ -70,11 +75,16 @@ class Finished:
     descriptors: int
 
 
+Orders = MemoryObjectReceiveStream[tuple[str, Any]]
+
+
 def live(life: Life, line: Connection) -> None:
     """The process."""
     warnings.simplefilter("error", ResourceWarning)  # something that was not closed; seen by the hook below
+    # httpx's generator around an upload is left to the garbage collector when the request is cancelled.
+    warnings.filterwarnings("ignore", r"Async generator 'httpx2?\._content", ResourceWarning)
     with suppress(KeyboardInterrupt):
-        asyncio.run(_Town(life, line).live())
+        anyio.run(_Town(life, line).live, backend=life.backend)
 
 
 class _Log(logging.Handler):
@@ -97,116 +107,104 @@ class _Town:
     def __init__(self, life: Life, line: Connection) -> None:
         self._life = life
         self._line = line
-        self._random = random.Random(life.seed)
-        self._tally: Counter[str] = Counter()
         self._is_over = False
-        self._inbox: asyncio.Queue[tuple[str, Any]] = asyncio.Queue()
 
     async def live(self) -> None:
         """Shops, and does what the line says, until it says that it is over."""
-        loop = asyncio.get_running_loop()
-        loop.set_exception_handler(lambda _, context: self._wrong(f"asyncio: {context['message']}"))
+        if self._life.backend == "asyncio":
+            loop = asyncio.get_running_loop()
+            loop.set_exception_handler(lambda _, context: self._wrong(f"asyncio: {context['message']}"))
+            call: Any = loop.call_soon_threadsafe
+        else:
+            call = trio.lowlevel.current_trio_token().run_sync_soon
         logging.basicConfig(handlers=[_Log(self._wrong)], level=logging.INFO)
         sys.unraisablehook = lambda what: self._wrong(f"unraisable: {what.exc_value!r} in {what.object!r}")
-        threading.Thread(target=self._listen, args=(loop,), daemon=True).start()
+        orders, taken = anyio.create_memory_object_stream[tuple[str, Any]](1_000)
+        threading.Thread(target=self._listen, args=(call, orders), daemon=True).start()
+        with orders, taken, collecting() if self._life.collects else nullcontext():
+            finished = await self._shop(taken)
+        self._line.send(("finished", finished))
 
-        before, storage = descriptors(), open_store(*self._life.store)
-        pool = VisitorPool(
-            self._life.client_id, storage=storage, base_url=self._life.url, renew_timeout=self._life.renew_timeout
-        )
-        self._line.send(("ready", None))
-        with collecting() if self._life.collects else nullcontext():
-            keys = await self._obey(pool)
-        finished = await self._served(pool, keys)
-        await pool.aclose()
-        if hasattr(storage, "aclose"):
-            await storage.aclose()
+    async def _shop(self, orders: Orders) -> Finished:
+        """Opens, shops, obeys, serves everybody once more, closes."""
+        tasks_before = {task.id for task in anyio.get_running_tasks()}
+        before = descriptors()
+        async with self._opened() as pool:
+            shoppers = self._shoppers(pool)
+            self._line.send(("ready", None))
+            keys = await self._obey(shoppers, orders)
+            answers, seconds = await _served(shoppers, keys)
         gc.collect()
-        tasks_left = [task.get_name() for task in asyncio.all_tasks() if task is not asyncio.current_task()]
-        self._line.send(("finished", attrs.evolve(finished, tasks=tasks_left, descriptors=descriptors() - before)))
+        await anyio.sleep(0.1)  # trio closes what belongs to threads a moment later
+        left = [task.name or "" for task in anyio.get_running_tasks() if task.id not in tasks_before]
+        return Finished(answers, seconds, left, descriptors() - before)
 
-    async def _obey(self, pool: VisitorPool) -> tuple[str, ...]:
+    @asynccontextmanager
+    async def _opened(self) -> AsyncGenerator[VisitorPool]:
+        """Opens the store and a pool over it."""
+        life, storage = self._life, open_store(*self._life.store)
+        make = CLIENTS[life.client].make
+        try:
+            async with VisitorPool(
+                life.client_id, storage=storage, client=make, base_url=life.url, renew_timeout=life.renew_timeout
+            ) as pool:
+                yield pool
+        finally:
+            if hasattr(storage, "aclose"):
+                with anyio.CancelScope(shield=True):
+                    await storage.aclose()
+
+    def _shoppers(self, pool: VisitorPool) -> Shoppers:
+        life, callers = self._life, CLIENTS[self._life.client].callers
+        chance = random.Random(life.seed)
+        return Shoppers(pool, life.births, chance, life.pause, self._wrong, callers, life.backend, self._opened)
+
+    async def _obey(self, shoppers: Shoppers, orders: Orders) -> tuple[str, ...]:
         """Shops, until the line says that it is enough; returns the keys that it then asks for."""
-        async with asyncio.TaskGroup() as tasks:
+        async with anyio.create_task_group() as tasks:
             for _ in range(self._life.shoppers):
-                tasks.create_task(self._shop(pool))
-            tasks.create_task(self._tell())
-            while True:
-                order, argument = await self._inbox.get()
-                if order == "finish":
-                    self._is_over = True
-                    return argument
-                if order == "block":
-                    time.sleep(argument)  # noqa: ASYNC251 - that is the order
-                else:
-                    with SCARCE[order]():
-                        await asyncio.sleep(argument)
+                tasks.start_soon(shoppers.shop)
+            tasks.start_soon(self._tell, shoppers)
+            async for order, argument in orders:
+                match order:
+                    case "finish":
+                        self._is_over = shoppers.is_over = True
+                        keys: tuple[str, ...] = argument
+                        return keys
+                    case "block":
+                        time.sleep(argument)  # noqa: ASYNC251 - that is the order
+                    case "impatient" | "leave":
+                        await shoppers.storm(order, argument)
+                    case "judge":
+                        self._line.send(("judged", await shoppers.judge(argument)))
+                    case _:
+                        with SCARCE[order]():
+                            await anyio.sleep(argument)
+        raise AssertionError("the line says when it is over")
 
-    def _listen(self, loop: asyncio.AbstractEventLoop) -> None:
+    def _listen(self, call: Callable[..., object], orders: MemoryObjectSendStream[tuple[str, Any]]) -> None:
         with suppress(EOFError, OSError, RuntimeError):
             while True:
-                loop.call_soon_threadsafe(self._inbox.put_nowait, self._line.recv())
+                call(orders.send_nowait, self._line.recv())
         os._exit(1) if not self._is_over else None  # whoever started this process is gone
 
     def _wrong(self, text: str) -> None:
         self._line.send(("wrong", text))
 
-    async def _tell(self) -> None:
+    async def _tell(self, shoppers: Shoppers) -> None:
         """Says once a second how many calls have ended, and how."""
         while not self._is_over:
-            await asyncio.sleep(1.0)
-            self._line.send(("tally", dict(self._tally)))
-            self._tally.clear()
+            await anyio.sleep(1.0)
+            self._line.send(("tally", dict(shoppers.tally)))
+            shoppers.tally.clear()
 
-    async def _shop(self, pool: VisitorPool) -> None:
-        """Is one shopper after another: a few requests each, then nobody holds the session any more."""
-        while not self._is_over:
-            known = [key for key, birth in self._life.births.items() if birth <= time.time()]
-            key = self._random.choice(known)
-            for _ in range(self._random.randint(1, 4)):
-                await self._call(pool, key)
-                await asyncio.sleep(self._random.uniform(0, 2 * self._life.pause))
 
-    async def _call(self, pool: VisitorPool, key: str) -> None:
-        """Makes one request, and cancels one in ten at some moment."""
-        began, patience = time.monotonic(), None
-        if self._random.random() < 0.1:
-            patience = self._random.uniform(0.0, 0.03)
-        try:
-            async with asyncio.timeout(patience):
-                response = await (await pool.session(key)).get(CART, params={SHOPPER: key})
-            ended = f"answered {response.status_code}"
-        except TimeoutError:
-            ended = "cancelled"
-            if patience is None:
-                self._wrong(f"a TimeoutError for {key}, though nobody cancelled")
-        except WixVisitorError as error:
-            ended = type(error).__name__
-        except httpx.TransportError:
-            ended = "the API's connection broke"
-        except Exception as error:
-            ended = "wrong"
-            self._wrong(f"{type(error).__name__} for {key}: {error}")
-        self._tally[ended] += 1
-        if time.monotonic() - began > BOUND:
-            self._wrong(f"a call for {key} took {time.monotonic() - began:.1f} s")
-
-    async def _served(self, pool: VisitorPool, keys: tuple[str, ...]) -> Finished:
-        """Asks for every key until it is served: sessions that were in trouble recover by themselves."""
-        began, sessions = time.monotonic(), {}
-        answers = dict.fromkeys(keys, "")
-        while time.monotonic() - began < RECOVERY:
-            for key in [key for key, answer in answers.items() if answer not in ("200", "404")]:
-                answers[key] = await self._answer(pool, key, sessions)
-            if all(answer in ("200", "404") for answer in answers.values()):
-                break
-            await asyncio.sleep(0.2)
-        return Finished(answers, time.monotonic() - began, [], 0)
-
-    async def _answer(self, pool: VisitorPool, key: str, sessions: dict[str, VisitorSession]) -> str:
-        try:
-            if key not in sessions:
-                sessions[key] = await pool.session(key)
-            return str((await sessions[key].get(CART, params={SHOPPER: key})).status_code)
-        except (WixVisitorError, httpx.TransportError) as error:
-            return f"{type(error).__name__}: {error}"
+async def _served(shoppers: Shoppers, keys: tuple[str, ...]) -> tuple[dict[str, str], float]:
+    """Asks for every key until it is served: sessions that were in trouble recover by themselves."""
+    began, answers = time.monotonic(), dict.fromkeys(keys, Answer(""))
+    sessions: dict[str, VisitorSession] = {}
+    while time.monotonic() - began < RECOVERY and (left := [key for key in keys if not answers[key].is_service]):
+        for key in left:
+            answers[key] = await shoppers.ask(key, sessions)
+        await anyio.sleep(0.2)
+    return {key: answer.said for key, answer in answers.items()}, time.monotonic() - began
