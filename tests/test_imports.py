@@ -56,6 +56,7 @@ ORDER = (
     "_isolation",
     "_connections",
     "_records",
+    "_encodings",
     "_endpoint",
     "_renewal",
     "_renewal_model_search",
@@ -91,6 +92,7 @@ PURE = (
     "_origins",
     "_catalog",
     "_given",
+    "_encodings",
 )
 IMPURE = {
     *("time", "asyncio", "anyio", "trio", "sniffio", "threading", "_thread", "multiprocessing", "queue"),
