@@ -1,8 +1,8 @@
 """Puts a visitor's token on requests, as an ``auth`` for any httpx or httpx2 client.
 
 The safety rules of a request live here: the token and ``X-Wix-Consistent`` go to the allowed origins only, a 401 is
-read to its end before anybody waits (open responses hold the connections that the renewal needs), and only a body held
-in memory is replayed.
+read before anybody waits (open responses hold the connections that the renewal needs) and counts by its status,
+whatever is wrong with its body, and only a body held in memory is replayed.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import httpx
 from wixvisitor import _wire
 from wixvisitor._bound_header import bind
 from wixvisitor._decision import Held
-from wixvisitor._family import family_of_request, is_replayable, read_to_end
+from wixvisitor._family import Unanswered, family_of_request, is_replayable
 from wixvisitor._refresher import Refresher
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 else:
     _Httpx2Auth = object
 
-_LONGEST_401: Final = 1_048_576  # bytes of a 401 that are read before the renewal; a longer one is passed on
+_LONGEST_401: Final = 1_048_576  # bytes of a 401 that are read before the renewal
 _REPLAYS: Final = 2  # one with a token that another process had renewed, if need be, and one with a token of our own
 _CONSISTENT: Final = _wire.CONSISTENT_HEADER.lower().encode()
 _LONGEST_CONSISTENT: Final = 1_024  # characters of X-Wix-Consistent that are kept; its format is not documented
@@ -102,10 +102,13 @@ class _Flow(AsyncGenerator[Any, Any]):
 
     async def _after_401(self, held: Held, response: Any) -> Held | None:
         family = family_of_request(self._request)
-        whole = await read_to_end(response, family, limit=_LONGEST_401)
-        replayable = whole and is_replayable(self._request, family)
-        renewed = await self._refresher.after_rejection(held, wait=replayable)
-        return renewed if replayable else None
+        unanswered, is_wanted = Unanswered(response, family, limit=_LONGEST_401), is_replayable(self._request, family)
+        renewed = await self._refresher.after_rejection(held, unanswered if is_wanted else None)
+        if renewed is None or not is_wanted:
+            unanswered.pass_on()
+            return None
+        await unanswered.make_readable()
+        return renewed
 
     def _dress(self, held: Held) -> None:
         # Raw, without "Bearer": https://dev.wix.com/docs/api-reference/articles/authentication/rest-api-authentication
