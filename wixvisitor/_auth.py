@@ -92,13 +92,21 @@ class _Flow(AsyncGenerator[Any, Any]):
         if held is None:
             raise StopAsyncIteration
         self._note(response, held)
-        if response.status_code == httpx.codes.UNAUTHORIZED and _is_about(held, self._request, response):
+        if response.status_code == httpx.codes.UNAUTHORIZED and self._is_about(held, response):
             may_help = not self._replays or not self._refresher.ledger.replay_refused(held)
             if may_help and self._replays < _REPLAYS and (renewed := await self._after_401(held, response)) is not None:
                 self._replays += 1
                 self._dress(renewed)
                 return self._request
         raise StopAsyncIteration
+
+    def _is_about(self, held: Held, response: Any) -> bool:
+        """Whether this 401 answers our token: it came with it (no redirect stripped it), and not from the login API."""
+        origins, asked = self._refresher.settings.origins, response.request
+        paths = origins.paths_of(self._request.url) + origins.paths_of(asked.url)
+        if any(path.startswith(_wire.IAM_PREFIX) for path in paths):
+            return False
+        return bool(asked.headers.get("Authorization") == held.value)
 
     async def _after_401(self, held: Held, response: Any) -> Held | None:
         family = family_of_request(self._request)
@@ -153,10 +161,3 @@ def _both_families() -> type[VisitorAuth] | None:
 
     VisitorAuthOfBoth.__name__ = VisitorAuthOfBoth.__qualname__ = "VisitorAuth"
     return VisitorAuthOfBoth
-
-
-def _is_about(held: Held, request: Any, response: Any) -> bool:
-    """Whether this 401 answers our token: it came with it (no redirect stripped it), and not from the login API."""
-    if request.url.path.startswith(_wire.IAM_PREFIX):
-        return False
-    return bool(response.request.headers.get("Authorization") == held.value)
