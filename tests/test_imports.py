@@ -41,6 +41,7 @@ ORDER = (
     "_settings",
     "_places",
     "_closing",
+    "_proxies",
     "_internals",
     "_recovery",
     "_tls",

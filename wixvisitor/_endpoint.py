@@ -142,6 +142,8 @@ class TokenEndpoint:
         requested_at = self.settings.clock()
         try:
             answer = await self._exchange(request)
+        except ConfigurationError:
+            raise  # of the client's making, such as a proxy that it cannot use
         except Exception as error:
             raise _no_answer(error, request) from safe_cause(error, (request.secret,))
         if answer.status_code == 200:
