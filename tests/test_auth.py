@@ -359,6 +359,41 @@ async def test_logins_are_left_alone(
     assert still.api_calls()[-1].headers["authorization"] == visitor.access_token.value
 
 
+@pytest.mark.parametrize(
+    ("base_url", "allowed", "asked"),
+    [
+        ("https://shop.test/wix", (), IAM),
+        ("https://shop.test/wix/", (), f"https://shop.test/wix{IAM}"),
+        ("https://shop.test/a/b", (), IAM[1:]),
+        ("https://shop.test/wix", (), f"https://shop.test{IAM}"),
+        ("https://shop.test/w%69x", (), "_api/%69am/authentication/v2/login"),
+        ("https://shop.test", ("https://edge.test/wix",), f"https://edge.test/wix{IAM}"),
+    ],
+)
+async def test_logins_behind_a_reverse_proxy_are_left_alone(
+    base_url: str,
+    allowed: tuple[str, ...],
+    asked: str,
+    still: FakeWix,
+    session_of: SessionMaker,
+    visitor: Tokens,
+    family: ModuleType,
+) -> None:
+    """A path of the base URL's, or of an allowed origin's, stands before Wix's own and changes nothing about it."""
+    posted: list[str] = []
+
+    def answer(request: Any) -> Any:
+        posted.append(request.url.path)
+        return family.Response(401, json={"message": "wrong password"})
+
+    async with family.AsyncClient(transport=family.MockTransport(answer)) as client:
+        session = session_of(client=client, tokens=visitor, base_url=base_url, allowed_origins=allowed)
+        assert (await session.post(asked, json={"password": "wrong"})).status_code == 401
+        assert len(posted) == 1
+        await session.aclose()
+    assert len(posted) == 1
+
+
 async def test_the_replay_counts_only_once_for_the_response(
     still: FakeWix, session_of: SessionMaker, visitor: Tokens, family: ModuleType
 ) -> None:

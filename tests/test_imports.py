@@ -42,6 +42,7 @@ ORDER = (
     "_settings",
     "_places",
     "_closing",
+    "_proxies",
     "_internals",
     "_recovery",
     "_tls",
@@ -57,6 +58,7 @@ ORDER = (
     "_isolation",
     "_connections",
     "_records",
+    "_encodings",
     "_endpoint",
     "_renewal",
     "_renewal_model_search",
@@ -92,6 +94,7 @@ PURE = (
     "_origins",
     "_catalog",
     "_given",
+    "_encodings",
 )
 IMPURE = {
     *("time", "asyncio", "anyio", "trio", "sniffio", "threading", "_thread", "multiprocessing", "queue"),

@@ -73,6 +73,24 @@ def test_only_the_origin_counts(family):
 
 
 @pytest.mark.parametrize(
+    ("url", "paths"),
+    [
+        ("https://proxy.test/wix/cart", ["/wix/cart", "/cart"]),
+        ("https://proxy.test//wix//cart/", ["/wix/cart/", "/cart/"]),
+        ("https://proxy.test/wixcart", ["/wixcart"]),
+        ("https://proxy.test/wix", ["/wix"]),
+        ("https://proxy.test/w%69x/c%61rt", ["/wix/cart", "/cart"]),
+        ("https://edge.test/a/b/cart", ["/a/b/cart", "/cart"]),
+        ("https://edge.test/wix/cart", ["/wix/cart"]),
+        ("https://other.test/wix/cart", ["/wix/cart"]),
+    ],
+)
+def test_paths_behind_a_prefix(family, url, paths):
+    """A path is known as it is, and without the part that only leads to Wix."""
+    assert Origins("https://proxy.test/wix", ("https://edge.test/a/b/",)).paths_of(family.URL(url)) == paths
+
+
+@pytest.mark.parametrize(
     "url",
     [
         "http://localhost:8000",

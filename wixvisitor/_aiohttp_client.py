@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, overload
 
 import httpx
 
+from wixvisitor._internals import with_environments_proxies
 from wixvisitor._requests import TIMEOUTS
 from wixvisitor.errors import ConfigurationError
 
@@ -92,4 +93,4 @@ def _client_class(family: ModuleType) -> Any:
                 self.cookies.extract_cookies(response)
             return response
 
-    return AiohttpClient
+    return with_environments_proxies(family, AiohttpClient, takes_socks=False)

@@ -1,8 +1,8 @@
 """Puts a visitor's token on requests, as an ``auth`` for any httpx or httpx2 client.
 
 The safety rules of a request live here: the token and ``X-Wix-Consistent`` go to the allowed origins only, a 401 is
-read to its end before anybody waits (open responses hold the connections that the renewal needs), and only a body held
-in memory is replayed.
+read before anybody waits (open responses hold the connections that the renewal needs) and counts by its status,
+whatever is wrong with its body, and only a body held in memory is replayed.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import httpx
 from wixvisitor import _wire
 from wixvisitor._bound_header import bind
 from wixvisitor._decision import Held
-from wixvisitor._family import family_of_request, is_replayable, read_to_end
+from wixvisitor._family import Unanswered, family_of_request, is_replayable
 from wixvisitor._refresher import Refresher
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 else:
     _Httpx2Auth = object
 
-_LONGEST_401: Final = 1_048_576  # bytes of a 401 that are read before the renewal; a longer one is passed on
+_LONGEST_401: Final = 1_048_576  # bytes of a 401 that are read before the renewal
 _REPLAYS: Final = 2  # one with a token that another process had renewed, if need be, and one with a token of our own
 _CONSISTENT: Final = _wire.CONSISTENT_HEADER.lower().encode()
 _LONGEST_CONSISTENT: Final = 1_024  # characters of X-Wix-Consistent that are kept; its format is not documented
@@ -92,7 +92,7 @@ class _Flow(AsyncGenerator[Any, Any]):
         if held is None:
             raise StopAsyncIteration
         self._note(response, held)
-        if response.status_code == httpx.codes.UNAUTHORIZED and _is_about(held, self._request, response):
+        if response.status_code == httpx.codes.UNAUTHORIZED and self._is_about(held, response):
             may_help = not self._replays or not self._refresher.ledger.replay_refused(held)
             if may_help and self._replays < _REPLAYS and (renewed := await self._after_401(held, response)) is not None:
                 self._replays += 1
@@ -100,12 +100,23 @@ class _Flow(AsyncGenerator[Any, Any]):
                 return self._request
         raise StopAsyncIteration
 
+    def _is_about(self, held: Held, response: Any) -> bool:
+        """Whether this 401 answers our token: it came with it (no redirect stripped it), and not from the login API."""
+        origins, asked = self._refresher.settings.origins, response.request
+        paths = origins.paths_of(self._request.url) + origins.paths_of(asked.url)
+        if any(path.startswith(_wire.IAM_PREFIX) for path in paths):
+            return False
+        return bool(asked.headers.get("Authorization") == held.value)
+
     async def _after_401(self, held: Held, response: Any) -> Held | None:
         family = family_of_request(self._request)
-        whole = await read_to_end(response, family, limit=_LONGEST_401)
-        replayable = whole and is_replayable(self._request, family)
-        renewed = await self._refresher.after_rejection(held, wait=replayable)
-        return renewed if replayable else None
+        unanswered, is_wanted = Unanswered(response, family, limit=_LONGEST_401), is_replayable(self._request, family)
+        renewed = await self._refresher.after_rejection(held, unanswered if is_wanted else None)
+        if renewed is None or not is_wanted:
+            unanswered.pass_on()
+            return None
+        await unanswered.make_readable()
+        return renewed
 
     def _dress(self, held: Held) -> None:
         # Raw, without "Bearer": https://dev.wix.com/docs/api-reference/articles/authentication/rest-api-authentication
@@ -150,10 +161,3 @@ def _both_families() -> type[VisitorAuth] | None:
 
     VisitorAuthOfBoth.__name__ = VisitorAuthOfBoth.__qualname__ = "VisitorAuth"
     return VisitorAuthOfBoth
-
-
-def _is_about(held: Held, request: Any, response: Any) -> bool:
-    """Whether this 401 answers our token: it came with it (no redirect stripped it), and not from the login API."""
-    if request.url.path.startswith(_wire.IAM_PREFIX):
-        return False
-    return bool(response.request.headers.get("Authorization") == held.value)

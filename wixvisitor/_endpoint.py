@@ -15,6 +15,7 @@ import anyio
 
 from wixvisitor import _wire
 from wixvisitor._connections import Connections
+from wixvisitor._encodings import is_text, unpacked
 from wixvisitor._family import end_stream
 from wixvisitor._masking import hides_locals_async, mask, safe_cause
 from wixvisitor._requests import MARK, URGENT, USER_AGENT, of_every_request
@@ -28,9 +29,9 @@ logger = logging.getLogger("wixvisitor")
 _ATTEMPTS: Final = 3
 _MAX_WAIT: Final = 2.0  # seconds before a repeat; if Wix asks for more, the caller is told at once
 _TIMEOUTS: Final = {"connect": 5.0, "read": 10.0, "write": 5.0, "pool": 5.0}  # seconds, of one attempt
-_LONGEST_BODY: Final = 65_536  # bytes; a token response has about 1,500
+_LONGEST_BODY: Final = 65_536  # bytes, unpacked ones too; a token response has about 1,500
 _HEADERS: Final = {  # beside the client's own
-    "Accept-Encoding": "identity",  # 64 KiB of gzip may be 64 MB
+    "Accept-Encoding": "identity",  # a gateway may compress all the same
     "Accept": "application/json",  # without it Wix's bot protection was seen to answer 403 with an HTML page
     "Content-Type": "application/json",
 }
@@ -141,6 +142,8 @@ class TokenEndpoint:
         requested_at = self.settings.clock()
         try:
             answer = await self._exchange(request)
+        except ConfigurationError:
+            raise  # of the client's making, such as a proxy that it cannot use
         except Exception as error:
             raise _no_answer(error, request) from safe_cause(error, (request.secret,))
         if answer.status_code == 200:
@@ -170,16 +173,28 @@ class TokenEndpoint:
         except family.PoolTimeout:
             wait = f"the client's connections were all busy with other requests for {_TIMEOUTS['pool']:g} s"
             raise family.PoolTimeout(wait, request=message) from None
+        is_unpacked = response.is_closed  # a transport that logs or caches has read it
         body, cut = await _read(response)
         headers = {name.lower(): value for name, value in response.headers.items()}
+        encodings = headers.get("content-encoding", "")
+        if is_unpacked:
+            encodings = "" if is_text(body) else encodings  # what the transport's own library does not know
+        elif not cut and (found := unpacked(body, encodings, _LONGEST_BODY)) is not None:
+            body, cut, encodings = *found, ""
         return _wire.read_answer(
-            response.status_code, body, headers=headers, now=self.settings.clock(), secret=request.secret, cut=cut
+            response.status_code,
+            body,
+            headers=headers,
+            now=self.settings.clock(),
+            secret=request.secret,
+            cut=cut,
+            encodings=encodings,
         )
 
 
 async def _read(response: Any) -> tuple[bytes, bool]:
-    """Returns the body and whether it was cut: nobody sends us 50 MB of tokens. Closes the response."""
-    if response.is_closed:  # a transport that logs or caches has read it
+    """Returns the body as it came and whether it was cut: a token answer is short. Closes the response."""
+    if response.is_closed:
         return response.content[:_LONGEST_BODY], len(response.content) > _LONGEST_BODY
     chunks, size, source = [], 0, aiter(response.stream)
     try:

@@ -16,7 +16,9 @@ from typing import Any, Final
 import httpx
 
 from wixvisitor._closing import close_surely
+from wixvisitor._proxies import Bypass, Unusable, from_environment
 from wixvisitor._requests import MARK
+from wixvisitor.errors import ConfigurationError
 
 SENDING: Final = frozenset({"send", "_send_handling_auth", "_send_handling_redirects"})
 """A client's methods on the way to the one below."""
@@ -128,7 +130,55 @@ def _own_class(kind: Any, make: Callable[..., Any]) -> Any:
         def _init_proxy_transport(self, proxy: Any, **settings: Any) -> Any:
             return make(proxy, **settings)
 
-    return OwnClient
+    return with_environments_proxies(httpx, OwnClient, takes_socks=True)
+
+
+def with_environments_proxies(family: Any, kind: Any, *, takes_socks: bool) -> Any:
+    """Returns a client's class that reads the environment's proxies as ``_proxies`` does, where it reads them at all.
+
+    Args:
+        family: httpx or httpx2.
+        kind: the client's class.
+        takes_socks: whether it speaks SOCKS.
+    """
+
+    class Nowhere(family.AsyncBaseTransport):  # type: ignore[misc]
+        """Stands for a proxy that cannot be used."""
+
+        def __init__(self, reason: str) -> None:
+            self.reason = reason
+
+    class Heeding(kind):  # type: ignore[misc]
+        """A client with the environment's proxies."""
+
+        _around: Bypass | None = None
+        _proxied: tuple[Any, ...] = ()
+
+        def _get_proxy_map(self, proxy: Any, allow_env_proxies: Any) -> Any:
+            if proxy is not None or not allow_env_proxies:
+                return super()._get_proxy_map(proxy, allow_env_proxies)
+            found, self._around = from_environment(family.Proxy, takes_socks=takes_socks)
+            return found
+
+        def _init_proxy_transport(self, proxy: Any, **settings: Any) -> Any:
+            is_usable = not isinstance(proxy, Unusable)
+            made = super()._init_proxy_transport(proxy, **settings) if is_usable else Nowhere(proxy.reason)
+            if self._around is not None:
+                self._proxied += (made,)
+            return made
+
+        def _transport_for_url(self, url: Any) -> Any:
+            transport = super()._transport_for_url(url)
+            if self._around is None or all(one is not transport for one in self._proxied):
+                return transport
+            if self._around.covers(url):
+                return self._transport
+            if isinstance(transport, Nowhere):
+                raise ConfigurationError(transport.reason)
+            return transport
+
+    Heeding.__name__ = Heeding.__qualname__ = kind.__name__
+    return Heeding
 
 
 def pool_of(transport: Any) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import ipaddress
+import re
 from collections.abc import Iterable
 from typing import Any, Final
 
@@ -24,14 +25,15 @@ class Origins:
         ConfigurationError: one of them is no URL, or plain http to anything but this machine.
     """
 
-    __slots__ = ("_allowed", "_joined", "base")
+    __slots__ = ("_allowed", "_joined", "_prefixes", "base")
 
     def __init__(self, base_url: str, allowed_origins: Iterable[str] = ()) -> None:
         if isinstance(allowed_origins, str | bytes) or not isinstance(allowed_origins, Iterable):
             raise ConfigurationError("allowed_origins: expected several origins; put the one into a tuple")
         self.base = _checked(base_url, "base_url")
-        others = (_checked(origin, "allowed_origins") for origin in allowed_origins)
-        self._allowed = frozenset(_origin(url) for url in (self.base, *others))
+        all_of_them = (self.base, *(_checked(origin, "allowed_origins") for origin in allowed_origins))
+        self._allowed = frozenset(map(_origin, all_of_them))
+        self._prefixes = [(_origin(url), prefix) for url in all_of_them if (prefix := _plain_path(url).rstrip("/"))]
         self._joined = functools.lru_cache(_KEPT)(functools.partial(_join, self.base))
 
     def allow(self, url: Any) -> bool:
@@ -41,6 +43,15 @@ class Origins:
     def is_base(self, url: Any) -> bool:
         """Whether this (httpx or httpx2) URL is of the base URL's origin, whose path it may begin with."""
         return _origin(url) == _origin(self.base)
+
+    def paths_of(self, url: Any) -> list[str]:
+        """Returns the path as it may arrive at Wix: behind each given URL that it is below, and as it is.
+
+        A reverse proxy before Wix usually takes its own part away. Slashes are single, and nothing is encoded.
+        """
+        origin, path = _origin(url), _plain_path(url)
+        own = [prefix for place, prefix in self._prefixes if place == origin and path.startswith(f"{prefix}/")]
+        return [path, *(path[len(prefix) :] for prefix in own)]
 
     def absolute(self, url: str | Any) -> str:
         """Returns the URL itself if it is absolute, else below the base URL, as httpx joins them.
@@ -86,6 +97,10 @@ def _checked(text: str, name: str) -> httpx.URL:
     if url.scheme == "http" and not _is_loopback(url.raw_host.decode("ascii")):
         raise ConfigurationError(f"{name}: a token does not travel over plain http except on loopback; use https")
     return url
+
+
+def _plain_path(url: Any) -> str:
+    return re.sub("/+", "/", url.path)
 
 
 def _is_plain(url: httpx.URL) -> bool:

@@ -18,6 +18,7 @@ import attrs
 from wixvisitor import _decision, _flight
 from wixvisitor._decision import Held, Purpose, Step, Unread
 from wixvisitor._endpoint import TokenEndpoint
+from wixvisitor._family import Unanswered
 from wixvisitor._flight import Flight
 from wixvisitor._given import checked_refresh, checked_tokens
 from wixvisitor._ledger import Ledger
@@ -116,14 +117,20 @@ class Refresher:
             await self.set(tokens)
         return tokens
 
-    async def after_rejection(self, rejected: Held, *, wait: bool) -> Held | None:
+    async def after_rejection(self, rejected: Held, unanswered: Unanswered | None) -> Held | None:
         """Returns another token after an API answered 401 to this one, None if the 401 is the caller's to see.
 
         Rule 3: renews at most once for a token, mints nothing, and not at all while 401s are passed through.
 
+        Args:
+            rejected: the token that was sent.
+            unanswered: the 401, which is read before anybody waits for a renewal; with None it goes on in the
+                background.
+
         Raises:
             SessionExpired, StorageError: the renewal ended the session, or could not save whom it made.
         """
+        was_taken = False
         for _ in range(_ROUNDS):  # a renewal that was under way before the 401 may end with the very same token
             held = self.ledger.reject(rejected)
             if held is None or not held.value:  # logged out meanwhile: that request was somebody's
@@ -134,11 +141,15 @@ class Refresher:
                 rejected = held  # turned down as well, to somebody else
                 continue
             purpose = Purpose.SAVE if held.unsaved else Purpose.REJECTED
-            if not wait:
+            if unanswered is None:
                 self._start(purpose)
                 return None
+            if not was_taken:
+                await unanswered.take()
+                was_taken = True
+                continue  # it took its time
             try:
-                await self._join(purpose)
+                await self._join(purpose, unanswered)
             except (TokenRequestError, ConfigurationError):
                 return None
         return None
@@ -327,14 +338,14 @@ class Refresher:
 
     # Waiting
 
-    async def _join(self, purpose: Purpose) -> bool:
-        """Waits for the flight under way, or for a new one.
+    async def _join(self, purpose: Purpose, unanswered: Unanswered | None = None) -> bool:
+        """Waits for the flight under way, or for a new one; meanwhile holds what is still unanswered.
 
         Returns:
             Whether it asked Wix and brought new tokens.
         """
         flight, why = self._start(purpose)
-        await flight.wait()
+        await (flight.wait() if unanswered is None else unanswered.hold_while(flight.wait))
         if flight.was_closed:
             raise self._closed(why)
         if why is Purpose.AGEING and isinstance(flight.error, SessionExpired):

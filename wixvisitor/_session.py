@@ -273,7 +273,7 @@ class VisitorSession:
     ) -> AsyncIterator[httpx.Response]:
         """``async with session.stream("GET", …) as response``: the body is read as it comes, and closed at the end.
 
-        Raises: as ``request``; a 401 is read to its end first, if it is small, so that it can be renewed and replayed.
+        Raises: as ``request``. A 401 is read before the renewal and the replay.
         Cancellation: closes the response.
         """
         response = await self._send(method, url, cast("dict[str, Any]", arguments), stream=True)

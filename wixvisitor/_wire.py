@@ -31,6 +31,7 @@ REQUEST_ID_HEADER: Final = "x-wix-request-id"
 IAM_PREFIX: Final = "/_api/iam/"  # logins: their 401 is about a password (code -19976), never about our token
 
 _SHORTEST, _LONGEST = 60, 86_400  # seconds; what an access token's lifetime is clamped to
+_LONGEST_NAME: Final = 50  # characters of a Content-Encoding that an error's message may carry
 _EXCERPT: Final = 500  # characters of an answer that an error's message may carry
 # RFC 6749 section 5.2's codes that speak of the client and not of the token, and the one text that Wix is known to
 # send for a client ID that is no GUID.
@@ -85,6 +86,7 @@ class TokenAnswer:
         request_id: Wix's ``x-wix-request-id``.
         retry_after: seconds that Wix asks to wait, or None.
         date: Wix's clock when the answer arrived (``Date`` plus ``Age``) in epoch seconds, or None.
+        encoding: how the body is compressed, if it could not be read because of that; else ``""``.
     """
 
     status_code: int
@@ -93,6 +95,7 @@ class TokenAnswer:
     request_id: str | None = None
     retry_after: float | None = None
     date: float | None = None
+    encoding: str = ""
 
 
 @attrs.frozen(eq=False, repr=False)
@@ -129,9 +132,19 @@ def renew_request(client_id: str, refresh_token: str) -> TokenRequest:
 
 
 def read_answer(
-    status_code: int, body: bytes, *, headers: dict[str, str], now: float, secret: str = "", cut: bool = False
+    status_code: int,
+    body: bytes,
+    *,
+    headers: dict[str, str],
+    now: float,
+    secret: str = "",
+    cut: bool = False,
+    encodings: str = "",
 ) -> TokenAnswer:
     """Returns the answer in the form that the rules judge.
+
+    The body is read as ``fetch``'s ``response.json()`` reads it: UTF-8, whatever ``Content-Type`` says, without a byte
+    order mark before it.
 
     Args:
         status_code: the HTTP status.
@@ -140,12 +153,16 @@ def read_answer(
         now: epoch seconds, for a ``Retry-After`` that is a date.
         secret: the refresh token that was sent, masked in ``text``.
         cut: the body was longer than what was read, so it is not parsed.
+        encodings: how the body is compressed, if it still is.
     """
-    text = body.decode("utf-8", "replace")
+    text = body.decode("utf-8", "replace").removeprefix("\ufeff")
     try:
         content = None if cut else json.loads(text)
     except (ValueError, RecursionError):
         content = None
+    encoding = mask(encodings)[:_LONGEST_NAME] if content is None else ""
+    if encoding:
+        text = ""  # nothing that a person could read
     return TokenAnswer(
         status_code,
         content,
@@ -155,6 +172,7 @@ def read_answer(
         request_id=mask(headers[REQUEST_ID_HEADER][:100]) if headers.get(REQUEST_ID_HEADER) else None,
         retry_after=read_retry_after(headers.get("retry-after"), now),
         date=_server_time(headers),
+        encoding=encoding,
     )
 
 
@@ -223,7 +241,8 @@ def grant(answer: TokenAnswer, requested_at: float) -> Granted:
     access, refresh = data.get("access_token"), data.get("refresh_token")
     if not isinstance(access, str) or not _is_token(access) or not (refresh in (None, "") or _is_token(refresh)):
         raise InvalidTokenResponse(
-            "The token endpoint answered 200, but not with tokens. The visitor is unchanged; try again later.",
+            f"The token endpoint answered 200, but not with tokens{_why(answer)}. "
+            "The visitor is unchanged; try again later.",
             **_from(answer, retry=True),
         )
     lifetime = _lifetime(access, data.get("expires_in"), answer.date, requested_at)
@@ -240,9 +259,15 @@ def failure(answer: TokenAnswer) -> ConfigurationError | TokenRequestError:
             **_from(answer),
         )
     return TokenRequestError(
-        f"The token endpoint gave no usable answer ({status}). The visitor is unchanged; try again later.",
+        f"The token endpoint gave no usable answer ({status}){_why(answer)}. "
+        "The visitor is unchanged; try again later.",
         **_from(answer, retry=True),
     )
+
+
+def _why(answer: TokenAnswer) -> str:
+    """What cannot be read here: "br" where brotli is missing, for instance, or what is not what it is called."""
+    return f"; its body is compressed ({answer.encoding}) in a way that cannot be read here" if answer.encoding else ""
 
 
 def described(answer: TokenAnswer) -> dict[str, Any]:

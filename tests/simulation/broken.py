@@ -88,7 +88,7 @@ def _lock_across_the_network() -> Any:
     """Each caller renews for itself, one after the other, behind a lock."""
     locks: dict[Refresher, anyio.Lock] = {}
 
-    async def queue_up(self: Refresher, purpose: Purpose) -> bool:
+    async def queue_up(self: Refresher, purpose: Purpose, *_: Any) -> bool:
         async with locks.setdefault(self, anyio.Lock()):
             if purpose is Purpose.NEED and self.ledger.fresh():
                 return False
@@ -101,7 +101,7 @@ def _shield_instead_of_a_task() -> Any:
     """The caller renews in its own task, behind a shield."""
     locks: dict[Refresher, anyio.Lock] = {}
 
-    async def renew_shielded(self: Refresher, purpose: Purpose) -> bool:
+    async def renew_shielded(self: Refresher, purpose: Purpose, *_: Any) -> bool:
         with anyio.CancelScope(shield=True):
             async with locks.setdefault(self, anyio.Lock()):
                 if purpose is Purpose.NEED and self.ledger.fresh():
@@ -214,9 +214,9 @@ def _use_what_was_turned_down() -> Any:
     """A token counts as fresh until it expires by the clock, also after a 401."""
     after_rejection = Refresher.after_rejection
 
-    async def wait_and_see(self: Refresher, rejected: Held, *, wait: bool) -> Held | None:
-        await after_rejection(self, rejected, wait=False)
-        return rejected if wait else None
+    async def wait_and_see(self: Refresher, rejected: Held, unanswered: Any) -> Held | None:
+        await after_rejection(self, rejected, None)
+        return None if unanswered is None else rejected
 
     return patch.object(Refresher, "after_rejection", wait_and_see)
 

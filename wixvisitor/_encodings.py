@@ -1,0 +1,135 @@
+"""Reads a body that is compressed although nobody asked for it, as gateways do. Pure.
+
+A browser reads such an answer, so this does, too (RFC 9110 section 8.4). What counts is the size that comes out: a
+body is never inflated beyond the limit. A body that is not what its label says is taken as it is: some gateways
+unpack a body and leave the label, and what cannot be read is no JSON anyway.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import zlib
+from collections.abc import Callable
+from typing import Any, Final
+
+_MOST: Final = 5  # encodings of one body, as in curl; each costs the limit once more
+_PLAIN: Final = ("", "identity")
+
+Unpack = Callable[[bytes, int], bytes]
+
+
+def names_of(content_encoding: str) -> list[str]:
+    """Returns the encodings that a ``Content-Encoding`` names, the last one first, as they are to be undone."""
+    names = (name.strip().lower() for name in content_encoding.split(","))
+    return [name for name in names if name not in _PLAIN][::-1]
+
+
+def unpacked(body: bytes, content_encoding: str, limit: int) -> tuple[bytes, bool] | None:
+    """Returns the body without its encodings, and whether it was cut.
+
+    Args:
+        body: as it came.
+        content_encoding: the header's value; ``""`` without one.
+        limit: bytes that may come out.
+
+    Returns:
+        None where it cannot be read: an encoding is unknown here, or the body is not what the header says.
+    """
+    names = names_of(content_encoding)
+    ways = [_way_of(name) for name in names]
+    if len(ways) > _MOST:
+        return None
+    for unpack in ways:
+        if unpack is None:
+            return None
+        try:
+            body = unpack(body, limit + 1)
+        except Exception:  # each library has its own
+            return None
+        if len(body) > limit:
+            return body[:limit], True
+    return body, False
+
+
+def is_text(body: bytes) -> bool:
+    """Whether this is UTF-8, as nothing that is compressed is by chance."""
+    try:
+        body.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+@functools.cache
+def _way_of(name: str) -> Unpack | None:
+    """Returns what undoes this encoding; None if it is unknown, or its library is not installed."""
+    match name:
+        case "gzip" | "x-gzip":
+            return functools.partial(_inflated, window=zlib.MAX_WBITS | 16)
+        case "deflate":
+            return _deflated
+        case "br":
+            return _brotli_way()
+        case "zstd":
+            return _zstd_way()
+    return None
+
+
+def _inflated(body: bytes, most: int, *, window: int) -> bytes:
+    return zlib.decompressobj(window).decompress(body, most)
+
+
+def _deflated(body: bytes, most: int) -> bytes:
+    """RFC 9110 section 8.4.1.2: zlib's format, and what some send in its place, without zlib's frame."""
+    try:
+        return _inflated(body, most, window=zlib.MAX_WBITS)
+    except zlib.error:
+        return _inflated(body, most, window=-zlib.MAX_WBITS)
+
+
+def _brotli_way() -> Unpack | None:
+    brotli = _installed("brotli", "brotlicffi")
+    if brotli is None:
+        return None
+    name = "process" if hasattr(brotli.Decompressor, "process") else "decompress"
+    try:
+        getattr(brotli.Decompressor(), name)(b"", output_buffer_limit=1)
+    except TypeError:  # up to 1.1 there is no limit, and a few bytes may be gigabytes
+        return None
+
+    def unpack(body: bytes, most: int) -> bytes:
+        decompressor: Any = brotli.Decompressor()
+        take, rest, out = getattr(decompressor, name), body, b""
+        while len(out) < most:
+            piece: bytes = take(rest, output_buffer_limit=most - len(out))
+            rest = b""
+            if not piece:
+                break
+            out += piece
+        return out[:most]
+
+    return unpack
+
+
+def _zstd_way() -> Unpack | None:
+    if (zstd := _installed("compression.zstd", "backports.zstd")) is not None:
+        return lambda body, most: zstd.ZstdDecompressor().decompress(body, most)
+    if (zstandard := _installed("zstandard")) is None:
+        return None
+
+    def unpack(body: bytes, most: int) -> bytes:
+        decompressor = zstandard.ZstdDecompressor(max_window_size=8 << 20)  # RFC 9659
+        read: bytes = decompressor.stream_reader(body).read(most)
+        return read
+
+    return unpack
+
+
+def _installed(*names: str) -> Any:
+    for name in names:
+        try:
+            return importlib.import_module(name)
+        except ImportError:
+            continue
+    return None
