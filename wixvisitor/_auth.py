@@ -18,6 +18,7 @@ from wixvisitor._bound_header import bind
 from wixvisitor._decision import Held
 from wixvisitor._family import Unanswered, family_of_request, is_replayable
 from wixvisitor._refresher import Refresher
+from wixvisitor._routes import route_of
 
 if TYPE_CHECKING:
     from httpx2 import Auth as _Httpx2Auth
@@ -92,13 +93,26 @@ class _Flow(AsyncGenerator[Any, Any]):
         if held is None:
             raise StopAsyncIteration
         self._note(response, held)
-        if response.status_code == httpx.codes.UNAUTHORIZED and self._is_about(held, response):
-            may_help = not self._replays or not self._refresher.ledger.replay_refused(held)
-            if may_help and self._replays < _REPLAYS and (renewed := await self._after_401(held, response)) is not None:
-                self._replays += 1
-                self._dress(renewed)
-                return self._request
+        if response.status_code == httpx.codes.UNAUTHORIZED:
+            if self._is_about(held, response) and self._may_help(held):
+                renewed = await self._after_401(held, response)
+                if renewed is not None:
+                    self._replays += 1
+                    self._dress(renewed)
+                    return self._request
+        elif self._replays and _tells(response):
+            self._refresher.note_replay(self._route(), is_turned_down=False)
         raise StopAsyncIteration
+
+    def _may_help(self, held: Held) -> bool:
+        """Whether a renewal may help; if this was the replay with a fresh token, the 401 is about something else."""
+        if self._replays and self._refresher.ledger.replay_refused(held):
+            self._refresher.note_replay(self._route(), is_turned_down=True)
+            return False
+        return self._replays < _REPLAYS
+
+    def _route(self) -> str:
+        return route_of(self._request.method, self._request.url)
 
     def _is_about(self, held: Held, response: Any) -> bool:
         """Whether this 401 answers our token: it came with it (no redirect stripped it), and not from the login API."""
@@ -111,7 +125,7 @@ class _Flow(AsyncGenerator[Any, Any]):
     async def _after_401(self, held: Held, response: Any) -> Held | None:
         family = family_of_request(self._request)
         unanswered, is_wanted = Unanswered(response, family, limit=_LONGEST_401), is_replayable(self._request, family)
-        renewed = await self._refresher.after_rejection(held, unanswered if is_wanted else None)
+        renewed = await self._refresher.after_rejection(held, unanswered if is_wanted else None, self._route())
         if renewed is None or not is_wanted:
             unanswered.pass_on()
             return None
@@ -161,3 +175,8 @@ def _both_families() -> type[VisitorAuth] | None:
 
     VisitorAuthOfBoth.__name__ = VisitorAuthOfBoth.__qualname__ = "VisitorAuth"
     return VisitorAuthOfBoth
+
+
+def _tells(response: Any) -> bool:
+    """Whether an answer that is no 401 means that the token was accepted: not that of a server in trouble."""
+    return bool(response.status_code < 500 and response.status_code != httpx.codes.TOO_MANY_REQUESTS)

@@ -10,7 +10,8 @@ Identity rules; the words in capitals are looked for by the tests that are named
 2. POLICY. ``on_rejected="auto"``: a refused visitor is replaced, a refused member raises ``SessionExpired``, so that
    nobody is silently logged out. [``may_replace``]
 3. NO MINT FROM AN API ANSWER. A 401 leads to one renewal and one replay, never to a mint; if the replay is refused
-   too, the 401 was not about the token, and 401s are passed through for ``PASS_THROUGH`` seconds. [``Purpose``]
+   too, the 401 was not about the token, and 401s are passed through for ``PASS_THROUGH`` seconds. A pool learns the
+   routes where that is so (``_routes``). [``Purpose``]
 4. LATE LOSES. A late renewal never overwrites newer tokens. [``Ledger.publish``, compare-and-set in ``_renewal``]
 5. ROTATION. A refresh token in the answer replaces the old one, an absent one keeps it. [``after_renewal``]
 6. SAVE FIRST. New tokens are saved before anyone is told. If saving fails the session goes on from memory and logs it;

@@ -117,7 +117,7 @@ class Refresher:
             await self.set(tokens)
         return tokens
 
-    async def after_rejection(self, rejected: Held, unanswered: Unanswered | None) -> Held | None:
+    async def after_rejection(self, rejected: Held, unanswered: Unanswered | None, route: str) -> Held | None:
         """Returns another token after an API answered 401 to this one, None if the 401 is the caller's to see.
 
         Rule 3: renews at most once for a token, mints nothing, and not at all while 401s are passed through.
@@ -126,13 +126,14 @@ class Refresher:
             rejected: the token that was sent.
             unanswered: the 401, which is read before anybody waits for a renewal; with None it goes on in the
                 background.
+            route: where the 401 came from; some answer 401 whatever the token is (``_routes``).
 
         Raises:
             SessionExpired, StorageError: the renewal ended the session, or could not save whom it made.
         """
         was_taken = False
         for _ in range(_ROUNDS):  # a renewal that was under way before the 401 may end with the very same token
-            held = self.ledger.reject(rejected)
+            held = self.ledger.reject(rejected) if self._may_renew(rejected, route) else None
             if held is None or not held.value:  # logged out meanwhile: that request was somebody's
                 return None
             if held.is_after(rejected) and not held.unsaved:
@@ -142,17 +143,26 @@ class Refresher:
                 continue
             purpose = Purpose.SAVE if held.unsaved else Purpose.REJECTED
             if unanswered is None:
-                self._start(purpose)
+                self._start(purpose, route)
                 return None
             if not was_taken:
                 await unanswered.take()
                 was_taken = True
                 continue  # it took its time
             try:
-                await self._join(purpose, unanswered)
+                await self._join(purpose, unanswered, route)
             except (TokenRequestError, ConfigurationError):
                 return None
         return None
+
+    def note_replay(self, route: str, *, is_turned_down: bool) -> None:
+        """Notes what came of a request that was sent once more with a fresh token."""
+        self.settings.turns.note_replay(route, self.ledger.key, is_turned_down=is_turned_down)
+
+    def _may_renew(self, rejected: Held, route: str) -> bool:
+        held = self.ledger.held
+        has_other = held is not None and held.is_after(rejected)
+        return has_other or self.settings.turns.may_renew_for(route)
 
     async def set(self, tokens: Tokens) -> None:
         """Adopts these tokens: saves them, then publishes them, whatever a renewal under way brings later.
@@ -207,7 +217,7 @@ class Refresher:
 
     # Deciding and starting: under the lock
 
-    def _start(self, purpose: Purpose) -> tuple[Flight, Purpose]:
+    def _start(self, purpose: Purpose, route: str = "") -> tuple[Flight, Purpose]:
         """Returns the flight under way in this event loop and what for, or starts one."""
         loop, ledger = _flight.current_loop(), self.ledger
         with ledger.lock:
@@ -221,6 +231,8 @@ class Refresher:
             if ledger.held is not None and ledger.held.unsaved:
                 purpose = Purpose.SAVE  # nothing else can be done before
             renewal = self._renewal(purpose, ledger.held, generation)
+            if purpose is Purpose.REJECTED:
+                renewal.may_ask = partial(self.settings.turns.take_renewal_for, route)
             work = partial(self._fly, renewal, flight, generation)
             if self._lane:  # it waits until all is set and forgotten that was asked for before
                 work = partial(self._after, self._lane[-1], work)
@@ -338,13 +350,13 @@ class Refresher:
 
     # Waiting
 
-    async def _join(self, purpose: Purpose, unanswered: Unanswered | None = None) -> bool:
+    async def _join(self, purpose: Purpose, unanswered: Unanswered | None = None, route: str = "") -> bool:
         """Waits for the flight under way, or for a new one; meanwhile holds what is still unanswered.
 
         Returns:
             Whether it asked Wix and brought new tokens.
         """
-        flight, why = self._start(purpose)
+        flight, why = self._start(purpose, route)
         await (flight.wait() if unanswered is None else unanswered.hold_while(flight.wait))
         if flight.was_closed:
             raise self._closed(why)

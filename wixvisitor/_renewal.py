@@ -76,6 +76,7 @@ class Renewal:
     Attributes:
         held: what the session held when it started, None if nothing was loaded yet.
         is_wanted: whether no other tokens were set since.
+        may_ask: whether Wix may still be asked once it is this renewal's turn; else the token counts as it did before.
         turn: the permission to ask Wix, once there is one.
         left: seconds that Wix may still take to answer. They pass only while Wix is asked, not while the store works.
     """
@@ -86,6 +87,7 @@ class Renewal:
     purpose: Purpose
     held: Held | None
     is_wanted: Callable[[], bool]
+    may_ask: Callable[[], bool] = lambda: True
     turn: Turn | None = attrs.field(init=False, default=None)
     left: float = attrs.field(init=False, default=0.0)
 
@@ -123,6 +125,8 @@ class Renewal:
             if refusal is not None and token == refused:
                 self._check_may_replace(held.tokens, refusal)
                 return await self._mint(held, ChangeReason.REPLACED)
+            if not self.may_ask():
+                return Outcome(attrs.evolve(held, rejected=False))
             answer = await self._asked(partial(self.endpoint.renew, token))
             if isinstance(answer, Granted):
                 return await self._renewed(held, answer)

@@ -22,6 +22,7 @@ from wixvisitor._breaker import Admission, Breaker
 from wixvisitor._decision import Pause
 from wixvisitor._doubts import Doubts
 from wixvisitor._fork import forkable_lock
+from wixvisitor._routes import MOST, Routes
 from wixvisitor.errors import TokenRequestError, WixVisitorError
 
 logger = logging.getLogger("wixvisitor")
@@ -161,6 +162,7 @@ class Turns:
         self._clock, self._jitter = clock, jitter
         self._breaker = Breaker()
         self._doubts = Doubts()
+        self._routes = Routes()
         self._quota = _Quota(new_per_minute)
         self._queues: dict[object, _Queue] = {}
         self._cooldowns: OrderedDict[str, Pause] = OrderedDict()
@@ -219,6 +221,25 @@ class Turns:
                 self._cooldowns[visitor] = pause
             while len(self._cooldowns) > _MAX_COOLDOWNS:
                 self._cooldowns.popitem(last=False)
+
+    def may_renew_for(self, route: str) -> bool:
+        """Returns whether a 401 of this route (``_routes.route_of``) may lead to a renewal now."""
+        with self._lock:
+            return self._routes.may_renew(route, self._clock())
+
+    def take_renewal_for(self, route: str) -> bool:
+        """Returns whether it still may now that it is about to be made, and counts it."""
+        with self._lock:
+            return self._routes.take(route, self._clock())
+
+    def note_replay(self, route: str, visitor: str, *, is_turned_down: bool) -> None:
+        """Notes what came of a request that was sent once more with a fresh token."""
+        with self._lock:
+            if not is_turned_down:
+                self._routes.succeeded(route)
+            is_news = is_turned_down and self._routes.turned_down(route, visitor)
+        if is_news:
+            logger.warning("wixvisitor: %s answers 401 to fresh tokens; at most %s renewals a minute", route, MOST)
 
     async def _confirm(self, turn: Turn, seconds: float) -> None:
         if self._breaker.pause is None or self.number == inf:

@@ -214,8 +214,8 @@ def _use_what_was_turned_down() -> Any:
     """A token counts as fresh until it expires by the clock, also after a 401."""
     after_rejection = Refresher.after_rejection
 
-    async def wait_and_see(self: Refresher, rejected: Held, unanswered: Any) -> Held | None:
-        await after_rejection(self, rejected, None)
+    async def wait_and_see(self: Refresher, rejected: Held, unanswered: Any, route: str) -> Held | None:
+        await after_rejection(self, rejected, None, route)
         return None if unanswered is None else rejected
 
     return patch.object(Refresher, "after_rejection", wait_and_see)
@@ -362,9 +362,9 @@ def _everybody_renews_alone() -> Any:
     """A caller that needs a renewal starts one, also while another is under way."""
     start = Refresher._start
 
-    def alone(self: Refresher, purpose: Purpose) -> Any:
+    def alone(self: Refresher, *arguments: Any) -> Any:
         self._flights = ()
-        return start(self, purpose)
+        return start(self, *arguments)
 
     return patch.object(Refresher, "_start", alone)
 
@@ -384,9 +384,9 @@ def _leave_a_task() -> Any:
     """Closing leaves a renewal's watchman behind."""
     start = Refresher._start
 
-    def start_and_watch(self: Refresher, purpose: Purpose) -> Any:
+    def start_and_watch(self: Refresher, *arguments: Any) -> Any:
         Flight().start(partial(anyio.sleep, 1e6), name="a watchman")
-        return start(self, purpose)
+        return start(self, *arguments)
 
     return patch.object(Refresher, "_start", start_and_watch)
 
