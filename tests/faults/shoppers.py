@@ -111,7 +111,7 @@ class Shoppers:
         return False
 
     async def ask(self, key: str, sessions: dict[str, VisitorSession] | None = None) -> Answer:
-        """Asks for a visitor's cart; where its token was turned down, and that was passed on, for another token.
+        """Asks for a visitor's cart.
 
         Args:
             key: the visitor.
@@ -124,14 +124,19 @@ class Shoppers:
                 sessions[key] = session
             works = session.get_tokens().access_token.expires_at > self.clock() + 1
             status = (await session.get(CART, params={SHOPPER: key})).status_code
-            if status == 401:
-                works = False
-                await session.renew_token()
-            return Answer(str(status))
+            return Answer(str(status), self._pause_of(key) if status == 401 else 0.0)
         except TokenRequestError as error:
             return Answer(repr(error), 0.0 if works else error.retry_after or 0.0)
         except Exception as error:
             return Answer(repr(error))
+
+    def _pause_of(self, key: str) -> float:
+        """How long no token call is made for this visitor: a 401 that is passed on meanwhile does not say so."""
+        turns, now = self.pool._settings.turns, self.clock()
+        seconds = [pause.until - now for pause in (turns.pause(), turns.cooldown(key)) if pause is not None]
+        if turns._breaker.pause is not None:
+            seconds.append(turns._breaker.seconds_to_wait(key, now))
+        return max(seconds, default=0.0)
 
     def _known_keys(self) -> list[str]:
         return [key for key, birth in self.births.items() if birth <= self.clock()]

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import random
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -13,6 +15,7 @@ from trio.testing import MockClock
 
 from tests.faults.recovery import Answer, Verdict, recovered
 from tests.faults.shoppers import ROOM, Shoppers
+from wixvisitor import EMPTY_TOKENS
 
 FAILURE = Answer("TokenRequestError")
 SERVICE = Answer("404")
@@ -81,6 +84,43 @@ def test_pauses_without_an_end() -> None:
     """No pause may last longer than a minute, however often another one is named."""
     [text] = judged(after(1e6, Answer("TokenRequestError", 30.0))).wrong
     assert "65.0 s after the fault" in text
+
+
+@pytest.mark.parametrize(("restart_helps", "seconds"), [(True, "5.0"), (False, "40.0")])
+def test_late_ones_are_compared_with_a_restart(*, restart_helps: bool, seconds: str) -> None:
+    """Who would be served after a restart is late at once; who would not be has half a minute more."""
+
+    async def control(_: str) -> bool:
+        await trio.lowlevel.checkpoint()
+        return restart_helps
+
+    verdict = trio.run(recovered, ["visitor"], after(1e6), control, clock=MockClock(autojump_threshold=0))
+    assert f"{seconds} s after the fault" in verdict.wrong[0]
+
+
+@pytest.mark.parametrize(("restarted_serves", "wrong"), [(True, 1), (False, 0)])
+def test_a_restart_is_another_pool(*, restarted_serves: bool, wrong: int) -> None:
+    """A visitor that the pool serves after 8 s is late only if another pool would have served it before."""
+
+    def pool(seconds: float) -> Any:
+        async def get(*_: object, **__: object) -> Any:
+            await trio.lowlevel.checkpoint()
+            return SimpleNamespace(status_code=404 if trio.current_time() >= seconds else 503)
+
+        async def session(_: str) -> Any:
+            return SimpleNamespace(get_tokens=lambda: EMPTY_TOKENS, get=get)
+
+        return SimpleNamespace(session=session)
+
+    @asynccontextmanager
+    async def restarted() -> AsyncGenerator[Any]:
+        yield pool(0.0 if restarted_serves else 8.0)
+
+    async def judge() -> Verdict:
+        shoppers = Shoppers(pool(8.0), {"visitor": 0.0}, random.Random(1), 0.0, print, 0, "trio", restarted)
+        return await shoppers.judge(())
+
+    assert len(trio.run(judge, clock=MockClock(autojump_threshold=0)).wrong) == wrong
 
 
 @pytest.fixture
