@@ -230,3 +230,41 @@ async def test_a_compressed_401_of_a_stream_is_not_inflated(
     tracemalloc.stop()
     await session.aclose()  # the renewal that the 401 started
     assert peak < 5_000_000
+
+
+async def test_a_401_that_finds_nobody_is_not_another_requests_failure(
+    still: FakeWix, session_of: SessionMaker, visitor: Tokens
+) -> None:
+    """The visitor was logged out elsewhere: a request that waits for another one's 401 makes a new visitor, as ever."""
+
+    class Gate(MemoryStorage):
+        opened: anyio.Event | None = None
+        waits = False
+
+        async def load(self, key: str) -> Any:
+            if self.opened is not None:
+                self.waits = True
+                await self.opened.wait()
+            return await super().load(key)
+
+    storage = Gate()
+    session, elsewhere = session_of(storage=storage, tokens=visitor), session_of(storage=storage)
+    await session.auth_headers()
+    await elsewhere.set_tokens(EMPTY_TOKENS)
+    still.revoke_access_token(visitor.access_token.value)
+    sent: list[str] = []
+
+    async def need() -> None:
+        sent.append((await session.auth_headers())["Authorization"])
+
+    storage.opened = anyio.Event()
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(session.get, CART)  # its 401 looks into the store
+        with anyio.fail_after(5):
+            while not storage.waits:
+                await anyio.lowlevel.checkpoint()
+        tasks.start_soon(need)
+        await anyio.wait_all_tasks_blocked()
+        storage.opened.set()
+    assert sent != [visitor.access_token.value]
+    assert len(still.visitors) == 2

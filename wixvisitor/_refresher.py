@@ -362,6 +362,8 @@ class Refresher:
             raise self._closed(why)
         if why is Purpose.AGEING and isinstance(flight.error, SessionExpired):
             return False  # in the background nobody is replaced; who waits in earnest decides anew
+        if purpose.may_mint and not why.may_mint and _found_nobody(flight.error):
+            return False  # another's 401 found that there is nobody to renew, as after a logout elsewhere: decide anew
         self._raise(flight)
         return flight.result is not None and flight.result.reason in _ASKED
 
@@ -394,6 +396,11 @@ class Refresher:
 
     def _records(self) -> Records:
         return Records(self.settings, self.ledger.key)  # made when needed: most visitors are idle
+
+
+def _found_nobody(error: Exception | None) -> bool:
+    """Whether a renewal that may mint nobody failed without asking Wix."""
+    return isinstance(error, ConfigurationError) and error.status_code is None
 
 
 def _secrets(tokens: Tokens) -> tuple[str, str]:
