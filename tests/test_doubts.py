@@ -20,6 +20,7 @@ from wixvisitor import (
     WixVisitorError,
 )
 from wixvisitor._doubts import Doubts
+from wixvisitor.storage import MemoryStorage
 from wixvisitor.testing import FakeWix
 
 anyio_test = pytest.mark.anyio
@@ -165,22 +166,23 @@ async def test_for_twenty_seconds_and_everybody(
     still: FakeWix, client_id: str, status: int, body: Any, *, blocks_mints: bool
 ) -> None:
     """Such answers for 20 s to all of a pool replace no visitor and log nobody out; who has a token goes on."""
-    pool = VisitorPool(client_id, client=still.client(), clock=still.now, renew_timeout=0.05)
-    sessions = [await pool.session(str(number)) for number in range(6)]
-    member = await pool.session("member")
-    for session in sessions:
-        await session.generate_visitor_tokens()
+    storage = MemoryStorage()
+    before_it = VisitorPool(client_id, client=still.client(), clock=still.now, storage=storage)
+    for number in range(6):
+        await (await before_it.session(str(number))).generate_visitor_tokens()
     granted = still.mint_member(client_id)
-    await member.set_tokens(
+    await (await before_it.session("member")).set_tokens(
         Tokens(
             AccessToken(granted["access_token"], int(still.now()) + LIFETIME),
             RefreshToken(granted["refresh_token"], "member"),
         )
     )
-    before = [session.get_tokens().refresh_token for session in (*sessions, member)]
     still.advance(LIFETIME + 1)
-    fresh = await pool.session("fresh")
-    await fresh.generate_visitor_tokens()
+    await (await before_it.session("fresh")).generate_visitor_tokens()
+    pool = VisitorPool(client_id, client=still.client(), clock=still.now, storage=storage, renew_timeout=0.05)
+    sessions = [await pool.session(str(number)) for number in range(6)]
+    member, fresh = await pool.session("member"), await pool.session("fresh")
+    before = [session.get_tokens().refresh_token for session in (*sessions, member)]
     grant_type = None if blocks_mints else "refresh_token"
     fault = still.fail(status, body=body, path="/oauth2/token", grant_type=grant_type, times=None)
     for _ in range(20):
