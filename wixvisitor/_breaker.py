@@ -28,8 +28,6 @@ from collections.abc import Callable, Iterable
 from enum import Enum, auto
 from typing import Final
 
-import attrs
-
 from wixvisitor import _decision
 from wixvisitor._decision import Pause
 from wixvisitor.errors import WixVisitorError
@@ -48,7 +46,6 @@ class Admission(Enum):
     FAIL = auto()
 
 
-@attrs.define(eq=False, repr=False, match_args=False)
 class Breaker:
     """What a pool knows of the token endpoint.
 
@@ -57,10 +54,13 @@ class Breaker:
         probe: the visitor that asks for all, None if there is none.
     """
 
-    pause: Pause | None = None
-    probe: str | None = None
-    _streak: set[str] = attrs.field(factory=set)
-    _failed_at: OrderedDict[str, float] = attrs.field(factory=OrderedDict)
+    __slots__ = ("_failed_at", "_streak", "pause", "probe")
+
+    def __init__(self) -> None:
+        self.pause: Pause | None = None
+        self.probe: str | None = None
+        self._streak: set[str] = set()
+        self._failed_at: OrderedDict[str, float] = OrderedDict()
 
     def admit(self, visitor: str, now: float, is_hopeless: Callable[[], bool]) -> Admission:
         """Returns what this visitor does.

@@ -12,7 +12,6 @@ from wixvisitor import _flight, _internals
 from wixvisitor._family import family_of
 from wixvisitor._fork import forkable_lock
 from wixvisitor._isolation import Ways
-from wixvisitor._proxies import complaint
 from wixvisitor._requests import RequestBuilder
 from wixvisitor.errors import ConfigurationError
 
@@ -76,6 +75,8 @@ class Connections:
         except OSError as error:  # the certificates cannot be read, for instance because no descriptor is left
             raise httpx.ConnectError(f"no client could be made: {error}") from error
         except Exception as error:  # httpx says ValueError, ImportError or InvalidURL, and quotes what it was given
+            from wixvisitor._proxies import complaint  # noqa: PLC0415 - needed once something is wrong
+
             names = {kind.__name__ for kind in type(error).__mro__}
             if names.isdisjoint({"ValueError", "ImportError", "InvalidURL"}) or (reason := complaint()) is None:
                 raise

@@ -62,8 +62,8 @@ class Held:
         version: the store's version of these tokens, None if the store has none.
         unsaved: these tokens must be saved before anyone uses them (rule 6).
         rejected: an API answered 401 to this access token.
-        is_seed: the application gave them at the start, as ``tokens=``; a record that has had them before wins.
-        seeds: what the record remembers of seeds, while these tokens wait to be saved.
+        seeds: what the record remembers of seeds, while these tokens wait to be saved. None: these are a seed, which
+            the application gave at the start, as ``tokens=``; a record that has had them before wins.
         grant: counts what Wix granted to this session. A later grant may bring the same access token again, as mocks
             and caching proxies do.
     """
@@ -73,8 +73,7 @@ class Held:
     version: str | Unread | None = None
     unsaved: bool = False
     rejected: bool = False
-    is_seed: bool = False
-    seeds: tuple[str, ...] = ()
+    seeds: tuple[str, ...] | None = ()
     grant: int = 0
     fresh_until: float = attrs.field(init=False)
 

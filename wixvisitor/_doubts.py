@@ -18,9 +18,7 @@ from __future__ import annotations
 
 import math
 from collections import OrderedDict
-from typing import Final
-
-import attrs
+from typing import Final, NamedTuple
 
 SOON: Final = 2.0  # seconds, as all here
 LATER: Final = 60.0
@@ -29,19 +27,20 @@ MANY: Final = 3  # visitors
 _REMEMBERED: Final = 4_096  # visitors with a doubtful answer; the oldest is dropped
 
 
-@attrs.frozen(eq=False, repr=False, match_args=False)
-class _Doubt:
+class _Doubt(NamedTuple):
     token: int
     answer: str
     since: float
 
 
-@attrs.define(eq=False, repr=False, match_args=False)
 class Doubts:
     """What a pool knows of its visitors' doubtful answers."""
 
-    _open: OrderedDict[str, _Doubt] = attrs.field(factory=OrderedDict)
-    _renewed_at: float = -math.inf
+    __slots__ = ("_open", "_renewed_at")
+
+    def __init__(self) -> None:
+        self._open: OrderedDict[str, _Doubt] = OrderedDict()
+        self._renewed_at = -math.inf
 
     def is_confirmed(self, visitor: str, token: int, answer: str, now: float) -> bool:
         """Notes a doubtful answer, and returns whether it counts as a refusal.

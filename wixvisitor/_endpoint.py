@@ -15,7 +15,6 @@ import anyio
 
 from wixvisitor import _wire
 from wixvisitor._connections import Connections
-from wixvisitor._encodings import is_text, unpacked
 from wixvisitor._family import end_stream
 from wixvisitor._masking import hides_locals_async, mask, safe_cause
 from wixvisitor._requests import MARK, URGENT, USER_AGENT, of_every_request
@@ -177,9 +176,12 @@ class TokenEndpoint:
         body, cut = await _read(response)
         headers = {name.lower(): value for name, value in response.headers.items()}
         encodings = headers.get("content-encoding", "")
-        if is_unpacked:
+        if encodings:
+            from wixvisitor._encodings import is_text, unpacked  # noqa: PLC0415 - most answers are not compressed
+
+        if encodings and is_unpacked:
             encodings = "" if is_text(body) else encodings  # what the transport's own library does not know
-        elif not cut and (found := unpacked(body, encodings, _LONGEST_BODY)) is not None:
+        elif encodings and not cut and (found := unpacked(body, encodings, _LONGEST_BODY)) is not None:
             body, cut, encodings = *found, ""
         return _wire.read_answer(
             response.status_code,

@@ -16,7 +16,6 @@ from typing import Any, Final
 import httpx
 
 from wixvisitor._closing import close_surely
-from wixvisitor._proxies import Bypass, Unusable, from_environment
 from wixvisitor._requests import MARK
 from wixvisitor.errors import ConfigurationError
 
@@ -141,6 +140,7 @@ def with_environments_proxies(family: Any, kind: Any, *, takes_socks: bool) -> A
         kind: the client's class.
         takes_socks: whether it speaks SOCKS.
     """
+    from wixvisitor._proxies import Bypass, Unusable, from_environment  # noqa: PLC0415 - a caller's client does without
 
     class Nowhere(family.AsyncBaseTransport):  # type: ignore[misc]
         """Stands for a proxy that cannot be used."""

@@ -59,7 +59,7 @@ class Ledger:
         self._passing_since: float | None = None
         self._grants = 0
         self._same_since: float | None = None  # since when a renewal after a 401 has brought the same token again
-        self.held = None if tokens is None else attrs.evolve(self.given(tokens), is_seed=True)
+        self.held = None if tokens is None else attrs.evolve(self.given(tokens), seeds=None)
 
     def given(self, tokens: Tokens) -> Held:
         """Returns the snapshot of tokens that the application hands in: to be saved first, whatever the store holds."""

@@ -105,8 +105,8 @@ class Renewal:
         if self.held is not None and self.held.unsaved:
             if self.held.version is Unread.UNREAD:
                 return await self._save_given(self.held)
-            self.records.seeds = self.held.seeds
-            return await self._save(attrs.evolve(self.held, unsaved=False, is_seed=False), None, must=True)
+            self.records.seeds = self.held.seeds or ()
+            return await self._save(attrs.evolve(self.held, unsaved=False, seeds=()), None, must=True)
         return await self._in_turn()
 
     async def _renew(self) -> Outcome:
@@ -187,19 +187,20 @@ class Renewal:
         """Saves what the application has set over what the store holds now, but over nothing that is saved later."""
         for _ in range(_ROUNDS):
             try:
-                if given.is_seed and (stored := await self._with_seed(given.tokens)) is not None:
+                if given.seeds is None and (stored := await self._with_seed(given.tokens)) is not None:
                     return Outcome(self._hold(stored.tokens, stored.version), ChangeReason.ADOPTED)
                 given = attrs.evolve(given, version=await self._version())
                 if not self.is_wanted():
                     raise Superseded
-                if given.is_seed:
+                if given.seeds is None:
                     self.records.add_seed(given.tokens)
                 version = await self.records.save(given.tokens, given.version)
             except VersionConflict:
                 continue
             except StorageError as error:
-                return Outcome(attrs.evolve(given, seeds=self.records.seeds), None, error)
-            return Outcome(attrs.evolve(given, version=version, unsaved=False, is_seed=False))
+                is_known = given.version is not Unread.UNREAD  # else it is all to be done again
+                return Outcome(attrs.evolve(given, seeds=self.records.seeds if is_known else given.seeds), None, error)
+            return Outcome(attrs.evolve(given, version=version, unsaved=False, seeds=()))
         return Outcome(given, None, StorageError("the store's record changes faster than it can be set"))
 
     async def _with_seed(self, tokens: Tokens) -> Stored | None:

@@ -16,8 +16,6 @@ import re
 from collections import OrderedDict, deque
 from typing import Any, Final
 
-import attrs
-
 STREAK: Final = 5  # visitors
 MOST: Final = 10  # renewals in a minute
 _MINUTE: Final = 60.0  # seconds
@@ -39,10 +37,12 @@ def _plain(segment: str) -> str:
     return f"{'*' if is_id else name}{colon}{action}"
 
 
-@attrs.define(eq=False, repr=False, match_args=False)
 class _Route:
-    renewed_at: deque[float] = attrs.field(factory=lambda: deque(maxlen=MOST))
-    turned_down: set[str] = attrs.field(factory=set)
+    __slots__ = ("renewed_at", "turned_down")
+
+    def __init__(self) -> None:
+        self.renewed_at: deque[float] = deque(maxlen=MOST)
+        self.turned_down: set[str] = set()
 
     @property
     def is_learned(self) -> bool:
@@ -53,11 +53,13 @@ class _Route:
         return self.is_learned and len(times) == MOST and 0 <= now - times[0] < _MINUTE
 
 
-@attrs.define(eq=False, repr=False, match_args=False)
 class Routes:
     """What a pool knows of the routes that answered 401."""
 
-    _known: OrderedDict[str, _Route] = attrs.field(factory=OrderedDict)
+    __slots__ = ("_known",)
+
+    def __init__(self) -> None:
+        self._known: OrderedDict[str, _Route] = OrderedDict()
 
     def may_renew(self, route: str, now: float) -> bool:
         """Returns whether a 401 of this route may lead to a renewal now (``now`` in epoch seconds)."""

@@ -15,7 +15,6 @@ from math import inf
 from typing import Final
 
 import anyio
-import attrs
 
 from wixvisitor import _flight
 from wixvisitor._breaker import Admission, Breaker
@@ -33,7 +32,6 @@ _MAX_COOLDOWNS: Final = 1_000  # visitors whose pause is remembered; the oldest 
 _SHORTEST_WAIT: Final = 0.05  # seconds after which a waiter looks at the clock again, which may have been moved
 
 
-@attrs.define(eq=False, repr=False, match_args=False)
 class Turn:
     """A visitor's permission to ask Wix, which reports what came of it.
 
@@ -44,12 +42,14 @@ class Turn:
         is_wanted: whether the answer would still be used.
     """
 
-    visitor: str
-    is_new: bool
-    _turns: Turns
-    _queue: _Queue | None = None
-    has_minted: bool = False
-    is_wanted: Callable[[], bool] = lambda: True
+    __slots__ = ("_queue", "_turns", "has_minted", "is_new", "is_wanted", "visitor")
+
+    def __init__(self, visitor: str, turns: Turns, *, is_new: bool) -> None:
+        self.visitor, self.is_new = visitor, is_new
+        self.has_minted = False
+        self.is_wanted: Callable[[], bool] = lambda: True
+        self._turns = turns
+        self._queue: _Queue | None = None
 
     async def confirm(self, seconds: float) -> None:
         """Returns when Wix may be asked now. A pause may have begun since the turn was given, while the store worked.
@@ -81,13 +81,15 @@ class Turn:
         return self._turns.pause() is not None or not self.is_wanted()
 
 
-@attrs.define(eq=False, repr=False, match_args=False)
 class _Waiter:
-    visitor: str
-    loop: object = attrs.field(factory=_flight.current_loop)
-    woken: anyio.Event = attrs.field(factory=anyio.Event)
-    has_turn: bool = False
-    pause: Pause | None = None
+    __slots__ = ("has_turn", "loop", "pause", "visitor", "woken")
+
+    def __init__(self, visitor: str) -> None:
+        self.visitor = visitor
+        self.loop = _flight.current_loop()
+        self.woken = anyio.Event()
+        self.has_turn = False
+        self.pause: Pause | None = None
 
     def wake(self) -> None:
         _flight.call_in(self.loop, self.woken.set)
@@ -181,7 +183,7 @@ class Turns:
             TokenRequestError, ConfigurationError: the endpoint is left alone for now, no turn came in time, or the cap
                 for new visitors is reached. Wix was not asked.
         """
-        turn = Turn(visitor, is_new, self)
+        turn = Turn(visitor, self, is_new=is_new)
         if self.number == inf:
             yield turn
             return
@@ -400,7 +402,6 @@ class Turns:
         )
 
 
-@attrs.define(eq=False)
 class _Quota:
     """How many new visitors were made within the last minute, or are being made, and how many there may be.
 
@@ -408,10 +409,13 @@ class _Quota:
     when it is made.
     """
 
-    number: int | None
-    _reserved: int = 0
-    _made: deque[float] = attrs.field(factory=deque)
-    _told_at: float = -inf
+    __slots__ = ("_made", "_reserved", "_told_at", "number")
+
+    def __init__(self, number: int | None) -> None:
+        self.number = number
+        self._reserved = 0
+        self._made: deque[float] = deque()
+        self._told_at = -inf
 
     def take(self, now: float) -> tuple[float, bool]:
         """Reserves one.
