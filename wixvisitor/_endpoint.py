@@ -177,12 +177,7 @@ class TokenEndpoint:
         headers = {name.lower(): value for name, value in response.headers.items()}
         encodings = headers.get("content-encoding", "")
         if encodings:
-            from wixvisitor._encodings import is_text, unpacked  # noqa: PLC0415 - most answers are not compressed
-
-        if encodings and is_unpacked:
-            encodings = "" if is_text(body) else encodings  # what the transport's own library does not know
-        elif encodings and not cut and (found := unpacked(body, encodings, _LONGEST_BODY)) is not None:
-            body, cut, encodings = *found, ""
+            body, cut, encodings = _unpacked(body, encodings, cut=cut, is_unpacked=is_unpacked)
         return _wire.read_answer(
             response.status_code,
             body,
@@ -192,6 +187,16 @@ class TokenEndpoint:
             cut=cut,
             encodings=encodings,
         )
+
+
+def _unpacked(body: bytes, encodings: str, *, cut: bool, is_unpacked: bool) -> tuple[bytes, bool, str]:
+    """Returns the body as it was before it was compressed, whether it is cut, and how it still is compressed."""
+    from wixvisitor._encodings import is_text, unpacked  # noqa: PLC0415 - most answers are not compressed
+
+    if is_unpacked:
+        return body, cut, "" if is_text(body) else encodings  # what the transport's own library does not know
+    found = None if cut else unpacked(body, encodings, _LONGEST_BODY)
+    return (body, cut, encodings) if found is None else (*found, "")
 
 
 async def _read(response: Any) -> tuple[bytes, bool]:
