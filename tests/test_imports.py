@@ -59,6 +59,7 @@ ORDER = (
     "_connections",
     "_records",
     "_encodings",
+    "_standstill",
     "_endpoint",
     "_renewal",
     "_renewal_model_search",

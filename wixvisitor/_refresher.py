@@ -255,6 +255,9 @@ class Refresher:
                 await self._save_again()
             raise
         except WixVisitorError as error:
+            if error._was_frozen:
+                logger.info("wixvisitor: the process stood still while the token endpoint was asked")
+                raise
             self.ledger.fail(error, renewal.purpose, generation)
             self._log_failure(error, renewal.purpose)
             raise
@@ -356,6 +359,8 @@ class Refresher:
             raise self._closed(why)
         if why is Purpose.AGEING and isinstance(flight.error, SessionExpired):
             return False  # in the background nobody is replaced; who waits in earnest decides anew
+        if purpose.may_mint and not why.may_mint and _found_nobody(flight.error):
+            return False  # it found that there is nobody to renew, as after a logout elsewhere
         self._raise(flight)
         return flight.result is not None and flight.result.reason in _ASKED
 
@@ -365,17 +370,19 @@ class Refresher:
         return TokenRequestError("The session was closed before Wix had answered; the visitor is unchanged.")
 
     def _raise(self, flight: Flight) -> None:
-        """Raises the flight's failure as this task's own exception."""
+        """Raises the flight's failure as this task's own exception; a standstill is none: decide anew."""
         error = flight.error
-        if isinstance(error, WixVisitorError):
+        if isinstance(error, WixVisitorError) and not error._was_frozen:
             raise error._again() from error
 
-    async def _renewed_elsewhere(self, refresh_token: RefreshToken) -> Tokens:
+    async def _renewed_elsewhere(self, refresh_token: RefreshToken, *, is_first: bool = True) -> Tokens:
         seconds = self.settings.renew_timeout
         try:
             async with self.settings.turns.turn(self.ledger.key, is_new=False, seconds=seconds) as turn:
                 answer = await self._endpoint.renew(refresh_token.value, anyio.current_time() + seconds, turn)
         except WixVisitorError as error:
+            if error._was_frozen and is_first:
+                return await self._renewed_elsewhere(refresh_token, is_first=False)
             raise without_frames(error)._again() from error
         if isinstance(answer, Refused):
             role = refresh_token.role
@@ -392,3 +399,8 @@ class Refresher:
 
 def _secrets(tokens: Tokens) -> tuple[str, str]:
     return tokens.access_token.value, tokens.refresh_token.value
+
+
+def _found_nobody(error: Exception | None) -> bool:
+    """Whether a renewal that may mint nobody failed without asking Wix."""
+    return isinstance(error, ConfigurationError) and error.status_code is None
