@@ -78,10 +78,11 @@ def _proxy(text: str, name: str, proxy_class: Any, *, takes_socks: bool) -> Any:
         return Unusable(f"{name}: expected a proxy like http://host:port, of http, https or socks5. {_CURE}")
     try:
         proxy = proxy_class(f"{scheme}://{rest if colon else text}")
-        is_complete = bool(proxy.url.host) and bool(proxy.url.raw_host)
-    except Exception:  # it quotes what was given
-        is_complete = False
-    return proxy if is_complete else Unusable(f"{name}: expected a proxy like http://host:port. {_CURE}")
+        if proxy.url.raw_host:
+            return proxy
+    except Exception:  # noqa: S110 - it quotes what was given
+        pass
+    return Unusable(f"{name}: expected a proxy like http://host:port. {_CURE}")
 
 
 _CURE: Final = "Or unset it for this process, or name the host in NO_PROXY, or give a client of your own"

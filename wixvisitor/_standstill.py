@@ -65,21 +65,21 @@ class Watch:
             TimeoutError: the deadline has passed.
             What the work raises.
         """
-        failure: Exception | None = None
+        results, failures = list[T](), list[Exception]()
         async with anyio.create_task_group() as group:
             group.start_soon(self._tick)
-            with self._limit(self._deadline) as scope:
+            with self._limit(self._deadline):
                 try:
-                    result = await work()
+                    results.append(await work())
                 except Exception as error:  # the group would wrap it
-                    failure = error
+                    failures.append(error)
             self.look()
             group.cancel_scope.cancel()
-        if failure is not None:
+        for failure in failures:
             raise failure
-        if scope.cancelled_caught:
-            raise TimeoutError
-        return result
+        for result in results:
+            return result
+        raise TimeoutError
 
     @contextmanager
     def limit(self, seconds: float) -> Iterator[None]:
