@@ -16,6 +16,7 @@ Identity rules; the words in capitals are looked for by the tests that are named
 5. ROTATION. A refresh token in the answer replaces the old one, an absent one keeps it. [``after_renewal``]
 6. SAVE FIRST. New tokens are saved before anyone is told. If saving fails the session goes on from memory and logs it;
    but if the refresh token changed it raises, keeps the tokens, and the next use saves again. [``must_be_saved``]
+8. STANDSTILL. A token call during which the process stood still is no failure. [``_standstill``]
 """
 
 from __future__ import annotations

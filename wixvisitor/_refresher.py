@@ -261,6 +261,9 @@ class Refresher:
                 await self._save_again()
             raise
         except WixVisitorError as error:
+            if error._was_frozen:
+                logger.info("wixvisitor: the process stood still while the token endpoint was asked")
+                raise
             self.ledger.fail(error, renewal.purpose, generation)
             self._log_failure(error, renewal.purpose)
             raise
@@ -373,17 +376,19 @@ class Refresher:
         return TokenRequestError("The session was closed before Wix had answered; the visitor is unchanged.")
 
     def _raise(self, flight: Flight) -> None:
-        """Raises the flight's failure as this task's own exception."""
+        """Raises the flight's failure as this task's own exception; a standstill is none: decide anew."""
         error = flight.error
-        if isinstance(error, WixVisitorError):
+        if isinstance(error, WixVisitorError) and not error._was_frozen:
             raise error._again() from error
 
-    async def _renewed_elsewhere(self, refresh_token: RefreshToken) -> Tokens:
+    async def _renewed_elsewhere(self, refresh_token: RefreshToken, *, is_first: bool = True) -> Tokens:
         seconds = self.settings.renew_timeout
         try:
             async with self.settings.turns.turn(self.ledger.key, is_new=False, seconds=seconds) as turn:
                 answer = await self._endpoint.renew(refresh_token.value, anyio.current_time() + seconds, turn)
         except WixVisitorError as error:
+            if error._was_frozen and is_first:
+                return await self._renewed_elsewhere(refresh_token, is_first=False)
             raise without_frames(error)._again() from error
         if isinstance(answer, Refused):
             role = refresh_token.role
