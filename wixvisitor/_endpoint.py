@@ -17,6 +17,7 @@ import anyio
 from wixvisitor import _wire
 from wixvisitor._connections import Connections
 from wixvisitor._family import end_stream
+from wixvisitor._flight import is_foreign
 from wixvisitor._masking import hides_locals_async, mask, safe_cause
 from wixvisitor._requests import MARK, URGENT, USER_AGENT, of_every_request
 from wixvisitor._settings import Settings
@@ -164,6 +165,10 @@ class TokenEndpoint:
             raise  # of the client's making, such as a proxy that it cannot use
         except Exception as error:
             raise _no_answer(error, request) from safe_cause(error, (request.secret,))
+        except BaseException as error:  # such as a cancellation of the transport's own
+            if not is_foreign(error):
+                raise
+            raise _no_answer(error, request) from None
         if answer.status_code == 200:
             return _wire.grant(answer, requested_at)
         if request.secret and self._is_refused(request.secret, answer, turn):
@@ -237,7 +242,7 @@ async def _read(response: Any) -> tuple[bytes, bool]:
             await end_stream(response, source)
 
 
-def _no_answer(error: Exception, request: TokenRequest) -> TokenRequestError:
+def _no_answer(error: BaseException, request: TokenRequest) -> TokenRequestError:
     reason = mask(str(error), (request.secret,))[:200]
     return TokenRequestError(
         f"The token endpoint could not be reached ({type(error).__name__}{': ' if reason else ''}{reason}). "

@@ -302,7 +302,7 @@ class Refresher:
         held = self.ledger.held
         try:
             if held is not None:
-                await self._records().save(held.tokens, Unread.UNREAD)
+                await self._records().save(held.tokens, Unread.UNREAD, held.lineage)
         except StorageError as error:
             logger.warning("wixvisitor: the store may hold older tokens until the next renewal: %s", error)
 
@@ -327,6 +327,7 @@ class Refresher:
                 self._lane = tuple(other for other in self._lane if other is not flight)
 
     async def _set(self, given: Held) -> None:
+        given = attrs.evolve(given, lineage=self.ledger.lineage())
         outcome = await self._renewal(Purpose.SAVE, given, None).run()
         self._tell(self.ledger.publish(attrs.evolve(outcome, reason=ChangeReason.SET), self.ledger.generation))
         if outcome.error is not None:
@@ -337,8 +338,9 @@ class Refresher:
             if flight.loop is _flight.current_loop():
                 await flight.end()  # it may be about to save whom we delete, in a thread that cannot be cancelled
                 await flight.wait()
+        lineage = self.ledger.lineage()
         self.ledger.forget()
-        await self._records().delete()
+        await self._records().forget(lineage)
 
     def _tell(self, event: TokensChanged | None) -> None:
         if event is None:
