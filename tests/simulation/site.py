@@ -25,6 +25,7 @@ EPS = 1e-6  # seconds; what happens within them happens at once
 _SOON = 0.05  # seconds in which a caller is told of a pause
 _STREAK = 3  # visitors in a row that meet a failure, before it is the site's
 _ATTEMPTS = 3  # of one call
+_LONGEST_ATTEMPT = 10.0  # seconds
 _LONGEST = 60.0  # seconds that a pause lasts at most, unless Wix names a time …
 _LONGEST_NAMED = 300.0  # … which is kept up to here
 _ID = re.compile(r"call-\d+")
@@ -179,15 +180,22 @@ class Site:
             self._is_over(call)
 
     def broke_off(self, call: Call) -> None:
-        """The attempt was cancelled in the process: because its time was over, or because the pool is being closed."""
+        """The attempt was cancelled in the process: its time or the call's was over, or the pool is being closed.
+
+        After an attempt that had all of its time, the call may be repeated.
+        """
         self._ends(call, None, None)
-        self._is_over(call)
         self._unanswered_at = self._now
         if self._is_closing or call.key in self._ending or self._was_stopped(call):
+            self._is_over(call)
             self._unknown.add(call.key)
             self._is_sure = False
             return
         seconds = self._now - call.attempt_began
+        if seconds >= _LONGEST_ATTEMPT - EPS:
+            self.failed(call, None, None)
+            return
+        self._is_over(call)
         least = 0.25 * self._renew_timeout if call.attempts == 1 else min(1.0, 0.1 * self._renew_timeout)
         if seconds < 0.9 * least:
             self._fail(12, f"{self._process.name} asks Wix for {call.key} and waits {seconds:.3f} s for the answer")

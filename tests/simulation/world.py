@@ -9,11 +9,12 @@ import random
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
+from unittest.mock import patch
 
 import attrs
 import trio._core._run as trio_run
 
-from wixvisitor import TokenRole, VisitorSession
+from wixvisitor import TokenRole, VisitorSession, _standstill
 from wixvisitor.testing._settings import Settings
 
 from .life import Life
@@ -169,7 +170,7 @@ class World:
             Violation: an invariant does not hold.
         """
         try:
-            with _quiet_world(self._chance, self._logged):
+            with _quiet_world(self._chance, self._logged), patch.object(_standstill, "outside_clock", self.watch.now):
                 try:
                     self.scheduler.run(lambda: self.watch.violation is not None)
                 finally:

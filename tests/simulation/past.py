@@ -1,0 +1,180 @@
+"""Which of two states of a visitor is the later one, without asking the code: for a store that goes back in time.
+
+Each save that the store accepts makes a state. A renewal goes on with the line of the state that it renews; a mint, a
+login, a logout, a forget and a replacement begin a new line. A state is later than all that its process knew when it
+asked for the save. Two lines that did not know of each other are in the order of their clocks, so it is certain only
+where more time lies between them than the clocks of the processes differ by.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+import attrs
+
+from wixvisitor import Tokens
+
+from .site import STORE_LIMIT
+
+if TYPE_CHECKING:
+    from .scheduler import Process
+
+Place = tuple["Process", str]
+
+CLOCKS = 10.0  # seconds that the clocks of two processes differ by at most, where they are not wild
+_HELD_UP = STORE_LIMIT + 0.6  # seconds that a save waits at most for the visitor's write before
+_STOPPED = 50.0  # seconds that a process is stopped at most
+
+
+@attrs.frozen(eq=False)
+class Line:
+    """What one identity has had under one key.
+
+    Attributes:
+        number: counts the lines of all keys, in the order in which the store accepted them.
+        earliest, latest: when its process decided on it, in seconds since the world began.
+        after: the numbers of the lines that are certainly earlier, because the process knew them.
+    """
+
+    number: int
+    earliest: float
+    latest: float
+    after: frozenset[int]
+
+
+@attrs.frozen(eq=False)
+class State:
+    """What one save put into the store."""
+
+    tokens: Tokens
+    line: Line
+    renewals: int
+    process: Process
+
+    def is_later(self, other: State | None) -> bool:
+        """Whether this is certainly the later one. None is the record that was never there."""
+        if other is None:
+            return True
+        if self.line is other.line:
+            return self.renewals > other.renewals
+        if other.line.number in self.line.after:
+            return True
+        return self.line.number not in other.line.after and self.line.earliest > other.line.latest + CLOCKS
+
+
+@attrs.frozen(eq=False)
+class Asked:
+    """What a process knew when it asked for a save.
+
+    Attributes:
+        held: the state that the visitor's session had, None if it had none, or there was no session.
+        known: what its session has read, or was told to be saved.
+        first, since: when it asked for the first time to save these tokens, and now.
+    """
+
+    held: State | None
+    known: tuple[State, ...]
+    first: float
+    since: float
+
+
+class Past:
+    """All that was saved, and which process knows what.
+
+    Attributes:
+        rolled_back: the keys whose records went back in time.
+    """
+
+    def __init__(self) -> None:
+        self.rolled_back: set[str] = set()
+        self._states: dict[str, State] = {}
+        self._now: dict[str, State | None] = {}
+        self._by_value: dict[tuple[str, str], State] = {}
+        self._known: dict[Place, dict[str, State]] = defaultdict(dict)
+        self._first: dict[tuple[Place, str], tuple[float, float]] = {}
+        self._lines = 0
+
+    def state(self, version: str | None) -> State | None:
+        """The state that has this version, None for no record."""
+        return None if version is None else self._states[version]
+
+    def now(self, key: str) -> State | None:
+        """What the store holds."""
+        return self._now.get(key)
+
+    def goes_back(self, key: str, version: str | None) -> State | None:
+        """The store holds an older state again, or none."""
+        self.rolled_back.add(key)
+        self._now[key] = self.state(version)
+        return self._now[key]
+
+    def deletes(self, key: str) -> None:
+        """The store holds nothing any more."""
+        self._now.pop(key, None)
+
+    def known(self, place: Place, access_token: str) -> State | None:
+        """The last state with this access token that the session has read, or was told to be saved."""
+        return self._known[place].get(access_token)
+
+    def all_known(self, place: Place) -> tuple[State, ...]:
+        """Whatever the session has read, or was told to be saved."""
+        return tuple(self._known[place].values())
+
+    def forget(self, place: Place) -> None:
+        """The session is another one, or knows nobody any more."""
+        self._known.pop(place, None)
+
+    def learns(self, place: Place, version: Any, *, has_saved: bool = False) -> None:
+        """The process has read this version, or was told that it is saved."""
+        if (state := self._states.get(version)) is not None:
+            self._known[place][state.tokens.access_token.value] = state
+            if has_saved:
+                self._first.pop((place, state.tokens.access_token.value), None)
+
+    def asks(self, place: Place, tokens: Tokens, held: State | None, now: float) -> Asked:
+        """The process asks for a save. One that it asks for again, because it had no answer, is decided on already."""
+        first, since = self._first.setdefault((place, tokens.access_token.value), (now, now))
+        return Asked(held, self.all_known(place), first, since)
+
+    def conflicts(self, place: Place, tokens: Tokens, now: float) -> None:
+        """The process is told that there is another version: it decides anew."""
+        first, _ = self._first.get((place, tokens.access_token.value), (now, now))
+        self._first[place, tokens.access_token.value] = first, now
+
+    def bases(self, before: State | None, asked: Asked) -> list[State | None]:
+        """The states that the process may go on from: what is there, and what it knows, but for all that is older."""
+        tops = [state for state in (before, asked.held) if state is not None]
+        found = {id(state): state for state in (before, asked.held, *asked.known)}.values()
+        return [one for one in found if not any(top is not one and top.is_later(one) for top in tops)]
+
+    def accepts(
+        self, place: Place, version: str, tokens: Tokens, before: State | None, asked: Asked, base: State | None
+    ) -> None:
+        """The store accepts a save.
+
+        Args:
+            place: whose.
+            version: what it gets.
+            tokens: what is saved.
+            before: what was there.
+            asked: what the process knew.
+            base: what these tokens renew, None for a new identity.
+        """
+        value = tokens.access_token.value
+        again = self._by_value.get((place[1], value)) if value else None
+        if again is not None:
+            line, renewals = again.line, again.renewals
+        elif base is not None:
+            line, renewals = base.line, base.renewals + 1
+        else:
+            line, renewals = self._new_line(place[0], asked, (before, asked.held)), 0
+        state = State(tokens, line, renewals, place[0])
+        self._states[version] = self._by_value[place[1], value] = self._now[place[1]] = state
+
+    def _new_line(self, process: Process, asked: Asked, known: Iterable[State | None]) -> Line:
+        self._lines += 1
+        after = frozenset[int]().union(*({one.line.number} | one.line.after for one in known if one is not None))
+        stopped = _STOPPED if process.stopped_until > asked.first - _HELD_UP else 0.0
+        return Line(self._lines, asked.first - _HELD_UP - stopped, asked.since, after)
