@@ -294,7 +294,7 @@ class Renewal:
             return ours  # what is held is newer than what could be saved
         if ours.lineage is not None and ours.lineage.is_after(stored.lineage):
             logs_out = _is_member(ours.tokens) and not _is_member(stored.tokens)
-            if logs_out or ours.tokens.refresh_token.value != refused:
+            if logs_out or not refused or ours.tokens.refresh_token.value != refused:
                 return attrs.evolve(ours, version=stored.version)
         return self._hold_stored(stored)
 

@@ -71,12 +71,15 @@ class Asked:
     Attributes:
         held: the state that the visitor's session had, None if it had none, or there was no session.
         known: what its session has read, or was told to be saved.
-        first, since: when it asked for the first time to save these tokens, and now.
+        first: when it asked to save these tokens for the first time.
+        decided: when it asked for the first time since it was told of another version.
+        since: when it asked.
     """
 
     held: State | None
     known: tuple[State, ...]
     first: float
+    decided: float
     since: float
 
 
@@ -135,8 +138,8 @@ class Past:
 
     def asks(self, place: Place, tokens: Tokens, held: State | None, now: float) -> Asked:
         """The process asks for a save. One that it asks for again, because it had no answer, is decided on already."""
-        first, since = self._first.setdefault((place, tokens.access_token.value), (now, now))
-        return Asked(held, self.all_known(place), first, since)
+        first, decided = self._first.setdefault((place, tokens.access_token.value), (now, now))
+        return Asked(held, self.all_known(place), first, decided, now)
 
     def conflicts(self, place: Place, tokens: Tokens, now: float) -> None:
         """The process is told that there is another version: it decides anew."""
@@ -177,4 +180,4 @@ class Past:
         self._lines += 1
         after = frozenset[int]().union(*({one.line.number} | one.line.after for one in known if one is not None))
         stopped = _STOPPED if process.stopped_until > asked.first - _HELD_UP else 0.0
-        return Line(self._lines, asked.first - _HELD_UP - stopped, asked.since, after)
+        return Line(self._lines, asked.first - _HELD_UP - stopped, asked.decided, after)

@@ -50,6 +50,8 @@ class Shopper:
         }
         if scenario.closes:
             actions |= {self._reopen: 6, self._set_close_and_set: 30, self._set_twice: 30}
+        if scenario.rollbacks:
+            actions |= {self._forget: 4, self._log_out: 4}
         while self._process.scheduler.now < scenario.faults_end:
             await anyio.sleep(self._chance.expovariate(1 / scenario.thinking))
             action = self._chance.choices(list(actions), list(actions.values()))[0]

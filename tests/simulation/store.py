@@ -9,6 +9,7 @@ import random
 from collections import defaultdict
 from collections.abc import Callable, Iterable
 from functools import partial
+from math import inf
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -71,7 +72,7 @@ class StoreModel:
         self._random = chance
         self._watch = watch
         self._versions = itertools.count(1)
-        self._history: dict[str, list[tuple[float, Record | None]]] = defaultdict(lambda: [(0.0, None)])
+        self._history: dict[str, list[tuple[float, Record | None]]] = defaultdict(lambda: [(-inf, None)])
 
     async def do(self, process: Process, work: Callable[[], Any]) -> Any:
         """Carries one call over to the store and its answer back."""

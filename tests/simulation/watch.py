@@ -553,7 +553,7 @@ class Watch:
         if held is None:  # forgotten
             self._past.forget(place)
             seen.state = None
-        else:
+        elif not held.unsaved:
             seen.state = self._past.known(place, held.value) or state
         if seen.tokens == before:
             return
@@ -571,9 +571,10 @@ class Watch:
         self, where: str, place: tuple[Process, str], old: State | None, before: Tokens, seen: _Seen
     ) -> None:
         """Rule 14: whoever has a later state keeps it, unless Wix has refused it."""
-        new, tokens = self._past.known(place, seen.tokens.access_token.value), seen.tokens
+        tokens = seen.tokens
         if seen.held is None:
             return
+        new = None if seen.held.unsaved else self._past.known(place, tokens.access_token.value)
         if new is not None:
             refused = old is not None and old.tokens.refresh_token.value in self.wix.refused
             is_logged_out = old is not None and _is_member(old.tokens) and not _is_member(tokens)
@@ -635,7 +636,8 @@ class Watch:
             return None
         seen, there = self._seen.get(session), self._past.now(key)
         is_older = any(may_follow(session.get_tokens(), stored, self.wix, "new_visitor"))
-        is_older = is_older or bool(seen and seen.state and seen.state.is_later(there))
+        if key in self._past.rolled_back:  # whoever is not certain may ask, and whoever knows better has to
+            is_older = is_older or (seen is not None and there is not seen.state and not _is_later(there, seen.state))
         return stored if not is_older and self._is_fresh(process, key, stored) else None
 
     def _held_is_fresh(self, process: Process, key: str) -> bool:
@@ -670,6 +672,10 @@ def _work_under_way() -> int:
     """Names it."""
     flight = _flight_under_way()
     return anyio.get_current_task().id if flight is None else id(flight)
+
+
+def _is_later(one: State | None, other: State | None) -> bool:
+    return one is not None and one.is_later(other)
 
 
 def _tokens(state: State | None) -> Tokens:

@@ -21,15 +21,16 @@ from .life import Life
 from .scheduler import Endless, Process, Scheduler
 from .store import StoreModel, StoreMoods
 from .watch import Watch
-from .wix import POISONS, SITE_TROUBLES, Moods, WixModel
+from .wix import CLIENT_ID, POISONS, SITE_TROUBLES, Moods, WixModel
 
-_KINDS = ("shop", "slow store", "shop", "crowd")
-"""What the worlds of four seeds in a row are about: shoppers; a store that is slower than Wix may be; a crowd."""
+KINDS = ("shop", "slow store", "shop", "crowd", "rollback")
+"""What the worlds of five seeds in a row are about: shoppers; a store that is slower than Wix may be; a crowd; a store
+that goes back in time."""
 
 
 def seeds_of(kind: str) -> Iterator[int]:
     """Yields the seeds of all worlds of this kind."""
-    return (seed for seed in itertools.count() if _KINDS[seed % len(_KINDS)] == kind)
+    return (seed for seed in itertools.count() if KINDS[seed % len(KINDS)] == kind)
 
 
 @attrs.frozen(kw_only=True)
@@ -59,13 +60,16 @@ class Scenario:
     has_slow_store: bool = False
     works_in_threads: bool = False
     closes: bool = False
+    rollbacks: int = 0
 
     @classmethod
     def of(cls, seed: int, chance: random.Random) -> Scenario:
         """Draws one, of the kind that the seed says."""
-        drawn, own, kind = cls.draw(chance), random.Random(f"scenario {seed}"), _KINDS[seed % len(_KINDS)]
+        drawn, own, kind = cls.draw(chance), random.Random(f"scenario {seed}"), KINDS[seed % len(KINDS)]
         if kind == "crowd":
             return drawn._with_crowd(own)
+        if kind == "rollback":
+            return drawn._with_rollbacks(own)
         return drawn._with_slow_store(own) if kind == "slow store" else drawn
 
     def _with_crowd(self, chance: random.Random) -> Scenario:
@@ -94,6 +98,19 @@ class Scenario:
             has_slow_store=True,
             works_in_threads=chance.random() < 0.6,
             closes=True,
+        )
+
+    def _with_rollbacks(self, chance: random.Random) -> Scenario:
+        """Clocks differ by little here, so that what happens after a rollback is later by every clock."""
+        drawn = self._with_slow_store(chance) if chance.random() < 0.2 else self
+        return attrs.evolve(
+            drawn,
+            processes=1 if self.storage == "plain" else chance.choice((1, 2, 3, 3, 4)),
+            shoppers=1 if drawn.closes else chance.randint(1, 2),
+            wild_clocks=False,
+            thinking=chance.choice((2.0, 10.0)),
+            faults_end=chance.choice((300.0, 500.0)),
+            rollbacks=chance.randint(1, 4),
         )
 
     @classmethod
@@ -240,6 +257,8 @@ class World:
         if self.scenario.has_slow_store:
             for _ in range(6):
                 self.scheduler.at(self._chance.uniform(0.0, self.scenario.faults_end), self._slow_store)
+        for _ in range(self.scenario.rollbacks):
+            self.scheduler.at(self._chance.uniform(10.0, self.scenario.faults_end), self._roll_back)
         if self.scenario.wild_clocks:
             troubles.append((self._to_somebody(self._move_clock), 3))
         actions, weights = zip(*troubles, strict=True)
@@ -301,6 +320,13 @@ class World:
             slowness=chance.choice((0.01, 0.5, 2.0)),
         )
         self._for_a_while(lambda: setattr(self.store, "moods", StoreMoods()))
+
+    def _roll_back(self) -> None:
+        """The store becomes what it was: a replica that lags takes over, or a backup is restored."""
+        chance, now = self._chance, self.scheduler.now
+        to = now - chance.choice((chance.uniform(0.0, 3.0), chance.uniform(0.0, 100.0), now + 1.0))
+        keys = [f"{CLIENT_ID}:{key}" for key in self.scenario.keys if chance.random() < 0.7]
+        self.store.roll_back(now, to, keys, with_leases=chance.random() < 0.5)
 
     def _for_a_while(self, end: Callable[[], None]) -> None:
         self.scheduler.at(self.scheduler.now + self._chance.expovariate(1 / 40.0), end)
