@@ -114,7 +114,7 @@ class Renewal:
 
     async def _renew(self) -> Outcome:
         refusal: Refused | None = None
-        refused = ""
+        refused: frozenset[str] = frozenset()
         for _ in range(_ROUNDS):
             held = await self._load(refused)
             if not self.is_wanted():
@@ -127,7 +127,7 @@ class Renewal:
                     return Outcome(held, ChangeReason.ADOPTED, _nobody_to_renew())
                 self._check_may_mint(held.tokens)
                 return await self._mint(held, ChangeReason.MINTED)
-            if refusal is not None and token == refused:
+            if refusal is not None and token in refused:
                 self._check_may_replace(held.tokens, refusal)
                 return await self._mint(held, ChangeReason.REPLACED)
             if not self.may_ask():
@@ -135,7 +135,10 @@ class Renewal:
             answer = await self._asked(partial(self.endpoint.renew, token))
             if isinstance(answer, Granted):
                 return await self._renewed(held, answer)
-            refusal, refused = answer, token  # once more around: another process may have moved on (REFUSAL ONLY)
+            refusal, refused = (
+                answer,
+                refused | {token},
+            )  # once more around: another process may have moved on (REFUSAL ONLY)
         raise StorageError("the store's record changes faster than it can be renewed")
 
     def _is_enough(self, held: Held) -> bool:
@@ -275,12 +278,12 @@ class Renewal:
             return Outcome(attrs.evolve(new, version=winner.version, lineage=winner.lineage), reason)
         return Outcome(self._hold_stored(winner), ChangeReason.ADOPTED)
 
-    async def _load(self, refused: str = "") -> Held:
+    async def _load(self, refused: frozenset[str] = frozenset()) -> Held:
         """Returns the later of what the store holds and what the session holds (rule 7, GOES BACK).
 
         Args:
-            refused: the refresh token that Wix has refused to this renewal. What is held with it does not win any more,
-                unless a member would become a visitor.
+            refused: the refresh tokens that Wix has refused to this renewal. What is held with one of them does not win
+                any more, unless a member would become a visitor.
         """
         stored = await self.records.load()
         ours = self.held
@@ -294,7 +297,7 @@ class Renewal:
             return ours  # what is held is newer than what could be saved
         if ours.lineage is not None and ours.lineage.is_after(stored.lineage):
             logs_out = _is_member(ours.tokens) and not _is_member(stored.tokens)
-            if logs_out or not refused or ours.tokens.refresh_token.value != refused:
+            if logs_out or ours.tokens.refresh_token.value not in refused:
                 return attrs.evolve(ours, version=stored.version)
         return self._hold_stored(stored)
 

@@ -38,7 +38,7 @@ def _no_recheck_after_the_lease() -> Any:
     class Blind(Renewal):
         looked: bool = False
 
-        async def _load(self, refused: str = "") -> Held:
+        async def _load(self, refused: frozenset[str] = frozenset()) -> Held:
             if self.looked or self.held is None or not self.held.value:
                 return await super()._load(refused)
             self.looked = True

@@ -87,11 +87,11 @@ class Past:
     """All that was saved, and which process knows what.
 
     Attributes:
-        rolled_back: the keys whose records went back in time.
+        rolled_back: the keys whose records went back in time, and when they last did.
     """
 
     def __init__(self) -> None:
-        self.rolled_back: set[str] = set()
+        self.rolled_back: dict[str, float] = {}
         self._states: dict[str, State] = {}
         self._now: dict[str, State | None] = {}
         self._by_value: dict[tuple[str, str], State] = {}
@@ -107,9 +107,9 @@ class Past:
         """What the store holds."""
         return self._now.get(key)
 
-    def goes_back(self, key: str, version: str | None) -> State | None:
+    def goes_back(self, now: float, key: str, version: str | None) -> State | None:
         """The store holds an older state again, or none."""
-        self.rolled_back.add(key)
+        self.rolled_back[key] = now
         self._now[key] = self.state(version)
         return self._now[key]
 

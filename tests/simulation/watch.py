@@ -109,7 +109,7 @@ class Watch:
         self._ends: dict[tuple[Process, str], weakref.ref[VisitorSession]] = {}
         self._absent_at: dict[tuple[Process, str], float] = {}
         self._past = Past()
-        self._turned_down: set[tuple[Process, str]] = set()
+        self._turned_down: dict[tuple[Process, str], str] = {}
         self._failed_at: dict[tuple[Process, str], float] = {}
         self._store_failed_at: dict[tuple[Process, str], float] = {}
         self._site_failed_at: dict[Process, float] = {}
@@ -139,7 +139,13 @@ class Watch:
         self.sessions[place] = session
         known = self._ends.get(place)
         if known is None or known() is not session:
-            self._ends[place] = weakref.ref(session, lambda _: self._past.forget(place))
+            self._ends[place] = weakref.ref(session, lambda _: self._session_is_gone(process, key))
+
+    def _session_is_gone(self, process: Process, key: str) -> None:
+        """Nobody has it any more: the next one knows nothing but what it reads."""
+        self._past.forget((process, key))
+        for one in [one for one, whose in self._turned_down.items() if (one[0], whose) == (process, key)]:
+            del self._turned_down[one]
 
     def asks_to_save(self, process: Process, key: str, value: Any) -> Asked:
         """A process is about to ask the store to keep ``value``. Returns what it knows."""
@@ -192,7 +198,7 @@ class Watch:
                 self.fail(6, f"{process.name} saves over whatever there is of {key}, though the app set nothing")
         if is_forgotten:
             self._set_and_stored.pop(key, None)
-        else:
+        elif asked.since > self._past.rolled_back.get(key, -1.0):  # else it may be what a late save waited for
             self._check_order(process, key, before, new)
         base = None if is_set or new == EMPTY_TOKENS else self._renewed_of(new, bases)
         self._past.accepts(place, version, new, replaced, asked, base)
@@ -235,7 +241,7 @@ class Watch:
     def went_back(self, key: str, version: str | None) -> None:
         """The store has gone back in time: this record is as it was, None if there was none."""
         key = _bare(key)
-        state = self._past.goes_back(key, version)
+        state = self._past.goes_back(self.now(), key, version)
         old, new = self._name(self.stored(key)), self._name(_tokens(state))
         self.trace.append(f"{self.now():10.3f} store goes back from {old} to {new} for {key}")
         self._is_now(key, _tokens(state), state.process if state else None)
@@ -279,6 +285,8 @@ class Watch:
             del self.sessions[place]
         for place in [place for place in self._asking if place[0] is process]:
             del self._asking[place]
+        for one in [one for one in self._turned_down if one[0] is process]:
+            del self._turned_down[one]
 
     def deleted(self, process: Process, key: str) -> None:
         """The store forgets a record, as the app asked."""
@@ -453,7 +461,7 @@ class Watch:
         if not is_about or (known != value and now - since < self.bound):
             self._turned_away_at[place] = now
         if is_about and now - self._turned_away_at.get(place, -1e9) > _LONGEST_PAUSE:
-            self._turned_down.add((process, value))
+            self._turned_down[process, value] = key
 
     def is_doubted(self, process: Process, value: str) -> bool:
         """Whether an API has turned this access token down, or seemed to."""
