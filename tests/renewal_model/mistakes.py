@@ -50,8 +50,8 @@ def _keeps_its_own_after_losing() -> Any:
 def _uses_what_could_not_be_saved() -> Any:
     save = Renewal._save
 
-    async def wrong(self: Renewal, new: Held, reason: Any, *, must: bool, is_renewal: bool) -> Outcome:
-        return await save(self, new, reason, must=False, is_renewal=is_renewal)
+    async def wrong(self: Renewal, new: Held, reason: Any, *, must: bool, **named: Any) -> Outcome:
+        return await save(self, new, reason, must=False, **named)
 
     return patch.object(Renewal, "_save", wrong)
 

@@ -138,8 +138,12 @@ class Past:
 
     def asks(self, place: Place, tokens: Tokens, held: State | None, now: float) -> Asked:
         """The process asks for a save. One that it asks for again, because it had no answer, is decided on already."""
-        first, decided = self._first.setdefault((place, tokens.access_token.value), (now, now))
-        return Asked(held, self.all_known(place), first, decided, now)
+        value, known = tokens.access_token.value, self.all_known(place)
+        first, decided = self._first.setdefault((place, value), (now, now))
+        if value:
+            return Asked(held, known, first, decided, now)
+        self._known[place].pop("", None)  # each record without tokens is another one
+        return Asked(held, known, first, now, now)
 
     def conflicts(self, place: Place, tokens: Tokens, now: float) -> None:
         """The process is told that there is another version: it decides anew."""

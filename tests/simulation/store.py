@@ -157,9 +157,8 @@ class PlainStorage:
 
     async def load(self, key: str) -> Any:
         self._watch.at_store(self._process, key)
-        since = self._process.scheduler.now
         record = await self._do(key, lambda: self._store.load(key))
-        self._watch.has_read(self._process, key, record.version if record else None, since)
+        self._watch.has_read(self._process, key, record.version if record else None)
         return record
 
     async def save(self, key: str, value: str) -> Any:

@@ -163,13 +163,12 @@ class Watch:
         """A process is told that the store holds another version."""
         self._past.conflicts((process, _bare(key)), Tokens.from_dict(value), process.scheduler.now)
 
-    def has_read(self, process: Process, key: str, version: str | None, since: float) -> None:
+    def has_read(self, process: Process, key: str, version: str | None) -> None:
         """A process has read what it asked for."""
-        place, now = (process, _bare(key)), process.scheduler.now
+        place = process, _bare(key)
         if version is None:
-            self._absent_at[place] = now
-        if now - since <= STORE_LIMIT:
-            self._past.learns(place, version)
+            self._absent_at[place] = process.scheduler.now
+        self._past.learns(place, version)
 
     def saved(
         self,
@@ -188,9 +187,12 @@ class Watch:
         self.note(process, f"saves {self._name(new)} over {self._name(before)} of {key}")
         bases = self._past.bases(replaced, asked) if key in self._past.rolled_back else [replaced]
         is_set = any(_is_same(new, tokens) for tokens in self._open_sets[place])
+        went_back = self._past.rolled_back.get(key, -1.0)
         is_forgotten = new == EMPTY_TOKENS and self._is_forgetting(process, key)
         self._deleted[place] += is_forgotten
-        if not is_set and not is_forgotten:
+        # One that was under way when the store went back may find what it follows, though more has been saved since.
+        is_late = asked.since <= went_back
+        if not is_set and not is_forgotten and not is_late:
             # A store that compares nothing may be written over by a save that was under way when the app set tokens.
             if self._is_shared or asked.since > self._set_at.get(place, -1.0):
                 self._check_save(process, key, new, before, bases)
@@ -198,7 +200,7 @@ class Watch:
                 self.fail(6, f"{process.name} saves over whatever there is of {key}, though the app set nothing")
         if is_forgotten:
             self._set_and_stored.pop(key, None)
-        elif asked.since > self._past.rolled_back.get(key, -1.0):  # else it may be what a late save waited for
+        elif not is_late:
             self._check_order(process, key, before, new)
         base = None if is_set or new == EMPTY_TOKENS else self._renewed_of(new, bases)
         self._past.accepts(place, version, new, replaced, asked, base)
@@ -562,7 +564,7 @@ class Watch:
             self._past.forget(place)
             seen.state = None
         elif not held.unsaved:
-            seen.state = self._past.known(place, held.value) or state
+            seen.state = self._past.known(place, held.value) or self._still(state, held.value)
         if seen.tokens == before:
             return
         self.note(process, f"holds {self._name(seen.tokens)} for {key}")
@@ -574,6 +576,12 @@ class Watch:
         is_winners = was_unsaved and _is_same(seen.tokens, self.stored(key))  # whoever saves first wins
         if not is_winners and not self._may_be_taken_over(before, seen.tokens, key):
             self._judge(where, may_follow(before, seen.tokens, self.wix, self.policy))
+
+    def _still(self, state: State | None, access_token: str) -> State | None:
+        """The state that a session goes on from while what it renewed is not saved; None where that is not certain."""
+        identity = self.wix.identity(access_token)
+        is_same = state is not None and identity == self.wix.identity(state.tokens.access_token.value)
+        return state if is_same and identity is not None else None
 
     def _check_holds(
         self, where: str, place: tuple[Process, str], old: State | None, before: Tokens, seen: _Seen

@@ -210,10 +210,11 @@ class World:
     def is_lost(self, key: str, session: VisitorSession) -> bool:
         """Whether this visitor has nothing to go on with, and the app wants to be told so.
 
-        Without a lease, one-time tokens may be refused to one process while another is saving their successor.
+        Without a lease, or with a short one that runs out meanwhile, one-time tokens may be refused to one process
+        while another is saving their successor.
         """
-        seen = [self.watch.stored(key), session.get_tokens()]
-        if self.scenario.one_time and self.scenario.storage != "leasing":
+        seen, scenario = [self.watch.stored(key), session.get_tokens()], self.scenario
+        if scenario.one_time and (scenario.storage != "leasing" or scenario.has_slow_store):
             seen.append(self.watch.stored_before(key))
         for tokens in seen:
             is_member = tokens.refresh_token.role is TokenRole.MEMBER
