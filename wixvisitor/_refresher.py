@@ -340,7 +340,7 @@ class Refresher:
                 await flight.wait()
         lineage = self.ledger.lineage()
         self.ledger.forget()
-        await self._records().forget(lineage)
+        self.ledger.note_forgotten(await self._records().forget(lineage))
 
     def _tell(self, event: TokensChanged | None) -> None:
         if event is None:

@@ -199,9 +199,12 @@ class Renewal:
         lineage = waiting.lineage or self.records.new_identity(given.lineage)
         for _ in range(_ROUNDS):
             try:
-                if (stored := await self._instead_of(given.tokens, waiting)) is not None:
-                    return Outcome(self._hold_stored(stored), ChangeReason.ADOPTED)
-                given = attrs.evolve(given, version=await self._version())
+                version = await self.records.version()  # also for what the record remembers
+                if version is not None and self._counts_instead(given.tokens, waiting):
+                    stored = await self.records.load()
+                    if stored is not None:
+                        return Outcome(self._hold_stored(stored), ChangeReason.ADOPTED)
+                given = attrs.evolve(given, version=version if self.settings.conditional else Unread.UNREAD)
                 if not self.is_wanted():
                     raise Superseded
                 if waiting.seeds is None:
@@ -220,23 +223,15 @@ class Renewal:
         waiting = attrs.evolve(waiting, lineage=lineage)
         return Outcome(attrs.evolve(given, version=Unread.UNREAD, unsaved=waiting), None, contradiction("set"))
 
-    async def _instead_of(self, tokens: Tokens, waiting: Unsaved) -> Stored | None:
-        """Returns what the store holds if that counts instead of what was given: None if it does not.
+    def _counts_instead(self, tokens: Tokens, waiting: Unsaved) -> bool:
+        """Whether the record that was just read counts, and not what was given.
 
-        A record that has had these tokens as a seed counts: a restart changes nothing. And so does one that was saved
-        since the tokens could not be.
+        One that has had these tokens as a seed does: a restart changes nothing. And so does one that was saved since the
+        tokens could not be.
         """
-        version = await self.records.version()
-        if version is None:
-            return None
         stands = self.records.lineage
         is_later = waiting.lineage is not None and stands is not None and not waiting.lineage.is_after(stands)
-        is_known = waiting.seeds is None and self.records.knows_seed(tokens)
-        return await self.records.load() if is_later or is_known else None
-
-    async def _version(self) -> str | Unread | None:
-        version = await self.records.version()  # also for what the record remembers
-        return version if self.settings.conditional else Unread.UNREAD
+        return is_later or (waiting.seeds is None and self.records.knows_seed(tokens))
 
     async def _save(
         self, new: Held, reason: ChangeReason | None, *, must: bool, is_renewal: bool, stands: Lineage | None = None

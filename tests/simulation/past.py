@@ -71,8 +71,7 @@ class Asked:
     Attributes:
         held: the state that the visitor's session had, None if it had none, or there was no session.
         known: what its session has read, or was told to be saved.
-        first: when it asked to save these tokens for the first time.
-        decided: when it asked for the first time since it was told of another version.
+        first, decided: between these two it decided where these tokens stand.
         since: when it asked.
     """
 
@@ -96,7 +95,8 @@ class Past:
         self._now: dict[str, State | None] = {}
         self._by_value: dict[tuple[str, str], State] = {}
         self._known: dict[Place, dict[str, State]] = defaultdict(dict)
-        self._first: dict[tuple[Place, str], tuple[float, float]] = {}
+        self._first: dict[tuple[Place, str], float] = {}
+        self._decided: dict[tuple[Place, str], float] = {}
         self._lines = 0
 
     def state(self, version: str | None) -> State | None:
@@ -136,19 +136,22 @@ class Past:
             if has_saved:
                 self._first.pop((place, state.tokens.access_token.value), None)
 
-    def asks(self, place: Place, tokens: Tokens, held: State | None, now: float) -> Asked:
-        """The process asks for a save. One that it asks for again, because it had no answer, is decided on already."""
-        value, known = tokens.access_token.value, self.all_known(place)
-        first, decided = self._first.setdefault((place, value), (now, now))
-        if value:
-            return Asked(held, known, first, decided, now)
-        self._known[place].pop("", None)  # each record without tokens is another one
-        return Asked(held, known, first, now, now)
+    def begins(self, place: Place, tokens: Tokens, now: float) -> None:
+        """The process is about to decide where these tokens stand."""
+        self._first.setdefault((place, tokens.access_token.value), now)
 
-    def conflicts(self, place: Place, tokens: Tokens, now: float) -> None:
-        """The process is told that there is another version: it decides anew."""
-        first, _ = self._first.get((place, tokens.access_token.value), (now, now))
-        self._first[place, tokens.access_token.value] = first, now
+    def gives_up(self, place: Place, tokens: Tokens, now: float) -> None:
+        """The first attempt to save these tokens has failed. They stand where they stand, however late the next is."""
+        if tokens.access_token.value:
+            self._decided.setdefault((place, tokens.access_token.value), now)
+
+    def asks(self, place: Place, tokens: Tokens, held: State | None, now: float) -> Asked:
+        """The process asks for a save."""
+        value, known = tokens.access_token.value, self.all_known(place)
+        self.begins(place, tokens, now)
+        if not value:
+            self._known[place].pop("", None)  # each record without tokens is another one
+        return Asked(held, known, self._first[place, value], self._decided.get((place, value), now), now)
 
     def bases(self, before: State | None, asked: Asked) -> list[State | None]:
         """The states that the process may go on from: what is there, and what it knows, but for all that is older."""
@@ -165,7 +168,7 @@ class Past:
             place: whose.
             version: what it gets.
             tokens: what is saved.
-            before: what was there.
+            before: what was there, if the process knew.
             asked: what the process knew.
             base: what these tokens renew, None for a new identity.
         """

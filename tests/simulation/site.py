@@ -39,7 +39,8 @@ class Call:
         key: for whom.
         work: the flight that asks.
         began: when the first attempt left.
-        failed_before: whether the visitor's call before this one had failed.
+        failed_before: whether the visitor's call before this one had failed, as far as is known.
+        surely_failed_before: whether it had for certain; one that was frozen has not failed.
         stopped_for: seconds that the process had been stopped when it began.
         is_new: whether a visitor is made that has nothing to lose yet.
         attempts: how many there were; the last one is under way if ``is_out``.
@@ -53,6 +54,7 @@ class Call:
     work: Any
     began: float
     failed_before: bool
+    surely_failed_before: bool
     stopped_for: float
     is_new: bool
     attempts: int = 0
@@ -142,7 +144,9 @@ class Site:
         self._settle()
         call = next((call for call in self._open if call.work is work), None)
         if call is None:
-            call = Call(key, work, self._now, key in self._failed, self._process.stopped_for, is_new)
+            has_failed, stopped_for = key in self._failed, self._process.stopped_for
+            is_sure = has_failed and key not in self._unknown
+            call = Call(key, work, self._now, has_failed, is_sure, stopped_for, is_new)
             self._open.append(call)
             self._check_turn(call)
         call.attempts += 1
@@ -358,7 +362,7 @@ class Site:
     def _check_is_the_sites(self, key: str, cause: Call, since: float) -> None:
         """Rule 11: what one visitor meets is its own, once another one was served."""
         name = self._process.name
-        if cause.failed_before:
+        if cause.surely_failed_before:
             self._fail(11, f"{name} tells {key} of {cause.key}'s failure, whose last call had failed before")
         ended = cause.ended
         if ended is not None and any(ended + EPS < at < since - EPS for at, _ in self._granted):

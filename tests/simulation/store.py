@@ -168,18 +168,15 @@ class PlainStorage:
         await self._do(key, lambda: self._store.delete(self._process, key))
 
     async def _save(self, key: str, value: str, expected: str | AnyVersion | None) -> Any:
-        asked, store, process = (
-            self._watch.asks_to_save(self._process, key, json.loads(value)),
-            self._store,
-            self._process,
-        )
+        store, process, content = self._store, self._process, json.loads(value)
+        asked = self._watch.asks_to_save(process, key, content)
         work = partial(store.save, process, key, value, expected=expected, asked=asked)
         try:
             version = await self._do(key, work)
-        except VersionConflict:
-            self._watch.meets_another(process, key, json.loads(value))
+        except BaseException as error:
+            self._watch.has_not_saved(process, key, content, error)
             raise
-        self._watch.has_saved(process, key, version, asked)
+        self._watch.has_saved(process, key, content, version, asked)
         return version
 
     async def _do(self, key: str, work: Callable[[], Any]) -> Any:

@@ -19,6 +19,7 @@ import attrs
 
 from wixvisitor import EMPTY_TOKENS, TokenRole, Tokens, VisitorSession
 from wixvisitor._flight import Flight, _inside
+from wixvisitor.storage import VersionConflict
 
 from .invariants import Violation, Wrong, belong_together, holds_token, is_ones_own, may_follow
 from .past import Asked, Past, State
@@ -154,14 +155,20 @@ class Watch:
         seen = None if session is None else self._seen.get(session)
         return self._past.asks(place, Tokens.from_dict(value), seen and seen.state, now)
 
-    def has_saved(self, process: Process, key: str, version: str, asked: Asked) -> None:
-        """A process is told that the store has saved; after too long a time nobody listens any more."""
-        if process.scheduler.now - asked.since <= STORE_LIMIT:
+    def has_saved(self, process: Process, key: str, value: Any, version: str, asked: Asked) -> None:
+        """A process is told that the store has saved.
+
+        After too long a time nobody may have listened any more. Then the session says so, but for a mere renewal.
+        """
+        new, held = Tokens.from_dict(value), _tokens(asked.held)
+        is_renewal = self.wix.identity(new.access_token.value) == self.wix.identity(held.access_token.value) is not None
+        if process.scheduler.now - asked.since <= STORE_LIMIT or not is_renewal:
             self._past.learns((process, _bare(key)), version, has_saved=True)
 
-    def meets_another(self, process: Process, key: str, value: Any) -> None:
-        """A process is told that the store holds another version."""
-        self._past.conflicts((process, _bare(key)), Tokens.from_dict(value), process.scheduler.now)
+    def has_not_saved(self, process: Process, key: str, value: Any, error: BaseException) -> None:
+        """A process is told that the store has not, or nothing."""
+        if not isinstance(error, VersionConflict):
+            self._past.gives_up((process, _bare(key)), Tokens.from_dict(value), process.scheduler.now)
 
     def has_read(self, process: Process, key: str, version: str | None) -> None:
         """A process has read what it asked for."""
@@ -198,12 +205,15 @@ class Watch:
                 self._check_save(process, key, new, before, bases)
             if self._is_shared and not is_conditional:
                 self.fail(6, f"{process.name} saves over whatever there is of {key}, though the app set nothing")
+        set_at, now = self._set_at.get(place, -1.0), process.scheduler.now
+        if not self._is_shared and (asked.since < set_at or now - asked.since > STORE_LIMIT):
+            self._past.rolled_back[key] = now  # what is written late is as old as a restored backup
         if is_forgotten:
             self._set_and_stored.pop(key, None)
         elif not is_late:
             self._check_order(process, key, before, new)
         base = None if is_set or new == EMPTY_TOKENS else self._renewed_of(new, bases)
-        self._past.accepts(place, version, new, replaced, asked, base)
+        self._past.accepts(place, version, new, replaced if is_conditional else None, asked, base)
         self._keep(process, key, new)
 
     def _check_save(self, process: Process, key: str, new: Tokens, before: Tokens, bases: list[State | None]) -> None:
@@ -491,6 +501,11 @@ class Watch:
         self._set_at[process, key] = process.scheduler.now
         self._set_ever[key].append(tokens)
         self._set_order[process, key].append(tokens)
+        self._past.begins((process, key), tokens, process.scheduler.now)
+
+    def app_has_not_set(self, process: Process, key: str, tokens: Tokens) -> None:
+        """It raised: the tokens are to be saved later."""
+        self._past.gives_up((process, key), tokens, process.scheduler.now)
 
     def app_has_set(self, process: Process, key: str, tokens: Tokens) -> None:
         """It returned, so that the store has it, and what was set before is over."""
