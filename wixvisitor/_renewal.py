@@ -226,7 +226,7 @@ class Renewal:
     def _counts_instead(self, tokens: Tokens, waiting: Unsaved) -> bool:
         """Whether the record that was just read counts, and not what was given.
 
-        One that has had these tokens as a seed does: a restart changes nothing. And so does one that was saved since the
+        One that has had these tokens as a seed does: a restart changes nothing. So does one that was saved since these
         tokens could not be.
         """
         stands = self.records.lineage

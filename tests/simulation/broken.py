@@ -28,7 +28,7 @@ from wixvisitor._settings import ChangeReason
 from wixvisitor._wire import Granted
 from wixvisitor.errors import StorageError, TokenRequestError, WixVisitorError
 
-from .broken_site import MISTAKES
+from . import broken_past, broken_site
 
 
 def _no_recheck_after_the_lease() -> Any:
@@ -445,7 +445,8 @@ BROKEN: dict[str, Broken] = {
         ("fall over when closed", _fall_over_when_closed, (4,)),
         ("ask again after a broken connection", _ask_again_after_a_broken_connection, (2,)),
         ("log the end of a token", _log_the_end_of_a_token, (8,)),
-        *MISTAKES,
+        *broken_site.MISTAKES,
+        *broken_past.MISTAKES,
     )
 }
 """By name."""

@@ -9,19 +9,22 @@ where more time lies between them than the clocks of the processes differ by.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from wixvisitor import Tokens
+from wixvisitor import EMPTY_TOKENS, Tokens
 
 from .site import STORE_LIMIT
+from .wix import Identity
 
 if TYPE_CHECKING:
     from .scheduler import Process
 
 Place = tuple["Process", str]
+
+Wins = Callable[["State", "State | None"], bool]
 
 CLOCKS = 10.0  # seconds that the clocks of two processes differ by at most, where they are not wild
 _HELD_UP = STORE_LIMIT + 0.6  # seconds that a save waits at most for the visitor's write before
@@ -63,6 +66,10 @@ class State:
             return True
         return self.line.number not in other.line.after and self.line.earliest > other.line.latest + CLOCKS
 
+    def is_decided_after(self, moment: float) -> bool:
+        """Whether its process decided on it after this moment, by every clock."""
+        return self.line.earliest > moment + CLOCKS
+
 
 @attrs.frozen(eq=False)
 class Asked:
@@ -94,6 +101,7 @@ class Past:
         self._states: dict[str, State] = {}
         self._now: dict[str, State | None] = {}
         self._by_value: dict[tuple[str, str], State] = {}
+        self._by_identity: dict[tuple[str, Identity], State] = {}
         self._known: dict[Place, dict[str, State]] = defaultdict(dict)
         self._first: dict[tuple[Place, str], float] = {}
         self._decided: dict[tuple[Place, str], float] = {}
@@ -113,9 +121,15 @@ class Past:
         self._now[key] = self.state(version)
         return self._now[key]
 
-    def deletes(self, key: str) -> None:
-        """The store holds nothing any more."""
-        self._now.pop(key, None)
+    def deletes(self, place: Place, now: float) -> None:
+        """The store holds nothing any more, because the app forgets whom it held."""
+        before = self.now(place[1])
+        line = self._new_line(place[0], Asked(None, (), now, now, now), (before,))
+        self._now[place[1]] = State(EMPTY_TOKENS, line, 0, place[0])
+
+    def last_of(self, key: str, identity: Identity | None) -> State | None:
+        """The last state of this visitor."""
+        return None if identity is None else self._by_identity.get((key, identity))
 
     def known(self, place: Place, access_token: str) -> State | None:
         """The last state with this access token that the session has read, or was told to be saved."""
@@ -153,14 +167,29 @@ class Past:
             self._known[place].pop("", None)  # each record without tokens is another one
         return Asked(held, known, self._first[place, value], self._decided.get((place, value), now), now)
 
-    def bases(self, before: State | None, asked: Asked) -> list[State | None]:
-        """The states that the process may go on from: what is there, and what it knows, but for all that is older."""
+    def bases(self, before: State | None, asked: Asked, *, wins: Wins) -> list[State | None]:
+        """The states that the process may go on from: what is there, and what it knows, but for all that is older.
+
+        Args:
+            before: what is there.
+            asked: what the process knows.
+            wins: whether a later state, the first, keeps an older one from being gone on from; not if it is refused.
+        """
         tops = [state for state in (before, asked.held) if state is not None]
         found = {id(state): state for state in (before, asked.held, *asked.known)}.values()
-        return [one for one in found if not any(top is not one and top.is_later(one) for top in tops)]
+        return [
+            one for one in found if not any(top is not one and top.is_later(one) and wins(top, one) for top in tops)
+        ]
 
     def accepts(
-        self, place: Place, version: str, tokens: Tokens, before: State | None, asked: Asked, base: State | None
+        self,
+        place: Place,
+        version: str,
+        tokens: Tokens,
+        identity: Identity | None,
+        before: State | None,
+        asked: Asked,
+        base: State | None,
     ) -> None:
         """The store accepts a save.
 
@@ -168,6 +197,7 @@ class Past:
             place: whose.
             version: what it gets.
             tokens: what is saved.
+            identity: whose they are, None for nobody's.
             before: what was there, if the process knew.
             asked: what the process knew.
             base: what these tokens renew, None for a new identity.
@@ -182,6 +212,8 @@ class Past:
             line, renewals = self._new_line(place[0], asked, (before, asked.held)), 0
         state = State(tokens, line, renewals, place[0])
         self._states[version] = self._by_value[place[1], value] = self._now[place[1]] = state
+        if identity is not None:
+            self._by_identity[place[1], identity] = state
 
     def _new_line(self, process: Process, asked: Asked, known: Iterable[State | None]) -> Line:
         self._lines += 1

@@ -105,7 +105,7 @@ class StoreModel:
         if expected is not ANY_VERSION and expected != before:
             raise VersionConflict("the record was changed by somebody else")
         version, is_conditional = str(next(self._versions)), expected is not ANY_VERSION
-        self._watch.saved(process, key, json.loads(value), version, before, asked, is_conditional=is_conditional)
+        self._watch.saved(process, key, json.loads(value), version, asked, is_conditional=is_conditional)
         self._keep(process.scheduler.now, key, Record(value, version))
         return version
 

@@ -183,16 +183,16 @@ class Watch:
         key: str,
         value: Any,
         version: str,
-        expected: str | None,
         asked: Asked,
         *,
         is_conditional: bool,
     ) -> None:
         """The store is about to keep ``value`` as this version, in the place of another, as this process asked."""
         key, new = _bare(key), Tokens.from_dict(value)
-        place, before, replaced = (process, key), self.stored(key), self._past.state(expected)
+        place, before, replaced = (process, key), self.stored(key), self._past.now(key)
         self.note(process, f"saves {self._name(new)} over {self._name(before)} of {key}")
-        bases = self._past.bases(replaced, asked) if key in self._past.rolled_back else [replaced]
+        has_gone_back = key in self._past.rolled_back
+        bases = self._past.bases(replaced, asked, wins=self._wins) if has_gone_back else [replaced]
         is_set = any(_is_same(new, tokens) for tokens in self._open_sets[place])
         went_back = self._past.rolled_back.get(key, -1.0)
         is_forgotten = new == EMPTY_TOKENS and self._is_forgetting(process, key)
@@ -208,12 +208,15 @@ class Watch:
         set_at, now = self._set_at.get(place, -1.0), process.scheduler.now
         if not self._is_shared and (asked.since < set_at or now - asked.since > STORE_LIMIT):
             self._past.rolled_back[key] = now  # what is written late is as old as a restored backup
+        if self._is_shared and not is_late:
+            self._check_return(process, key, new, replaced, asked, is_set=is_set)
         if is_forgotten:
             self._set_and_stored.pop(key, None)
         elif not is_late:
             self._check_order(process, key, before, new)
         base = None if is_set or new == EMPTY_TOKENS else self._renewed_of(new, bases)
-        self._past.accepts(place, version, new, replaced if is_conditional else None, asked, base)
+        identity = self.wix.identity(new.access_token.value)
+        self._past.accepts(place, version, new, identity, replaced if is_conditional else None, asked, base)
         self._keep(process, key, new)
 
     def _check_save(self, process: Process, key: str, new: Tokens, before: Tokens, bases: list[State | None]) -> None:
@@ -221,11 +224,49 @@ class Watch:
         where = f"{process.name} saves {key}"
         if before != EMPTY_TOKENS and self.wix.identity(new.access_token.value) is None:
             self.fail(1, f"{process.name} saves nobody over {self._name(before)} of {key}")
-        wrongs = [list(may_follow(_tokens(base), new, self.wix, self.policy)) for base in bases]
-        if all(wrongs) and key in self._past.rolled_back:
-            self.fail(14, f"{where} after the store went back in time: {wrongs[0][0][1]}")
-        elif all(wrongs):
-            self._judge(where, wrongs[0])
+        wrongs = {base: list(may_follow(_tokens(base), new, self.wix, self.policy)) for base in bases}
+        if key not in self._past.rolled_back:
+            self._judge(where, wrongs[bases[0]])
+            return
+        followed = [base for base in bases if not wrongs[base]]
+        if not followed:
+            self.fail(14, f"{where} after the store went back in time: {wrongs[bases[0]][0][1]}")
+        elif self._went_back_long_ago(key) and self._passes_over(before, new, followed):
+            self.fail(14, f"{where}: {self._name(new)} is new, though the store has {self._name(before)}")
+
+    def _went_back_long_ago(self, key: str) -> bool:
+        """Whether no renewal can be under way that began before."""
+        return self.now() - self._past.rolled_back[key] > self.bound
+
+    def _passes_over(self, before: Tokens, new: Tokens, followed: list[State | None]) -> bool:
+        """Whether a new visitor replaces a refused one, and whom the store has was not asked for.
+
+        But a member does not become the visitor whom the store has.
+        """
+        if not any(may_follow(before, new, self.wix, self.policy)):
+            return False
+        others = [_tokens(base) for base in followed]
+        identity = self.wix.identity(new.access_token.value)
+        return all(
+            one != EMPTY_TOKENS
+            and self.wix.identity(one.access_token.value) != identity
+            and not (_is_member(one) and not _is_member(before))
+            for one in others
+        )
+
+    def _check_return(
+        self, process: Process, key: str, new: Tokens, replaced: State | None, asked: Asked, *, is_set: bool
+    ) -> None:
+        """Rules 6 and 14: nobody comes back after a logout, and what is set late is not saved over what is newer."""
+        old = self._past.last_of(key, self.wix.identity(new.access_token.value))
+        if replaced is None:
+            return
+        if not is_set and replaced.tokens == EMPTY_TOKENS and old is not None and replaced.is_later(old):
+            self.fail(14, f"{process.name} saves {self._name(new)} for {key}, who was logged out or forgotten")
+        if is_set and new != EMPTY_TOKENS and asked.decided < asked.since and replaced.is_decided_after(asked.decided):
+            self.fail(
+                6, f"{process.name} saves {self._name(new)} late, over a later {self._name(replaced.tokens)} of {key}"
+            )
 
     def _renewed_of(self, new: Tokens, bases: list[State | None]) -> State | None:
         """Which of these the tokens renew, None if they are another visitor's."""
@@ -307,7 +348,7 @@ class Watch:
         self._deleted[place] += 1
         if not self._is_forgetting(*place):
             self.fail(1, f"{process.name} deletes {place[1]}, though the app has not asked for it")
-        self._past.deletes(place[1])
+        self._past.deletes(place, process.scheduler.now)
         self._stored.pop(place[1], None)
         self._set_and_stored.pop(place[1], None)
 
@@ -598,6 +639,11 @@ class Watch:
         is_same = state is not None and identity == self.wix.identity(state.tokens.access_token.value)
         return state if is_same and identity is not None else None
 
+    def _wins(self, later: State, older: State | None) -> bool:
+        """Whether a later state keeps an older one away: unless Wix has refused it, and it is no logout either."""
+        is_logged_out = _is_member(later.tokens) and not _is_member(_tokens(older)) and self.policy == "auto"
+        return is_logged_out or later.tokens.refresh_token.value not in self.wix.refused
+
     def _check_holds(
         self, where: str, place: tuple[Process, str], old: State | None, before: Tokens, seen: _Seen
     ) -> None:
@@ -607,9 +653,7 @@ class Watch:
             return
         new = None if seen.held.unsaved else self._past.known(place, tokens.access_token.value)
         if new is not None:
-            refused = old is not None and old.tokens.refresh_token.value in self.wix.refused
-            is_logged_out = old is not None and _is_member(old.tokens) and not _is_member(tokens)
-            if old is not None and old.is_later(new) and (not refused or (is_logged_out and self.policy == "auto")):
+            if old is not None and old.is_later(new) and self._wins(old, new):
                 self.fail(14, f"{where}: an older {self._name(tokens)} replaces {self._name(before)}")
             return
         known = [before, *(state.tokens for state in self._past.all_known(place))]

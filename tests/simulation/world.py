@@ -21,7 +21,7 @@ from .life import Life
 from .scheduler import Endless, Process, Scheduler
 from .store import StoreModel, StoreMoods
 from .watch import Watch
-from .wix import CLIENT_ID, POISONS, SITE_TROUBLES, Moods, WixModel
+from .wix import CLIENT_ID, POISONS, SITE_TROUBLES, Identity, Moods, WixModel
 
 KINDS = ("shop", "slow store", "shop", "crowd", "rollback")
 """What the worlds of five seeds in a row are about: shoppers; a store that is slower than Wix may be; a crowd; a store
@@ -218,7 +218,7 @@ class World:
             seen.append(self.watch.stored_before(key))
         for tokens in seen:
             is_member = tokens.refresh_token.role is TokenRole.MEMBER
-            may_not = self.scenario.policy == "raise" or (self.scenario.policy == "auto" and is_member)
+            may_not = scenario.policy == "raise" or (scenario.policy == "auto" and is_member)
             if may_not and tokens.refresh_token.value in self.wix.refused:
                 return True
         return False
@@ -326,8 +326,11 @@ class World:
         """The store becomes what it was: a replica that lags takes over, or a backup is restored."""
         chance, now = self._chance, self.scheduler.now
         to = now - chance.choice((chance.uniform(0.0, 3.0), chance.uniform(0.0, 100.0), now + 1.0))
-        keys = [f"{CLIENT_ID}:{key}" for key in self.scenario.keys if chance.random() < 0.7]
-        self.store.roll_back(now, to, keys, with_leases=chance.random() < 0.5)
+        keys = [key for key in self.scenario.keys if chance.random() < 0.7]
+        lost = [self.wix.identity(self.stored(key)) for key in keys if chance.random() < 0.3]
+        self.store.roll_back(now, to, [f"{CLIENT_ID}:{key}" for key in keys], with_leases=chance.random() < 0.5)
+        for identity in filter(None, lost):
+            self._refuse(identity, access_only=False)
 
     def _for_a_while(self, end: Callable[[], None]) -> None:
         self.scheduler.at(self.scheduler.now + self._chance.expovariate(1 / 40.0), end)
@@ -366,10 +369,12 @@ class World:
     def _revoke(self) -> None:
         identity = self.wix.identity(self.stored(self._chance.choice(self.scenario.keys)))
         if identity is not None:
-            access_only = self._chance.random() < 0.5
-            whom = f"{'the access tokens of ' if access_only else ''}{self.wix.name(identity)}"
-            self.watch.trace.append(f"{self.scheduler.now:10.3f} Wix  revokes {whom}")
-            self.wix.revoke(identity, access_only=access_only)
+            self._refuse(identity, access_only=self._chance.random() < 0.5)
+
+    def _refuse(self, identity: Identity, *, access_only: bool) -> None:
+        whom = f"{'the access tokens of ' if access_only else ''}{self.wix.name(identity)}"
+        self.watch.trace.append(f"{self.scheduler.now:10.3f} Wix  revokes {whom}")
+        self.wix.revoke(identity, access_only=access_only)
 
     def _move_clock(self, process: Process) -> None:
         self._lives[process.name].skew += self._chance.choice((-3_600.0, 3_600.0))
