@@ -215,6 +215,8 @@ class Watch:
         elif not is_late:
             self._check_order(process, key, before, new)
         base = None if is_set or new == EMPTY_TOKENS else self._renewed_of(new, bases)
+        if base is not None and _is_later(asked.held, base):  # that one was refused, so that this begins anew after it
+            base = None
         identity = self.wix.identity(new.access_token.value)
         self._past.accepts(place, version, new, identity, replaced if is_conditional else None, asked, base)
         self._keep(process, key, new)
