@@ -52,6 +52,9 @@ class VisitorMiddleware:
         close: whether the pool and its storage are closed when the app shuts down (ASGI's lifespan).
         catalog_paths: what the catalogue's visitor may read, as prefixes of paths without ``base_url``'s own; one that
             ends in a slash covers what is below it, another one covers itself, too. Instead of ``CATALOG_PATHS``.
+        trusted_origins: for a cookie with ``same_site="none"``: origins of pages that the shop is inside of, like
+            ``"https://partner.example"``. Their pages' requests may log in and out, and set the cookie; those of other
+            sites' pages only if they are safe (``GET``, say).
 
     Raises:
         ConfigurationError: an argument is wrong.
@@ -69,9 +72,17 @@ class VisitorMiddleware:
         consent: Callable[[Any], bool] | None = None,
         close: bool = True,
         catalog_paths: Sequence[str] = CATALOG_PATHS,
+        trusted_origins: Sequence[str] = (),
     ) -> None:
         self._app = app
-        self._visits = Visits(pool, cookie=cookie, consent=consent, close=close, catalog_paths=catalog_paths)
+        self._visits = Visits(
+            pool,
+            cookie=cookie,
+            consent=consent,
+            close=close,
+            catalog_paths=catalog_paths,
+            trusted_origins=trusted_origins,
+        )
 
     @classmethod
     def _around(cls, app: ASGIApp, visits: Visits) -> Self:
@@ -150,6 +161,7 @@ async def _finished(visit: Visit, serving: Awaitable[None]) -> None:
 def _sending(visit: Visit, send: Send) -> Send:
     async def send_with_cookie(message: Message) -> None:
         if message["type"] in _STARTS and not visit.started:
+            await visit.settle()
             message = _started(visit, message)
         sending = send(message)
         del message
@@ -165,7 +177,9 @@ def _request(scope: Scope) -> Request:
         name, value = raw_name.decode("latin-1").lower(), raw_value.decode("latin-1")
         glue = "; " if name == "cookie" else ", "  # HTTP/2 sends one cookie each (RFC 9113, section 8.2.3)
         headers[name] = f"{headers[name]}{glue}{value}" if name in headers else value
-    return Request(headers, scope["type"] == "http" and is_document(scope["method"], headers), scope)
+    is_websocket = scope["type"] == "websocket"
+    method = "GET" if is_websocket else scope["method"]
+    return Request(headers, not is_websocket and is_document(method, headers), scope, method, is_websocket)
 
 
 def _started(visit: Visit, message: Message) -> Message:

@@ -17,7 +17,7 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, Literal
 from urllib.parse import quote, unquote
 
 import attrs
@@ -36,6 +36,10 @@ _LATEST: Final = 10**11  # seconds; the year 5138
 _LARGEST: Final = 4_096  # bytes of name and value; RFC 6265, section 6.1
 _NAME: Final = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 _ID: Final = re.compile(r"[A-Za-z0-9_-]{43}")  # 256 bits as base64url
+
+
+SameSite = Literal["lax", "none"]
+_SITES: Final[Mapping[str, str]] = {"lax": "SameSite=Lax", "none": "SameSite=None; Partitioned"}
 
 
 class Unreadable(Exception):
@@ -65,7 +69,13 @@ class _Sealed:
     _purpose: str
 
     def __init__(
-        self, keys: Sequence[str | bytes], *, name: str = "wixvisitor", max_age: int = _YEAR, secure: bool = True
+        self,
+        keys: Sequence[str | bytes],
+        *,
+        name: str = "wixvisitor",
+        max_age: int = _YEAR,
+        secure: bool = True,
+        same_site: SameSite = "lax",
     ) -> None:
         if not isinstance(name, str) or not _NAME.fullmatch(name) or name.startswith("__"):
             raise ConfigurationError("name: expected letters, digits, '_', '.' and '-'; the prefix __Host- is added")
@@ -74,7 +84,9 @@ class _Sealed:
         self.name = f"__Host-{name}" if secure else name
         self.reservation: IdCookie | None = None
         self._max_age = max_age
-        self._attributes = f"Path=/; Max-Age={max_age}; {'Secure; ' if secure else ''}HttpOnly; SameSite=Lax"
+        self.is_embedded = _is_embedded(same_site, secure=secure)
+        site = _SITES[same_site]
+        self._attributes = f"Path=/; Max-Age={max_age}; {'Secure; ' if secure else ''}HttpOnly; {site}"
         self._sealer = Sealer(keys, self._purpose)
 
     @hides_locals
@@ -157,6 +169,8 @@ class IdCookie(_Sealed):
         max_age: seconds that the browser keeps it, counted anew when a tenth of them is over; at most 400 days.
         secure: False is for development over plain http, where no browser takes a secure cookie: the cookie is then
             without ``Secure`` and without the prefix, and another site on the same host could plant one.
+        same_site: ``"lax"``, or ``"none"`` for a shop inside other sites' pages (an iframe): the cookie is then also
+            ``Partitioned``, one for each site that the shop is inside of. See ``trusted_origins`` of ``setup``.
 
     Raises:
         ConfigurationError: an argument is wrong.
@@ -202,6 +216,7 @@ class SharedCookie:
             All are URL-encoded JSON, as ``encodeURIComponent`` writes it. A ``wixSession`` of another client ID is
             not taken; one that is just the tokens (headless-templates/external-identity-provider) is.
         secure: False is for development over plain http; the name stays.
+        same_site: as for ``IdCookie``.
 
     Tokens that were renewed here are written back, so that the page has them too. As with ``SealedCookie``, each
     process remembers what it did for 2 minutes, also for a first page's parallel calls: a second cookie, sealed with
@@ -215,14 +230,15 @@ class SharedCookie:
 
     holds_tokens: Final = True
 
-    def __init__(self, name: str = "wixSession", *, secure: bool = True) -> None:
+    def __init__(self, name: str = "wixSession", *, secure: bool = True, same_site: SameSite = "lax") -> None:
         if name not in _LIVES:
             raise ConfigurationError(f"name: expected one of {', '.join(_LIVES)}")
         self.name = name
         self.reservation: IdCookie | None = IdCookie(
-            [generate_key()], name="wixvisitor-new", max_age=120, secure=secure
+            [generate_key()], name="wixvisitor-new", max_age=120, secure=secure, same_site=same_site
         )
-        self._attributes = f"Path=/; {'Secure; ' if secure else ''}SameSite=Lax"
+        self.is_embedded = _is_embedded(same_site, secure=secure)
+        self._attributes = f"Path=/; {'Secure; ' if secure else ''}{_SITES[same_site]}"
 
     @hides_locals
     def read(self, value: str, client_id: str, now: float) -> Card:
@@ -270,6 +286,19 @@ class SharedCookie:
 VisitorCookie = IdCookie | SealedCookie | SharedCookie
 
 _LIVES: Final[Mapping[str, str]] = {"wixSession": "", "session": "", "wix-session": "; Max-Age=1036800"}
+
+
+def _is_embedded(same_site: object, *, secure: bool) -> bool:
+    """Whether the cookie is for a shop inside other sites' pages.
+
+    Raises:
+        ConfigurationError: browsers take no such cookie.
+    """
+    if same_site not in ("lax", "none"):
+        raise ConfigurationError('same_site: expected "lax" or "none"')
+    if same_site == "none" and not secure:
+        raise ConfigurationError('same_site: browsers take a cookie with "none" only over https, with secure=True')
+    return same_site == "none"
 
 
 def _fitting(name: str, value: str, attributes: str) -> str:

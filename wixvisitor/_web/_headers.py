@@ -55,6 +55,11 @@ def is_document(method: str, headers: Mapping[str, str]) -> bool:
     return destination == "document"
 
 
+def is_frame(method: str, headers: Mapping[str, str]) -> bool:
+    """Whether the browser opens this page inside another one."""
+    return method in ("GET", "HEAD") and headers.get("sec-fetch-dest") in ("iframe", "frame")
+
+
 def is_shared(cache_control: str) -> bool:
     """Whether a cache may hand this answer to other people: ``public`` or ``s-maxage`` (RFC 9111, section 5.2.2)."""
     return _SHARED.search(cache_control) is not None

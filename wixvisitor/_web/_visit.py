@@ -5,6 +5,8 @@ Rule 2, OURS: an id is one that we issued. Login and logout change it: whoever k
 Rule 3, IN TIME: a cookie travels in the headers. Whoever cannot be kept any more is not made.
 Rule 4, PRIVATE: an answer that knows a visitor says ``Vary: Cookie``; one with a cookie is in no shared cache.
 Rule 5, CONSENT: without it, there is neither a cookie nor a record.
+Rule 6, ORDER: an answer whose head is sent after that of a login or logout carries no older cookie.
+Rule 7, OTHER SITES: what another site's page sends changes no cookie, unless it is safe or that site is trusted.
 """
 
 from __future__ import annotations
@@ -23,8 +25,10 @@ from wixvisitor._decision import role_of
 from wixvisitor._session import VisitorSession
 from wixvisitor._tokens import EMPTY_TOKENS, RefreshToken, TokenRole, Tokens
 from wixvisitor._web._catalog_reader import CatalogReader
+from wixvisitor._web._cross_site import UNTRUSTED, WITHHELD
 from wixvisitor._web._headers import NOTHING, Additions, additions, is_shared
-from wixvisitor._web._visits import Request, Visits, is_newer, new_card
+from wixvisitor._web._logins import successor
+from wixvisitor._web._visits import Request, Visits, is_newer, new_card, new_key
 from wixvisitor.cookies import Card
 from wixvisitor.errors import ConfigurationError
 
@@ -68,7 +72,8 @@ class RequestVisitor(VisitorSession):
         ``EMPTY_TOKENS`` forgets whoever it was, and a member is forgotten at logout, in the store as well.
 
         Raises:
-            ConfigurationError: the response has started, so that no cookie can be changed; nothing was.
+            ConfigurationError: the response has started, so that no cookie can be changed; or another site's page sent
+                the request by POST, say. Nothing was changed.
             StorageError: they could not be saved, and the visitor is as before; or, after a logout, the old record
                 could not be removed.
         """
@@ -119,15 +124,33 @@ class Visit:
     _reads_catalog: bool = False  # what it shows is the same for everybody, unless the visitor is looked at, too
     _is_kept: bool = False  # the answer has started, and the browser has the key
     _sent: Tokens = EMPTY_TOKENS  # what the browser's cookie holds once the answer is there
+    _since: float = 0.0  # when the request began
+    _number: int | None = None  # which login or logout this was, of all in this process
+    _over: str = ""  # the id that another process has ended meanwhile
+
+    def __attrs_post_init__(self) -> None:
+        self._since = self.visits.order.enter(self)
 
     @functools.cached_property
     def allowed(self) -> bool:
-        """Whether the browser may be remembered (rule 5, CONSENT)."""
+        """Whether the browser may be remembered (rules 5, CONSENT, and 7, OTHER SITES)."""
+        return self._has_consent and (not self.is_foreign or self._given is not None)
+
+    @functools.cached_property
+    def is_foreign(self) -> bool:
+        """Whether this request may change no cookie (rule 7, OTHER SITES).
+
+        Browsers send embedded cookies with everything, so that only the origin counts; Lax ones tell by being there.
+        """
+        return self.visits.is_suspect(self.request) and (self.visits.cookie.is_embedded or self._given is None)
+
+    @functools.cached_property
+    def _has_consent(self) -> bool:
         return self.visits.allows(self.request)
 
     @functools.cached_property
     def _given(self) -> Card | None:
-        return self.visits.card(self.request.headers) if self.allowed else None
+        return self.visits.card(self.request.headers) if self._has_consent else None
 
     @functools.cached_property
     def _reserved(self) -> Card:
@@ -170,32 +193,67 @@ class Visit:
 
     async def adopt(self, visitor: RequestVisitor, tokens: Tokens) -> None:
         """See ``RequestVisitor.set_tokens``."""
+        self._check_not_foreign()
         before = visitor.get_tokens()
         if not _is_another(before, tokens):
             await VisitorSession.set_tokens(visitor, tokens)
             self._is_set = True
             return
         self._check_not_started()
-        card, left = new_card(), self._card
+        number, left = self.visits.order.number(), self._card
+        card = await self._new_card(is_login=not _given.is_empty(tokens))
         session = await self.visits.session(card, allowed=self.allowed)
         if not _given.is_empty(tokens):
             await session.set_tokens(tokens)
-        self._move(visitor, card, session)
+            await self._end_if_over(card)
+        self._move(visitor, card, session, number)
         if _given.is_empty(tokens) or role_of(before) is TokenRole.MEMBER:
-            await self.visits.pool(allowed=self.allowed).forget(left.key)
+            await self._end(left, but=card)
 
     async def renew_into(self, visitor: RequestVisitor, refresh_token: RefreshToken) -> Tokens:
         """Renews somebody's refresh token and goes on as them."""
+        self._check_not_foreign()
         self._check_not_started()
-        card = new_card()
+        number = self.visits.order.number()
+        card = await self._new_card(is_login=True)
         session = await self.visits.session(card, allowed=self.allowed)
         tokens = await session.renew_token(refresh_token)
-        self._move(visitor, card, session)
+        await self._end_if_over(card)
+        self._move(visitor, card, session, number)
         return tokens
 
-    def _move(self, visitor: RequestVisitor, card: Card, session: VisitorSession) -> None:
-        self._session, self._moved, self._is_set = session, card, True
+    async def _new_card(self, *, is_login: bool) -> Card:
+        """Returns a new id. One of a login is noted first: the browser may send it again, or never get the answer."""
+        left = self._card
+        if not is_login or not self._is_listed:
+            return new_card()
+        card = Card(successor(left.key, new_key()))
+        await self.visits.forget(await self.visits.logins.add(left.key, card.key), allowed=True)
+        return card
+
+    async def _end(self, left: Card, *, but: Card) -> None:
+        """Forgets an id, and those that other answers to its browser may have given, or came from the same one."""
+        await self.visits.forget([left.key], allowed=self.allowed)
+        if self._is_listed:
+            await self.visits.forget(await self.visits.logins.end(left.key, but=but.key), allowed=True)
+
+    async def _end_if_over(self, card: Card) -> None:
+        """Forgets a login that a logout elsewhere has ended while it was being saved."""
+        if self._is_listed and await self.visits.logins.is_over(card.key, is_new=True):
+            await self.visits.forget([card.key], allowed=True)
+
+    @property
+    def _is_listed(self) -> bool:
+        """Whether the ids of this browser's logins are listed in the store: others have to know the id from before."""
+        return self.allowed and self._given is not None and not self.visits.cookie.holds_tokens
+
+    def _move(self, visitor: RequestVisitor, card: Card, session: VisitorSession, number: int) -> None:
+        self._session, self._moved, self._is_set, self._number = session, card, True, number
         visitor.become(session)
+
+    def _check_not_foreign(self) -> None:
+        if self.is_foreign:
+            raise ConfigurationError(UNTRUSTED if self.visits.cookie.is_embedded else WITHHELD)
 
     def _check_not_started(self) -> None:
         if self.started and self.allowed:
@@ -205,6 +263,27 @@ class Visit:
             )
 
     # The answer
+
+    async def settle(self) -> None:
+        """Asks the store whether another process has ended the id that the answer is about to carry (rule 6, ORDER).
+
+        Right before ``start``. The store is asked only where the answer is about to carry an id that others know.
+
+        Cancellation: leaves the visitor whole.
+        """
+        session, given, moved = self._session, self._given, self._moved
+        if session is None or given is None or self.is_foreign or self.visits.cookie.holds_tokens:
+            return
+        if given.is_due if moved is None else not _given.is_empty(self._tokens()):
+            card = self._card
+            if await self.visits.has_ended(card, session, is_new=moved is not None):
+                self._over = card.key
+
+    def _is_older(self) -> bool:
+        """Whether a login or logout came first (rule 6, ORDER)."""
+        if self._over == self._card.key:
+            return True
+        return self._given is not None and self.visits.order.is_older(self._given.key, self._number, self._since)
 
     def start(self, *, vary: str, cache_control: str) -> Additions:
         """Returns what the answer's headers get. Called once, when they are about to be sent.
@@ -217,6 +296,7 @@ class Visit:
             ConfigurationError: the cookie would be too large.
         """
         self.started = True
+        self.visits.order.leave(self)
         cookies = self._cookies()
         if cookies and is_shared(cache_control):
             level = logging.DEBUG if self._session is None else logging.ERROR
@@ -229,12 +309,16 @@ class Visit:
             cookies = []
         self._is_kept = bool(cookies) or (self._given is not None and self._moved is None)
         self._note()
+        self._note_order(is_written=bool(cookies))
         if self._session is None and not cookies:
             return NOTHING
         return additions(cookies, vary=vary, cache_control=cache_control)
 
     def _cookies(self) -> list[str]:
-        if not self.allowed or (self._session is None and (self._reads_catalog or not self.request.is_document)):
+        if not self.allowed or (self._session is None and (self._reads_catalog or not self._is_document)):
+            return []
+        if self.is_foreign or self._is_older():
+            self._sent = self._tokens()  # none of it is the browser's, and none of it is missed
             return []
         if self.visits.cookie.holds_tokens:
             return self._token_cookies()
@@ -270,8 +354,19 @@ class Visit:
         text: str = cookie.write(Card(self._card.key, tokens), self.visits.client_id, now)
         return text
 
+    def _note_order(self, *, is_written: bool) -> None:
+        """Notes what the browser goes on with, once the cookie is on its way."""
+        given, order = self._given, self.visits.order
+        if not is_written or given is None:
+            return
+        if self._moved is not None and self._number is not None:
+            order.sent(given.key, self.visits.cookie.key_of(self._sent) or self._moved.key, self._number)
+        elif (key := self.visits.cookie.key_of(self._sent) or given.key) != given.key:
+            order.same(given.key, key)
+
     def finish(self) -> None:
         """Looks whether everything was kept, when the request is over."""
+        self.visits.order.leave(self)
         self._note()
         tokens = self._tokens()
         if not self.allowed or _given.is_empty(tokens):
@@ -284,6 +379,10 @@ class Visit:
                 "use IdCookie where responses are streamed",
                 self.visits.cookie.name,
             )
+
+    @property
+    def _is_document(self) -> bool:
+        return self.visits.is_document(self.request)
 
     def _note(self) -> None:
         if self._session is not None and self.allowed:

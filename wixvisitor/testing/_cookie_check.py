@@ -10,8 +10,8 @@ _SECURE: Final = "__Host-"
 def assert_visitor_cookie(response: Any, name: str = "__Host-wixvisitor", *, http_only: bool = True) -> None:
     """Checks that a response sets the visitor's cookie, once and safely.
 
-    That is: for this host and all paths, ``Secure`` (if the name says so), ``HttpOnly``, ``SameSite=Lax``, on a
-    response that varies by cookie and that no cache shares.
+    That is: for this host and all paths, ``Secure`` (if the name says so), ``HttpOnly``, ``SameSite=Lax`` (or
+    ``SameSite=None`` and ``Partitioned``), on a response that varies by cookie and that no cache shares.
 
     Args:
         response: Of httpx, httpx2, aiohttp or a framework's test client.
@@ -29,7 +29,8 @@ def assert_visitor_cookie(response: Any, name: str = "__Host-wixvisitor", *, htt
         set_names = ", ".join(cookie.partition("=")[0] for cookie in _values(response, "set-cookie")) or "none"
         raise AssertionError(f"expected one Set-Cookie for {name}, found {len(found)}; the cookies set: {set_names}")
     attributes = {part.strip().lower() for part in found[0].split(";")[1:]}
-    wanted = {"path=/", "samesite=lax"} | ({"httponly"} if http_only else set())
+    wanted = {"path=/", *({"samesite=none", "partitioned"} if "samesite=none" in attributes else {"samesite=lax"})}
+    wanted |= {"httponly"} if http_only else set()
     wanted |= {"secure"} if name.startswith(_SECURE) else set()
     wrong = [f"{attribute} is missing" for attribute in sorted(wanted - attributes)]
     wrong += ["Domain is set" for attribute in attributes if attribute.startswith("domain=")]
