@@ -20,6 +20,7 @@ from wixvisitor.cookies import VisitorCookie
 
 CART = "/ecom/v2/carts/current"
 PRODUCTS = "/stores-reader/v1/products/query"
+METHODS = ["GET", "POST"]
 
 
 @attrs.frozen
@@ -58,6 +59,7 @@ class Shop:
 
     Attributes:
         asked: set once a handler has asked Wix.
+        gate: what the slow handler waits for, once it has asked Wix.
         failures: what was raised where no answer could tell of it.
     """
 
@@ -66,6 +68,7 @@ class Shop:
     options: dict[str, Any] = attrs.field(factory=dict)
     member: Tokens = EMPTY_TOKENS
     asked: anyio.Event = attrs.field(factory=anyio.Event)
+    gate: anyio.Event = attrs.field(factory=anyio.Event)
     failures: list[Exception] = attrs.field(factory=list)
 
     # Handlers that do not look at the visitor, or only once the response has started
@@ -130,6 +133,19 @@ class Shop:
         await visitor.set_tokens(EMPTY_TOKENS)
         return Answer({})
 
+    async def slow(self, visitor: VisitorSession) -> Answer:
+        answer = await self.cart(visitor)
+        await self.gate.wait()
+        return answer
+
+    async def slow_login(self, visitor: VisitorSession) -> Answer:
+        await self.login(visitor)
+        await self.gate.wait()
+        return Answer({})
+
+    async def public_login(self, visitor: VisitorSession) -> Answer:
+        return attrs.evolve(await self.login(visitor), cache_control="public, max-age=60")
+
     async def hang(self, visitor: VisitorSession) -> Answer:
         await self.cart(visitor)
         await anyio.sleep_forever()
@@ -142,7 +158,7 @@ class Shop:
     @property
     def looking(self) -> list[Callable[[VisitorSession], Awaitable[Answer]]]:
         first = [self.looked, self.cart, self.redirect, self.refused, self.public, self.boom]
-        return [*first, self.stream, self.login, self.logout, self.hang]
+        return [*first, self.stream, self.login, self.logout, self.slow, self.slow_login, self.public_login, self.hang]
 
     def handlers(self) -> dict[str, Callable[[Look], Awaitable[Answer]]]:
         """All of them, by path, as functions of how the visitor is asked for."""
@@ -208,7 +224,7 @@ def starlette_app(shop: Shop) -> Any:
         async def endpoint(request: Request) -> Any:
             return starlette_response(await handler(_look_of(request.scope)))
 
-        return Route(path, endpoint)
+        return Route(path, endpoint, methods=METHODS)
 
     async def ws(websocket: WebSocket) -> None:
         await starlette_websocket(shop, websocket, await from_scope(websocket.scope))
@@ -248,15 +264,16 @@ def fastapi_app(shop: Shop) -> Any:  # noqa: C901 - three short endpoints
     app = FastAPI()
     setup(app, shop.pool, cookie=shop.cookie, **shop.options)
     for handler in shop.looking:
-        app.get(f"/{handler.__name__}", response_model=None)(looking(handler))
+        app.api_route(f"/{handler.__name__}", methods=METHODS, response_model=None)(looking(handler))
     for early in shop.unlooked:
-        app.get(f"/{early.__name__}", response_model=None)(unlooked(early))
+        app.api_route(f"/{early.__name__}", methods=METHODS, response_model=None)(unlooked(early))
     app.websocket("/ws")(ws)
     return app
 
 
 def litestar_app(shop: Shop) -> Any:
-    from litestar import Litestar, Request, WebSocket, get, websocket
+    from litestar import HttpMethod, Litestar, Request, WebSocket, websocket
+    from litestar import route as litestar_route
     from litestar.exceptions import HTTPException
     from litestar.response import Redirect, Response, Stream
 
@@ -273,7 +290,9 @@ def litestar_app(shop: Shop) -> Any:
     names = {"Any": Any, "Request": Request, "WebSocket": WebSocket}
 
     def route(path: str, handler: Any) -> Any:
-        @get(path, signature_namespace=names)
+        methods = [HttpMethod(name) for name in METHODS]
+
+        @litestar_route(path, http_method=methods, status_code=200, signature_namespace=names)
         async def endpoint(request: Request[Any, Any, Any]) -> Any:
             return respond(await handler(_look_of(request.scope)))
 
@@ -304,7 +323,7 @@ def quart_app(shop: Shop) -> Any:
         async def endpoint() -> Any:
             return respond(await handler(_look_of(request.scope)))
 
-        app.add_url_rule(path, path, endpoint)
+        app.add_url_rule(path, path, endpoint, methods=METHODS)
 
     @app.websocket("/ws")
     async def ws() -> None:
@@ -353,7 +372,7 @@ def django_app(shop: Shop) -> Any:
     return shop.wrapped(ASGIHandler())
 
 
-def aiohttp_app(shop: Shop) -> Any:
+def aiohttp_app(shop: Shop) -> Any:  # noqa: C901 - as above
     from aiohttp import web
 
     from wixvisitor.aiohttp import get_catalog_visitor, get_visitor, setup
@@ -388,7 +407,9 @@ def aiohttp_app(shop: Shop) -> Any:
         return socket
 
     app = web.Application()
-    app.add_routes([web.get(path, endpoint_of(handler)) for path, handler in shop.handlers().items()])
+    for path, handler in shop.handlers().items():
+        for method in METHODS:
+            app.router.add_route(method, path, endpoint_of(handler))
     app.add_routes([web.get("/ws", ws)])
     setup(app, shop.pool, cookie=shop.cookie, **shop.options)
     return app

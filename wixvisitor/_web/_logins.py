@@ -64,7 +64,7 @@ class Logins:
         """Notes a login before it is saved, and returns ids that have to be forgotten: there are too many."""
         new = _Login(key, self._settings.clock())
         before = await self._changed(left, lambda logins: [*logins, new][-_MOST:])
-        return [login.key for login in before[: len(before) + 1 - _MOST] if not login.ended]
+        return [login.key for login in before[: max(0, len(before) + 1 - _MOST)] if not login.ended]
 
     async def end(self, key: str, *, but: str) -> list[str]:
         """Notes a logout, and returns the ids that have to be forgotten with it.
