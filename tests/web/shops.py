@@ -13,7 +13,7 @@ import anyio
 import anyio.lowlevel
 import attrs
 
-from wixvisitor import EMPTY_TOKENS, Tokens, VisitorPool, VisitorSession
+from wixvisitor import EMPTY_TOKENS, ConfigurationError, Tokens, VisitorPool, VisitorSession
 from wixvisitor.asgi import CatalogReader, VisitorMiddleware, get_catalog_visitor
 from wixvisitor.asgi import get_visitor as from_scope
 from wixvisitor.cookies import VisitorCookie
@@ -143,6 +143,15 @@ class Shop:
         await self.gate.wait()
         return Answer({})
 
+    async def login_says(self, visitor: VisitorSession) -> Answer:
+        return await _said(lambda: visitor.set_tokens(self.member))
+
+    async def logout_says(self, visitor: VisitorSession) -> Answer:
+        return await _said(lambda: visitor.set_tokens(EMPTY_TOKENS))
+
+    async def renew_says(self, visitor: VisitorSession) -> Answer:
+        return await _said(lambda: visitor.generate_visitor_tokens(self.member))
+
     async def public_login(self, visitor: VisitorSession) -> Answer:
         return attrs.evolve(await self.login(visitor), cache_control="public, max-age=60")
 
@@ -158,7 +167,9 @@ class Shop:
     @property
     def looking(self) -> list[Callable[[VisitorSession], Awaitable[Answer]]]:
         first = [self.looked, self.cart, self.redirect, self.refused, self.public, self.boom]
-        return [*first, self.stream, self.login, self.logout, self.slow, self.slow_login, self.public_login, self.hang]
+        says = [self.login_says, self.logout_says, self.renew_says]
+        slow = [self.slow, self.slow_login, self.hang]
+        return [*first, self.stream, self.login, self.logout, self.public_login, *says, *slow]
 
     def handlers(self) -> dict[str, Callable[[Look], Awaitable[Answer]]]:
         """All of them, by path, as functions of how the visitor is asked for."""
@@ -182,6 +193,14 @@ class Shop:
 def who(visitor: VisitorSession) -> str:
     """A name for the visitor, the same wherever its refresh token is."""
     return str(hash(visitor.get_tokens().refresh_token.value))
+
+
+async def _said(change: Callable[[], Awaitable[object]]) -> Answer:
+    try:
+        await change()
+    except ConfigurationError as error:
+        return Answer({"error": str(error)})
+    return Answer({"error": ""})
 
 
 def _looking(handler: Callable[[VisitorSession], Awaitable[Answer]]) -> Callable[[Look], Awaitable[Answer]]:
