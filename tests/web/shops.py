@@ -82,6 +82,11 @@ class Shop:
     async def late(self, look: Look) -> Answer:
         return Answer(self.parts(look))
 
+    async def hesitant(self, look: Look) -> Answer:
+        self.asked.set()
+        await self.gate.wait()
+        return await self.cart(await look())
+
     # Handlers that read the catalogue
 
     async def products(self, look: Look) -> Answer:
@@ -162,7 +167,7 @@ class Shop:
 
     @property
     def unlooked(self) -> list[Callable[[Look], Awaitable[Answer]]]:
-        return [self.health, self.page, self.late, self.products, self.shelf, self.both]
+        return [self.health, self.page, self.late, self.hesitant, self.products, self.shelf, self.both]
 
     @property
     def looking(self) -> list[Callable[[VisitorSession], Awaitable[Answer]]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack
+from functools import partial
 from typing import Any
 
 import anyio
@@ -15,6 +16,10 @@ import pytest
 from tests.web.conftest import KEY
 from tests.web.shops import APPS, Shop, starlette_app
 from wixvisitor import VisitorPool
+from wixvisitor._web import _visits
+from wixvisitor._web._order import Order
+from wixvisitor._web._visit import Visit
+from wixvisitor._web._visits import Request, Visits
 from wixvisitor.cookies import IdCookie
 from wixvisitor.storage import FileStorage, MemoryStorage
 from wixvisitor.storage.sqlite import SQLiteStorage
@@ -90,6 +95,26 @@ async def test_a_slow_login_after_a_logout(open_shop, framework, form, member_of
             town.shop.gate.set()
         assert "set-cookie" not in answers[0].headers
         assert not body_of(await browser.get("/cart"))["member"]
+
+
+@pytest.mark.parametrize("framework", APPS)
+async def test_an_answer_that_takes_very_long(open_shop, framework, member_of, monkeypatch):
+    """A request counts from its beginning, though its handler looks at the visitor long after the login."""
+    passed = [1_000.0]
+    monkeypatch.setattr(_visits, "Order", partial(Order, clock=lambda: passed[0]))
+    async with open_shop(framework, cookie="sealed") as town, town.browsers() as browser:
+        await browser.get("/cart")
+        town.fake.advance(5 * HOUR)
+        town.shop.member = member_of()
+        answers: list[httpx.Response] = []
+        async with anyio.create_task_group() as group:
+            await begun(group, town, browser, "/hesitant", answers)
+            await browser.get("/login")
+            passed[0] += 10_000
+            await browser.get("/cart")
+            town.shop.gate.set()
+        assert "set-cookie" not in answers[0].headers
+        assert body_of(await browser.get("/cart"))["member"]
 
 
 @pytest.mark.parametrize("form", ["id", "sealed", "wixSession"])
@@ -492,3 +517,18 @@ async def test_the_id_of_a_login_is_another(processes, still, client_id, member_
     assert first[:20] == second[:20] != third[:20]
     assert first[20:] != second[20:] != third[20:]
     assert {len(key) for key in ids} == {43}
+
+
+async def test_a_stream_that_goes_on_holds_nothing_back(still, client_id, monkeypatch):
+    """What a request might have to know is forgotten once its answer's head is sent, however long its body takes."""
+    passed = [1_000.0]
+    monkeypatch.setattr(_visits, "Order", partial(Order, clock=lambda: passed[0]))
+    pool = VisitorPool(client_id, client=still.client(), clock=still.now)
+    visits = Visits(pool, cookie=IdCookie([KEY]), consent=None, close=True)
+    stream = Visit(visits, Request({}, False, None))
+    stream.start(vary="", cache_control="")
+    visits.order.sent("a", "b", 1)
+    passed[0] += 1_000
+    visits.order.sent("c", "d", 2)
+    assert len(visits.order) == 2
+    stream.finish()

@@ -54,16 +54,19 @@ class Order:
         self._clock = clock
         self._numbers = itertools.count(1)
         self._places: OrderedDict[str, _Place] = OrderedDict()  # by id, the one noted longest ago first
-        self._under_way: weakref.WeakKeyDictionary[object, float] = weakref.WeakKeyDictionary()
+        self._under_way: dict[weakref.ref[object], float] = {}  # when each began; faster than a WeakKeyDictionary
 
     def enter(self, request: object) -> float:
         """Notes that a request has begun, and returns when that was."""
-        since = self._under_way[request] = self._clock()
+        since = self._under_way[weakref.ref(request, self._left)] = self._clock()
         return since
 
     def leave(self, request: object) -> None:
         """Notes that the head of its answer is sent, or never will be."""
-        self._under_way.pop(request, None)
+        self._left(weakref.ref(request))
+
+    def _left(self, reference: weakref.ref[object]) -> None:
+        self._under_way.pop(reference, None)
 
     def number(self) -> int:
         """Returns the next change's number."""
