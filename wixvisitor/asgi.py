@@ -179,7 +179,8 @@ def _request(scope: Scope) -> Request:
         headers[name] = f"{headers[name]}{glue}{value}" if name in headers else value
     is_websocket = scope["type"] == "websocket"
     method = "GET" if is_websocket else scope["method"]
-    return Request(headers, not is_websocket and is_document(method, headers), scope, method, is_websocket)
+    is_page = not is_websocket and is_document(method, headers)
+    return Request(headers, is_page, scope, method=method, is_websocket=is_websocket)
 
 
 def _started(visit: Visit, message: Message) -> Message:

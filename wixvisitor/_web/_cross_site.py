@@ -21,7 +21,7 @@ WITHHELD: Final = (
     "with a 303 to a GET that finishes the login. Nothing was changed."
 )
 UNTRUSTED: Final = (
-    "Another site's page sent this request, and its Origin is not in trusted_origins, so that it may log nobody in or "
+    "Another site's page sent this request, and its Origin is not in trusted_origins, so it may neither log in nor "
     "out. Add the origin, or let the callback be a GET (responseMode=query), or answer it with a 303 to a GET that "
     "finishes the login. Nothing was changed."
 )

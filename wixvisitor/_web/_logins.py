@@ -19,7 +19,7 @@ from wixvisitor._records import Records
 from wixvisitor._settings import Settings
 from wixvisitor._tokens import EMPTY_TOKENS
 from wixvisitor.errors import StorageError
-from wixvisitor.storage import ANY_VERSION, VersionConflict
+from wixvisitor.storage import ANY_VERSION, Record, VersionConflict
 from wixvisitor.storage._protocol import AnyVersion
 
 _ALIKE: Final = 20  # characters of an id that its successors have, too: 120 bits; the other 136 are their own
@@ -117,8 +117,11 @@ class _List(Records):
     @hides_locals_async
     async def read(self) -> tuple[list[_Login], str | AnyVersion | None]:
         """Returns the logins, the oldest first, and what the store has to hold for a write. A damaged list is empty."""
-        record = await self._read()
-        return ([], None) if record is None else (_parsed(record.value), record.version or ANY_VERSION)
+        record = await self._call("load", functools.partial(self.settings.storage.load, self.scoped_key))
+        if record is None:
+            return [], None
+        text, version = (record.value, record.version) if isinstance(record, Record) else (record, None)
+        return _parsed(text), version or ANY_VERSION
 
     @hides_locals_async
     async def write(self, logins: list[_Login], version: str | AnyVersion | None) -> None:

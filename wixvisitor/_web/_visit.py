@@ -20,7 +20,6 @@ from typing import Any, Final
 import attrs
 
 from wixvisitor import _given
-from wixvisitor._auth import VisitorAuth
 from wixvisitor._decision import role_of
 from wixvisitor._session import VisitorSession
 from wixvisitor._tokens import EMPTY_TOKENS, RefreshToken, TokenRole, Tokens
@@ -28,6 +27,7 @@ from wixvisitor._web._catalog_reader import CatalogReader
 from wixvisitor._web._cross_site import UNTRUSTED, WITHHELD
 from wixvisitor._web._headers import NOTHING, Additions, additions, is_shared
 from wixvisitor._web._logins import successor
+from wixvisitor._web._request_visitor import RequestVisitor
 from wixvisitor._web._visits import Request, Visits, is_newer, new_card, new_key
 from wixvisitor.cookies import Card
 from wixvisitor.errors import ConfigurationError
@@ -38,68 +38,8 @@ _LATE: Final = (
     "The response has started, so that its cookie cannot keep a new visitor any more, and the next request would make "
     "another one. Ask for the visitor, and make its first call, before the response (or the websocket) starts."
 )
-
-
-class RequestVisitor(VisitorSession):
-    """A visitor within one request. Its session is the pool's; login and logout change which one.
-
-    Concurrency: share it between the request's tasks.
-    Cancellation: never hurts the visitor.
-    """
-
-    __slots__ = ("_visit",)
-    _visit: Visit
-
-    @classmethod
-    def within(cls, visit: Visit, pooled: VisitorSession) -> RequestVisitor:
-        """Returns the session as this request's."""
-        visitor = cls._of_pool(pooled._refresher, pooled._connections)
-        visitor._visit = visit
-        return visitor
-
-    def become(self, pooled: VisitorSession) -> None:
-        """Goes on as this session."""
-        self._refresher, self._auth = pooled._refresher, None
-
-    async def generate_visitor_tokens(self, tokens: Tokens | None = None) -> Tokens:
-        """As ``VisitorSession.generate_visitor_tokens``, in time for the cookie."""
-        self._visit.check_can_keep()
-        return await super().generate_visitor_tokens(tokens)
-
-    async def set_tokens(self, tokens: Tokens) -> None:
-        """Adopts tokens. Somebody else's, a member's after login or none after logout, get a new id and cookie.
-
-        ``EMPTY_TOKENS`` forgets whoever it was, and a member is forgotten at logout, in the store as well.
-
-        Raises:
-            ConfigurationError: the response has started, so that no cookie can be changed; or another site's page sent
-                the request by POST, say. Nothing was changed.
-            StorageError: they could not be saved, and the visitor is as before; or, after a logout, the old record
-                could not be removed.
-        """
-        await self._visit.adopt(self, _given.checked_tokens(tokens))
-
-    async def renew_token(self, refresh_token: RefreshToken | None = None) -> Tokens:
-        """As ``VisitorSession.renew_token``; a member's refresh token for nobody's session is a login."""
-        self._visit.check_can_keep()
-        if refresh_token is None or self.get_tokens().refresh_token.value:
-            return await super().renew_token(refresh_token)
-        return await self._visit.renew_into(self, refresh_token)
-
-    async def auth_headers(self) -> dict[str, str]:
-        """As ``VisitorSession.auth_headers``, in time for the cookie."""
-        self._visit.check_can_keep()
-        return await super().auth_headers()
-
-    @property
-    def auth(self) -> VisitorAuth:
-        """As ``VisitorSession.auth``; ask for it again after ``set_tokens``."""
-        self._visit.check_can_keep()
-        return super().auth
-
-    async def _send(self, method: str, url: str, arguments: dict[str, Any], *, stream: bool) -> Any:
-        self._visit.check_can_keep()
-        return await super()._send(method, url, arguments, stream=stream)
+_FOREIGN: Final = "another site's page sent the request"
+_OLDER: Final = "a login or logout of this browser was answered before"
 
 
 @attrs.define(eq=False, repr=False)
@@ -318,6 +258,7 @@ class Visit:
         if not self.allowed or (self._session is None and (self._reads_catalog or not self._is_document)):
             return []
         if self.is_foreign or self._is_older():
+            logger.debug("wixvisitor: no cookie: %s", _FOREIGN if self.is_foreign else _OLDER)
             self._sent = self._tokens()  # none of it is the browser's, and none of it is missed
             return []
         if self.visits.cookie.holds_tokens:
@@ -369,6 +310,8 @@ class Visit:
         self.visits.order.leave(self)
         self._note()
         tokens = self._tokens()
+        if self.is_foreign and not self.allowed and not _given.is_empty(tokens):
+            logger.info("wixvisitor: a new visitor is not kept: %s, without the cookie", _FOREIGN)
         if not self.allowed or _given.is_empty(tokens):
             return
         if not self.started and (self._given is None or self._moved is not None):
