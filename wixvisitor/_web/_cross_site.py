@@ -1,7 +1,7 @@
 """Requests that another site's page sent: how browsers mark them, and what is not done for them. Pure.
 
 Browsers send no Lax cookie with a POST of another site's page, but take the cookie of its answer (RFC 6265bis, sections
-5.2 and 5.5). So an answer that gave the seeming newcomer a cookie would replace the shopper's own, and cost the cart.
+5.2 and 5.7). So an answer that gave the seeming newcomer a cookie would replace the shopper's own, and cost the cart.
 """
 
 from __future__ import annotations
