@@ -103,6 +103,11 @@ class Held:
         """The access token's text."""
         return self.tokens.access_token.value
 
+    @property
+    def was_forgotten(self) -> bool:
+        """Whether it is known that there is nobody any more; the store may know of somebody new."""
+        return self.lineage is not None and self.tokens == EMPTY_TOKENS
+
     def is_after(self, other: Held) -> bool:
         """Whether this is another token than the other one, or a later grant of the same text."""
         return self.value != other.value or self.grant > other.grant

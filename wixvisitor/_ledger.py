@@ -176,6 +176,12 @@ class Ledger:
             self._end_pause()
             self.consistent = ""
 
+    def note_forgotten(self, version: str | None, lineage: Lineage | None) -> None:
+        """Holds that there is nobody, so that a store that goes back in time brings nobody back (rule 7)."""
+        with self.lock:
+            if self.held is None:
+                self.held = _decision.hold(EMPTY_TOKENS, renew_before=0.0, jitter=0.0, version=version, lineage=lineage)
+
     def publish(self, outcome: Outcome, generation: int) -> TokensChanged | None:
         """Swaps the snapshot and returns what changed, None if only the books did.
 

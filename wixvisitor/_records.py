@@ -124,17 +124,21 @@ class Records:
         return version if isinstance(version, str) and arguments else None
 
     @hides_locals_async
-    async def forget(self, held: Lineage | None) -> None:
+    async def forget(self, held: Lineage | None) -> Stored | None:
         """Forgets the visitor: leaves a record without tokens, which tells others who still hold them (rule 7).
 
         A store that cannot compare and set deletes the record.
 
         Args:
             held: where the state stands that the session held.
+
+        Returns:
+            The record that was left, None if there is none.
         """
         if not self.settings.conditional:
             delete = functools.partial(self.settings.storage.delete, self.scoped_key)
-            return await self._call("delete", delete, writes=True)
+            await self._call("delete", delete, writes=True)
+            return None
         await self._after_the_write_before()  # it may be a first mint, in a thread that cannot be cancelled
         for _ in range(_ROUNDS):
             version = await self.version()
@@ -142,10 +146,9 @@ class Records:
                 return None  # there was nobody
             gone = self.new_identity(held)
             try:
-                await self.save(EMPTY_TOKENS, version, gone)
+                return Stored(EMPTY_TOKENS, await self.save(EMPTY_TOKENS, version, gone), gone)
             except VersionConflict:
                 continue
-            return None
         raise contradiction("forgotten")
 
     async def acquire_lease(self, holder: str, seconds: float) -> float:

@@ -70,11 +70,14 @@ class Refresher:
 
     async def load(self) -> None:
         """Reads the store if that was not done yet, and saves given tokens. Mints nothing."""
-        for _ in range(_ROUNDS):
+        for number in range(_ROUNDS):
             held = self.ledger.held
-            if held is not None and not held.unsaved:
+            if held is not None and held.unsaved:
+                await self._join(Purpose.SAVE)
+            elif held is None or (held.was_forgotten and number == 0):
+                await self._join(Purpose.LOAD)
+            else:
                 return
-            await self._join(Purpose.LOAD if held is None else Purpose.SAVE)
 
     async def usable(self) -> Held:
         """Returns a token that works by the clock; waits for the one renewal if need be.
@@ -340,7 +343,9 @@ class Refresher:
                 await flight.wait()
         lineage = self.ledger.lineage()
         self.ledger.forget()
-        await self._records().forget(lineage)
+        left = await self._records().forget(lineage)
+        if left is not None:
+            self.ledger.note_forgotten(left.version, left.lineage)
 
     def _tell(self, event: TokensChanged | None) -> None:
         if event is None:

@@ -114,7 +114,7 @@ class Renewal:
 
     async def _renew(self) -> Outcome:
         refusal: Refused | None = None
-        refused = ""
+        refused: str | None = None
         for _ in range(_ROUNDS):
             held = await self._load(refused)
             if not self.is_wanted():
@@ -275,7 +275,7 @@ class Renewal:
             return Outcome(attrs.evolve(new, version=winner.version, lineage=winner.lineage), reason)
         return Outcome(self._hold_stored(winner), ChangeReason.ADOPTED)
 
-    async def _load(self, refused: str = "") -> Held:
+    async def _load(self, refused: str | None = None) -> Held:
         """Returns the later of what the store holds and what the session holds (rule 7, GOES BACK).
 
         Args:

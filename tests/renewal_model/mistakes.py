@@ -29,7 +29,7 @@ def _does_not_load_again() -> Any:
     class Blind(Renewal):
         has_turn: bool = False
 
-        async def _load(self, refused: str = "") -> Held:
+        async def _load(self, refused: str | None = None) -> Held:
             found = await super()._load(refused)
             return self.held if self.has_turn and self.held is not None else found
 
