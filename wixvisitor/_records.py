@@ -28,6 +28,7 @@ T = TypeVar("T")
 
 _FORMAT: Final = 1
 _NO_JSON: Final = object()
+_KEEP_FORGOTTEN: Final = 30 * 86_400.0  # seconds
 _ROUNDS: Final = 4  # how often a record may turn out to have changed before the visitor could be forgotten
 _SEEDS: Final = 8  # that a record remembers
 _TIMEOUT: Final = 10.0  # seconds that a store may take for one call
@@ -112,12 +113,28 @@ class Records:
         return _lineage.after_all(self.settings.clock(), identity, self.lineage, *known)
 
     @hides_locals_async
-    async def save(self, tokens: Tokens, expected: str | Unread | None, lineage: Lineage | None = None) -> str | None:
-        """Saves, if the store still holds the version that was expected, and returns the new version."""
+    async def save(
+        self,
+        tokens: Tokens,
+        expected: str | Unread | None,
+        lineage: Lineage | None = None,
+        *,
+        keep_for: float | None = None,
+    ) -> str | None:
+        """Saves, if the store still holds the version that was expected, and returns the new version.
+
+        Args:
+            tokens: the visitor.
+            expected: the version that was read.
+            lineage: where this state stands.
+            keep_for: seconds for which the record has to be kept; None as long as any visitor.
+        """
         text = render(tokens, self.settings.client_id, self.seeds, lineage)
         arguments: dict[str, Any] = {}
         if self.settings.conditional:
             arguments["expected"] = ANY_VERSION if isinstance(expected, Unread) else expected
+        if keep_for is not None and self.settings.keeps_briefly:
+            arguments["keep_for"] = keep_for
         save = functools.partial(self.settings.storage.save, self.scoped_key, text, **arguments)
         secrets = tokens.access_token.value, tokens.refresh_token.value
         version = await self._call("save", save, secrets=secrets, writes=True)
@@ -146,7 +163,9 @@ class Records:
                 return None  # there was nobody
             gone = self.new_identity(held)
             try:
-                return Stored(EMPTY_TOKENS, await self.save(EMPTY_TOKENS, version, gone), gone)
+                return Stored(
+                    EMPTY_TOKENS, await self.save(EMPTY_TOKENS, version, gone, keep_for=_KEEP_FORGOTTEN), gone
+                )
             except VersionConflict:
                 continue
         raise contradiction("forgotten")

@@ -21,7 +21,7 @@ from wixvisitor._turns import Turns
 from wixvisitor._wire import TokenAnswer, Verdict
 from wixvisitor.errors import ConfigurationError
 from wixvisitor.storage import LeasingStorage, TokenStorage
-from wixvisitor.storage._protocol import takes_expected
+from wixvisitor.storage._protocol import takes_expected, takes_keep_for
 
 _VERDICTS: Final[tuple[str, ...]] = get_args(Verdict)
 _DEPRECATED: Final = (
@@ -70,6 +70,7 @@ class Settings:
     origins: Origins
     storage: TokenStorage
     conditional: bool
+    keeps_briefly: bool  # whether its save can be told how long a record has to be kept
     leases: LeasingStorage | None
     renew_before: float
     renew_timeout: float
@@ -111,6 +112,7 @@ def checked(
         origins=Origins(base_url, allowed_origins),
         storage=storage,
         conditional=takes_expected(storage),
+        keeps_briefly=takes_keep_for(storage),
         leases=storage if isinstance(storage, LeasingStorage) else None,
         renew_before=_seconds(renew_before, "renew_before", least=0.0),
         renew_timeout=_seconds(renew_timeout, "renew_timeout", least=0.001),
