@@ -65,7 +65,10 @@ class Records:
     async def load(self) -> Stored | None:
         """Returns what the store holds."""
         record = await self._read()
-        return None if record is None else Stored(parse(record.value, self.settings.client_id), record.version)
+        if record is None:
+            return None
+        tokens = parse(record.value, self.settings.client_id)  # perhaps of a machine whose clock is wrong
+        return Stored(self.settings.server_clock.limited(tokens), record.version)
 
     @hides_locals_async
     async def version(self) -> str | Unread | None:

@@ -39,8 +39,8 @@ class SealedStorage:
     To rotate, deploy ``keys=[old, new]`` everywhere, then ``[new, old]``. A record is sealed with the new key when it
     is saved the next time; the old key can go when every record was saved since, or has expired.
 
-    It can do what ``inner`` can: it has ``aclose`` and leases, and ``save`` takes ``expected``, if ``inner`` has them.
-    Versions are those of ``inner``.
+    It can do what ``inner`` can: it has ``aclose``, ``purge`` and leases, and ``save`` takes ``expected``, if ``inner``
+    has them. Versions are those of ``inner``.
 
     Raises:
         ConfigurationError: ``inner`` is no storage, or a key is none.
@@ -52,6 +52,7 @@ class SealedStorage:
     """
 
     aclose: Callable[[], Awaitable[None]]  # if inner has it
+    purge: Callable[[], Awaitable[int]]  # if inner has it
 
     def __init__(self, inner: TokenStorage, keys: Sequence[str | bytes]) -> None:
         if isinstance(inner, type) or not isinstance(inner, TokenStorage):
@@ -64,9 +65,9 @@ class SealedStorage:
             own["save"] = self._save_unconditionally
         if isinstance(inner, LeasingStorage):
             own.update(acquire_lease=inner.acquire_lease, release_lease=inner.release_lease)
-        aclose = getattr(inner, "aclose", None)
-        if aclose is not None:
-            own["aclose"] = aclose
+        for name in ("aclose", "purge"):
+            if (method := getattr(inner, name, None)) is not None:
+                own[name] = method
 
     @staticmethod
     def generate_key() -> str:
