@@ -65,7 +65,7 @@ def wall_clock() -> float:
 
 @attrs.frozen(kw_only=True, eq=False, repr=False, match_args=False)
 class Settings:
-    """The checked arguments of a session or a pool, documented there; and what both know of the time (``_server_clock``)."""
+    """The checked arguments of a session or a pool, documented there, and what is known of Wix's time."""
 
     client_id: str
     origins: Origins

@@ -11,7 +11,7 @@ set right:
 
 What was found is kept in a table of its own, ``overdue``: programs of older versions go on with the file. A mark counts
 for the very record that was found, with its version and its end, so that a save or a load makes it void. A clock that
-does not find the record past its time removes the mark, and so does one that finds the mark made in the future.
+does not find the record past its time removes the mark.
 """
 
 from __future__ import annotations
@@ -30,31 +30,32 @@ _SLACK: Final = 60.0  # of the day between two starts, which are reckoned
 _BETWEEN: Final = 60.0  # from one look at all that is past its time to the next
 _IMPLAUSIBLE: Final = 1_700_000_000.0  # November 2023: no record ended before, so a clock was wrong when it was saved
 
+# "long_…" is of the second rule: when it was found past twice its time and a day, by a process that began when.
 _TABLE: Final = """
     CREATE TABLE IF NOT EXISTS overdue (number INTEGER PRIMARY KEY AUTOINCREMENT, key TEXT UNIQUE NOT NULL,
-    version TEXT NOT NULL, expires_at REAL NOT NULL, found_at REAL NOT NULL, long_found_at REAL, long_began_at REAL)"""
+    version TEXT NOT NULL, expires_at REAL NOT NULL, long_found_at REAL, long_began_at REAL)"""
 _SAME: Final = "overdue.key = v.key AND overdue.version = v.version AND overdue.expires_at = v.expires_at"
 _DATE_AGAIN: Final = "UPDATE visitors SET expires_at = :fresh WHERE expires_at < :implausible"
 _UNMARK: Final = (
-    "DELETE FROM overdue WHERE expires_at > :now OR found_at > :now",
-    f"DELETE FROM overdue WHERE NOT EXISTS (SELECT 1 FROM visitors AS v WHERE {_SAME})",
+    "DELETE FROM overdue WHERE expires_at > :now",
+    f"DELETE FROM overdue WHERE NOT EXISTS (SELECT 1 FROM visitors AS v WHERE {_SAME})",  # noqa: S608 - constants, as below
     """UPDATE overdue SET long_found_at = NULL, long_began_at = NULL
     WHERE long_found_at > :now OR expires_at + :longer > :now""",
 )
 _MARK: Final = f"""
-    INSERT OR REPLACE INTO overdue (key, version, expires_at, found_at)
-    SELECT v.key, v.version, v.expires_at, :now FROM visitors AS v
-    WHERE v.expires_at <= :now AND NOT EXISTS (SELECT 1 FROM overdue WHERE {_SAME}) LIMIT :most"""
+    INSERT OR REPLACE INTO overdue (key, version, expires_at)
+    SELECT v.key, v.version, v.expires_at FROM visitors AS v
+    WHERE v.expires_at <= :now AND NOT EXISTS (SELECT 1 FROM overdue WHERE {_SAME}) LIMIT :most"""  # noqa: S608
 _MARK_LONG: Final = """
     UPDATE overdue SET long_found_at = :now, long_began_at = :began
     WHERE long_found_at IS NULL AND expires_at + :longer <= :now"""
 _LAST: Final = "SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'overdue'"
 _FOUND: Final = f"""
     SELECT v.key FROM overdue JOIN visitors AS v ON {_SAME}
-    WHERE number <= :seen AND v.expires_at <= :now LIMIT :most"""
+    WHERE number <= :seen AND v.expires_at <= :now LIMIT :most"""  # noqa: S608
 _FOUND_LONG: Final = f"""
     SELECT v.key FROM overdue JOIN visitors AS v ON {_SAME}
-    WHERE long_began_at <= :a_day_before AND long_found_at <= :day_less_hour_before LIMIT :most"""
+    WHERE long_began_at <= :a_day_before AND long_found_at <= :day_less_hour_before LIMIT :most"""  # noqa: S608
 
 
 class Step(NamedTuple):
@@ -116,8 +117,6 @@ class Purge:
         if len(self._seen) > 1 and tick - self._seen[-2][0] < _BETWEEN:
             self._seen.pop()
         self._seen.append((tick, last))
-        while len(self._seen) > 1 and self._seen[1][0] <= tick - _HOUR:
-            self._seen.popleft()
 
     def _mark(self, connection: sqlite3.Connection, now: float, tick: float, most: int) -> int:
         longer = self._life + _DAY
@@ -131,6 +130,8 @@ class Purge:
         return marked
 
     def _remove(self, connection: sqlite3.Connection, now: float, tick: float, most: int, *, looks: bool) -> int:
+        while len(self._seen) > 1 and self._seen[1][0] <= tick - _HOUR:
+            self._seen.popleft()
         when, number = self._seen[0] if self._seen else (tick, 0)
         seen = number if when <= tick - _HOUR else 0
         found = connection.execute(_FOUND, {"now": now, "seen": seen, "most": most}).fetchall()
