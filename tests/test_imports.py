@@ -32,6 +32,7 @@ ORDER = (
     "_breaker",
     "_doubts",
     "_routes",
+    "_server_clock",
     "_wire",
     "_api_errors",
     "_graphql",

@@ -76,7 +76,7 @@ class Held:
 
     Attributes:
         tokens: the visitor.
-        renew_at: from here (epoch seconds) a renewal starts in the background.
+        renew_at: from here (epoch seconds by Wix's clock, as all here) a renewal starts in the background.
         version: the store's version of these tokens, None if the store has none.
         unsaved: these tokens must be saved before anyone uses them (rule 6); None if they are, or need not be.
         rejected: an API answered 401 to this access token.
@@ -169,19 +169,27 @@ class Purpose(Enum):
         return self is not Purpose.AGEING
 
 
-def decide(held: Held | None, now: float, pause: Pause | None) -> Step:
-    """Returns what a caller that needs a token does next."""
+def decide(held: Held | None, now: float, pause: Pause | None, *, offset: float = 0.0) -> Step:
+    """Returns what a caller that needs a token does next.
+
+    Args:
+        held: the snapshot, None before the store was read.
+        now: epoch seconds by the machine's clock, which pauses go by.
+        pause: the last one.
+        offset: seconds that Wix's clock is ahead of it; tokens end by Wix's.
+    """
     if held is None:
         return Step.LOAD
     active = pause if pause is not None and pause.active(now) else None
     cause = active.cause if active else None
     if held.unsaved:
         return Step.FAIL if cause is not None and cause._backs_off else Step.SAVE
-    if not held.unexpired(now) or (held.rejected and isinstance(cause, SessionExpired)):
+    wix_now = now + offset
+    if not held.unexpired(wix_now) or (held.rejected and isinstance(cause, SessionExpired)):
         return Step.FAIL if cause else Step.RENEW
     if held.rejected and not cause:
         return Step.RENEW
-    if now < held.renew_at or active or not held.tokens.refresh_token.value:
+    if wix_now < held.renew_at or active or not held.tokens.refresh_token.value:
         return Step.USE
     return Step.USE_AND_RENEW
 

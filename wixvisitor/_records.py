@@ -76,7 +76,8 @@ class Records:
         record, content = await self._read()
         if record is None:
             return None
-        return Stored(_tokens_of(content, self.settings.client_id), record.version, self.lineage)
+        tokens = _tokens_of(content, self.settings.client_id)  # perhaps of a machine whose clock is wrong
+        return Stored(self.settings.server_clock.limited(tokens), record.version, self.lineage)
 
     @hides_locals_async
     async def version(self) -> str | Unread | None:

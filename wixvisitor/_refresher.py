@@ -140,7 +140,7 @@ class Refresher:
             if held is None or not held.value:  # logged out meanwhile: that request was somebody's
                 return None
             if held.is_after(rejected) and not held.unsaved:
-                if not held.rejected and held.unexpired(self.settings.clock()):
+                if not held.rejected and held.unexpired(self.settings.server_clock.now()):
                     return held
                 rejected = held  # turned down as well, to somebody else
                 continue

@@ -16,6 +16,7 @@ import attrs
 from wixvisitor import _wire
 from wixvisitor._decision import OnRejected
 from wixvisitor._origins import Origins
+from wixvisitor._server_clock import ServerClock
 from wixvisitor._tokens import TokenRole
 from wixvisitor._turns import Turns
 from wixvisitor._wire import TokenAnswer, Verdict
@@ -64,7 +65,7 @@ def wall_clock() -> float:
 
 @attrs.frozen(kw_only=True, eq=False, repr=False, match_args=False)
 class Settings:
-    """The checked arguments of a session or a pool, documented there."""
+    """The checked arguments of a session or a pool, documented there, and what is known of Wix's time."""
 
     client_id: str
     origins: Origins
@@ -78,6 +79,7 @@ class Settings:
     on_change: Callable[[TokensChanged], object] | None
     judge_refusal: Callable[[TokenAnswer], Verdict]
     clock: Callable[[], float]
+    server_clock: ServerClock
     turns: Turns
     writes: dict[str, Any] = attrs.field(factory=dict)  # the store's calls under way that write, by key
     jitter: Callable[[], float] = random.random  # spreads load, protects nothing
@@ -120,6 +122,7 @@ def checked(
         on_change=plain_function(on_change, "on_change"),
         judge_refusal=_judge(judge_refusal, is_refusal),
         clock=now,
+        server_clock=ServerClock(now),
         turns=_turns(now, max_token_requests, new_visitors_per_minute),
     )
 

@@ -71,7 +71,12 @@ class RecentStorage(MemoryStorage):
 
     @hides_locals_async
     async def save(
-        self, key: str, value: str, *, expected: str | AnyVersion | None = ANY_VERSION, keep_for: float | None = None
+        self,
+        key: str,
+        value: str,
+        *,
+        expected: str | AnyVersion | None = ANY_VERSION,
+        keep_for: float | None = None,  # noqa: ARG002 - all is gone sooner
     ) -> str:
         """Keeps ``value``, for 2 minutes, and returns its version."""
         if not self._recent.get(key):
