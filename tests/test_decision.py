@@ -31,6 +31,7 @@ from wixvisitor._decision import (
     Purpose,
     Step,
     Unread,
+    Unsaved,
     adopted,
     after_mint,
     after_renewal,
@@ -96,10 +97,10 @@ DECISIONS = {
     "no access token": (held(NO_ACCESS), NOW, None, Step.RENEW),
     "no access token, in a pause": (held(NO_ACCESS), NOW, pause(), Step.FAIL),
     "no tokens": (held(EMPTY_TOKENS), NOW, None, Step.RENEW),
-    "unsaved": (held(unsaved=True), FRESH, None, Step.SAVE),
-    "unsaved in a pause": (held(unsaved=True), FRESH, pause(), Step.SAVE),
-    "unsaved and ended": (held(unsaved=True), ENDED, None, Step.SAVE),
-    "unsaved and rejected": (held(unsaved=True, rejected=True), FRESH, None, Step.SAVE),
+    "unsaved": (held(unsaved=Unsaved()), FRESH, None, Step.SAVE),
+    "unsaved in a pause": (held(unsaved=Unsaved()), FRESH, pause(), Step.SAVE),
+    "unsaved and ended": (held(unsaved=Unsaved()), ENDED, None, Step.SAVE),
+    "unsaved and rejected": (held(unsaved=Unsaved(), rejected=True), FRESH, None, Step.SAVE),
     "rejected": (held(rejected=True), FRESH, None, Step.RENEW),
     "rejected in a pause": (held(rejected=True), FRESH, pause(), Step.USE),
     "rejected in a background pause": (held(rejected=True), FRESH, pause(None), Step.RENEW),
@@ -134,7 +135,7 @@ def test_held():
     assert not held().unexpired(EXPIRES)
     assert not held(EMPTY_TOKENS).unexpired(-1.0)
     assert held().fresh_until == RENEW_AT
-    for unusable in (held(unsaved=True), held(rejected=True), held(NO_ACCESS)):
+    for unusable in (held(unsaved=Unsaved()), held(rejected=True), held(NO_ACCESS)):
         assert unusable.fresh_until == -math.inf
     assert attrs.evolve(held(rejected=True), rejected=False).fresh_until == RENEW_AT
     assert "access" not in repr(held()).replace("access_token", "").replace("AccessToken", "")
@@ -175,13 +176,9 @@ def test_lifetime_of_resumed_tokens():
 
 def test_hold_keeps_what_it_is_given():
     """The version and whether the tokens are unsaved are kept."""
-    snapshot = hold(VISITOR, renew_before=1, jitter=0, version=Unread.UNREAD, unsaved=True)
-    assert (snapshot.tokens, snapshot.version, snapshot.unsaved, snapshot.rejected) == (
-        VISITOR,
-        Unread.UNREAD,
-        True,
-        False,
-    )
+    snapshot = hold(VISITOR, renew_before=1, jitter=0, version=Unread.UNREAD, unsaved=Unsaved())
+    assert (snapshot.tokens, snapshot.version, snapshot.rejected) == (VISITOR, Unread.UNREAD, False)
+    assert snapshot.unsaved
 
 
 # adopted
@@ -344,7 +341,7 @@ def test_any_pause_is_bounded(failures, now, jitter, retry_after):
 def test_decisions_are_safe(snapshot, now, waiting, unsaved, rejected):
     """A token is only used if the clock allows it, and failing is only told with a cause."""
     if snapshot is not None:
-        snapshot = attrs.evolve(snapshot, unsaved=unsaved, rejected=rejected)
+        snapshot = attrs.evolve(snapshot, unsaved=Unsaved() if unsaved else None, rejected=rejected)
     step = decide(snapshot, now, waiting)
     if step in (Step.USE, Step.USE_AND_RENEW):
         assert snapshot.unexpired(now)

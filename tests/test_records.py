@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wixvisitor import AccessToken, RefreshToken, StorageError, TokenRole, Tokens, _records
+from wixvisitor import EMPTY_TOKENS, AccessToken, RefreshToken, StorageError, TokenRole, Tokens, _records
 from wixvisitor._decision import Unread
 from wixvisitor._records import Records, Stored, parse, render
 from wixvisitor._settings import checked
@@ -82,7 +82,7 @@ def records(storage: Any, client_id: str = CLIENT, key: str = "default") -> Reco
 CALLS = {
     "load": lambda one: one.load(),
     "save": lambda one: one.save(TOKENS, None),
-    "delete": lambda one: one.delete(),
+    "forget": lambda one: one.forget(None),
     "acquire_lease": lambda one: one.acquire_lease("holder", 1.0),
     "release_lease": lambda one: one.release_lease("holder"),
 }
@@ -169,8 +169,31 @@ async def test_load_and_save():
     assert await one.load() is None
     version = await one.save(TOKENS, None)
     assert await one.load() == Stored(TOKENS, version)
-    await one.delete()
-    assert await one.load() is None
+    await one.forget(None)
+    gone = await one.load()
+    assert gone is not None
+    assert gone.tokens == EMPTY_TOKENS
+    assert gone.lineage is not None
+
+
+async def test_who_is_not_there_is_not_forgotten():
+    """Forgetting a visitor who never was leaves nothing behind."""
+    storage = MemoryStorage()
+    await records(storage).forget(None)
+    assert await storage.load(f"{CLIENT}:default") is None
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "{", "[]", '{"seeds": 1}', '{"seeds": {"a": 1}}', '["seeds"]', '{"seeds": null}', '{"seeds": [1, null]}'],
+)
+async def test_a_damaged_list_of_seeds(text):
+    """What is no list of seeds is none."""
+    storage = MemoryStorage()
+    await storage.save(f"{CLIENT}:default", text)
+    one = records(storage)
+    await one.version()
+    assert one.seeds == ()
 
 
 async def test_sites_never_mix():
@@ -214,7 +237,7 @@ async def test_the_least_storage():
     assert await one.acquire_lease("a", 60) == 0.0
     assert await one.acquire_lease("b", 60) == 0.0
     await one.release_lease("a")
-    await one.delete()
+    await one.forget(None)
     assert await one.load() is None
 
 

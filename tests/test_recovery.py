@@ -125,7 +125,7 @@ async def test_a_token_call_that_waits_in_vain(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """A token call that finds no free connection is a TokenRequestError that says so."""
-    monkeypatch.setattr("wixvisitor._endpoint._TIMEOUTS", {"connect": 5.0, "read": 10.0, "write": 5.0, "pool": 0.05})
+    monkeypatch.setattr("wixvisitor._endpoint._TIMEOUTS", {"connect": 5.0, "read": None, "write": 5.0, "pool": 0.05})
     async with family.AsyncClient(limits=family.Limits(max_connections=1)) as client:
         session = session_of(client=client, base_url=served.url, tokens=visitor)
         still.hang(path="/slow", times=None)

@@ -155,14 +155,29 @@ async def test_it_does_not_come_back(
 async def test_between_allowed_origins(
     still: FakeWix, session_of: SessionMaker, visitor: Tokens, client: Any, door: Any
 ) -> None:
-    """A redirect to another allowed origin has the state exactly if it has the token, and so has the way back."""
+    """A redirect to another allowed origin, and back, has the token and the state; a client of its own has neither."""
     async with place(still) as edge, shopping(still, session_of, visitor, client, edge) as (wix, session):
         wix.leads_to("/edge", f"{edge.url}/back")
         edge.leads_to("/back", f"{wix.url}{CART}")
         await door(session, client, f"{wix.url}/edge")
         assert len(wix.heard) == 2
         assert len(edge.heard) == 1
-        assert all(token == (state == STATE) for token, state in (*wix.heard, *edge.heard))
+        heard = (True, STATE) if door is not _by_auth else (False, None)
+        assert wix.heard == [(True, STATE), heard]
+        assert edge.heard == [heard]
+
+
+async def test_a_401_behind_a_redirect(
+    still: FakeWix, session_of: SessionMaker, visitor: Tokens, client: Any, door: Any
+) -> None:
+    """The 401 of an allowed origin that a redirect led to is about the token, which is renewed."""
+    async with place(still) as edge, shopping(still, session_of, visitor, client, edge) as (wix, session):
+        edge.leads_to("/back", f"{wix.url}{CART}")
+        still.revoke_access_token(visitor.access_token.value)
+        response = await door(session, client, f"{edge.url}/back")
+        if door is not _by_auth:
+            assert response.status_code in (200, 404)
+            assert len(still.token_calls("refresh_token")) == 1
 
 
 @pytest.mark.parametrize("status", [302, 303, 307])

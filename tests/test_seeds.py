@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 
 from wixvisitor import AccessToken, RefreshToken, StorageError, Tokens, VisitorSession
-from wixvisitor._records import seeds_of
 from wixvisitor.storage import FileStorage, MemoryStorage, TokenStorage
 from wixvisitor.storage.sqlite import SQLiteStorage
 from wixvisitor.testing import FakeWix
@@ -109,15 +108,6 @@ async def test_the_last_eight_are_remembered(still: FakeWix, session_of: Session
     assert "refresh-7" not in record.value
     assert (await _start(session_of, storage, seed(1))).refresh_token.value == "refresh-8"
     assert (await _start(session_of, storage, seed(0))).refresh_token.value == "refresh-0"
-
-
-@pytest.mark.parametrize(
-    "text",
-    ["", "{", "[]", '{"seeds": 1}', '{"seeds": {"a": 1}}', '["seeds"]', '{"seeds": null}', '{"seeds": [1, null]}'],
-)
-def test_a_damaged_list_of_seeds(text: str) -> None:
-    """What is no list of seeds is none."""
-    assert seeds_of(text) == ()
 
 
 async def test_a_record_of_an_earlier_release(session_of: SessionMaker, visitor: Tokens, client_id: str) -> None:

@@ -50,6 +50,16 @@ def bind(headers: Any, name: str, value: str) -> None:
         _append(headers, name, value)
 
 
+def carry_bound(old: Any, new: Any) -> None:
+    """Puts the token of the old headers, and what is bound to it, on the new ones."""
+    if "Authorization" not in old:
+        return
+    new["Authorization"] = old["Authorization"]
+    for raw, known, value in getattr(old, "_list", ()):
+        if isinstance(known, _Name):
+            bind(new, raw.decode(), value.decode())
+
+
 @functools.cache
 def is_bound(kind: Any) -> bool:
     """Whether this class of headers removes a bound header together with the token, also from a copy."""

@@ -40,6 +40,7 @@ class Connections:
     Args:
         client: the caller's, never closed here; or a function that makes one, called once in each event loop, since a
             client cannot live longer than the loop it was first used in; None: httpx's, with timeouts of ours.
+        may_see: whether the token may go to a URL, also when a redirect leads there.
 
     Raises:
         ConfigurationError: it is none of these.
@@ -47,12 +48,15 @@ class Connections:
     Concurrency: safe from many tasks and threads.
     """
 
-    __slots__ = ("_given", "_lock", "_make", "_own")
+    __slots__ = ("_given", "_lock", "_make", "_may_see", "_own")
 
-    def __init__(self, client: AnyClient | Callable[[], AnyClient] | None) -> None:
+    def __init__(
+        self, client: AnyClient | Callable[[], AnyClient] | None, may_see: Callable[[Any], bool] = lambda _: False
+    ) -> None:
         is_made_here = client is None or (callable(client) and not isinstance(client, httpx.AsyncClient))
         self._make: Callable[[], Any] = _httpx_client if client is None else client  # type: ignore[assignment]
-        self._given = None if is_made_here else _connection(client)
+        self._may_see = may_see
+        self._given = None if is_made_here else _connection(client, may_see)
         self._own: dict[object, Connection] = {}
         self._lock = forkable_lock()
 
@@ -67,7 +71,7 @@ class Connections:
         with self._lock:
             for old in [old for old in self._own if _flight.has_ended(old)]:
                 del self._own[old]
-            return self._own.get(loop) or self._own.setdefault(loop, _connection(self._made()))
+            return self._own.get(loop) or self._own.setdefault(loop, _connection(self._made(), self._may_see))
 
     def _made(self) -> Any:
         try:
@@ -95,10 +99,10 @@ def _httpx_client() -> httpx.AsyncClient:
     return own_client()
 
 
-def _connection(client: Any) -> Connection:
+def _connection(client: Any, may_see: Callable[[Any], bool]) -> Connection:
     family = family_of(client)
     ways = Ways(family)
-    view = _internals.view_of(client, family, ways)
+    view = _internals.view_of(client, family, ways, may_see)
     builder = RequestBuilder(
         client, view, family, sending=_internals.SENDING, lead_through=_internals.lead_marked_through
     )

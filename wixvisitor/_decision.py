@@ -16,6 +16,9 @@ Identity rules; the words in capitals are looked for by the tests that are named
 5. ROTATION. A refresh token in the answer replaces the old one, an absent one keeps it. [``after_renewal``]
 6. SAVE FIRST. New tokens are saved before anyone is told. If saving fails the session goes on from memory and logs it;
    but if the refresh token changed it raises, keeps the tokens, and the next use saves again. [``must_be_saved``]
+7. GOES BACK. A store that goes back in time takes nobody along: the later state is kept, tried first and saved again.
+   [``_lineage``, ``Renewal._load``]
+8. STANDSTILL. A token call during which the process stood still is no failure. [``_standstill``]
 """
 
 from __future__ import annotations
@@ -26,6 +29,7 @@ from typing import Final
 import attrs
 
 from wixvisitor._claims import read_claims
+from wixvisitor._lineage import Lineage
 from wixvisitor._tokens import EMPTY_TOKENS, AccessToken, RefreshToken, TokenRole, Tokens
 from wixvisitor.errors import SessionExpired, WixVisitorError
 
@@ -53,17 +57,30 @@ class Unread(Enum):
 
 
 @attrs.frozen(eq=False, repr=False, match_args=False, weakref_slot=False)
+class Unsaved:
+    """Why tokens wait to be saved, and what the save has to write.
+
+    Attributes:
+        seeds: what the record remembers of seeds. None: these tokens are a seed themselves, which the application gave
+            at the start, as ``tokens=``; a record that has had them before wins.
+        is_renewal: whether they are the same visitor as before, renewed; else a new identity.
+    """
+
+    seeds: tuple[str, ...] | None = ()
+    is_renewal: bool = False
+
+
+@attrs.frozen(eq=False, repr=False, match_args=False, weakref_slot=False)
 class Held:
     """What a session holds: one snapshot, swapped in one assignment.
 
     Attributes:
         tokens: the visitor.
-        renew_at: from here (epoch seconds) a renewal starts in the background.
+        renew_at: from here (epoch seconds by Wix's clock, as all here) a renewal starts in the background.
         version: the store's version of these tokens, None if the store has none.
-        unsaved: these tokens must be saved before anyone uses them (rule 6).
+        unsaved: these tokens must be saved before anyone uses them (rule 6); None if they are, or need not be.
         rejected: an API answered 401 to this access token.
-        seeds: what the record remembers of seeds, while these tokens wait to be saved. None: these are a seed, which
-            the application gave at the start, as ``tokens=``; a record that has had them before wins.
+        lineage: where the last state stands that was read, or that a save acknowledged (rule 7).
         grant: counts what Wix granted to this session. A later grant may bring the same access token again, as mocks
             and caching proxies do.
     """
@@ -71,9 +88,9 @@ class Held:
     tokens: Tokens
     renew_at: float
     version: str | Unread | None = None
-    unsaved: bool = False
+    unsaved: Unsaved | None = None
     rejected: bool = False
-    seeds: tuple[str, ...] | None = ()
+    lineage: Lineage | None = None
     grant: int = 0
     fresh_until: float = attrs.field(init=False)
 
@@ -85,6 +102,11 @@ class Held:
     def value(self) -> str:
         """The access token's text."""
         return self.tokens.access_token.value
+
+    @property
+    def was_forgotten(self) -> bool:
+        """Whether it is known that there is nobody any more; the store may know of somebody new."""
+        return self.lineage is not None and self.tokens == EMPTY_TOKENS
 
     def is_after(self, other: Held) -> bool:
         """Whether this is another token than the other one, or a later grant of the same text."""
@@ -147,19 +169,27 @@ class Purpose(Enum):
         return self is not Purpose.AGEING
 
 
-def decide(held: Held | None, now: float, pause: Pause | None) -> Step:
-    """Returns what a caller that needs a token does next."""
+def decide(held: Held | None, now: float, pause: Pause | None, *, offset: float = 0.0) -> Step:
+    """Returns what a caller that needs a token does next.
+
+    Args:
+        held: the snapshot, None before the store was read.
+        now: epoch seconds by the machine's clock, which pauses go by.
+        pause: the last one.
+        offset: seconds that Wix's clock is ahead of it; tokens end by Wix's.
+    """
     if held is None:
         return Step.LOAD
-    if held.unsaved:
-        return Step.SAVE
     active = pause if pause is not None and pause.active(now) else None
     cause = active.cause if active else None
-    if not held.unexpired(now) or (held.rejected and isinstance(cause, SessionExpired)):
+    if held.unsaved:
+        return Step.FAIL if cause is not None and cause._backs_off else Step.SAVE
+    wix_now = now + offset
+    if not held.unexpired(wix_now) or (held.rejected and isinstance(cause, SessionExpired)):
         return Step.FAIL if cause else Step.RENEW
     if held.rejected and not cause:
         return Step.RENEW
-    if now < held.renew_at or active or not held.tokens.refresh_token.value:
+    if wix_now < held.renew_at or active or not held.tokens.refresh_token.value:
         return Step.USE
     return Step.USE_AND_RENEW
 
@@ -171,7 +201,8 @@ def hold(
     jitter: float,
     lifetime: float | None = None,
     version: str | Unread | None = None,
-    unsaved: bool = False,
+    unsaved: Unsaved | None = None,
+    lineage: Lineage | None = None,
 ) -> Held:
     """Returns the snapshot of these tokens.
 
@@ -181,14 +212,15 @@ def hold(
         jitter: a number from 0 to 1, drawn once for these tokens.
         lifetime: seconds from issue to expiry as just granted; None: what the token itself says, else 4 hours.
         version: the store's version.
-        unsaved: whether they must be saved first.
+        unsaved: why they must be saved first, if they must.
+        lineage: where the last state stands that was read or saved.
     """
     if lifetime is None:
         claims = read_claims(tokens.access_token.value)
         lifetime = claims.lifetime if claims else DEFAULT_LIFETIME
     window = min(renew_before, lifetime / 4)
     renew_at = tokens.access_token.expires_at - window * (1 - _JITTER * jitter)
-    return Held(tokens, renew_at, version, unsaved)
+    return Held(tokens, renew_at, version, unsaved, lineage=lineage)
 
 
 def adopted(tokens: Tokens) -> Tokens:

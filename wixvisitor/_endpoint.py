@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import random
+from functools import partial
 from typing import Any, Final
 
 import anyio
@@ -16,9 +17,11 @@ import anyio
 from wixvisitor import _wire
 from wixvisitor._connections import Connections
 from wixvisitor._family import end_stream
+from wixvisitor._flight import is_foreign
 from wixvisitor._masking import hides_locals_async, mask, safe_cause
 from wixvisitor._requests import MARK, URGENT, USER_AGENT, of_every_request
 from wixvisitor._settings import Settings
+from wixvisitor._standstill import Watch
 from wixvisitor._turns import Turn
 from wixvisitor._wire import Granted, Refused, TokenAnswer, TokenRequest
 from wixvisitor.errors import ConfigurationError, TokenRequestError
@@ -27,7 +30,8 @@ logger = logging.getLogger("wixvisitor")
 
 _ATTEMPTS: Final = 3
 _MAX_WAIT: Final = 2.0  # seconds before a repeat; if Wix asks for more, the caller is told at once
-_TIMEOUTS: Final = {"connect": 5.0, "read": 10.0, "write": 5.0, "pool": 5.0}  # seconds, of one attempt
+_TIMEOUTS: Final = {"connect": 5.0, "read": None, "write": 5.0, "pool": 5.0}  # seconds, of one attempt
+_LONGEST_ATTEMPT: Final = 10.0  # seconds of it in all; kept here, since an HTTP client does not know a standstill
 _LONGEST_BODY: Final = 65_536  # bytes, unpacked ones too; a token response has about 1,500
 _HEADERS: Final = {  # beside the client's own
     "Accept-Encoding": "identity",  # a gateway may compress all the same
@@ -86,30 +90,45 @@ class TokenEndpoint:
         return await self._ask(_wire.renew_request(self.settings.client_id, refresh_token), deadline, turn)
 
     async def _ask(self, request: TokenRequest, deadline: float, turn: Turn) -> Granted | Refused:
+        watch = Watch(deadline, self.settings.renew_timeout)
         try:
-            with anyio.fail_after(max(0.0, deadline - anyio.current_time())):
-                answer = await self._ask_repeatedly(request, deadline, turn)
+            answer = await watch.over(partial(self._ask_repeatedly, request, deadline, turn, watch))
         except TimeoutError:
             late = TokenRequestError(
                 f"The token endpoint gave no answer within {self.settings.renew_timeout:g} s. "
                 "The visitor is unchanged; try again later."
             )
-            turn.failed(late)
-            raise late from None
+            raise self._noted(late, request, turn, watch) from None
         except (TokenRequestError, ConfigurationError) as error:
-            turn.failed(error)
+            self._noted(error, request, turn, watch)
             raise
         if isinstance(answer, Granted):
             turn.succeeded(is_renewal=bool(request.secret))
         return answer
 
-    async def _ask_repeatedly(self, request: TokenRequest, deadline: float, turn: Turn) -> Granted | Refused:
+    def _noted(
+        self, error: TokenRequestError | ConfigurationError, request: TokenRequest, turn: Turn, watch: Watch
+    ) -> TokenRequestError | ConfigurationError:
+        """Notes a failure, and returns it; if the process stood still meanwhile and Wix said nothing, it is none."""
+        if watch.was_frozen and error.status_code is None and isinstance(error, TokenRequestError):
+            error._was_frozen = True
+            if request.secret:
+                turn.was_frozen(request.secret)
+        else:
+            turn.failed(error)
+        return error
+
+    async def _ask_repeatedly(
+        self, request: TokenRequest, deadline: float, turn: Turn, watch: Watch
+    ) -> Granted | Refused:
         """Asks up to three times, as long as it may help and there is time for an answer."""
         answered: TokenRequestError | None = None
         for attempt in range(1, _ATTEMPTS + 1):
             try:
-                return await self._ask_once(request, turn)
+                return await self._ask_once(request, turn, watch)
             except TokenRequestError as error:
+                if error.status_code is None and watch.look():
+                    raise  # who waits for it asks anew, with all of the time
                 if error.status_code is None and answered is not None:
                     raise answered from None  # what Wix said tells more than its silence after it
                 answered = error if error.status_code else None
@@ -137,24 +156,34 @@ class TokenEndpoint:
         fits = wait <= _MAX_WAIT and anyio.current_time() + wait + least < deadline
         return wait if fits else None
 
-    async def _ask_once(self, request: TokenRequest, turn: Turn) -> Granted | Refused:
+    async def _ask_once(self, request: TokenRequest, turn: Turn, watch: Watch) -> Granted | Refused:
         requested_at = self.settings.clock()
         try:
-            answer = await self._exchange(request)
+            with watch.limit(_LONGEST_ATTEMPT):
+                answer = await self._exchange(request)
         except ConfigurationError:
             raise  # of the client's making, such as a proxy that it cannot use
         except Exception as error:
             raise _no_answer(error, request) from safe_cause(error, (request.secret,))
+        except BaseException as error:  # such as a cancellation of the transport's own
+            if not is_foreign(error):
+                raise
+            raise _no_answer(error, request) from None
+        requested_at = self.settings.server_clock.note_token_answer(answer.date, requested_at)
         if answer.status_code == 200:
-            return _wire.grant(answer, requested_at)
+            granted = _wire.grant(answer, requested_at)
+            self.settings.server_clock.note_grant(granted.access_token)
+            return granted
         if request.secret and self._is_refused(request.secret, answer, turn):
             return Refused(answer)
         raise _wire.failure(answer)
 
     def _is_refused(self, refresh_token: str, answer: TokenAnswer, turn: Turn) -> bool:
-        if _wire.has_run_out(refresh_token, answer, self.settings.clock()):
+        if _wire.has_run_out(refresh_token, answer, self.settings.server_clock.now()):
             return True
         verdict = self.settings.judge_refusal(answer)
+        if verdict == "certain" and turn.is_after_standstill(refresh_token):
+            verdict = "doubtful"  # that call may have arrived, and have brought another refresh token
         return verdict == "certain" or (verdict == "doubtful" and turn.doubts(refresh_token, _wire.kind_of(answer)))
 
     async def _exchange(self, request: TokenRequest) -> TokenAnswer:
@@ -216,7 +245,7 @@ async def _read(response: Any) -> tuple[bytes, bool]:
             await end_stream(response, source)
 
 
-def _no_answer(error: Exception, request: TokenRequest) -> TokenRequestError:
+def _no_answer(error: BaseException, request: TokenRequest) -> TokenRequestError:
     reason = mask(str(error), (request.secret,))[:200]
     return TokenRequestError(
         f"The token endpoint could not be reached ({type(error).__name__}{': ' if reason else ''}{reason}). "

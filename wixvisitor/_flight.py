@@ -23,6 +23,10 @@ _running: Final[set[asyncio.Task[None]]] = set()  # asyncio itself keeps only we
 _inside: Final[contextvars.ContextVar[Flight | None]] = contextvars.ContextVar("wixvisitor_flight", default=None)
 
 
+class NoException(Exception):
+    """Work raised something that is no ``Exception``, or a cancellation that nobody had asked for."""
+
+
 class Flight:
     """A piece of work under way in one event loop.
 
@@ -116,9 +120,28 @@ class Flight:
                 self.result = await work()
         except Exception as error:  # stored, and raised anew by each waiter
             self.error = without_frames(error)
+        except BaseException as error:
+            if not is_foreign(error):
+                raise
+            self.error = NoException(type(error).__name__)  # trio would end the program with it
         finally:
             self.keep = None
             self._done.set()
+
+
+def is_foreign(error: BaseException) -> bool:
+    """Whether what was called raised this by itself, and no cancellation of this task or end of the program did."""
+    if isinstance(error, BaseExceptionGroup):
+        return all(map(is_foreign, error.exceptions))
+    if isinstance(error, KeyboardInterrupt | SystemExit | GeneratorExit):
+        return False
+    if not isinstance(error, anyio.get_cancelled_exc_class()):
+        return True
+    asyncio = sys.modules.get("asyncio")
+    if asyncio is None or not isinstance(error, asyncio.CancelledError):
+        return False
+    task = asyncio.current_task()
+    return task is not None and not task.cancelling()
 
 
 async def checkpoint() -> None:

@@ -15,6 +15,7 @@ from typing import Any, Final
 
 import httpx
 
+from wixvisitor._bound_header import carry_bound
 from wixvisitor._closing import close_surely
 from wixvisitor._requests import MARK
 from wixvisitor.errors import ConfigurationError
@@ -27,7 +28,7 @@ _SENDS: Final = "_send_single_request"
 # The view of a client
 
 
-def view_of(client: Any, family: ModuleType, way: Callable[[Any], Any]) -> Any:
+def view_of(client: Any, family: ModuleType, way: Callable[[Any], Any], may_see: Callable[[Any], bool]) -> Any:
     """Returns a view of an httpx or httpx2 client that sends as it does, but stores no cookies.
 
     The view shares the client's attributes themselves: what its owner changes, or closes, later counts at once.
@@ -36,11 +37,13 @@ def view_of(client: Any, family: ModuleType, way: Callable[[Any], Any]) -> Any:
         client: the client.
         family: httpx or httpx2.
         way: returns the transport that is used in place of one of the client's.
+        may_see: whether the token may go to a URL.
     """
     client_class: Any = type(client)
     view = object.__new__(_view_class(client_class, family))
     view.__dict__ = client.__dict__
     view._wixvisitor_way = way
+    view._wixvisitor_may_see = may_see
     return view
 
 
@@ -58,7 +61,7 @@ def _view_class(client_class: Any, family: ModuleType) -> Any:
     class View(client_class):  # type: ignore[misc]
         """The caller's client, minus the jar."""
 
-        __slots__ = ("_wixvisitor_way",)  # the view's own; all other attributes are the client's
+        __slots__ = ("_wixvisitor_may_see", "_wixvisitor_way")  # the view's own; all other attributes are the client's
         _cookies: Any
 
         @property
@@ -71,6 +74,17 @@ def _view_class(client_class: Any, family: ModuleType) -> Any:
 
         def _transport_for_url(self, url: Any) -> Any:
             return self._wixvisitor_way(super()._transport_for_url(url))
+
+        def _redirect_headers(self, request: Any, url: Any, method: str) -> Any:
+            """As httpx's, which takes the token away for another origin: one that may see it has it."""
+            headers = super()._redirect_headers(request, url, method)
+            if (
+                "Authorization" not in headers
+                and self._wixvisitor_may_see(request.url)
+                and self._wixvisitor_may_see(url)
+            ):
+                carry_bound(request.headers, headers)
+            return headers
 
     return View
 

@@ -13,7 +13,8 @@ from typing import Final
 import attrs
 
 from wixvisitor import _decision
-from wixvisitor._decision import PASS_THROUGH, Held, Pause, Purpose, Step, Unread
+from wixvisitor._decision import PASS_THROUGH, Held, Pause, Purpose, Step, Unread, Unsaved
+from wixvisitor._lineage import Lineage
 from wixvisitor._renewal import Outcome, Superseded
 from wixvisitor._settings import ChangeReason, Settings, TokensChanged
 from wixvisitor._tokens import EMPTY_TOKENS, Tokens
@@ -59,39 +60,44 @@ class Ledger:
         self._passing_since: float | None = None
         self._grants = 0
         self._same_since: float | None = None  # since when a renewal after a 401 has brought the same token again
-        self.held = None if tokens is None else attrs.evolve(self.given(tokens), seeds=None)
+        self.held = None if tokens is None else attrs.evolve(self.given(tokens), unsaved=Unsaved(seeds=None))
 
     def given(self, tokens: Tokens) -> Held:
         """Returns the snapshot of tokens that the application hands in: to be saved first, whatever the store holds."""
         return _decision.hold(
-            _decision.adopted(tokens),
+            self._settings.server_clock.limited(tokens),
             renew_before=self._settings.renew_before,
             jitter=self._settings.jitter(),
             version=Unread.UNREAD,
-            unsaved=True,
+            unsaved=Unsaved(),
         )
 
     def fresh(self) -> Held | None:
         """Returns the snapshot if its token is fresh: no lock."""
-        held = self.held
-        if held is not None and self._settings.clock() < held.fresh_until:
+        held, settings = self.held, self._settings
+        if held is not None and settings.clock() + settings.server_clock.offset < held.fresh_until:
             return held
         return None
 
     def working(self) -> Held | None:
         """Returns the snapshot if its token works, fresh or not."""
         held = self.held
-        return held if held and not held.unsaved and held.unexpired(self._settings.clock()) else None
+        return held if held and not held.unsaved and held.unexpired(self._settings.server_clock.now()) else None
 
     def tokens(self) -> Tokens:
         """Returns what is held."""
         held = self.held
         return EMPTY_TOKENS if held is None else held.tokens
 
+    def lineage(self) -> Lineage | None:
+        """Returns where what is held stands (rule 7)."""
+        held = self.held
+        return None if held is None else held.lineage
+
     def next_step(self) -> tuple[Held | None, Step]:
         """Returns the snapshot, and what a caller that needs a token does next."""
         held, now = self.held, self._settings.clock()
-        return held, _decision.decide(held, now, self._pause_at(now))
+        return held, _decision.decide(held, now, self._pause_at(now), offset=self._settings.server_clock.offset)
 
     def raise_cause(self) -> None:
         """Raises why Wix is left alone at the moment, as this task's own exception."""
@@ -170,6 +176,12 @@ class Ledger:
             self._end_pause()
             self.consistent = ""
 
+    def note_forgotten(self, version: str | None, lineage: Lineage | None) -> None:
+        """Holds that there is nobody, so that a store that goes back in time brings nobody back (rule 7)."""
+        with self.lock:
+            if self.held is None:
+                self.held = _decision.hold(EMPTY_TOKENS, renew_before=0.0, jitter=0.0, version=version, lineage=lineage)
+
     def publish(self, outcome: Outcome, generation: int) -> TokensChanged | None:
         """Swaps the snapshot and returns what changed, None if only the books did.
 
@@ -185,10 +197,12 @@ class Ledger:
                 is_same = before is not None and before.rejected and before.value == held.value
                 self._same_since = self._settings.clock() if is_same else None
             self.held = held if held.grant == self._grants else attrs.evolve(held, grant=self._grants)
+            self._note_store(outcome.error)
             if outcome.reason is None or old == outcome.held.tokens:
                 return None
             self.supersede()
-            self._end_pause()
+            if outcome.error is None or not outcome.error._backs_off:
+                self._end_pause()
             if outcome.reason is ChangeReason.ADOPTED:
                 self._passing_since = _ADOPTED
             elif outcome.reason is not ChangeReason.RENEWED or self._passing_since == _ADOPTED:
@@ -213,6 +227,14 @@ class Ledger:
                     self._pause, now, self._settings.jitter(), cause=cause, retry_after=retry_after
                 )
                 self._settings.turns.note_cooldown(self.key, self._pause)
+
+    def _note_store(self, error: WixVisitorError | None) -> None:
+        """Begins a pause if the store contradicted itself; the next save that is answered ends it."""
+        if error is not None and error._backs_off:
+            now, jitter = self._settings.clock(), self._settings.jitter()
+            self._pause = _decision.next_pause(self._pause, now, jitter, cause=error, retry_after=None)
+        elif self._pause is not None and self._pause.cause is not None and self._pause.cause._backs_off:
+            self._end_pause()
 
     def _end_pause(self) -> None:
         if self._pause is not None:

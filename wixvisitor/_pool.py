@@ -84,7 +84,7 @@ class VisitorPool:
             max_token_requests=max_token_requests,
             new_visitors_per_minute=new_visitors_per_minute,
         )
-        self._connections = Connections(client)
+        self._connections = Connections(client, self._settings.origins.allow)
         self._endpoint = TokenEndpoint(self._settings, self._connections)
         self._sessions: weakref.WeakValueDictionary[str, VisitorSession] = weakref.WeakValueDictionary()
         self._settings.turns.live = self._sessions

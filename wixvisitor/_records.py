@@ -5,18 +5,21 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
+import random
 from collections.abc import Awaitable, Callable
 from typing import Any, Final, TypeVar, cast
 
 import anyio
 import attrs
 
+from wixvisitor import _lineage
 from wixvisitor._decision import Unread
-from wixvisitor._flight import Flight, current_loop
+from wixvisitor._flight import Flight, NoException, current_loop
 from wixvisitor._given import checked_tokens
+from wixvisitor._lineage import Lineage
 from wixvisitor._masking import hides_locals_async, mask, safe_cause
 from wixvisitor._settings import Settings
-from wixvisitor._tokens import Tokens
+from wixvisitor._tokens import EMPTY_TOKENS, Tokens
 from wixvisitor.errors import ConfigurationError, StorageError
 from wixvisitor.storage import ANY_VERSION, Record, VersionConflict
 from wixvisitor.storage.memory import never_waits
@@ -24,6 +27,9 @@ from wixvisitor.storage.memory import never_waits
 T = TypeVar("T")
 
 _FORMAT: Final = 1
+_NO_JSON: Final = object()
+_KEEP_FORGOTTEN: Final = 30 * 86_400.0  # seconds
+_ROUNDS: Final = 4  # how often a record may turn out to have changed before the visitor could be forgotten
 _SEEDS: Final = 8  # that a record remembers
 _TIMEOUT: Final = 10.0  # seconds that a store may take for one call
 _LAST_STEPS: Final = 0.5  # seconds that a call has to end once it is cancelled
@@ -35,6 +41,7 @@ class Stored:
 
     tokens: Tokens
     version: str | None
+    lineage: Lineage | None = None
 
 
 class Records:
@@ -43,18 +50,20 @@ class Records:
     Attributes:
         seeds: what the record that was read last remembers of the tokens that the application gave at a start, as
             ``tokens=``; every save writes them again. They are hashes of refresh tokens, the newest last.
+        lineage: where the record that was read last stands; None if it does not say, or there was none.
 
     Raises:
         StorageError: by every method, whatever the store raised; its text holds no token.
         VersionConflict: by ``save``, which then changed nothing.
     """
 
-    __slots__ = ("key", "seeds", "settings")
+    __slots__ = ("key", "lineage", "seeds", "settings")
 
     def __init__(self, settings: Settings, key: str) -> None:
         self.settings = settings
         self.key = key
         self.seeds: tuple[str, ...] = ()
+        self.lineage: Lineage | None = None
 
     @property
     def scoped_key(self) -> str:
@@ -64,23 +73,31 @@ class Records:
     @hides_locals_async
     async def load(self) -> Stored | None:
         """Returns what the store holds."""
-        record = await self._read()
-        return None if record is None else Stored(parse(record.value, self.settings.client_id), record.version)
+        record, content = await self._read()
+        if record is None:
+            return None
+        tokens = _tokens_of(content, self.settings.client_id)  # perhaps of a machine whose clock is wrong
+        return Stored(self.settings.server_clock.limited(tokens), record.version, self.lineage)
 
     @hides_locals_async
     async def version(self) -> str | Unread | None:
         """Returns the version of what the store holds, also of a damaged record; None if it holds nothing."""
-        record = await self._read()
+        record, _ = await self._read()
         return None if record is None else (record.version or Unread.UNREAD)
 
-    async def _read(self) -> Record | None:
+    async def _read(self) -> tuple[Record | None, Any]:
+        """Returns the record and its content, and notes what it remembers."""
         record = await self._call("load", functools.partial(self.settings.storage.load, self.scoped_key))
         if isinstance(record, str):
             record = Record(record)
-        if record is not None and not isinstance(record, Record):
+        if record is None:  # what a record that is gone remembered is written again
+            return None, None
+        if not isinstance(record, Record):
             raise StorageError(f"the store returned a {type(record).__name__}; expected a Record, a text or None")
-        self.seeds = () if record is None else seeds_of(record.value)
-        return record
+        content = _content_of(record.value)
+        known = content if isinstance(content, dict) else {}
+        self.seeds, self.lineage = _seeds_of(known), _lineage.read(known)
+        return record, content
 
     def knows_seed(self, tokens: Tokens) -> bool:
         """Whether the record that was read last has had these tokens as a seed."""
@@ -91,21 +108,68 @@ class Records:
         others = tuple(seed for seed in self.seeds if seed != _fingerprint(tokens))
         self.seeds = (*others, _fingerprint(tokens))[-_SEEDS:]
 
+    def new_identity(self, *known: Lineage | None) -> Lineage:
+        """Returns where a new identity stands: after what is known, and what was read last."""
+        identity = random.getrandbits(48)
+        return _lineage.after_all(self.settings.clock(), identity, self.lineage, *known)
+
     @hides_locals_async
-    async def save(self, tokens: Tokens, expected: str | Unread | None) -> str | None:
-        """Saves, if the store still holds the version that was expected, and returns the new version."""
-        text = render(tokens, self.settings.client_id, self.seeds)
+    async def save(
+        self,
+        tokens: Tokens,
+        expected: str | Unread | None,
+        lineage: Lineage | None = None,
+        *,
+        keep_for: float | None = None,
+    ) -> str | None:
+        """Saves, if the store still holds the version that was expected, and returns the new version.
+
+        Args:
+            tokens: the visitor.
+            expected: the version that was read.
+            lineage: where this state stands.
+            keep_for: seconds for which the record has to be kept; None as long as any visitor.
+        """
+        text = render(tokens, self.settings.client_id, self.seeds, lineage)
         arguments: dict[str, Any] = {}
         if self.settings.conditional:
             arguments["expected"] = ANY_VERSION if isinstance(expected, Unread) else expected
+        if keep_for is not None and self.settings.keeps_briefly:
+            arguments["keep_for"] = keep_for
         save = functools.partial(self.settings.storage.save, self.scoped_key, text, **arguments)
         secrets = tokens.access_token.value, tokens.refresh_token.value
         version = await self._call("save", save, secrets=secrets, writes=True)
         return version if isinstance(version, str) and arguments else None
 
-    async def delete(self) -> None:
-        """Forgets the visitor."""
-        await self._call("delete", functools.partial(self.settings.storage.delete, self.scoped_key), writes=True)
+    @hides_locals_async
+    async def forget(self, held: Lineage | None) -> Stored | None:
+        """Forgets the visitor: leaves a record without tokens, which tells others who still hold them (rule 7).
+
+        A store that cannot compare and set deletes the record.
+
+        Args:
+            held: where the state stands that the session held.
+
+        Returns:
+            The record that was left, None if there is none.
+        """
+        if not self.settings.conditional:
+            delete = functools.partial(self.settings.storage.delete, self.scoped_key)
+            await self._call("delete", delete, writes=True)
+            return None
+        await self._after_the_write_before()  # it may be a first mint, in a thread that cannot be cancelled
+        for _ in range(_ROUNDS):
+            version = await self.version()
+            if version is None and held is None:
+                return None  # there was nobody
+            gone = self.new_identity(held)
+            try:
+                return Stored(
+                    EMPTY_TOKENS, await self.save(EMPTY_TOKENS, version, gone, keep_for=_KEEP_FORGOTTEN), gone
+                )
+            except VersionConflict:
+                continue
+        raise contradiction("forgotten")
 
     async def acquire_lease(self, holder: str, seconds: float) -> float:
         """Returns 0.0 if ``holder`` has the lease (or the store has none), else the seconds it may take."""
@@ -131,7 +195,11 @@ class Records:
             raise VersionConflict(mask(str(error), secrets)) from None
         except StorageError as error:
             raise StorageError(mask(str(error), secrets)) from safe_cause(error, secrets)
+        except NoException as error:
+            raise StorageError(f"the store could not {verb}: it raised {error} by itself") from None
         except Exception as error:
+            if isinstance(error, ExceptionGroup) and error.split(VersionConflict)[1] is None:
+                raise VersionConflict("the record was changed by somebody else") from None
             reason = f"the store could not {verb}: {type(error).__name__}: {mask(str(error), secrets)}"
             raise StorageError(reason) from safe_cause(error, secrets)
 
@@ -173,22 +241,25 @@ class Records:
                 await flight.wait()
 
 
-def render(tokens: Tokens, client_id: str, seeds: tuple[str, ...] = ()) -> str:
-    """Returns the text of a record: ``@wix/sdk``'s token JSON, plus whose it is, the format's number and its seeds."""
-    content = {"format": _FORMAT, "clientId": client_id, **tokens.to_dict()}
+def contradiction(done: str) -> StorageError:
+    """Returns the error about a store that does not save over the very record that it returns."""
+    error = StorageError(
+        f"the store's record changes faster than it can be {done}, or the store reads from a replica that lags behind"
+    )
+    error._backs_off = True
+    return error
+
+
+def render(tokens: Tokens, client_id: str, seeds: tuple[str, ...] = (), lineage: Lineage | None = None) -> str:
+    """Returns the text of a record: ``@wix/sdk``'s token JSON, whose it is, where it stands, and its seeds."""
+    content = {"format": _FORMAT, "clientId": client_id, **tokens.to_dict(), **_lineage.written(lineage)}
     if seeds:
         content["seeds"] = list(seeds)
     return json.dumps(content, separators=(",", ":"))
 
 
-def seeds_of(text: str) -> tuple[str, ...]:
-    """Returns the seeds that a record remembers; none if it has none, or is damaged."""
-    if '"seeds"' not in text:  # which is nearly every record
-        return ()
-    try:
-        seeds = json.loads(text)["seeds"]
-    except (ValueError, RecursionError, LookupError, TypeError):
-        return ()
+def _seeds_of(content: dict[str, Any]) -> tuple[str, ...]:
+    seeds = content.get("seeds")
     return tuple(seed for seed in seeds if isinstance(seed, str))[-_SEEDS:] if isinstance(seeds, list) else ()
 
 
@@ -203,10 +274,20 @@ def parse(text: str, client_id: str) -> Tokens:
     Raises:
         StorageError: it is none, of another format, or another site's. It stays in the store.
     """
+    return _tokens_of(_content_of(text), client_id)
+
+
+def _content_of(text: str) -> Any:
+    """Returns what a record's JSON says."""
     try:
-        content = json.loads(text)
+        return json.loads(text)
     except (ValueError, RecursionError):
-        raise StorageError("the store's record is no JSON (cut off?); it was left as it is") from None
+        return _NO_JSON
+
+
+def _tokens_of(content: Any, client_id: str) -> Tokens:
+    if content is _NO_JSON:
+        raise StorageError("the store's record is no JSON (cut off?); it was left as it is")
     if not isinstance(content, dict) or "format" not in content:
         raise StorageError("the store's record is not one of wixvisitor's; it was left as it is")
     if content["format"] != _FORMAT:

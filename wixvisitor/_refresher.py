@@ -70,11 +70,14 @@ class Refresher:
 
     async def load(self) -> None:
         """Reads the store if that was not done yet, and saves given tokens. Mints nothing."""
-        for _ in range(_ROUNDS):
+        for number in range(_ROUNDS):
             held = self.ledger.held
-            if held is not None and not held.unsaved:
+            if held is not None and held.unsaved:
+                await self._join(Purpose.SAVE)
+            elif held is None or (held.was_forgotten and number == 0):
+                await self._join(Purpose.LOAD)
+            else:
                 return
-            await self._join(Purpose.LOAD if held is None else Purpose.SAVE)
 
     async def usable(self) -> Held:
         """Returns a token that works by the clock; waits for the one renewal if need be.
@@ -137,7 +140,7 @@ class Refresher:
             if held is None or not held.value:  # logged out meanwhile: that request was somebody's
                 return None
             if held.is_after(rejected) and not held.unsaved:
-                if not held.rejected and held.unexpired(self.settings.clock()):
+                if not held.rejected and held.unexpired(self.settings.server_clock.now()):
                     return held
                 rejected = held  # turned down as well, to somebody else
                 continue
@@ -261,6 +264,9 @@ class Refresher:
                 await self._save_again()
             raise
         except WixVisitorError as error:
+            if error._was_frozen:
+                logger.info("wixvisitor: the process stood still while the token endpoint was asked")
+                raise
             self.ledger.fail(error, renewal.purpose, generation)
             self._log_failure(error, renewal.purpose)
             raise
@@ -299,7 +305,7 @@ class Refresher:
         held = self.ledger.held
         try:
             if held is not None:
-                await self._records().save(held.tokens, Unread.UNREAD)
+                await self._records().save(held.tokens, Unread.UNREAD, held.lineage)
         except StorageError as error:
             logger.warning("wixvisitor: the store may hold older tokens until the next renewal: %s", error)
 
@@ -324,6 +330,7 @@ class Refresher:
                 self._lane = tuple(other for other in self._lane if other is not flight)
 
     async def _set(self, given: Held) -> None:
+        given = attrs.evolve(given, lineage=self.ledger.lineage())
         outcome = await self._renewal(Purpose.SAVE, given, None).run()
         self._tell(self.ledger.publish(attrs.evolve(outcome, reason=ChangeReason.SET), self.ledger.generation))
         if outcome.error is not None:
@@ -334,8 +341,11 @@ class Refresher:
             if flight.loop is _flight.current_loop():
                 await flight.end()  # it may be about to save whom we delete, in a thread that cannot be cancelled
                 await flight.wait()
+        lineage = self.ledger.lineage()
         self.ledger.forget()
-        await self._records().delete()
+        left = await self._records().forget(lineage)
+        if left is not None:
+            self.ledger.note_forgotten(left.version, left.lineage)
 
     def _tell(self, event: TokensChanged | None) -> None:
         if event is None:
@@ -373,17 +383,19 @@ class Refresher:
         return TokenRequestError("The session was closed before Wix had answered; the visitor is unchanged.")
 
     def _raise(self, flight: Flight) -> None:
-        """Raises the flight's failure as this task's own exception."""
+        """Raises the flight's failure as this task's own exception; a standstill is none: decide anew."""
         error = flight.error
-        if isinstance(error, WixVisitorError):
+        if isinstance(error, WixVisitorError) and not error._was_frozen:
             raise error._again() from error
 
-    async def _renewed_elsewhere(self, refresh_token: RefreshToken) -> Tokens:
+    async def _renewed_elsewhere(self, refresh_token: RefreshToken, *, is_first: bool = True) -> Tokens:
         seconds = self.settings.renew_timeout
         try:
             async with self.settings.turns.turn(self.ledger.key, is_new=False, seconds=seconds) as turn:
                 answer = await self._endpoint.renew(refresh_token.value, anyio.current_time() + seconds, turn)
         except WixVisitorError as error:
+            if error._was_frozen and is_first:
+                return await self._renewed_elsewhere(refresh_token, is_first=False)
             raise without_frames(error)._again() from error
         if isinstance(answer, Refused):
             role = refresh_token.role

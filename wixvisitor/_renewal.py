@@ -19,14 +19,15 @@ import attrs
 
 from wixvisitor import _decision
 from wixvisitor._catalog import CATALOG_KEY
-from wixvisitor._decision import Held, Purpose, Unread
+from wixvisitor._decision import Held, Purpose, Unread, Unsaved
 from wixvisitor._endpoint import TokenEndpoint
-from wixvisitor._records import Records, Stored
+from wixvisitor._lineage import Lineage, later
+from wixvisitor._records import Records, Stored, contradiction
 from wixvisitor._settings import ChangeReason, Settings
 from wixvisitor._tokens import EMPTY_TOKENS, TokenRole, Tokens
 from wixvisitor._turns import Turn
 from wixvisitor._wire import Granted, Refused, described
-from wixvisitor.errors import ConfigurationError, SessionExpired, StorageError
+from wixvisitor.errors import ConfigurationError, SessionExpired, StorageError, WixVisitorError
 from wixvisitor.storage import VersionConflict
 
 T = TypeVar("T")
@@ -34,6 +35,7 @@ T = TypeVar("T")
 logger = logging.getLogger("wixvisitor")
 
 _ROUNDS: Final = 4  # how often the store may turn out to have moved on before somebody must be wrong
+_CONFLICTS: Final = 3  # how often a save may find another version than the one that was read
 _LEASE: Final = 0.35  # of ``renew_timeout``; as long as a lease lasts
 _PATIENCE: Final = 0.75  # of it; two leases have run out by then, and the rest is for asking Wix oneself
 _LEAST: Final = 1.0 - _PATIENCE  # of it, that Wix has at least to answer, however long the store has taken
@@ -51,7 +53,7 @@ class Outcome:
 
     held: Held
     reason: ChangeReason | None = None
-    error: StorageError | None = None
+    error: WixVisitorError | None = None
 
 
 class _Lap:
@@ -105,21 +107,24 @@ class Renewal:
         if self.held is not None and self.held.unsaved:
             if self.held.version is Unread.UNREAD:
                 return await self._save_given(self.held)
-            self.records.seeds = self.held.seeds or ()
-            return await self._save(attrs.evolve(self.held, unsaved=False, seeds=()), None, must=True)
+            self.records.seeds = self.held.unsaved.seeds or ()
+            saved = attrs.evolve(self.held, unsaved=None)
+            return await self._save(saved, None, must=True, is_renewal=self.held.unsaved.is_renewal)
         return await self._in_turn()
 
     async def _renew(self) -> Outcome:
         refusal: Refused | None = None
-        refused = ""
+        refused: str | None = None
         for _ in range(_ROUNDS):
-            held = await self._load()
+            held = await self._load(refused)
             if not self.is_wanted():
                 raise Superseded  # Wix need not make a visitor that nobody wants
             if self._is_enough(held):
                 return Outcome(held, self._adopted_or_not(held))
             token = held.tokens.refresh_token.value
             if not token:
+                if not self.purpose.may_mint and self._was_forgotten(held):
+                    return Outcome(held, ChangeReason.ADOPTED, _nobody_to_renew())
                 self._check_may_mint(held.tokens)
                 return await self._mint(held, ChangeReason.MINTED)
             if refusal is not None and token == refused:
@@ -135,7 +140,7 @@ class Renewal:
 
     def _is_enough(self, held: Held) -> bool:
         """Whether the store had what this renewal is about, so that Wix need not be asked."""
-        now, ours = self.settings.clock(), self.held
+        now, ours = self.settings.server_clock.now(), self.held
         refused = ours is not None and ours.rejected and held.value == ours.value
         if self.purpose is Purpose.FORCED or refused or not held.unexpired(now):
             return False
@@ -145,7 +150,7 @@ class Renewal:
         """Raises unless whoever has nothing to renew may become a new visitor."""
         role = _decision.role_of(tokens)
         if role is TokenRole.NONE and not self.purpose.may_mint:
-            raise ConfigurationError("There is no refresh token to renew; generate_visitor_tokens() makes a visitor.")
+            raise _nobody_to_renew()
         if not (self.purpose.may_mint and _decision.may_replace(role, self.settings.on_rejected)):
             raise SessionExpired(f"The {role} has no refresh token, so the session cannot go on.", role=role)
 
@@ -165,7 +170,8 @@ class Renewal:
         if self.turn is not None:
             self.turn.has_minted = True
         tokens = _decision.after_mint(granted.access_token, granted.refresh_token)
-        return await self._save(self._hold(tokens, held.version, granted.lifetime), reason, must=True)
+        new = self._hold(tokens, held.version, held.lineage, granted.lifetime)
+        return await self._save(new, reason, must=True, is_renewal=False)
 
     async def _asked(self, ask: Callable[[float, Turn], Awaitable[T]]) -> T:
         """Asks Wix. Its time starts now: no call is made whose answer could not be waited for."""
@@ -181,27 +187,32 @@ class Renewal:
     async def _renewed(self, held: Held, granted: Granted) -> Outcome:
         tokens = _decision.after_renewal(held.tokens, granted.access_token, granted.refresh_token)
         must = _decision.must_be_saved(held.tokens, tokens)
-        return await self._save(self._hold(tokens, held.version, granted.lifetime), ChangeReason.RENEWED, must=must)
+        new = self._hold(tokens, held.version, held.lineage, granted.lifetime)
+        return await self._save(new, ChangeReason.RENEWED, must=must, is_renewal=True)
 
     async def _save_given(self, given: Held) -> Outcome:
         """Saves what the application has set over what the store holds now, but over nothing that is saved later."""
+        is_seed = given.unsaved is not None and given.unsaved.seeds is None
         for _ in range(_ROUNDS):
             try:
-                if given.seeds is None and (stored := await self._with_seed(given.tokens)) is not None:
-                    return Outcome(self._hold(stored.tokens, stored.version), ChangeReason.ADOPTED)
+                if is_seed and (stored := await self._with_seed(given.tokens)) is not None:
+                    return Outcome(self._hold_stored(stored), ChangeReason.ADOPTED)
                 given = attrs.evolve(given, version=await self._version())
                 if not self.is_wanted():
                     raise Superseded
-                if given.seeds is None:
+                if is_seed:
                     self.records.add_seed(given.tokens)
-                version = await self.records.save(given.tokens, given.version)
+                lineage = self.records.new_identity(given.lineage)
+                version = await self.records.save(given.tokens, given.version, lineage)
             except VersionConflict:
                 continue
             except StorageError as error:
-                is_known = given.version is not Unread.UNREAD  # else it is all to be done again
-                return Outcome(attrs.evolve(given, seeds=self.records.seeds if is_known else given.seeds), None, error)
-            return Outcome(attrs.evolve(given, version=version, unsaved=False, seeds=()))
-        return Outcome(given, None, StorageError("the store's record changes faster than it can be set"))
+                if given.version is not Unread.UNREAD:  # else it is all to be done again
+                    known = later(given.lineage, self.records.lineage)
+                    given = attrs.evolve(given, lineage=known, unsaved=Unsaved(self.records.seeds))
+                return Outcome(given, None, error)
+            return Outcome(attrs.evolve(given, version=version, lineage=lineage, unsaved=None))
+        return Outcome(attrs.evolve(given, version=Unread.UNREAD), None, contradiction("set"))
 
     async def _with_seed(self, tokens: Tokens) -> Stored | None:
         """Returns what the store holds if its record has had these tokens as a seed: a restart changes nothing."""
@@ -214,51 +225,99 @@ class Renewal:
         version = await self.records.version()  # also for what the record remembers
         return version if self.settings.conditional else Unread.UNREAD
 
-    async def _save(self, new: Held, reason: ChangeReason | None, *, must: bool) -> Outcome:
-        """Saves before anyone is told (rule 6, SAVE FIRST), if the store still holds ``new.version``."""
-        if not self.is_wanted():
-            raise Superseded
-        try:
-            version = await self.records.save(new.tokens, new.version)
-        except VersionConflict:
-            return await self._lost_to(await self.records.load(), new, reason, must=must)
-        except StorageError as error:
-            if must:
-                return Outcome(attrs.evolve(new, unsaved=True, seeds=self.records.seeds), reason, error)
-            logger.warning("wixvisitor: renewed, but could not be saved; going on from memory: %s", error)
-            return Outcome(new, reason)
-        return Outcome(attrs.evolve(new, version=version), reason)
+    async def _save(self, new: Held, reason: ChangeReason | None, *, must: bool, is_renewal: bool) -> Outcome:
+        """Saves before anyone is told (rule 6, SAVE FIRST), over the state that ``new`` follows and over no later one.
 
-    async def _lost_to(self, winner: Stored | None, new: Held, reason: ChangeReason | None, *, must: bool) -> Outcome:
-        """Somebody saved first: theirs count. A record that is gone was evicted, and ours takes its place."""
-        if winner is None:
-            return await self._save(attrs.evolve(new, version=None), reason, must=must)
+        Args:
+            new: what was granted, with the version and the lineage of the state that it follows.
+            reason: what the waiters are told.
+            must: whether the visitor would be lost without the save.
+            is_renewal: whether it is the same visitor.
+        """
+        error = contradiction("saved")
+        for _ in range(_CONFLICTS):
+            if not self.is_wanted():
+                raise Superseded
+            lineage = self._next(new.lineage, is_renewal=is_renewal)
+            try:
+                version = await self.records.save(new.tokens, new.version, lineage)
+                return Outcome(attrs.evolve(new, version=version, lineage=lineage), reason)
+            except VersionConflict:
+                winner = await self.records.load()
+            except StorageError as failure:
+                error = failure
+                break
+            if winner is not None and not self._may_save_over(winner, new):
+                return self._lost_to(winner, new, reason)
+            new = attrs.evolve(new, version=None if winner is None else winner.version)
+        if must:
+            waiting = Unsaved(self.records.seeds, is_renewal=is_renewal)
+            return Outcome(attrs.evolve(new, unsaved=waiting), reason, error)
+        logger.warning("wixvisitor: renewed, but could not be saved; going on from memory: %s", error)
+        return Outcome(new, reason)
+
+    def _next(self, base: Lineage | None, *, is_renewal: bool) -> Lineage:
+        """Returns where a state stands that follows ``base``: after all that is known."""
+        ours = None if self.held is None else self.held.lineage
+        if is_renewal and base is not None and (ours is None or not ours.is_after(base)):
+            return base.renewed()
+        return self.records.new_identity(base, ours)
+
+    def _may_save_over(self, winner: Stored, new: Held) -> bool:
+        """Whether the store still shows what ``new`` follows, or went back in time; else somebody saved first."""
         if winner.tokens == new.tokens:  # our own save, whose reply was lost
-            return Outcome(attrs.evolve(new, version=winner.version), reason)
-        return Outcome(self._hold(winner.tokens, winner.version), ChangeReason.ADOPTED)
+            return False
+        return winner.version == new.version or (new.lineage is not None and new.lineage.is_after(winner.lineage))
 
-    async def _load(self) -> Held:
-        """Returns what the store holds, or what the session holds if the store has nothing (it was evicted)."""
+    def _lost_to(self, winner: Stored, new: Held, reason: ChangeReason | None) -> Outcome:
+        """Somebody saved first: theirs count."""
+        if winner.tokens == new.tokens:
+            return Outcome(attrs.evolve(new, version=winner.version, lineage=winner.lineage), reason)
+        return Outcome(self._hold_stored(winner), ChangeReason.ADOPTED)
+
+    async def _load(self, refused: str | None = None) -> Held:
+        """Returns the later of what the store holds and what the session holds (rule 7, GOES BACK).
+
+        Args:
+            refused: the refresh token that Wix has refused to this renewal. What is held with it does not win any more,
+                unless a member would become a visitor.
+        """
         stored = await self.records.load()
         ours = self.held
-        if stored is None:
-            return attrs.evolve(ours, version=None) if ours else self._hold(EMPTY_TOKENS, None)
-        if ours is not None and ours.tokens == stored.tokens:
-            return attrs.evolve(ours, version=stored.version)
-        if ours is not None and stored.version is not None and stored.version == ours.version:
+        if ours is None:
+            return self._hold(EMPTY_TOKENS, None, None) if stored is None else self._hold_stored(stored)
+        if stored is None:  # evicted, say
+            return attrs.evolve(ours, version=None)
+        if ours.tokens == stored.tokens:
+            return attrs.evolve(ours, version=stored.version, lineage=later(ours.lineage, stored.lineage))
+        if stored.version is not None and stored.version == ours.version:
             return ours  # what is held is newer than what could be saved
-        return self._hold(stored.tokens, stored.version)
+        if ours.lineage is not None and ours.lineage.is_after(stored.lineage):
+            logs_out = _is_member(ours.tokens) and not _is_member(stored.tokens)
+            if logs_out or ours.tokens.refresh_token.value != refused:
+                return attrs.evolve(ours, version=stored.version)
+        return self._hold_stored(stored)
+
+    def _was_forgotten(self, held: Held) -> bool:
+        """Whether the session holds somebody of whom the store knows that he was forgotten, by another process."""
+        return held is not self.held and self.held is not None and self.held.tokens != EMPTY_TOKENS
 
     def _adopted_or_not(self, found: Held) -> ChangeReason | None:
         return None if self.held is None or found.tokens == self.held.tokens else ChangeReason.ADOPTED
 
-    def _hold(self, tokens: Tokens, version: str | Unread | None, lifetime: float | None = None) -> Held:
+    def _hold_stored(self, stored: Stored) -> Held:
+        return self._hold(stored.tokens, stored.version, stored.lineage)
+
+    def _hold(
+        self, tokens: Tokens, version: str | Unread | None, lineage: Lineage | None, lifetime: float | None = None
+    ) -> Held:
         return _decision.hold(
             tokens,
             renew_before=self.settings.renew_before,
             jitter=self.settings.jitter(),
             lifetime=lifetime,
             version=version,
+            lineage=lineage,
         )
 
     async def _in_turn(self) -> Outcome:
@@ -308,3 +367,11 @@ class Renewal:
         except StorageError as error:
             logger.warning("wixvisitor: no lease to be had, going ahead without: %s", error)
             return 0.0
+
+
+def _nobody_to_renew() -> ConfigurationError:
+    return ConfigurationError("There is no refresh token to renew; generate_visitor_tokens() makes a visitor.")
+
+
+def _is_member(tokens: Tokens) -> bool:
+    return _decision.role_of(tokens) is TokenRole.MEMBER

@@ -107,7 +107,7 @@ class VisitorSession:
         )
         if tokens is not None:
             _given.checked_tokens(tokens)
-        self._connections = Connections(client)
+        self._connections = Connections(client, self._settings.origins.allow)
         endpoint = TokenEndpoint(self._settings, self._connections)
         given = None if _given.is_empty(tokens) else tokens
         self._refresher = Refresher(self._settings, _given.checked_key(key), endpoint, given)

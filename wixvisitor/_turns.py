@@ -29,6 +29,7 @@ logger = logging.getLogger("wixvisitor")
 _IN_A_ROW: Final = 3  # turns of visitors that exist, while a new one waits
 _MINUTE: Final = 60.0  # seconds
 _MAX_COOLDOWNS: Final = 1_000  # visitors whose pause is remembered; the oldest is dropped
+_LATE: Final = 1.0  # seconds that a busy machine may be late; if it is more, the process stood still
 _SHORTEST_WAIT: Final = 0.05  # seconds after which a waiter looks at the clock again, which may have been moved
 
 
@@ -69,6 +70,14 @@ class Turn:
     def doubts(self, refresh_token: str, answer: str) -> bool:
         """Notes a doubtful answer, and returns whether it counts as a refusal of this refresh token by now."""
         return self._turns._note_doubt(self.visitor, hash(refresh_token), answer)
+
+    def was_frozen(self, refresh_token: str) -> None:
+        """Notes that the process stood still during a call with this token; that is no failure."""
+        self._turns._note_standstill(hash(refresh_token))
+
+    def is_after_standstill(self, refresh_token: str) -> bool:
+        """Returns whether that was noted within the last minute."""
+        return self._turns._stood_still(hash(refresh_token))
 
     def failed(self, error: WixVisitorError) -> None:
         """Notes that Wix gave no usable answer. A certain refusal is an answer."""
@@ -165,6 +174,7 @@ class Turns:
         self._breaker = Breaker()
         self._doubts = Doubts()
         self._routes = Routes()
+        self._frozen_at: OrderedDict[int, float] = OrderedDict()  # hashes of refresh tokens
         self._quota = _Quota(new_per_minute)
         self._queues: dict[object, _Queue] = {}
         self._cooldowns: OrderedDict[str, Pause] = OrderedDict()
@@ -262,7 +272,7 @@ class Turns:
             while not waiter.has_turn:
                 if waiter.pause is not None:
                     raise_paused(waiter.pause, self._clock())
-                await self._wait(waiter, deadline)
+                deadline += await self._wait(waiter, deadline)
         except BaseException:
             with self._lock:
                 queue.leave(waiter)
@@ -272,17 +282,25 @@ class Turns:
             raise
         turn._queue = queue
 
-    async def _wait(self, waiter: _Waiter, deadline: float) -> None:
-        """Waits until the waiter is woken, its own wait is over, or raises because no turn came in time."""
-        left = deadline - anyio.current_time()
+    async def _wait(self, waiter: _Waiter, deadline: float) -> float:
+        """Waits until the waiter is woken, its own wait is over, or raises because no turn came in time.
+
+        Returns:
+            Seconds that do not count, because the process stood still.
+        """
+        began = anyio.current_time()
+        left = deadline - began
         if left <= 0:
             raise self._too_late(waiter.visitor)
         own_wait = self._breaker.seconds_to_wait(waiter.visitor, self._clock()) or inf
-        with anyio.move_on_after(min(left, max(own_wait, _SHORTEST_WAIT))):
+        wait = min(left, max(own_wait, _SHORTEST_WAIT))
+        with anyio.move_on_after(wait):
             await waiter.woken.wait()
-            return
+            return 0.0
         with self._lock:
             self._dispatch()
+        took = anyio.current_time() - began
+        return took if took > wait + _LATE else 0.0
 
     # Under the lock
 
@@ -342,6 +360,17 @@ class Turns:
     def _note_doubt(self, visitor: str, token: int, answer: str) -> bool:
         with self._lock:
             return self._doubts.is_confirmed(visitor, token, answer, self._clock())
+
+    def _note_standstill(self, token: int) -> None:
+        with self._lock:
+            self._frozen_at[token] = self._clock()
+            self._frozen_at.move_to_end(token)
+            while len(self._frozen_at) > _MAX_COOLDOWNS:
+                self._frozen_at.popitem(last=False)
+
+    def _stood_still(self, token: int) -> bool:
+        frozen_at = self._frozen_at.get(token)
+        return frozen_at is not None and 0 <= self._clock() - frozen_at < _MINUTE
 
     def _note_success(self, visitor: str, *, is_renewal: bool) -> None:
         with self._lock:

@@ -25,6 +25,8 @@ class WixVisitorError(Exception):
     """The root of everything that wixvisitor raises on purpose."""
 
     _asked_wix = True  # False on an error that was raised in place of asking the token endpoint
+    _backs_off = False  # True on an error of the store after which the visitor's next save waits
+    _was_frozen = False  # True on that of a token call during which the process stood still
 
     def _again(self) -> Self:
         """The same failure as a new object: each task raises its own, so that no traceback is shared."""

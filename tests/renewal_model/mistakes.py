@@ -18,8 +18,8 @@ from wixvisitor._tokens import Tokens
 def _saves_over_whatever_is_there() -> Any:
     save = Records.save
 
-    async def wrong(self: Records, tokens: Tokens, expected: object) -> str | None:
-        return await save(self, tokens, Unread.UNREAD)
+    async def wrong(self: Records, tokens: Tokens, expected: object, lineage: Any) -> str | None:
+        return await save(self, tokens, Unread.UNREAD, lineage)
 
     return patch.object(Records, "save", wrong)
 
@@ -29,8 +29,8 @@ def _does_not_load_again() -> Any:
     class Blind(Renewal):
         has_turn: bool = False
 
-        async def _load(self) -> Held:
-            found = await super()._load()
+        async def _load(self, refused: str | None = None) -> Held:
+            found = await super()._load(refused)
             return self.held if self.has_turn and self.held is not None else found
 
         async def _renew(self) -> Outcome:
@@ -41,7 +41,7 @@ def _does_not_load_again() -> Any:
 
 
 def _keeps_its_own_after_losing() -> Any:
-    async def wrong(self: Renewal, winner: object, new: Held, reason: Any, *, must: bool) -> Outcome:
+    def wrong(self: Renewal, winner: object, new: Held, reason: Any) -> Outcome:
         return Outcome(new, reason)
 
     return patch.object(Renewal, "_lost_to", wrong)
@@ -50,8 +50,8 @@ def _keeps_its_own_after_losing() -> Any:
 def _uses_what_could_not_be_saved() -> Any:
     save = Renewal._save
 
-    async def wrong(self: Renewal, new: Held, reason: Any, *, must: bool) -> Outcome:
-        return await save(self, new, reason, must=False)
+    async def wrong(self: Renewal, new: Held, reason: Any, *, must: bool, is_renewal: bool) -> Outcome:
+        return await save(self, new, reason, must=False, is_renewal=is_renewal)
 
     return patch.object(Renewal, "_save", wrong)
 

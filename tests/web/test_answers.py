@@ -532,3 +532,20 @@ async def test_a_stream_that_goes_on_holds_nothing_back(still, client_id, monkey
     visits.order.sent("c", "d", 2)
     assert len(visits.order) == 2
     stream.finish()
+
+
+async def test_how_long_a_list_is_kept(processes, member_of):
+    """A list of logins is kept as long as any visitor, and 30 days once a logout has ended them all."""
+    kept: list[float | None] = []
+
+    class Noting(MemoryStorage):
+        async def save(self, key: str, value: str, *, keep_for: float | None = None, **conditions: Any) -> str:
+            if key.endswith(".logins"):
+                kept.append(keep_for)
+            return await super().save(key, value, keep_for=keep_for, **conditions)
+
+    shop, browser = await processes(Noting())
+    for path in ("/cart", "/login", "/logout"):
+        shop.member = member_of()
+        await browser.get(path)
+    assert kept == [None, 30 * DAY]

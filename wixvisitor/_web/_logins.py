@@ -25,6 +25,7 @@ from wixvisitor.storage._protocol import AnyVersion
 _ALIKE: Final = 20  # characters of an id that its successors have, too: 120 bits; the other 136 are their own
 _ROUNDS: Final = 8  # how often another process may be faster
 _MOST: Final = 32  # logins that a list remembers
+_KEEP_ENDED: Final = 30 * 86_400.0  # seconds that a list is kept after a logout, as what is left of a visitor is
 _DAY: Final = 86_400.0  # seconds: no answer takes longer, and no two clocks differ by more
 
 
@@ -129,6 +130,8 @@ class _List(Records):
         content = {"format": 1, "clientId": self.settings.client_id, **EMPTY_TOKENS.to_dict()}
         text = json.dumps(content | {"logins": [attrs.astuple(login) for login in logins]}, separators=(",", ":"))
         options: dict[str, Any] = {"expected": version} if self.settings.conditional else {}
+        if self.settings.keeps_briefly and all(login.ended for login in logins):
+            options["keep_for"] = _KEEP_ENDED
         save = functools.partial(self.settings.storage.save, self.scoped_key, text, **options)
         await self._call("save", save, writes=True)
 

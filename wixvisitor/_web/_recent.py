@@ -70,8 +70,15 @@ class RecentStorage(MemoryStorage):
         return await super().load(key) if self._recent.get(key) else None
 
     @hides_locals_async
-    async def save(self, key: str, value: str, *, expected: str | AnyVersion | None = ANY_VERSION) -> str:
-        """Keeps ``value`` and returns its version."""
+    async def save(
+        self,
+        key: str,
+        value: str,
+        *,
+        expected: str | AnyVersion | None = ANY_VERSION,
+        keep_for: float | None = None,  # noqa: ARG002 - all is gone sooner
+    ) -> str:
+        """Keeps ``value``, for 2 minutes, and returns its version."""
         if not self._recent.get(key):
             await self.delete(key)
         version = await super().save(key, value, expected=expected)

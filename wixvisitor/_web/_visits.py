@@ -218,7 +218,7 @@ class Visits:
         if any(not is_newer(card.tokens, than=tokens) for tokens in known):
             return
         try:
-            await records.save(card.tokens, stored.version if stored else None)
+            await records.save(card.tokens, stored.version if stored else None, records.new_identity())
         except VersionConflict:
             logger.debug("wixvisitor: another request of this browser was faster")
 
