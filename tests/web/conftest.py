@@ -50,6 +50,10 @@ class Town:
     def visitors(self) -> int:
         return len(self.fake.visitors)
 
+    @property
+    def cookie_name(self) -> str:
+        return self.shop.cookie.names(self.shop.pool._settings.client_id).first
+
 
 Opening = Callable[..., Any]
 

@@ -135,11 +135,9 @@ async def test_what_is_a_document(pool, method, headers, is_reserved):
 async def test_the_apps_own_cookies_stay(pool):
     """The visitor's cookie is one more; the app's are untouched."""
     response = await asked(answering(("Set-Cookie", "a=1"), ("Set-Cookie", "b=2")), pool)
-    assert [cookie.partition("=")[0] for cookie in response.headers.get_list("set-cookie")] == [
-        "a",
-        "b",
-        "__Host-wixvisitor",
-    ]
+    first, second, ours = (cookie.partition("=")[0] for cookie in response.headers.get_list("set-cookie"))
+    assert (first, second) == ("a", "b")
+    assert ours.startswith("__Host-wixvisitor-")
 
 
 async def test_an_app_that_is_not_wrapped():

@@ -419,7 +419,7 @@ async def test_the_shared_reservation_ends(visits_of, still):
     """What reserves a shared cookie's visitor is gone after two minutes, or once the page has its cookie."""
     browser = Browser(visits_of(SharedCookie("session")))
     (cookie,) = browser.answer(browser.visit(is_document=True))
-    assert cookie.startswith("__Host-wixvisitor-new=")
+    assert cookie.startswith("__Host-wixvisitor-new-")
     assert "Max-Age=120" in cookie
     tokens, _ = await browser.calls()
     still.advance(121)
