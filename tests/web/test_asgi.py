@@ -222,21 +222,6 @@ async def test_a_store_that_fails(still, client_id):
     assert still.visitors == {}
 
 
-async def test_too_large_is_an_error_once(still, client_id):
-    """A cookie that no browser would keep makes the answer fail; the error page of the app still gets out."""
-    still.add_header("x-nothing", "1")
-    pool = VisitorPool(client_id, client=still.client(), clock=still.now)
-    shop = Shop(pool, SealedCookie([KEY]))
-    from wixvisitor import AccessToken, RefreshToken, TokenRole, Tokens
-
-    shop.member = Tokens(AccessToken("a" * 4_000, int(still.now()) + 9_000), RefreshToken("JWS.r", TokenRole.MEMBER))
-    transport = httpx.ASGITransport(starlette_app(shop), raise_app_exceptions=False)
-    async with httpx.AsyncClient(transport=transport, base_url="https://shop.example") as browser:
-        response = await browser.get("/login")
-    assert response.status_code == 500
-    assert "set-cookie" not in response.headers
-
-
 # The answer to X-Wix-Consistent
 
 

@@ -35,7 +35,7 @@ _SPLIT: Final = (
 )
 _NO_ACCESS: Final = (
     "wixvisitor: the visitor's tokens are too large, so %s keeps only the refresh token, and a request in another "
-    "process renews it first. Keep the tokens in a storage, with cookie=IdCookie(…). %s"
+    "process renews it first. Keep the tokens in a storage, with cookie=IdCookie(…)."
 )
 _TAKEN: Final = (
     "wixvisitor: the cookie %s in a browser seems to be another site's on this host (or its key is gone), and is left "
@@ -89,7 +89,8 @@ class SiteCookie:
         self._names = form.names(client_id)
         self._client_id, self._clock = client_id, clock
         self._reserving = SiteCookie(form.reservation, client_id, clock) if form.reservation is not None else None
-        self._said = Recent[bool]()
+        self._said: set[str] = set()
+        self._pairs = Recent[bool]()  # that the log has told of
 
     # The request
 
@@ -110,7 +111,7 @@ class SiteCookie:
         new_name = second if is_taken else first
         card, name = found[first].card, first
         if card is None and is_taken:
-            self._say_taken()
+            self._say_once(_TAKEN, first, second)
         other = found[second].card
         if card is None and other is not None:
             goes_back = self._names.is_common and not is_taken
@@ -140,8 +141,9 @@ class SiteCookie:
         if len(keys) < 2:
             return max(cards, key=lambda card: card.tokens.access_token.expires_at, default=None)
         card = Card(self.form.derive(keys), is_derived=True)
-        text = "wixvisitor: two different cookies %s; somebody may have planted one: none is taken"
-        self._say(logging.WARNING, text, name, once=card.key)
+        if self._pairs.get(card.key) is None:
+            self._pairs.put(card.key, True)
+            logger.warning("wixvisitor: two different cookies %s; somebody may have planted one: none is taken", name)
         return card
 
     # The answer
@@ -210,12 +212,12 @@ class SiteCookie:
         now = self._clock()
         try:
             headers = self.form.write_all(card, self._client_id, now, name=name)
-        except ConfigurationError as error:
-            self._say(logging.WARNING, _NO_ACCESS, name, error, once="no access token")
+        except ConfigurationError:
+            self._say_once(_NO_ACCESS, name)
             lean = attrs.evolve(card, tokens=self.form.without_access(card.tokens, now))
         else:
             if len(headers) > 1:
-                self._say(logging.WARNING, _SPLIT, name, len(headers), once="split")
+                self._say_once(_SPLIT, name, len(headers))
             return headers
         try:
             return self.form.write_all(lean, self._client_id, now, name=name)
@@ -223,13 +225,7 @@ class SiteCookie:
             logger.error("wixvisitor: the visitor is lost with this answer: %s", error)  # noqa: TRY400 - it says enough
             return []
 
-    # The log
-
-    def _say_taken(self) -> None:
-        self._say(logging.WARNING, _TAKEN, self._names.first, self._names.second, once="taken")
-
-    def _say(self, level: int, text: str, *arguments: object, once: str) -> None:
-        """Logs what is true of many requests, once in two minutes."""
-        if self._said.get(once) is None:
-            self._said.put(once, True)
-            logger.log(level, text, *arguments)
+    def _say_once(self, text: str, *arguments: object) -> None:
+        if text not in self._said:
+            self._said.add(text)
+            logger.warning(text, *arguments)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import logging
 import secrets
+import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
@@ -57,6 +58,7 @@ class Visits:
         native: makes that of ``Request.native``; None: it is that.
         close: whether ``aclose`` closes the pool and its storage.
         catalog_paths: what the catalogue's visitor may read.
+        monotonic: seconds, from any point on, for what is remembered.
 
     Attributes:
         kept: reads and writes the site's cookies.
@@ -77,6 +79,7 @@ class Visits:
         native: Callable[[Any], Any] | None = None,
         close: bool,
         catalog_paths: Sequence[str] = CATALOG_PATHS,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         if not isinstance(pool, VisitorPool):
             raise ConfigurationError('pool: expected a VisitorPool("<CLIENT-ID>", …)')
@@ -97,7 +100,7 @@ class Visits:
         self._own, self._close, self._consent = pool, close, plain_function(consent, "consent")
         self._native = native
         self.catalog = CatalogReader(pool, catalog_paths)
-        self._recent = RecentStorage()
+        self._recent = RecentStorage(clock=monotonic)
         self._fleeting = pool._kept_in(self._recent)
         self._consistent = Recent[str]()
 
