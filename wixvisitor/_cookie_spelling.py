@@ -74,7 +74,7 @@ def tokens_of(data: object) -> Tokens:
 def _end(moment: object, token: object) -> int:
     """Returns seconds since the epoch, whatever a front end made of them; 0 if they cannot be known."""
     number = _number(moment)
-    if 0 < number < _LATEST:
+    if 0 <= number < _LATEST:
         return int(number / 1000 if number >= _LATEST / 1000 else number)
     claims = read_claims(token) if isinstance(token, str) else None
     return claims.expires_at if claims else 0

@@ -22,6 +22,7 @@ from wixvisitor import (
 )
 from wixvisitor._cookie_card import Card
 from wixvisitor._web._headers import cookies_of
+from wixvisitor._web._site_cookie import SiteCookie
 from wixvisitor._web._visits import Visits
 from wixvisitor.cookies import SealedCookie, SharedCookie
 from wixvisitor.testing import FakeWix
@@ -237,7 +238,7 @@ async def test_what_no_longer_fits(visits_there, wix, still, caplog, form, is_ne
     wix.characters = 0
     still.advance(5 * HOUR)
     await browser.calls()
-    assert Visits.read(browser.visits, browser.visit().request).card.tokens.access_token.value  # fits again
+    assert browser.visits.read(browser.visit().request).card.tokens.access_token.value  # fits again
 
 
 async def test_split_then_too_large(visits_there, wix, still):
@@ -289,18 +290,15 @@ async def test_no_500(open_shop, still, framework, form):
         assert json.loads((await browser.get("/looked")).text) == {"role": "member"}
 
 
-async def test_a_page_is_not_an_error_for_it(visits_there, wix):
-    """Where not even the refresh token fits, the answer goes out without a cookie."""
-    visits = visits_there(SharedCookie("session"))
-    browser = Browser(visits)
-    visit = browser.visit()
-    visitor = await visit.visitor()
-    await visitor.generate_visitor_tokens()
-    visitor._refresher.ledger.tokens  # noqa: B018 - what is held stays
-    headers = visits.kept.write(
-        visit._reading, Card(ID, tokens_of(10, RefreshToken("r" * 5_000, "visitor"))), anew=True
+def test_where_not_even_the_refresh_token_fits(client_id, caplog):
+    """The answer goes out without a cookie, and the log has an error that names the cure."""
+    site = SiteCookie(SharedCookie("session"), client_id, lambda: float(NOW))
+    assert (
+        site.write(site.read(""), Card(ID, tokens_of(10, RefreshToken("r" * 5_000, TokenRole.VISITOR))), anew=True)
+        == []
     )
-    assert headers == []
+    assert [record.levelno for record in caplog.records] == [logging.WARNING, logging.ERROR]
+    assert all("IdCookie" in record.getMessage() for record in caplog.records)
 
 
 def test_what_a_browser_sends():

@@ -10,7 +10,8 @@ import attrs
 
 _SHARED: Final = re.compile(r"(?:^|[\s,])(?:public|s-maxage)(?:$|[\s,=])", re.IGNORECASE)
 _QUOTED: Final = re.compile(r'"[^"]*"')
-_PATH: Final = re.compile(r"/[!-:<-~]{1,200}")  # what an attribute of Set-Cookie can hold
+_LONGEST_PATH: Final = 200
+_PATH: Final = re.compile(rf"/[!-:<-~]{{1,{_LONGEST_PATH}}}")  # what an attribute of Set-Cookie can hold
 _MOST_PATHS: Final = 16
 _SAFE: Final = re.compile(r"(?:^|[\s,])(?:private|no-store)(?:$|[\s,])", re.IGNORECASE)
 
@@ -38,14 +39,13 @@ def cookies_of(header: str) -> dict[str, list[str]]:
 
     Whatever else is in there is skipped: other people's cookies need not be well-formed.
     """
-    found: dict[str, list[str]] = {}
+    found: dict[str, dict[str, None]] = {}
     for name, is_pair, value in (pair.partition("=") for pair in header.split(";")):
         text = value.strip()
         text = text[1:-1] if len(text) > 1 and text[0] == text[-1] == '"' else text
-        values = found.setdefault(name.strip(), []) if is_pair else []
-        if text not in values:
-            values.append(text)
-    return found
+        if is_pair:
+            found.setdefault(name.strip(), {})[text] = None
+    return {name: list(values) for name, values in found.items()}
 
 
 def longer_paths(path: str) -> list[str]:
@@ -57,7 +57,7 @@ def longer_paths(path: str) -> list[str]:
     Args:
         path: the request's, encoded as the browser sent it.
     """
-    ends = [place for place in range(1, len(path)) if path[place] == "/"]
+    ends = [place for place in range(1, min(len(path), _LONGEST_PATH)) if path[place] == "/"]
     paths = [*(path[:end] for end in ends), path, *(path[: end + 1] for end in ends)]
     return [each for each in dict.fromkeys(paths) if _PATH.fullmatch(each)][:_MOST_PATHS]
 
