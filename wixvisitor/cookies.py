@@ -9,6 +9,7 @@ cookie                 holds                                       tokens are
 =====================  ==========================================  ================================================
 
 The first two bind the client ID and the cookie's name in: a cookie of another site, or another name, does not open.
+How they are found in a request and written into an answer stands in ``_web/_site_cookie.py``.
 """
 
 from __future__ import annotations
@@ -53,7 +54,8 @@ class IdCookie(SealedForm):
         keys: the first one seals, all of them open; 32 random bytes each, as bytes or as base64 text:
             ``generate_key()`` makes one. To rotate, deploy ``keys=[old, new]`` everywhere, then ``[new, old]``; a
             cookie is sealed anew when its visitor is next looked at.
-        name: the cookie's name, without the prefix ``__Host-`` that it gets.
+        name: the cookie's name, without the prefix ``__Host-`` that it gets; None: ``wixvisitor-`` and eight characters
+            made from the client ID, so that two sites on one host have two.
         max_age: seconds that the browser keeps it, counted anew when a tenth of them is over; at most 400 days.
         secure: False is for development over plain http, where no browser takes a secure cookie: the cookie is then
             without ``Secure`` and without the prefix, and another site on the same host could plant one.
@@ -84,6 +86,9 @@ class SealedCookie(SealedForm):
     well); let several processes agree while a visitor is being made, so that a first page whose parallel calls meet
     different processes may make one each; or carry tokens that change after a response has started. Each process
     remembers what it did for 2 minutes, which is enough for the calls that one page makes to one process.
+
+    Tokens that are too large for one cookie are split over several, 6,000 bytes together. ``set_tokens`` refuses what
+    does not fit. Of renewed tokens that do not fit the cookie keeps the refresh token alone.
 
     Args, Raises, Concurrency: as ``IdCookie``.
     """
@@ -135,8 +140,9 @@ class SharedCookie:
             ``wix-session`` the tokens                              12 days      headless-templates/commerce
             ============== ======================================= ============ =====================================
 
-            All are URL-encoded JSON, as ``encodeURIComponent`` writes it. A ``wixSession`` of another client ID is
-            not taken; one that is just the tokens (headless-templates/external-identity-provider) is.
+            All are written as URL-encoded JSON, as ``encodeURIComponent`` does it, and are read however a front end
+            wrote them. A ``wixSession`` of another client ID is neither taken nor overwritten; one that is just the
+            tokens (headless-templates/external-identity-provider) is taken.
         secure: False is for development over plain http; the name stays.
 
     Tokens that were renewed here are written back, so that the page has them too. As with ``SealedCookie``, each
