@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from typing import Any
+from urllib.parse import unquote
 
 import httpx
 import pytest
@@ -299,6 +300,15 @@ def test_where_not_even_the_refresh_token_fits(client_id, caplog):
     )
     assert [record.levelno for record in caplog.records] == [logging.WARNING, logging.ERROR]
     assert all("IdCookie" in record.getMessage() for record in caplog.records)
+
+
+def test_the_refresh_token_alone_for_a_front_end(client_id):
+    """A front end gets the end of the token that is missing as now: what ended long ago it takes for a lost visitor."""
+    site = SiteCookie(SharedCookie("session"), client_id, lambda: float(NOW))
+    (cookie,) = site.write(site.read(""), Card(ID, tokens_of(HUGE)), anew=True)
+    content = json.loads(unquote(cookie.partition(";")[0].partition("=")[2]))
+    assert content["accessToken"] == {"value": "", "expiresAt": NOW}
+    assert content["refreshToken"] == {"value": MEMBER.value, "role": "member"}
 
 
 def test_what_a_browser_sends():

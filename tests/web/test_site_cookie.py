@@ -7,6 +7,7 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
+import attrs
 import httpx
 import pytest
 
@@ -15,6 +16,7 @@ from tests.web.conftest import COOKIES, KEY, OTHER_KEY
 from wixvisitor import EMPTY_TOKENS, VisitorPool
 from wixvisitor._web._headers import longer_paths
 from wixvisitor._web._recent import SECONDS
+from wixvisitor._web._site_cookie import SiteCookie
 from wixvisitor._web._visits import Visits
 from wixvisitor.cookies import Card, IdCookie, SealedCookie, SharedCookie, VisitorCookie
 from wixvisitor.storage import MemoryStorage
@@ -118,6 +120,17 @@ async def test_a_name_that_is_free_again(visits_of, cookie):
     assert (await there.calls())[0] == known
     assert list(there.jar) == [cookie.name]
     assert (await there.calls()) == (known, [])
+
+
+async def test_another_sites_cookie_beside_ours(visits_of, still, member, client_id):
+    """Beside a good cookie of ours another site's of the same name changes nothing: a login has that name, too."""
+    cookie = IdCookie([KEY], name="shop")
+    browser = Browser(visits_of(cookie))
+    await browser.calls()
+    foreign = cookie.write(Card("i" * 43), OTHER_SITE, still.now()).partition(";")[0].partition("=")[2]
+    browser.copies = {(cookie.name, "/shop"): foreign}
+    assert called(await browser.sets(member, "/shop")) == list(browser.jar) == [cookie.name]
+    assert (await browser.calls("/shop"))[0] == member
 
 
 async def test_a_second_name_is_hidden_from_scripts(visits_of):
@@ -363,6 +376,11 @@ def test_longer_paths(path, paths):
     assert longer_paths(path) == paths
 
 
-def test_a_path_without_end():
-    """A hostile path makes no more than a few headers."""
-    assert len(longer_paths("/a" * 4_000)) <= 16
+def test_a_path_without_end(client_id):
+    """A hostile path makes no more than a few short headers."""
+    site = SiteCookie(SealedCookie([KEY], name="n" * 64), client_id, lambda: 0.0)
+    reading = attrs.evolve(site.read(""), doubled=("n" * 64,))
+    for path in ("/a" * 4_000, "/" + "b" * 150 + "/c" * 20, "/" * 8_000):
+        removals = site.remove_copies(reading, path)
+        assert removals
+        assert sum(map(len, removals)) <= 2_000

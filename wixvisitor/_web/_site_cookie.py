@@ -10,6 +10,7 @@ Rule 4, TOO LARGE: an answer keeps as much of its visitor as fits, and is never 
 
 from __future__ import annotations
 
+import itertools
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final
@@ -28,6 +29,7 @@ from wixvisitor.errors import ConfigurationError
 
 logger = logging.getLogger("wixvisitor")
 
+_MOST_REMOVED: Final = 2_000  # bytes of removals in one answer; a proxy's buffer for all headers may have 4,096
 _SPLIT: Final = (
     "wixvisitor: the visitor's tokens are too large for one cookie, so %s is split over %d. nginx answers 502 to "
     "headers that are larger than its proxy_buffer_size (4k or 8k): raise it, or keep the tokens in a storage, with "
@@ -206,7 +208,10 @@ class SiteCookie:
             path: the request's, encoded as the browser sent it.
         """
         names = [each for name in reading.doubled for each in (name, *parts_among(reading.sent, name))]
-        return [self.form.clear(name, prefix) for prefix in longer_paths(path) for name in names] if names else []
+        paths = longer_paths(path) if names else []
+        removals = [self.form.clear(name, prefix) for prefix in paths for name in names]
+        sizes = itertools.accumulate(map(len, removals))
+        return [removal for removal, size in zip(removals, sizes, strict=True) if size <= _MOST_REMOVED]
 
     def _fitting(self, card: Card, name: str) -> list[str]:
         now = self._clock()
