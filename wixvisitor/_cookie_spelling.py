@@ -41,7 +41,8 @@ def _spellings(value: str) -> Iterator[str]:
     """What the value may mean, the most usual first."""
     text = value.removeprefix("j:")  # Express marks JSON so
     for _ in range(_LAYERS + 1):
-        yield text
+        if text[:1] != "%":  # else it is no JSON yet
+            yield text
         if "\\" in text:  # quoted by Python's http.cookies, so by Starlette, Flask and Django
             yield _ESCAPE.sub(lambda found: chr(int(found[1], 8)) if found[1] else found[2], text)
         if "+" in text:  # encoded as a form's field

@@ -41,7 +41,7 @@ def shared_cookie(data: bytes) -> None:
 def cookie_header(data: bytes) -> None:
     """A ``Cookie`` header, and in further lines ``Accept``, ``Vary`` and ``Cache-Control``."""
     header, accept, vary, cache_control, *_ = [*data.decode("latin-1").split("\n"), "", "", "", ""]
-    for values in cookies_of(header).values():
+    for values in cookies_of(header, "").values():
         assert len(values) == len(set(values))
         assert all(value in header and ";" not in value for value in values)
     for site in _sites():
@@ -103,6 +103,6 @@ def _written_back(cookie: Any, card: Card, given: str) -> None:
         assert len(pair) <= _LARGEST + 1
         assert pair.isascii()
         assert pair.isprintable()
-        assert cookies_of(f"other=1; {pair}")[name] == [value]
+        assert cookies_of(f"other=1; {pair}", name)[name] == [value]
         tokens = EMPTY_TOKENS if is_empty(card.tokens) else card.tokens
         assert cookie.read(value, CLIENT_ID, NOW).tokens == tokens

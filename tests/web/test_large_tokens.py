@@ -313,5 +313,5 @@ def test_the_refresh_token_alone_for_a_front_end(client_id):
 
 def test_what_a_browser_sends():
     """Each name's values are found once, in their order; what is no pair is skipped."""
-    assert cookies_of('a=1; b="2"; a=3; a=1; c; =x; d=') == {"a": ["1", "3"], "b": ["2"], "": ["x"], "d": [""]}
-    assert cookies_of('a="; b=""') == {"a": ['"'], "b": [""]}
+    assert cookies_of('a=1; b="2"; a=3; a=1; c; =x; d=', "") == {"a": ["1", "3"], "b": ["2"], "": ["x"], "d": [""]}
+    assert cookies_of('a="; b=""; ab =1;b=3', "a") == {"a": ['"'], "ab": ["1"]}

@@ -73,7 +73,7 @@ def content(name: str, tokens: Any, site: str | None = SITE) -> str:
 
 def read(name: str, value: str) -> Tokens:
     """What is read of a value as it stands in the header."""
-    (sent,) = cookies_of(f"a=b; {name}={value}; c")[name]
+    (sent,) = cookies_of(f"a=b; {name}={value}; c", name)[name]
     return SharedCookie(name).read(sent, SITE, NOW).tokens
 
 

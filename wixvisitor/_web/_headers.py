@@ -34,17 +34,24 @@ class Additions:
 NOTHING: Final = Additions()
 
 
-def cookies_of(header: str) -> dict[str, list[str]]:
+def cookies_of(header: str, *starts: str) -> dict[str, list[str]]:
     """Returns the values of the cookies in a ``Cookie`` header by name, each once, in the browser's order.
 
     Whatever else is in there is skipped: other people's cookies need not be well-formed.
+
+    Args:
+        header: the header's value.
+        starts: how a name that matters may begin.
     """
     found: dict[str, dict[str, None]] = {}
-    for name, is_pair, value in (pair.partition("=") for pair in header.split(";")):
-        text = value.strip()
-        text = text[1:-1] if len(text) > 1 and text[0] == text[-1] == '"' else text
-        if is_pair:
-            found.setdefault(name.strip(), {})[text] = None
+    for part in header.split(";"):
+        pair = part.lstrip()
+        if pair.startswith(starts):
+            name, is_pair, value = pair.partition("=")
+            text = value.strip()
+            text = text[1:-1] if len(text) > 1 and text[0] == text[-1] == '"' else text
+            if is_pair:
+                found.setdefault(name.rstrip(), {})[text] = None
     return {name: list(values) for name, values in found.items()}
 
 

@@ -55,7 +55,7 @@ class Reading:
         new_name: under which name it keeps another one.
         held: the names under which there is a visitor of ours.
         doubled: those of them under which there are several cookies.
-        sent: the names of all cookies.
+        sent: the names of all cookies that may be ours.
     """
 
     card: Card | None
@@ -73,6 +73,9 @@ class _Found:
     cards: tuple[Card, ...] = ()
     card: Card | None = None
     is_foreign: bool = False
+
+
+_NOTHING: Final = _Found()
 
 
 class SiteCookie:
@@ -99,9 +102,9 @@ class SiteCookie:
     @hides_locals
     def read(self, header: str) -> Reading:
         """Returns what a ``Cookie`` header says."""
-        sent = cookies_of(header)
-        names = dict.fromkeys((self._names.first, self._names.second))
-        found = {name: self._found(name, sent) for name in names}
+        names = (self._names.first, self._names.second)
+        sent = cookies_of(header, *names)
+        found = {name: self._found(name, sent) if name in sent else _NOTHING for name in names}
         reading = self._chosen(found, tuple(sent))
         if reading.card is None and self._reserving is not None:
             return attrs.evolve(reading, card=self._reserving.read(header).card)
@@ -130,7 +133,7 @@ class SiteCookie:
     @hides_locals
     def _found(self, name: str, sent: Mapping[str, Sequence[str]]) -> _Found:
         cards, is_foreign = [], False
-        for value in sent.get(name, ()):
+        for value in sent[name]:
             try:
                 cards.append(self.form.read(value, self._client_id, self._clock(), name=name, others=sent))
             except Unreadable as error:
