@@ -121,8 +121,8 @@ def _visit(request: web.Request) -> Visit:
 def _request(request: web.Request) -> Request:
     headers = {name.lower(): "; ".join(request.headers.getall(name)) for name in request.headers}
     is_websocket = headers.get("upgrade", "").lower() == "websocket"
-    is_page = is_document(request.method, headers)
-    return Request(headers, is_page, request, method=request.method, is_websocket=is_websocket)
+    is_page, path = is_document(request.method, headers), request.rel_url.raw_path
+    return Request(headers, is_page, request, method=request.method, is_websocket=is_websocket, path=path)
 
 
 async def _add_headers(request: web.Request, response: web.StreamResponse) -> None:

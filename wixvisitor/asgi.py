@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
 from typing import Any, Final, Self
+from urllib.parse import quote
 
 from wixvisitor._catalog import CATALOG_PATHS
 from wixvisitor._masking import hides_locals
@@ -180,7 +181,15 @@ def _request(scope: Scope) -> Request:
     is_websocket = scope["type"] == "websocket"
     method = "GET" if is_websocket else scope["method"]
     is_page = not is_websocket and is_document(method, headers)
-    return Request(headers, is_page, scope, method=method, is_websocket=is_websocket)
+    return Request(headers, is_page, scope, method=method, is_websocket=is_websocket, path=_path(scope))
+
+
+def _path(scope: Scope) -> str:
+    """Returns the path as the browser sent it, with the part that the app is mounted under, or a proxy removes."""
+    path, root = scope.get("path") or "/", (scope.get("root_path") or "").rstrip("/")
+    raw = scope.get("raw_path")
+    encoded = raw.decode("latin-1").partition("?")[0] if raw else quote(path)
+    return encoded if path == root or path.startswith(f"{root}/") else quote(root) + encoded
 
 
 def _started(visit: Visit, message: Message) -> Message:

@@ -15,11 +15,12 @@ import functools
 import logging
 import weakref
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Final
 
 import attrs
 
 from wixvisitor import _given
+from wixvisitor._cookie_card import Card
 from wixvisitor._decision import role_of
 from wixvisitor._session import VisitorSession
 from wixvisitor._tokens import EMPTY_TOKENS, RefreshToken, TokenRole, Tokens
@@ -28,8 +29,8 @@ from wixvisitor._web._cross_site import UNTRUSTED, WITHHELD
 from wixvisitor._web._headers import NOTHING, Additions, additions, is_shared
 from wixvisitor._web._logins import successor
 from wixvisitor._web._request_visitor import RequestVisitor
+from wixvisitor._web._site_cookie import Reading
 from wixvisitor._web._visits import Request, Visits, is_newer, new_card, new_key
-from wixvisitor.cookies import Card
 from wixvisitor.errors import ConfigurationError
 
 logger = logging.getLogger("wixvisitor")
@@ -89,8 +90,12 @@ class Visit:
         return self.visits.allows(self.request)
 
     @functools.cached_property
+    def _reading(self) -> Reading:
+        return self.visits.read(self.request)
+
+    @functools.cached_property
     def _given(self) -> Card | None:
-        return self.visits.card(self.request.headers) if self._has_consent else None
+        return self._reading.card if self._has_consent else None
 
     @functools.cached_property
     def _reserved(self) -> Card:
@@ -135,6 +140,8 @@ class Visit:
         """See ``RequestVisitor.set_tokens``."""
         self._check_not_foreign()
         before = visitor.get_tokens()
+        if self.allowed:
+            self.visits.kept.check(self._reading, tokens)
         if not _is_another(before, tokens):
             await VisitorSession.set_tokens(visitor, tokens)
             self._is_set = True
@@ -154,6 +161,8 @@ class Visit:
         """Renews somebody's refresh token and goes on as them."""
         self._check_not_foreign()
         self._check_not_started()
+        if self.allowed:
+            self.visits.kept.check_refresh(self._reading, Tokens(EMPTY_TOKENS.access_token, refresh_token))
         number = self.visits.order.number()
         card = await self._new_card(is_login=True)
         session = await self.visits.session(card, allowed=self.allowed)
@@ -231,9 +240,6 @@ class Visit:
         Args:
             vary: the answer's own ``Vary``.
             cache_control: the answer's own ``Cache-Control``.
-
-        Raises:
-            ConfigurationError: the cookie would be too large.
         """
         self.started = True
         self.visits.order.leave(self)
@@ -252,6 +258,8 @@ class Visit:
         self._note_order(is_written=bool(cookies))
         if self._session is None and not cookies:
             return NOTHING
+        if self.allowed and not self.is_foreign and not is_shared(cache_control):
+            cookies = [*cookies, *self.visits.kept.remove_copies(self._reading, self.request.path)]
         return additions(cookies, vary=vary, cache_control=cache_control)
 
     def _cookies(self) -> list[str]:
@@ -263,25 +271,31 @@ class Visit:
             return []
         if self.visits.cookie.holds_tokens:
             return self._token_cookies()
-        is_new = self._moved is not None or self._given is None
-        if is_new or (self._session is not None and self._card.is_due):
-            return [self._written(self.visits.cookie, EMPTY_TOKENS)]
+        if self._is_anew or (self._session is not None and self._card.is_due):
+            return self._written(EMPTY_TOKENS)
         return []
 
     def _token_cookies(self) -> list[str]:
-        cookie, given = self.visits.cookie, self._given
-        now = self._tokens()
+        given, now = self._given, self._tokens()
         self._sent = EMPTY_TOKENS if given is None else given.tokens
+        if given is not None and given.is_derived and self._moved is None:
+            self._sent = now  # as far as it can be kept at all: the cookies that it was derived from stay
+            return []
         if _given.is_empty(now):
-            reservation = cookie.reservation
-            if self._is_set and reservation is not None:
-                return [cookie.clear(), reservation.clear()]
-            return [self._written(reservation or cookie, now)] if self._is_set or given is None else []
-        if self._is_set or self._has_later(now):
+            return self._emptied(given)
+        if self._is_set or (self._has_later(now) and not self.visits.kept.keeps(self._reading, now)):
             self._sent = now
         elif given is None or not given.is_due:
             return []
-        return [self._written(cookie, self._sent)]
+        return self._written(self._sent)
+
+    def _emptied(self, given: Card | None) -> list[str]:
+        kept = self.visits.kept
+        if self._is_set and self.visits.cookie.reservation is not None:
+            return kept.forget(self._reading)
+        if not self._is_set and given is not None:
+            return []
+        return kept.reserve(self._reading, Card(self._card.key), anew=self._is_anew)
 
     def _has_later(self, now: Tokens) -> bool:
         """Whether these are later than the cookie's: they came within this request, or are newer.
@@ -290,10 +304,12 @@ class Visit:
         """
         return now != self._sent and (now != self._began or is_newer(now, than=self._sent))
 
-    def _written(self, cookie: Any, tokens: Tokens) -> str:
-        now = self.visits.clock()
-        text: str = cookie.write(Card(self._card.key, tokens), self.visits.client_id, now)
-        return text
+    @property
+    def _is_anew(self) -> bool:
+        return self._moved is not None or self._given is None
+
+    def _written(self, tokens: Tokens) -> list[str]:
+        return self.visits.kept.write(self._reading, Card(self._card.key, tokens), anew=self._is_anew)
 
     def _note_order(self, *, is_written: bool) -> None:
         """Notes what the browser goes on with, once the cookie is on its way."""
