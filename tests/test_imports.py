@@ -74,6 +74,10 @@ ORDER = (
     "_session",
     "_pool",
     "",  # wixvisitor/__init__.py
+    "_cookie_card",
+    "_cookie_parts",
+    "_cookie_spelling",
+    "_cookie_sealed",
     "cookies",
     "_web",
     "asgi",
@@ -101,6 +105,9 @@ PURE = (
     "_catalog",
     "_given",
     "_encodings",
+    "_cookie_card",
+    "_cookie_parts",
+    "_cookie_spelling",
 )
 IMPURE = {
     *("time", "asyncio", "anyio", "trio", "sniffio", "threading", "_thread", "multiprocessing", "queue"),

@@ -109,7 +109,7 @@ def _visit(request: web.Request) -> Visit:
 @hides_locals
 def _request(request: web.Request) -> Request:
     headers = {name.lower(): "; ".join(request.headers.getall(name)) for name in request.headers}
-    return Request(headers, is_document(request.method, headers), request)
+    return Request(headers, is_document(request.method, headers), request, request.rel_url.raw_path)
 
 
 async def _add_headers(request: web.Request, response: web.StreamResponse) -> None:

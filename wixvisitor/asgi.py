@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
 from typing import Any, Final, Self
+from urllib.parse import quote
 
 from wixvisitor._catalog import CATALOG_PATHS
 from wixvisitor._masking import hides_locals
@@ -165,7 +166,16 @@ def _request(scope: Scope) -> Request:
         name, value = raw_name.decode("latin-1").lower(), raw_value.decode("latin-1")
         glue = "; " if name == "cookie" else ", "  # HTTP/2 sends one cookie each (RFC 9113, section 8.2.3)
         headers[name] = f"{headers[name]}{glue}{value}" if name in headers else value
-    return Request(headers, scope["type"] == "http" and is_document(scope["method"], headers), scope)
+    is_page = scope["type"] == "http" and is_document(scope["method"], headers)
+    return Request(headers, is_page, scope, _path(scope))
+
+
+def _path(scope: Scope) -> str:
+    """Returns the path as the browser sent it, with the part that the app is mounted under, or a proxy removes."""
+    path, root = scope.get("path") or "/", (scope.get("root_path") or "").rstrip("/")
+    raw = scope.get("raw_path")
+    encoded = raw.decode("latin-1").partition("?")[0] if raw else quote(path)
+    return encoded if path == root or path.startswith(f"{root}/") else quote(root) + encoded
 
 
 def _started(visit: Visit, message: Message) -> Message:

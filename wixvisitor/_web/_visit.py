@@ -19,13 +19,14 @@ import attrs
 
 from wixvisitor import _given
 from wixvisitor._auth import VisitorAuth
+from wixvisitor._cookie_card import Card
 from wixvisitor._decision import role_of
 from wixvisitor._session import VisitorSession
 from wixvisitor._tokens import EMPTY_TOKENS, RefreshToken, TokenRole, Tokens
 from wixvisitor._web._catalog_reader import CatalogReader
 from wixvisitor._web._headers import NOTHING, Additions, additions, is_shared
+from wixvisitor._web._site_cookie import Reading
 from wixvisitor._web._visits import Request, Visits, is_newer, new_card
-from wixvisitor.cookies import Card
 from wixvisitor.errors import ConfigurationError
 
 logger = logging.getLogger("wixvisitor")
@@ -126,8 +127,12 @@ class Visit:
         return self.visits.allows(self.request)
 
     @functools.cached_property
+    def _reading(self) -> Reading:
+        return self.visits.read(self.request)
+
+    @functools.cached_property
     def _given(self) -> Card | None:
-        return self.visits.card(self.request.headers) if self.allowed else None
+        return self._reading.card if self.allowed else None
 
     @functools.cached_property
     def _reserved(self) -> Card:
@@ -171,6 +176,8 @@ class Visit:
     async def adopt(self, visitor: RequestVisitor, tokens: Tokens) -> None:
         """See ``RequestVisitor.set_tokens``."""
         before = visitor.get_tokens()
+        if self.allowed:
+            self.visits.kept.check(self._reading, tokens)
         if not _is_another(before, tokens):
             await VisitorSession.set_tokens(visitor, tokens)
             self._is_set = True
@@ -187,6 +194,8 @@ class Visit:
     async def renew_into(self, visitor: RequestVisitor, refresh_token: RefreshToken) -> Tokens:
         """Renews somebody's refresh token and goes on as them."""
         self._check_not_started()
+        if self.allowed:
+            self.visits.kept.check_refresh(self._reading, Tokens(EMPTY_TOKENS.access_token, refresh_token))
         card = new_card()
         session = await self.visits.session(card, allowed=self.allowed)
         tokens = await session.renew_token(refresh_token)
@@ -212,9 +221,6 @@ class Visit:
         Args:
             vary: the answer's own ``Vary``.
             cache_control: the answer's own ``Cache-Control``.
-
-        Raises:
-            ConfigurationError: the cookie would be too large.
         """
         self.started = True
         cookies = self._cookies()
@@ -231,6 +237,8 @@ class Visit:
         self._note()
         if self._session is None and not cookies:
             return NOTHING
+        if self.allowed and not is_shared(cache_control):
+            cookies = [*cookies, *self.visits.kept.remove_copies(self._reading, self.request.path)]
         return additions(cookies, vary=vary, cache_control=cache_control)
 
     def _cookies(self) -> list[str]:
@@ -238,25 +246,31 @@ class Visit:
             return []
         if self.visits.cookie.holds_tokens:
             return self._token_cookies()
-        is_new = self._moved is not None or self._given is None
-        if is_new or (self._session is not None and self._card.is_due):
-            return [self._written(self.visits.cookie, EMPTY_TOKENS)]
+        if self._is_anew or (self._session is not None and self._card.is_due):
+            return self._written(EMPTY_TOKENS)
         return []
 
     def _token_cookies(self) -> list[str]:
-        cookie, given = self.visits.cookie, self._given
-        now = self._tokens()
+        given, now = self._given, self._tokens()
         self._sent = EMPTY_TOKENS if given is None else given.tokens
+        if given is not None and given.is_derived and self._moved is None:
+            self._sent = now  # as far as it can be kept at all: the cookies that it was derived from stay
+            return []
         if _given.is_empty(now):
-            reservation = cookie.reservation
-            if self._is_set and reservation is not None:
-                return [cookie.clear(), reservation.clear()]
-            return [self._written(reservation or cookie, now)] if self._is_set or given is None else []
-        if self._is_set or self._has_later(now):
+            return self._emptied(given)
+        if self._is_set or (self._has_later(now) and not self.visits.kept.keeps(self._reading, now)):
             self._sent = now
         elif given is None or not given.is_due:
             return []
-        return [self._written(cookie, self._sent)]
+        return self._written(self._sent)
+
+    def _emptied(self, given: Card | None) -> list[str]:
+        kept = self.visits.kept
+        if self._is_set and self.visits.cookie.reservation is not None:
+            return kept.forget(self._reading)
+        if not self._is_set and given is not None:
+            return []
+        return kept.reserve(self._reading, Card(self._card.key), anew=self._is_anew)
 
     def _has_later(self, now: Tokens) -> bool:
         """Whether these are later than the cookie's: they came within this request, or are newer.
@@ -265,10 +279,12 @@ class Visit:
         """
         return now != self._sent and (now != self._began or is_newer(now, than=self._sent))
 
-    def _written(self, cookie: Any, tokens: Tokens) -> str:
-        now = self.visits.clock()
-        text: str = cookie.write(Card(self._card.key, tokens), self.visits.client_id, now)
-        return text
+    @property
+    def _is_anew(self) -> bool:
+        return self._moved is not None or self._given is None
+
+    def _written(self, tokens: Tokens) -> list[str]:
+        return self.visits.kept.write(self._reading, Card(self._card.key, tokens), anew=self._is_anew)
 
     def finish(self) -> None:
         """Looks whether everything was kept, when the request is over."""

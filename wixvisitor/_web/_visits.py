@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import logging
 import secrets
+import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
@@ -12,6 +13,7 @@ import attrs
 
 from wixvisitor._catalog import CATALOG_PATHS
 from wixvisitor._claims import read_claims
+from wixvisitor._cookie_card import Card
 from wixvisitor._masking import hides_locals, mask
 from wixvisitor._pool import VisitorPool
 from wixvisitor._records import Records
@@ -19,14 +21,12 @@ from wixvisitor._session import VisitorSession
 from wixvisitor._settings import plain_function
 from wixvisitor._tokens import Tokens
 from wixvisitor._web._catalog_reader import CatalogReader
-from wixvisitor._web._headers import cookie_values
 from wixvisitor._web._recent import Recent, RecentStorage
+from wixvisitor._web._site_cookie import Reading, SiteCookie
 from wixvisitor.cookies import (
-    Card,
     IdCookie,
     SealedCookie,
     SharedCookie,
-    Unreadable,
     VisitorCookie,
     generate_key,
 )
@@ -58,8 +58,10 @@ class Visits:
         native: makes that of ``Request.native``; None: it is that.
         close: whether ``aclose`` closes the pool and its storage.
         catalog_paths: what the catalogue's visitor may read.
+        monotonic: seconds, from any point on, for what is remembered.
 
     Attributes:
+        kept: reads and writes the site's cookies.
         catalog: reads the catalogue as the visitor whom all browsers share.
 
     Raises:
@@ -77,6 +79,7 @@ class Visits:
         native: Callable[[Any], Any] | None = None,
         close: bool,
         catalog_paths: Sequence[str] = CATALOG_PATHS,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         if not isinstance(pool, VisitorPool):
             raise ConfigurationError('pool: expected a VisitorPool("<CLIENT-ID>", …)')
@@ -93,10 +96,12 @@ class Visits:
         self.cookie = cookie
         self.client_id = settings.client_id
         self.clock = settings.clock
+        self.kept = SiteCookie(cookie, settings.client_id, settings.clock)
         self._own, self._close, self._consent = pool, close, plain_function(consent, "consent")
         self._native = native
         self.catalog = CatalogReader(pool, catalog_paths)
-        self._fleeting = pool._kept_in(RecentStorage())
+        self._recent = RecentStorage(clock=monotonic)
+        self._fleeting = pool._kept_in(self._recent)
         self._consistent = Recent[str]()
 
     def allows(self, request: Request) -> bool:
@@ -116,25 +121,12 @@ class Visits:
         return self._own if allowed and not self.cookie.holds_tokens else self._fleeting
 
     @hides_locals
-    def card(self, headers: Mapping[str, str]) -> Card | None:
-        """Returns what the browser's cookie says, None if there is none that can be taken."""
-        header = headers.get("cookie", "")
-        card = self._read(self.cookie, header)
-        if card is None and self.cookie.reservation is not None:
-            return self._read(self.cookie.reservation, header)
-        return card
-
-    def _read(self, cookie: VisitorCookie, header: str) -> Card | None:
-        cards = []
-        for value in cookie_values(header, cookie.name):
-            try:
-                cards.append(cookie.read(value, self.client_id, self.clock()))
-            except Unreadable as error:
-                logger.info("wixvisitor: the cookie %s is not taken: %s", cookie.name, error)
-        if len({card.key for card in cards}) > 1:
-            logger.warning("wixvisitor: two different cookies %s; somebody may have planted one: none is", cookie.name)
-            return None
-        return max(cards, key=lambda card: card.tokens.access_token.expires_at, default=None)  # of the same visitor
+    def read(self, request: Request) -> Reading:
+        """Returns what the browser's cookies say."""
+        reading = self.kept.read(request.headers.get("cookie", ""))
+        if reading.card is not None and reading.card.is_derived and self.cookie.holds_tokens:
+            self._recent.keep(f"{self.client_id}:{reading.card.key}")  # no cookie has its tokens
+        return reading
 
     async def session(self, card: Card, *, allowed: bool) -> VisitorSession:
         """Returns the visitor of a card: the store's, or the newer of the cookie's and this process's.
@@ -212,11 +204,13 @@ class Request:
         headers: with lower-case names; several ``Cookie`` headers joined with ``"; "``.
         is_document: whether a browser navigates here.
         native: the framework's own object, for ``consent``.
+        path: encoded, as the browser sent it.
     """
 
     headers: Mapping[str, str] = attrs.field(repr=False)
     is_document: bool
     native: Any = attrs.field(repr=False)
+    path: str = attrs.field(default="/", repr=False)
 
     def asked(self, consent: Callable[[Any], Any], native: Callable[[Any], Any] | None) -> Any:
         """Returns what ``consent`` says to the framework's own request."""
