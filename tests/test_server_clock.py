@@ -15,6 +15,7 @@ import httpx
 import pytest
 
 from tests.conftest import CART, EPOCH
+from tests.stores import PlainStorage
 from wixvisitor import EMPTY_TOKENS, AccessToken, RefreshToken, TokenRole, Tokens, VisitorPool, VisitorSession
 from wixvisitor._server_clock import ServerClock
 from wixvisitor.storage import FileStorage, MemoryStorage, TokenStorage
@@ -105,25 +106,6 @@ def test_an_api_with_a_clock_of_its_own(clock: ServerClock) -> None:
 
 
 # Two machines, one store
-
-
-class PlainStorage:
-    """A store that knows no versions."""
-
-    def __init__(self) -> None:
-        self._texts: dict[str, str] = {}
-
-    async def load(self, key: str) -> str | None:
-        """Returns what was saved."""
-        return self._texts.get(key)
-
-    async def save(self, key: str, value: str) -> None:
-        """Keeps it."""
-        self._texts[key] = value
-
-    async def delete(self, key: str) -> None:
-        """Forgets it."""
-        self._texts.pop(key, None)
 
 
 def stores(directory: Path) -> dict[str, TokenStorage]:
