@@ -39,6 +39,7 @@ FIRST_PAUSE: Final = 1.0  # seconds, at most, after a first failure; doubled eac
 LONGEST_PAUSE: Final = 60.0  # … up to here
 LONGEST_RETRY_AFTER: Final = 300.0  # a pause that Wix asks for is kept up to here
 _JITTER: Final = 0.05  # of the renewal window, so that processes sharing a visitor do not wake together
+_SHORTEST_LIFETIME: Final = 60  # seconds that any token is taken to have
 _STAMP_SLACK: Final = 60  # seconds by which an expiry stamp may exceed the token's own
 
 
@@ -218,6 +219,10 @@ def hold(
     if lifetime is None:
         claims = read_claims(tokens.access_token.value)
         lifetime = claims.lifetime if claims else DEFAULT_LIFETIME
+        if claims and tokens.access_token.expires_at > claims.expires_at + _STAMP_SLACK:
+            lifetime = (
+                _SHORTEST_LIFETIME  # what it says of itself is not true, and it may have been granted for as long
+            )
     window = min(renew_before, lifetime / 4)
     renew_at = tokens.access_token.expires_at - window * (1 - _JITTER * jitter)
     return Held(tokens, renew_at, version, unsaved, lineage=lineage)
