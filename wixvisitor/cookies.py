@@ -50,7 +50,8 @@ __all__ = ["IdCookie", "SealedCookie", "SharedCookie", "generate_key"]
 class IdCookie(SealedForm):
     """A random id of 256 bits, sealed; the visitor is in the pool's storage under it. For servers.
 
-    Junk, and ids from elsewhere, are refused before the storage is asked. Login and logout change the id.
+    Junk, and ids from elsewhere, are refused before the storage is asked. Login and logout change the id. A login's id
+    begins with the first 120 bits of the id before it, so that a logout finds all logins that one id has made.
 
     Args:
         keys: the first one seals, all of them open; 32 random bytes each, as bytes or as base64 text:
