@@ -16,7 +16,16 @@ import pytest
 
 from tests.conftest import CART, EPOCH
 from tests.stores import PlainStorage
-from wixvisitor import EMPTY_TOKENS, AccessToken, RefreshToken, TokenRole, Tokens, VisitorPool, VisitorSession
+from wixvisitor import (
+    EMPTY_TOKENS,
+    AccessToken,
+    RefreshToken,
+    TokenRequestError,
+    TokenRole,
+    Tokens,
+    VisitorPool,
+    VisitorSession,
+)
 from wixvisitor._server_clock import ServerClock
 from wixvisitor.storage import FileStorage, MemoryStorage, TokenStorage
 from wixvisitor.storage.sqlite import SQLiteStorage
@@ -352,6 +361,23 @@ async def test_a_refresh_token_that_has_run_out(still: FakeWix, session_of: Sess
         still.add_header("date", "", path="*")
         still.fail(403, body={"message": "Forbidden"}, grant_type="refresh_token", times=None)
         assert (await session.generate_visitor_tokens()).refresh_token != before.refresh_token
+
+
+@anyio_test
+async def test_a_jump_confirms_no_doubt(still: FakeWix, session_of: SessionMaker, no_backoff: None) -> None:
+    """How long an answer has been doubtful is told by Wix's clock: a jump of the machine's costs no visitor."""
+    ahead = [0.0]
+    async with session_of(clock=lambda: still.now() + ahead[0]) as session:
+        before = await session.generate_visitor_tokens()
+        still.advance(LIFETIME + 1)
+        gateway = still.fail(403, body={"message": "Forbidden"}, grant_type="refresh_token", times=None)
+        for jump in (0.0, HOUR, 24 * HOUR):
+            ahead[0] += jump
+            with pytest.raises(TokenRequestError):
+                await session.generate_visitor_tokens()
+            still.advance(5)  # the pause is over
+        gateway.remove()
+        assert (await session.generate_visitor_tokens()).refresh_token == before.refresh_token
 
 
 # Tokens that do not say when they end

@@ -109,6 +109,7 @@ def checked(
     if isinstance(storage, type) or not isinstance(storage, TokenStorage):
         raise ConfigurationError("storage: expected an object with async load, save and delete")
     now: Callable[[], float] = plain_function(clock, "clock") or wall_clock
+    server_clock = ServerClock(now)
     return Settings(
         client_id=_client_id(client_id),
         origins=Origins(base_url, allowed_origins),
@@ -122,8 +123,8 @@ def checked(
         on_change=plain_function(on_change, "on_change"),
         judge_refusal=_judge(judge_refusal, is_refusal),
         clock=now,
-        server_clock=ServerClock(now),
-        turns=_turns(now, max_token_requests, new_visitors_per_minute),
+        server_clock=server_clock,
+        turns=_turns(server_clock, now, max_token_requests, new_visitors_per_minute),
     )
 
 
@@ -147,10 +148,12 @@ def _judge(judge: Any, is_refusal: Any) -> Callable[[TokenAnswer], Verdict]:
     return checked_judge
 
 
-def _turns(clock: Callable[[], float], at_once: int | None, new_per_minute: int | None) -> Turns:
+def _turns(
+    server_clock: ServerClock, clock: Callable[[], float], at_once: int | None, new_per_minute: int | None
+) -> Turns:
     number = inf if at_once is None else _count(at_once, "max_token_requests")
     cap = None if new_per_minute is None else _count(new_per_minute, "new_visitors_per_minute")
-    return Turns(number, clock=clock, jitter=random.random, new_per_minute=cap)
+    return Turns(number, clock=clock, wix_clock=server_clock.now, jitter=random.random, new_per_minute=cap)
 
 
 def _client_id(value: object) -> str:
