@@ -12,7 +12,7 @@ from typing import Any, Final, TypeVar, cast
 import anyio
 import attrs
 
-from wixvisitor import _lineage
+from wixvisitor import _lineage, _standstill
 from wixvisitor._decision import Unread
 from wixvisitor._flight import Flight, NoException, current_loop
 from wixvisitor._given import checked_tokens
@@ -32,6 +32,7 @@ _KEEP_FORGOTTEN: Final = 30 * 86_400.0  # seconds
 _ROUNDS: Final = 4  # how often a record may turn out to have changed before the visitor could be forgotten
 _SEEDS: Final = 8  # that a record remembers
 _TIMEOUT: Final = 10.0  # seconds that a store may take for one call
+_LATE: Final = 2.0  # seconds; a call that took so much longer than it may was frozen with the process
 _LAST_STEPS: Final = 0.5  # seconds that a call has to end once it is cancelled
 
 
@@ -185,6 +186,18 @@ class Records:
 
     async def _call(
         self, verb: str, call: Callable[[], Awaitable[T]], *, secrets: tuple[str, ...] = (), writes: bool = False
+    ) -> T:
+        """Calls the store; once more if that failed while the process stood still, which is not the store's doing."""
+        began = _standstill.outside_clock()
+        try:
+            return await self._call_once(verb, call, secrets, writes=writes)
+        except StorageError as error:
+            if isinstance(error, VersionConflict) or _standstill.outside_clock() - began < _TIMEOUT + _LATE:
+                raise
+        return await self._call_once(verb, call, secrets, writes=writes)
+
+    async def _call_once(
+        self, verb: str, call: Callable[[], Awaitable[T]], secrets: tuple[str, ...], *, writes: bool
     ) -> T:
         """Calls the store, and maps what it raises. It has ``_TIMEOUT`` seconds."""
         try:
