@@ -220,9 +220,9 @@ def hold(
         claims = read_claims(tokens.access_token.value)
         lifetime = claims.lifetime if claims else DEFAULT_LIFETIME
         if claims and tokens.access_token.expires_at > claims.expires_at + _STAMP_SLACK:
-            lifetime = (
-                _SHORTEST_LIFETIME  # what it says of itself is not true, and it may have been granted for as long
-            )
+            # It works on after its own end, so what it says of its life is not true either; the answer that brought it
+            # may have given it the shortest.
+            lifetime = _SHORTEST_LIFETIME
     window = min(renew_before, lifetime / 4)
     renew_at = tokens.access_token.expires_at - window * (1 - _JITTER * jitter)
     return Held(tokens, renew_at, version, unsaved, lineage=lineage)

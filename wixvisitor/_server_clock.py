@@ -4,12 +4,12 @@ A machine's clock may be wrong by hours: ahead, behind, or set while a process r
 that is said of a token's end here, in memory and in the store, is by Wix's clock. The difference to the machine's own
 is learnt from the ``Date`` of Wix's answers; up to a minute of it is left alone.
 
-========================= ==================================================================================
+========================= =======================================================================================
 what came                 is believed
-========================= ==================================================================================
-an answer to a token call whatever it says: the clock was between the call and the answer
+========================= =======================================================================================
+an answer to a token call whatever it says; Wix gave it at some time between the call and its arrival
 an answer of an API       only if Wix's clock is later than was thought: caches keep old answers with their dates
-========================= ==================================================================================
+========================= =======================================================================================
 
 An API whose date a token answer contradicts has a clock of its own: from then on no API's date is believed, or each of
 its answers would lead to a renewal.
