@@ -60,7 +60,8 @@ def _is_called(cookie: str, name: str, part: str = "") -> bool:
 
 def _faults(cookie: str, name: str, *, http_only: bool) -> list[str]:
     attributes = {part.strip().lower() for part in cookie.split(";")[1:]}
-    wanted = {"path=/", *({"samesite=none", "partitioned"} if "samesite=none" in attributes else {"samesite=lax"})}
+    is_embedded = {"samesite=none", "partitioned", "secure"} <= attributes
+    wanted = {"path=/"} if is_embedded else {"path=/", "samesite=lax"}
     wanted |= {"httponly"} if http_only else set()
     wanted |= {"secure"} if name.startswith(_SECURE) else set()
     wrong = [f"{attribute} is missing" for attribute in sorted(wanted - attributes)]
