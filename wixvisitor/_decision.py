@@ -65,10 +65,13 @@ class Unsaved:
         seeds: what the record remembers of seeds. None: these tokens are a seed themselves, which the application gave
             at the start, as ``tokens=``; a record that has had them before wins.
         is_renewal: whether they are the same visitor as before, renewed; else a new identity.
+        lineage: where a new identity stands since the first attempt, so that a late save is not the later state (rule
+            7). None: there was no attempt yet.
     """
 
     seeds: tuple[str, ...] | None = ()
     is_renewal: bool = False
+    lineage: Lineage | None = None
 
 
 @attrs.frozen(eq=False, repr=False, match_args=False, weakref_slot=False)

@@ -176,11 +176,11 @@ class Ledger:
             self._end_pause()
             self.consistent = ""
 
-    def note_forgotten(self, version: str | None, lineage: Lineage | None) -> None:
-        """Holds that there is nobody, so that a store that goes back in time brings nobody back (rule 7)."""
+    def note_forgotten(self, gone: Lineage | None) -> None:
+        """Keeps that the visitor was forgotten, should the store go back in time (rule 7)."""
         with self.lock:
-            if self.held is None:
-                self.held = _decision.hold(EMPTY_TOKENS, renew_before=0.0, jitter=0.0, version=version, lineage=lineage)
+            if self.held is None and gone is not None:
+                self.held = _decision.hold(EMPTY_TOKENS, renew_before=0.0, jitter=0.0, lineage=gone)
 
     def publish(self, outcome: Outcome, generation: int) -> TokensChanged | None:
         """Swaps the snapshot and returns what changed, None if only the books did.

@@ -143,7 +143,7 @@ class Records:
         return version if isinstance(version, str) and arguments else None
 
     @hides_locals_async
-    async def forget(self, held: Lineage | None) -> Stored | None:
+    async def forget(self, held: Lineage | None) -> Lineage | None:
         """Forgets the visitor: leaves a record without tokens, which tells others who still hold them (rule 7).
 
         A store that cannot compare and set deletes the record.
@@ -152,7 +152,7 @@ class Records:
             held: where the state stands that the session held.
 
         Returns:
-            The record that was left, None if there is none.
+            Where the record without tokens stands; None if there is none.
         """
         if not self.settings.conditional:
             delete = functools.partial(self.settings.storage.delete, self.scoped_key)
@@ -165,11 +165,10 @@ class Records:
                 return None  # there was nobody
             gone = self.new_identity(held)
             try:
-                return Stored(
-                    EMPTY_TOKENS, await self.save(EMPTY_TOKENS, version, gone, keep_for=_KEEP_FORGOTTEN), gone
-                )
+                await self.save(EMPTY_TOKENS, version, gone, keep_for=_KEEP_FORGOTTEN)
             except VersionConflict:
                 continue
+            return gone
         raise contradiction("forgotten")
 
     async def acquire_lease(self, holder: str, seconds: float) -> float:

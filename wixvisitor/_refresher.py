@@ -343,9 +343,7 @@ class Refresher:
                 await flight.wait()
         lineage = self.ledger.lineage()
         self.ledger.forget()
-        left = await self._records().forget(lineage)
-        if left is not None:
-            self.ledger.note_forgotten(left.version, left.lineage)
+        self.ledger.note_forgotten(await self._records().forget(lineage))
 
     def _tell(self, event: TokensChanged | None) -> None:
         if event is None:

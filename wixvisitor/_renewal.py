@@ -107,14 +107,14 @@ class Renewal:
         if self.held is not None and self.held.unsaved:
             if self.held.version is Unread.UNREAD:
                 return await self._save_given(self.held)
-            self.records.seeds = self.held.unsaved.seeds or ()
-            saved = attrs.evolve(self.held, unsaved=None)
-            return await self._save(saved, None, must=True, is_renewal=self.held.unsaved.is_renewal)
+            waiting, saved = self.held.unsaved, attrs.evolve(self.held, unsaved=None)
+            self.records.seeds = waiting.seeds or ()
+            return await self._save(saved, None, must=True, is_renewal=waiting.is_renewal, stands=waiting.lineage)
         return await self._in_turn()
 
     async def _renew(self) -> Outcome:
         refusal: Refused | None = None
-        refused: str | None = None
+        refused: frozenset[str] = frozenset()
         for _ in range(_ROUNDS):
             held = await self._load(refused)
             if not self.is_wanted():
@@ -127,7 +127,7 @@ class Renewal:
                     return Outcome(held, ChangeReason.ADOPTED, _nobody_to_renew())
                 self._check_may_mint(held.tokens)
                 return await self._mint(held, ChangeReason.MINTED)
-            if refusal is not None and token == refused:
+            if refusal is not None and token in refused:
                 self._check_may_replace(held.tokens, refusal)
                 return await self._mint(held, ChangeReason.REPLACED)
             if not self.may_ask():
@@ -135,7 +135,10 @@ class Renewal:
             answer = await self._asked(partial(self.endpoint.renew, token))
             if isinstance(answer, Granted):
                 return await self._renewed(held, answer)
-            refusal, refused = answer, token  # once more around: another process may have moved on (REFUSAL ONLY)
+            refusal, refused = (
+                answer,
+                refused | {token},
+            )  # once more around: another process may have moved on (REFUSAL ONLY)
         raise StorageError("the store's record changes faster than it can be renewed")
 
     def _is_enough(self, held: Held) -> bool:
@@ -192,40 +195,47 @@ class Renewal:
 
     async def _save_given(self, given: Held) -> Outcome:
         """Saves what the application has set over what the store holds now, but over nothing that is saved later."""
-        is_seed = given.unsaved is not None and given.unsaved.seeds is None
+        waiting = given.unsaved or Unsaved()
+        lineage = waiting.lineage or self.records.new_identity(given.lineage)
         for _ in range(_ROUNDS):
             try:
-                if is_seed and (stored := await self._with_seed(given.tokens)) is not None:
-                    return Outcome(self._hold_stored(stored), ChangeReason.ADOPTED)
-                given = attrs.evolve(given, version=await self._version())
+                version = await self.records.version()  # also for what the record remembers
+                if version is not None and self._counts_instead(given.tokens, waiting):
+                    stored = await self.records.load()
+                    if stored is not None:
+                        return Outcome(self._hold_stored(stored), ChangeReason.ADOPTED)
+                given = attrs.evolve(given, version=version if self.settings.conditional else Unread.UNREAD)
                 if not self.is_wanted():
                     raise Superseded
-                if is_seed:
+                if waiting.seeds is None:
                     self.records.add_seed(given.tokens)
-                lineage = self.records.new_identity(given.lineage)
+                lineage = waiting.lineage or self.records.new_identity(given.lineage)
                 version = await self.records.save(given.tokens, given.version, lineage)
             except VersionConflict:
                 continue
             except StorageError as error:
+                waiting = attrs.evolve(waiting, lineage=lineage)
                 if given.version is not Unread.UNREAD:  # else it is all to be done again
-                    known = later(given.lineage, self.records.lineage)
-                    given = attrs.evolve(given, lineage=known, unsaved=Unsaved(self.records.seeds))
-                return Outcome(given, None, error)
+                    waiting = attrs.evolve(waiting, seeds=self.records.seeds)
+                    given = attrs.evolve(given, lineage=later(given.lineage, self.records.lineage))
+                return Outcome(attrs.evolve(given, unsaved=waiting), None, error)
             return Outcome(attrs.evolve(given, version=version, lineage=lineage, unsaved=None))
-        return Outcome(attrs.evolve(given, version=Unread.UNREAD), None, contradiction("set"))
+        waiting = attrs.evolve(waiting, lineage=lineage)
+        return Outcome(attrs.evolve(given, version=Unread.UNREAD, unsaved=waiting), None, contradiction("set"))
 
-    async def _with_seed(self, tokens: Tokens) -> Stored | None:
-        """Returns what the store holds if its record has had these tokens as a seed: a restart changes nothing."""
-        version = await self.records.version()
-        if version is None or not self.records.knows_seed(tokens):
-            return None
-        return await self.records.load()
+    def _counts_instead(self, tokens: Tokens, waiting: Unsaved) -> bool:
+        """Whether the record that was just read counts, and not what was given.
 
-    async def _version(self) -> str | Unread | None:
-        version = await self.records.version()  # also for what the record remembers
-        return version if self.settings.conditional else Unread.UNREAD
+        One that has had these tokens as a seed does: a restart changes nothing. So does one that was saved since these
+        tokens could not be.
+        """
+        stands = self.records.lineage
+        is_later = waiting.lineage is not None and stands is not None and not waiting.lineage.is_after(stands)
+        return is_later or (waiting.seeds is None and self.records.knows_seed(tokens))
 
-    async def _save(self, new: Held, reason: ChangeReason | None, *, must: bool, is_renewal: bool) -> Outcome:
+    async def _save(
+        self, new: Held, reason: ChangeReason | None, *, must: bool, is_renewal: bool, stands: Lineage | None = None
+    ) -> Outcome:
         """Saves before anyone is told (rule 6, SAVE FIRST), over the state that ``new`` follows and over no later one.
 
         Args:
@@ -233,25 +243,28 @@ class Renewal:
             reason: what the waiters are told.
             must: whether the visitor would be lost without the save.
             is_renewal: whether it is the same visitor.
+            stands: where a new identity stands since the first attempt; None: this is the first.
         """
         error = contradiction("saved")
         for _ in range(_CONFLICTS):
             if not self.is_wanted():
                 raise Superseded
-            lineage = self._next(new.lineage, is_renewal=is_renewal)
+            lineage = stands or self._next(new.lineage, is_renewal=is_renewal)
             try:
-                version = await self.records.save(new.tokens, new.version, lineage)
-                return Outcome(attrs.evolve(new, version=version, lineage=lineage), reason)
-            except VersionConflict:
-                winner = await self.records.load()
+                try:
+                    version = await self.records.save(new.tokens, new.version, lineage)
+                    return Outcome(attrs.evolve(new, version=version, lineage=lineage), reason)
+                except VersionConflict:
+                    winner = await self.records.load()
             except StorageError as failure:
-                error = failure
+                error, stands = failure, lineage
                 break
             if winner is not None and not self._may_save_over(winner, new):
                 return self._lost_to(winner, new, reason)
             new = attrs.evolve(new, version=None if winner is None else winner.version)
         if must:
-            waiting = Unsaved(self.records.seeds, is_renewal=is_renewal)
+            stands = None if is_renewal else stands
+            waiting = Unsaved(self.records.seeds, is_renewal=is_renewal, lineage=stands)
             return Outcome(attrs.evolve(new, unsaved=waiting), reason, error)
         logger.warning("wixvisitor: renewed, but could not be saved; going on from memory: %s", error)
         return Outcome(new, reason)
@@ -275,12 +288,12 @@ class Renewal:
             return Outcome(attrs.evolve(new, version=winner.version, lineage=winner.lineage), reason)
         return Outcome(self._hold_stored(winner), ChangeReason.ADOPTED)
 
-    async def _load(self, refused: str | None = None) -> Held:
+    async def _load(self, refused: frozenset[str] = frozenset()) -> Held:
         """Returns the later of what the store holds and what the session holds (rule 7, GOES BACK).
 
         Args:
-            refused: the refresh token that Wix has refused to this renewal. What is held with it does not win any more,
-                unless a member would become a visitor.
+            refused: the refresh tokens that Wix has refused to this renewal. What is held with one of them does not win
+                any more, unless a member would become a visitor.
         """
         stored = await self.records.load()
         ours = self.held
@@ -294,7 +307,7 @@ class Renewal:
             return ours  # what is held is newer than what could be saved
         if ours.lineage is not None and ours.lineage.is_after(stored.lineage):
             logs_out = _is_member(ours.tokens) and not _is_member(stored.tokens)
-            if logs_out or ours.tokens.refresh_token.value != refused:
+            if logs_out or ours.tokens.refresh_token.value not in refused:
                 return attrs.evolve(ours, version=stored.version)
         return self._hold_stored(stored)
 

@@ -29,7 +29,7 @@ def _does_not_load_again() -> Any:
     class Blind(Renewal):
         has_turn: bool = False
 
-        async def _load(self, refused: str | None = None) -> Held:
+        async def _load(self, refused: frozenset[str] = frozenset()) -> Held:
             found = await super()._load(refused)
             return self.held if self.has_turn and self.held is not None else found
 
@@ -50,8 +50,8 @@ def _keeps_its_own_after_losing() -> Any:
 def _uses_what_could_not_be_saved() -> Any:
     save = Renewal._save
 
-    async def wrong(self: Renewal, new: Held, reason: Any, *, must: bool, is_renewal: bool) -> Outcome:
-        return await save(self, new, reason, must=False, is_renewal=is_renewal)
+    async def wrong(self: Renewal, new: Held, reason: Any, *, must: bool, **named: Any) -> Outcome:
+        return await save(self, new, reason, must=False, **named)
 
     return patch.object(Renewal, "_save", wrong)
 

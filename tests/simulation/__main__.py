@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import argparse
+import itertools
 import os
 import sys
 import time
@@ -18,6 +19,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from .broken import BROKEN
 from .runs import Report, replay_command, run, seeds_needed
 from .scheduler import BACKENDS
+from .world import KINDS, seeds_of
 
 _CHUNK = 25  # seeds that a worker takes at a time
 
@@ -30,7 +32,9 @@ def main() -> int:
         return _mistakes()
     if arguments.seed is not None:
         return max(_replay(arguments.seed, backend, arguments.broken) for backend in backends)
-    return _many(range(arguments.start, arguments.start + arguments.seeds), backends, arguments.jobs)
+    seeds = itertools.count() if arguments.kind is None else seeds_of(arguments.kind)
+    chosen = list(itertools.islice((seed for seed in seeds if seed >= arguments.start), arguments.seeds))
+    return _many(chosen, backends, arguments.jobs)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -38,6 +42,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("seed", type=int, nargs="?", help="replay this one, and print what happens in it")
     parser.add_argument("--seeds", type=int, default=300, help="how many (default 300)")
     parser.add_argument("--start", type=int, default=0, help="the first of them (default 0)")
+    parser.add_argument("--kind", choices=sorted(set(KINDS)), help="worlds of one kind only")
     parser.add_argument("--on", choices=tuple(BACKENDS), help="one event loop only")
     parser.add_argument("--broken", choices=tuple(BROKEN), help="with a refresher that is broken on purpose")
     parser.add_argument("--mistakes", action="store_true", help="how many seeds each of those needs to be noticed")
@@ -69,7 +74,7 @@ def _mistakes() -> int:
     return 1 if unnoticed else 0
 
 
-def _many(seeds: range, backends: list[str], jobs: int) -> int:
+def _many(seeds: list[int], backends: list[str], jobs: int) -> int:
     """Runs all of them and prints the failures with the commands that replay them."""
     began, failed, steps, requests, slowest = time.monotonic(), [], 0, 0, 0.0
     bar = Progress(TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
@@ -92,13 +97,13 @@ def _many(seeds: range, backends: list[str], jobs: int) -> int:
     return 1 if failed else 0
 
 
-def _chunks(seeds: range, backends: list[str]) -> Iterator[tuple[range, str]]:
+def _chunks(seeds: list[int], backends: list[str]) -> Iterator[tuple[list[int], str]]:
     for start in range(0, len(seeds), _CHUNK):
         for backend in backends:
             yield seeds[start : start + _CHUNK], backend
 
 
-def _chunk(seeds: range, backend: str) -> list[Report]:
+def _chunk(seeds: list[int], backend: str) -> list[Report]:
     return [run(seed, backend, keep_trace=False) for seed in seeds]
 
 

@@ -28,7 +28,7 @@ from wixvisitor._settings import ChangeReason
 from wixvisitor._wire import Granted
 from wixvisitor.errors import StorageError, TokenRequestError, WixVisitorError
 
-from .broken_site import MISTAKES
+from . import broken_past, broken_site
 
 
 def _no_recheck_after_the_lease() -> Any:
@@ -38,9 +38,9 @@ def _no_recheck_after_the_lease() -> Any:
     class Blind(Renewal):
         looked: bool = False
 
-        async def _load(self) -> Held:
+        async def _load(self, refused: frozenset[str] = frozenset()) -> Held:
             if self.looked or self.held is None or not self.held.value:
-                return await super()._load()
+                return await super()._load(refused)
             self.looked = True
             return self.held
 
@@ -140,7 +140,7 @@ def _forget_rotation() -> Any:
 def _adopt_nothing() -> Any:
     """Whoever loses the race goes on as the visitor that it made itself."""
 
-    async def go_on(self: Renewal, winner: Any, new: Held, reason: Any, *, must: bool) -> Outcome:
+    def go_on(self: Renewal, winner: Any, new: Held, reason: Any) -> Outcome:
         return Outcome(attrs.evolve(new, version=Unread.UNREAD), reason)
 
     return patch.object(Renewal, "_lost_to", go_on)
@@ -150,8 +150,8 @@ def _save_whatever_is_there() -> Any:
     """No compare-and-set: the last one wins."""
     save = Records.save
 
-    async def overwrite(self: Records, tokens: Any, expected: Any) -> Any:
-        return await save(self, tokens, Unread.UNREAD)
+    async def overwrite(self: Records, tokens: Any, expected: Any, lineage: Any) -> Any:
+        return await save(self, tokens, Unread.UNREAD, lineage)
 
     return patch.object(Records, "save", overwrite)
 
@@ -182,7 +182,7 @@ def _delete_on_any_error() -> Any:
         try:
             return await renew(self)
         except TokenRequestError:
-            await self.records.delete()
+            await self.settings.storage.delete(self.records.scoped_key)
             raise
 
     return patch.object(Renewal, "_renew", and_delete)
@@ -316,9 +316,9 @@ def _an_error_of_no_kind() -> Any:
     """What the store raises when it cannot save comes out as it is."""
     save = Records.save
 
-    async def bare(self: Records, tokens: Any, expected: Any) -> Any:
+    async def bare(self: Records, *arguments: Any) -> Any:
         try:
-            return await save(self, tokens, expected)
+            return await save(self, *arguments)
         except StorageError as error:
             raise KeyError(str(error)) from None
 
@@ -445,7 +445,8 @@ BROKEN: dict[str, Broken] = {
         ("fall over when closed", _fall_over_when_closed, (4,)),
         ("ask again after a broken connection", _ask_again_after_a_broken_connection, (2,)),
         ("log the end of a token", _log_the_end_of_a_token, (8,)),
-        *MISTAKES,
+        *broken_site.MISTAKES,
+        *broken_past.MISTAKES,
     )
 }
 """By name."""

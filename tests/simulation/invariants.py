@@ -21,10 +21,14 @@
 12. the store's time is not Wix's: no error says that Wix was late if it was not asked, and it is asked only if there is
     time for its answer;
 13. while a renewal waits, at most every fourth turn is a new visitor's, and in any minute a process makes no more new
-    visitors than its cap allows.
+    visitors than its cap allows;
+14. a store that goes back in time takes nobody along: whoever holds a later state, which it has read or was told to be
+    saved, goes on with it unless Wix refuses it, and saves it over the older one; what was saved since, by a process
+    that knew nothing of that, is later if more time has passed than the clocks differ by.
 
 Here are those that follow from the tokens alone, as functions that yield what is wrong; the others stand where the
-thing can be seen: 2, 3 and 5 in ``watch``, 4 in ``shopper``, 7 and 9 in ``life`` and ``world``, 10 to 13 in ``site``.
+thing can be seen: 2, 3, 5 and 14 in ``watch``, 4 in ``shopper``, 7 and 9 in ``life`` and ``world``, 10 to 13 in
+``site``.
 """
 
 from __future__ import annotations

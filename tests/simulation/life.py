@@ -81,7 +81,7 @@ class Life:
             session = await self._pool.session(key)
         else:
             session = self._sessions[key]
-        self.world.watch.sessions[self.process, key] = session
+        self.world.watch.meets(self.process, key, session)
         return session
 
     async def stranger(self, key: str) -> VisitorSession:

@@ -16,7 +16,8 @@ from .watch import wall_clock
 if TYPE_CHECKING:
     from .life import Life
 
-_MOST_AFTER_CLOSING = 5.0  # seconds, after which nobody waits any more who waited when the app was closed
+_MOST_AFTER_CLOSING = 6.0  # seconds, after which nobody waits any more who waited when the app was closed: closing
+# takes 3, giving a lease back 2, and the store's last steps 0.5
 Call = Callable[[], Awaitable[object]]
 
 
@@ -50,6 +51,8 @@ class Shopper:
         }
         if scenario.closes:
             actions |= {self._reopen: 6, self._set_close_and_set: 30, self._set_twice: 30}
+        if scenario.rollbacks:
+            actions |= {self._forget: 4, self._log_out: 4}
         while self._process.scheduler.now < scenario.faults_end:
             await anyio.sleep(self._chance.expovariate(1 / scenario.thinking))
             action = self._chance.choices(list(actions), list(actions.values()))[0]
@@ -147,7 +150,11 @@ class Shopper:
         async def adopt() -> None:
             session = await self._life.session(key)
             self._watch.app_sets(self._process, key, tokens)
-            await session.set_tokens(tokens)
+            try:
+                await session.set_tokens(tokens)
+            except WixVisitorError:
+                self._watch.app_has_not_set(self._process, key, tokens)
+                raise
             self._watch.app_has_set(self._process, key, tokens)
 
         await self._measured(key, f"set_tokens for {key}", adopt)

@@ -25,6 +25,7 @@ EPS = 1e-6  # seconds; what happens within them happens at once
 _SOON = 0.05  # seconds in which a caller is told of a pause
 _STREAK = 3  # visitors in a row that meet a failure, before it is the site's
 _ATTEMPTS = 3  # of one call
+_LONGEST_ATTEMPT = 10.0  # seconds
 _LONGEST = 60.0  # seconds that a pause lasts at most, unless Wix names a time …
 _LONGEST_NAMED = 300.0  # … which is kept up to here
 _ID = re.compile(r"call-\d+")
@@ -38,7 +39,8 @@ class Call:
         key: for whom.
         work: the flight that asks.
         began: when the first attempt left.
-        failed_before: whether the visitor's call before this one had failed.
+        failed_before: whether the visitor's call before this one had failed, as far as is known.
+        surely_failed_before: whether it had for certain; one that was frozen has not failed.
         stopped_for: seconds that the process had been stopped when it began.
         is_new: whether a visitor is made that has nothing to lose yet.
         attempts: how many there were; the last one is under way if ``is_out``.
@@ -52,6 +54,7 @@ class Call:
     work: Any
     began: float
     failed_before: bool
+    surely_failed_before: bool
     stopped_for: float
     is_new: bool
     attempts: int = 0
@@ -151,7 +154,9 @@ class Site:
         self._settle()
         call = next((call for call in self._open if call.work is work), None)
         if call is None:
-            call = Call(key, work, self._now, key in self._failed, self._process.stopped_for, is_new)
+            has_failed, stopped_for = key in self._failed, self._process.stopped_for
+            is_sure = has_failed and key not in self._unknown
+            call = Call(key, work, self._now, has_failed, is_sure, stopped_for, is_new)
             self._open.append(call)
             self._check_turn(call)
         call.attempts += 1
@@ -189,15 +194,22 @@ class Site:
             self._is_over(call)
 
     def broke_off(self, call: Call) -> None:
-        """The attempt was cancelled in the process: because its time was over, or because the pool is being closed."""
+        """The attempt was cancelled in the process: its time or the call's was over, or the pool is being closed.
+
+        After an attempt that had all of its time, the call may be repeated.
+        """
         self._ends(call, None, None)
-        self._is_over(call)
         self._unanswered_at = self._now
         if self._is_closing or call.key in self._ending or self._was_stopped(call):
+            self._is_over(call)
             self._unknown.add(call.key)
             self._is_sure = False
             return
         seconds = self._now - call.attempt_began
+        if seconds >= _LONGEST_ATTEMPT - EPS:
+            self.failed(call, None, None)
+            return
+        self._is_over(call)
         least = 0.25 * self._renew_timeout if call.attempts == 1 else min(1.0, 0.1 * self._renew_timeout)
         if seconds < 0.9 * least:
             self._fail(12, f"{self._process.name} asks Wix for {call.key} and waits {seconds:.3f} s for the answer")
@@ -360,7 +372,7 @@ class Site:
     def _check_is_the_sites(self, key: str, cause: Call, since: float) -> None:
         """Rule 11: what one visitor meets is its own, once another one was served."""
         name = self._process.name
-        if cause.failed_before:
+        if cause.surely_failed_before:
             self._fail(11, f"{name} tells {key} of {cause.key}'s failure, whose last call had failed before")
         ended = cause.ended
         if ended is not None and any(ended + EPS < at < since - EPS for at, _ in self._granted):

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import bisect
 import itertools
 import json
 import random
-from collections.abc import Callable
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+from functools import partial
+from math import inf
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -13,6 +17,7 @@ import attrs
 
 from wixvisitor.storage import ANY_VERSION, AnyVersion, Record, VersionConflict
 
+from .past import Asked
 from .site import STORE_LIMIT
 
 if TYPE_CHECKING:
@@ -67,6 +72,7 @@ class StoreModel:
         self._random = chance
         self._watch = watch
         self._versions = itertools.count(1)
+        self._history: dict[str, list[tuple[float, Record | None]]] = defaultdict(lambda: [(-inf, None)])
 
     async def do(self, process: Process, work: Callable[[], Any]) -> Any:
         """Carries one call over to the store and its answer back."""
@@ -93,17 +99,39 @@ class StoreModel:
     def load(self, key: str) -> Record | None:
         return self.records.get(key)
 
-    def save(self, process: Process, key: str, value: str, *, expected: str | AnyVersion | None, since: float) -> str:
+    def save(self, process: Process, key: str, value: str, *, expected: str | AnyVersion | None, asked: Asked) -> str:
         held = self.records.get(key)
-        if expected is not ANY_VERSION and expected != (held.version if held else None):
+        before = held.version if held else None
+        if expected is not ANY_VERSION and expected != before:
             raise VersionConflict("the record was changed by somebody else")
-        self._watch.saved(process, key, json.loads(value), since=since, is_conditional=expected is not ANY_VERSION)
-        record = self.records[key] = Record(value, str(next(self._versions)))
-        return str(record.version)
+        version, is_conditional = str(next(self._versions)), expected is not ANY_VERSION
+        self._watch.saved(process, key, json.loads(value), version, asked, is_conditional=is_conditional)
+        self._keep(process.scheduler.now, key, Record(value, version))
+        return version
 
     def delete(self, process: Process, key: str) -> None:
-        self.records.pop(key, None)
+        self._keep(process.scheduler.now, key, None)
         self._watch.deleted(process, key)
+
+    def roll_back(self, now: float, to: float, keys: Iterable[str], *, with_leases: bool) -> None:
+        """Makes these records what they were at another time, absent included. ``with_leases`` loses all leases."""
+        for key in keys:
+            history, current = self._history[key], self.records.get(key)
+            _, record = history[bisect.bisect_right(history, to, key=lambda entry: entry[0]) - 1]
+            if record is not current:
+                self._keep(now, key, record)
+                self._watch.went_back(key, record.version if record else None)
+        if with_leases:
+            for key in self.leases:
+                self._watch.lease_was_lost(key)
+            self.leases.clear()
+
+    def _keep(self, now: float, key: str, record: Record | None) -> None:
+        self._history[key].append((now, record))
+        if record is None:
+            self.records.pop(key, None)
+        else:
+            self.records[key] = record
 
     def acquire(self, process: Process, key: str, holder: str, seconds: float) -> float:
         now, lease = process.scheduler.now, self.leases.get(key)
@@ -129,7 +157,9 @@ class PlainStorage:
 
     async def load(self, key: str) -> Any:
         self._watch.at_store(self._process, key)
-        return await self._do(key, lambda: self._store.load(key))
+        record = await self._do(key, lambda: self._store.load(key))
+        self._watch.has_read(self._process, key, record.version if record else None)
+        return record
 
     async def save(self, key: str, value: str) -> Any:
         return await self._save(key, value, ANY_VERSION)
@@ -138,8 +168,16 @@ class PlainStorage:
         await self._do(key, lambda: self._store.delete(self._process, key))
 
     async def _save(self, key: str, value: str, expected: str | AnyVersion | None) -> Any:
-        since = self._process.scheduler.now
-        return await self._do(key, lambda: self._store.save(self._process, key, value, expected=expected, since=since))
+        store, process, content = self._store, self._process, json.loads(value)
+        asked = self._watch.asks_to_save(process, key, content)
+        work = partial(store.save, process, key, value, expected=expected, asked=asked)
+        try:
+            version = await self._do(key, work)
+        except BaseException as error:
+            self._watch.has_not_saved(process, key, content, error)
+            raise
+        self._watch.has_saved(process, key, content, version, asked)
+        return version
 
     async def _do(self, key: str, work: Callable[[], Any]) -> Any:
         with self._watch.store_works(self._process, key):

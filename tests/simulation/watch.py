@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import traceback
+import weakref
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -16,11 +17,13 @@ from typing import TYPE_CHECKING, Any
 import anyio
 import attrs
 
-from wixvisitor import EMPTY_TOKENS, Tokens, VisitorSession
+from wixvisitor import EMPTY_TOKENS, TokenRole, Tokens, VisitorSession
 from wixvisitor._flight import Flight, _inside
+from wixvisitor.storage import VersionConflict
 
 from .doubt import PoolDoubts
 from .invariants import Violation, Wrong, belong_together, holds_token, is_ones_own, may_follow
+from .past import Asked, Past, State
 from .site import STORE_LIMIT, Call, Site
 from .wix import CLIENT_ID, EPOCH, NOT_ABOUT_THE_TOKEN, Answer, Identity, WixModel
 
@@ -52,6 +55,7 @@ class _Seen:
 
     held: Any = None
     tokens: Tokens = EMPTY_TOKENS
+    state: State | None = None  # the last one that was read, or saved for certain
 
 
 class Watch:
@@ -104,8 +108,11 @@ class Watch:
         self._asking: dict[tuple[Process, str], _Asking] = {}
         self._run_out: dict[str, int] = defaultdict(int)
         self._task_keys: dict[tuple[Process, int], str] = {}
-        self._seen: dict[VisitorSession, _Seen] = {}
-        self._turned_down: set[tuple[Process, str]] = set()
+        self._seen: weakref.WeakKeyDictionary[VisitorSession, _Seen] = weakref.WeakKeyDictionary()
+        self._ends: dict[tuple[Process, str], weakref.ref[VisitorSession]] = {}
+        self._absent_at: dict[tuple[Process, str], float] = {}
+        self._past = Past()
+        self._turned_down: dict[tuple[Process, str], str] = {}
         self._failed_at: dict[tuple[Process, str], float] = {}
         self._store_failed_at: dict[tuple[Process, str], float] = {}
         self._site_failed_at: dict[Process, float] = {}
@@ -131,30 +138,170 @@ class Watch:
 
     # The store
 
-    def saved(self, process: Process, key: str, value: Any, *, since: float, is_conditional: bool) -> None:
-        """The store is about to keep ``value``, as this process asked at ``since``."""
+    def meets(self, process: Process, key: str, session: VisitorSession) -> None:
+        """The app has this visitor's session. What a session knew is gone with it."""
+        place = process, key
+        self.sessions[place] = session
+        known = self._ends.get(place)
+        if known is None or known() is not session:
+            self._ends[place] = weakref.ref(session, lambda _: self._session_is_gone(process, key))
+
+    def _session_is_gone(self, process: Process, key: str) -> None:
+        """Nobody has it any more: the next one knows nothing but what it reads."""
+        self._past.forget((process, key))
+        for one in [one for one, whose in self._turned_down.items() if (one[0], whose) == (process, key)]:
+            del self._turned_down[one]
+
+    def asks_to_save(self, process: Process, key: str, value: Any) -> Asked:
+        """A process is about to ask the store to keep ``value``. Returns what it knows."""
+        place, now = (process, _bare(key)), process.scheduler.now
+        session = self.sessions.get(place)
+        seen = None if session is None else self._seen.get(session)
+        return self._past.asks(place, Tokens.from_dict(value), seen and seen.state, now)
+
+    def has_saved(self, process: Process, key: str, value: Any, version: str, asked: Asked) -> None:
+        """A process is told that the store has saved.
+
+        After too long a time nobody may have listened any more. Then the session says so, but for a mere renewal.
+        """
+        new, held = Tokens.from_dict(value), _tokens(asked.held)
+        is_renewal = self.wix.identity(new.access_token.value) == self.wix.identity(held.access_token.value) is not None
+        if process.scheduler.now - asked.since <= STORE_LIMIT or not is_renewal:
+            self._past.learns((process, _bare(key)), version, has_saved=True)
+
+    def has_not_saved(self, process: Process, key: str, value: Any, error: BaseException) -> None:
+        """A process is told that the store has not, or nothing."""
+        if not isinstance(error, VersionConflict):
+            self._past.gives_up((process, _bare(key)), Tokens.from_dict(value), process.scheduler.now)
+
+    def has_read(self, process: Process, key: str, version: str | None) -> None:
+        """A process has read what it asked for."""
+        place = process, _bare(key)
+        if version is None:
+            self._absent_at[place] = process.scheduler.now
+        self._past.learns(place, version)
+
+    def saved(
+        self,
+        process: Process,
+        key: str,
+        value: Any,
+        version: str,
+        asked: Asked,
+        *,
+        is_conditional: bool,
+    ) -> None:
+        """The store is about to keep ``value`` as this version, in the place of another, as this process asked."""
         key, new = _bare(key), Tokens.from_dict(value)
-        before = self.stored(key)
+        place, before, replaced = (process, key), self.stored(key), self._past.now(key)
         self.note(process, f"saves {self._name(new)} over {self._name(before)} of {key}")
-        if not any(_is_same(new, tokens) for tokens in self._open_sets[process, key]):
+        has_gone_back = key in self._past.rolled_back
+        bases = self._past.bases(replaced, asked, wins=self._wins) if has_gone_back else [replaced]
+        is_set = any(_is_same(new, tokens) for tokens in self._open_sets[place])
+        went_back = self._past.rolled_back.get(key, -1.0)
+        is_forgotten = new == EMPTY_TOKENS and self._is_forgetting(process, key)
+        self._deleted[place] += is_forgotten
+        # One that was under way when the store went back may find what it follows, though more has been saved since.
+        is_late = asked.since <= went_back
+        if not is_set and not is_forgotten and not is_late:
             # A store that compares nothing may be written over by a save that was under way when the app set tokens.
-            if self._is_shared or since > self._set_at.get((process, key), -1.0):
-                self._judge(f"{process.name} saves {key}", may_follow(before, new, self.wix, self.policy))
-                if before != EMPTY_TOKENS and self.wix.identity(new.access_token.value) is None:
-                    self.fail(1, f"{process.name} saves nobody over {self._name(before)} of {key}")
+            if self._is_shared or asked.since > self._set_at.get(place, -1.0):
+                self._check_save(process, key, new, before, bases)
             if self._is_shared and not is_conditional:
                 self.fail(6, f"{process.name} saves over whatever there is of {key}, though the app set nothing")
-        self._check_order(process, key, before, new)
+        set_at, now = self._set_at.get(place, -1.0), process.scheduler.now
+        if not self._is_shared and (asked.since < set_at or now - asked.since > STORE_LIMIT):
+            self._past.rolled_back[key] = now  # what is written late is as old as a restored backup
+        if self._is_shared and not is_late:
+            self._check_return(process, key, new, replaced, asked, is_set=is_set)
+        if is_forgotten:
+            self._set_and_stored.pop(key, None)
+        elif not is_late:
+            self._check_order(process, key, before, new)
+        base = None if is_set or new == EMPTY_TOKENS else self._renewed_of(new, bases)
+        identity = self.wix.identity(new.access_token.value)
+        self._past.accepts(place, version, new, identity, replaced if is_conditional else None, asked, base)
+        self._keep(process, key, new)
+
+    def _check_save(self, process: Process, key: str, new: Tokens, before: Tokens, bases: list[State | None]) -> None:
+        """Rules 1, 6 and 14: who is saved follows whom the store has, or a later one that the process knows."""
+        where = f"{process.name} saves {key}"
+        if before != EMPTY_TOKENS and self.wix.identity(new.access_token.value) is None:
+            self.fail(1, f"{process.name} saves nobody over {self._name(before)} of {key}")
+        wrongs = {base: list(may_follow(_tokens(base), new, self.wix, self.policy)) for base in bases}
+        if key not in self._past.rolled_back:
+            self._judge(where, wrongs[bases[0]])
+            return
+        followed = [base for base in bases if not wrongs[base]]
+        if not followed:
+            self.fail(14, f"{where} after the store went back in time: {wrongs[bases[0]][0][1]}")
+        elif self._went_back_long_ago(key) and self._passes_over(before, new, followed):
+            self.fail(14, f"{where}: {self._name(new)} is new, though the store has {self._name(before)}")
+
+    def _went_back_long_ago(self, key: str) -> bool:
+        """Whether no renewal can be under way that began before."""
+        return self.now() - self._past.rolled_back[key] > self.bound
+
+    def _passes_over(self, before: Tokens, new: Tokens, followed: list[State | None]) -> bool:
+        """Whether a new visitor replaces a refused one, and whom the store has was not asked for.
+
+        But a member does not become the visitor whom the store has.
+        """
+        if not any(may_follow(before, new, self.wix, self.policy)):
+            return False
+        others = [_tokens(base) for base in followed]
+        identity = self.wix.identity(new.access_token.value)
+        return all(
+            one != EMPTY_TOKENS
+            and self.wix.identity(one.access_token.value) != identity
+            and not (_is_member(one) and not _is_member(before))
+            for one in others
+        )
+
+    def _check_return(
+        self, process: Process, key: str, new: Tokens, replaced: State | None, asked: Asked, *, is_set: bool
+    ) -> None:
+        """Rules 6 and 14: nobody comes back after a logout, and what is set late is not saved over what is newer."""
+        old = self._past.last_of(key, self.wix.identity(new.access_token.value))
+        if replaced is None:
+            return
+        if not is_set and replaced.tokens == EMPTY_TOKENS and old is not None and replaced.is_later(old):
+            self.fail(14, f"{process.name} saves {self._name(new)} for {key}, who was logged out or forgotten")
+        if is_set and new != EMPTY_TOKENS and asked.decided < asked.since and replaced.is_decided_after(asked.decided):
+            self.fail(
+                6, f"{process.name} saves {self._name(new)} late, over a later {self._name(replaced.tokens)} of {key}"
+            )
+
+    def _renewed_of(self, new: Tokens, bases: list[State | None]) -> State | None:
+        """Which of these the tokens renew, None if they are another visitor's."""
+        identity = self.wix.identity(new.access_token.value)
+        same = [one for one in bases if one and self.wix.identity(one.tokens.access_token.value) == identity]
+        return max(same, key=lambda one: (one.line.number, one.renewals), default=None)
+
+    def _keep(self, process: Process, key: str, new: Tokens) -> None:
         self._set_and_saved[process, key] += [one for one in self._open_sets[process, key] if _is_same(new, one)]
         identity = self.wix.identity(new.access_token.value)
         if identity is not None:
             self._saved_ever[key].add(identity)
         self._judge(f"the store, {key}", belong_together(new, self.wix))
+        self._is_now(key, new, process)
+
+    def _is_now(self, key: str, new: Tokens, process: Process | None) -> None:
+        before = self.stored(key)
         if before == EMPTY_TOKENS:
-            self._nobody_until[key] = process.scheduler.now
+            self._nobody_until[key] = self.now()
         self._stored_before[key] = before
         self._stored[key] = new
-        self._saved_by[key] = process
+        if process is not None:
+            self._saved_by[key] = process
+
+    def went_back(self, key: str, version: str | None) -> None:
+        """The store has gone back in time: this record is as it was, None if there was none."""
+        key = _bare(key)
+        state = self._past.goes_back(self.now(), key, version)
+        old, new = self._name(self.stored(key)), self._name(_tokens(state))
+        self.trace.append(f"{self.now():10.3f} store goes back from {old} to {new} for {key}")
+        self._is_now(key, _tokens(state), state.process if state else None)
 
     def _check_order(self, process: Process, key: str, before: Tokens, new: Tokens) -> None:
         """Rule 6, of what the app sets: what was set first is never saved over what was set later."""
@@ -202,16 +349,22 @@ class Watch:
             del self.sessions[place]
         for place in [place for place in self._asking if place[0] is process]:
             del self._asking[place]
+        for one in [one for one in self._turned_down if one[0] is process]:
+            del self._turned_down[one]
 
     def deleted(self, process: Process, key: str) -> None:
         """The store forgets a record, as the app asked."""
         place = process, _bare(key)
         self.note(process, f"deletes {place[1]}")
         self._deleted[place] += 1
-        if process.scheduler.now - self._forgets_at.get(place, -1e9) > self.bound:
+        if not self._is_forgetting(*place):
             self.fail(1, f"{process.name} deletes {place[1]}, though the app has not asked for it")
+        self._past.deletes(place, process.scheduler.now)
         self._stored.pop(place[1], None)
         self._set_and_stored.pop(place[1], None)
+
+    def _is_forgetting(self, process: Process, key: str) -> bool:
+        return process.scheduler.now - self._forgets_at.get((process, key), -1e9) <= self.bound
 
     def at_store(self, process: Process, key: str) -> None:
         """A renewal of this process is about to load; if it then asks for tokens, they are for this key."""
@@ -270,6 +423,10 @@ class Watch:
         is_over = is_over and self._asked_at.get(place, now) < now - _SHORTEST_LEASE * self.renew_timeout
         if knows and is_well and is_over and self._store_failed_at.get(place, -1e9) < lease.since:
             self.fail(9, f"{lease.process.name} has not given back the lease of {place[1]}")
+
+    def lease_was_lost(self, key: str) -> None:
+        """The store has gone back in time, and the lease is gone. Who asked for it may go on, and so may others."""
+        self._run_out[_bare(key)] += 1
 
     def lease_answered(self, process: Process, key: str, answer: str) -> None:
         """The store said ``granted`` or ``taken``, or nothing: ``failed``."""
@@ -397,7 +554,7 @@ class Watch:
         if not is_about or (known != value and now - since < self.bound):
             self._turned_away_at[place] = now
         if is_about and now - self._turned_away_at.get(place, -1e9) > _LONGEST_PAUSE:
-            self._turned_down.add((process, value))
+            self._turned_down[process, value] = key
 
     def is_doubted(self, process: Process, value: str) -> bool:
         """Whether an API has turned this access token down, or seemed to."""
@@ -425,6 +582,11 @@ class Watch:
         self._set_at[process, key] = process.scheduler.now
         self._set_ever[key].append(tokens)
         self._set_order[process, key].append(tokens)
+        self._past.begins((process, key), tokens, process.scheduler.now)
+
+    def app_has_not_set(self, process: Process, key: str, tokens: Tokens) -> None:
+        """It raised: the tokens are to be saved later."""
+        self._past.gives_up((process, key), tokens, process.scheduler.now)
 
     def app_has_set(self, process: Process, key: str, tokens: Tokens) -> None:
         """It returned, so that the store has it, and what was set before is over."""
@@ -447,7 +609,8 @@ class Watch:
     def app_has_forgotten(self, process: Process, key: str, before: tuple[int, list[Tokens]]) -> None:
         """The visitor is forgotten, and what was set before is over."""
         deleted, earlier = before
-        if self._deleted[process, key] == deleted:
+        was_absent = self._absent_at.get((process, key), -1.0) >= self._forgets_at[process, key]
+        if self._deleted[process, key] == deleted and not was_absent:
             self.fail(1, f"{process.name} has not deleted {key}, though the app asked for it")
         self._open_sets[process, key] = [one for one in self._open_sets[process, key] if one not in earlier]
 
@@ -488,19 +651,56 @@ class Watch:
                 self._look_at(process, key, session)
 
     def _look_at(self, process: Process, key: str, session: VisitorSession) -> None:
-        held, seen = session._refresher.ledger.held, self._seen.setdefault(session, _Seen())
+        held, seen, place = session._refresher.ledger.held, self._seen.setdefault(session, _Seen()), (process, key)
         if held is seen.held:
             return
         was_unsaved, before, seen.held = seen.held is not None and seen.held.unsaved, seen.tokens, held
-        seen.tokens = session.get_tokens()
+        seen.tokens, state = session.get_tokens(), seen.state
+        if held is None:  # forgotten
+            self._past.forget(place)
+            seen.state = None
+        elif not held.unsaved:
+            seen.state = self._past.known(place, held.value) or self._still(state, held.value)
         if seen.tokens == before:
             return
         self.note(process, f"holds {self._name(seen.tokens)} for {key}")
         where = f"{process.name} holds {key}"
         self._judge(where, belong_together(seen.tokens, self.wix))
+        if key in self._past.rolled_back:
+            self._check_holds(where, place, state, before, seen)
+            return
         is_winners = was_unsaved and _is_same(seen.tokens, self.stored(key))  # whoever saves first wins
         if not is_winners and not self._may_be_taken_over(before, seen.tokens, key):
             self._judge(where, may_follow(before, seen.tokens, self.wix, self.policy))
+
+    def _still(self, state: State | None, access_token: str) -> State | None:
+        """The state that a session goes on from while what it renewed is not saved; None where that is not certain."""
+        identity = self.wix.identity(access_token)
+        is_same = state is not None and identity == self.wix.identity(state.tokens.access_token.value)
+        return state if is_same and identity is not None else None
+
+    def _wins(self, later: State, older: State | None) -> bool:
+        """Whether a later state keeps an older one away: unless Wix has refused it, and it is no logout either."""
+        is_logged_out = _is_member(later.tokens) and not _is_member(_tokens(older)) and self.policy == "auto"
+        return is_logged_out or later.tokens.refresh_token.value not in self.wix.refused
+
+    def _check_holds(
+        self, where: str, place: tuple[Process, str], old: State | None, before: Tokens, seen: _Seen
+    ) -> None:
+        """Rule 14: whoever has a later state keeps it, unless Wix has refused it."""
+        tokens = seen.tokens
+        if seen.held is None:
+            return
+        new = None if seen.held.unsaved else self._past.known(place, tokens.access_token.value)
+        if new is not None:
+            if old is not None and old.is_later(new) and self._wins(old, new):
+                self.fail(14, f"{where}: an older {self._name(tokens)} replaces {self._name(before)}")
+            return
+        known = [before, *(state.tokens for state in self._past.all_known(place))]
+        if not self._may_be_taken_over(before, tokens, place[1]):
+            wrongs = [list(may_follow(one, tokens, self.wix, self.policy)) for one in known]
+            if all(wrongs):
+                self.fail(14, f"{where} after the store went back in time: {wrongs[0][0][1]}")
 
     def _may_be_taken_over(self, old: Tokens, new: Tokens, key: str) -> bool:
         """Whether whoever this is was set by the app, or saved, or minted where nobody was, or for who was saved.
@@ -549,7 +749,10 @@ class Watch:
         stored, session = self.stored(key), self.sessions.get((process, key))
         if session is None or self._saved_by.get(key, process) is process:
             return None
+        seen, there = self._seen.get(session), self._past.now(key)
         is_older = any(may_follow(session.get_tokens(), stored, self.wix, "new_visitor"))
+        if key in self._past.rolled_back:  # whoever is not certain may ask, and whoever knows better has to
+            is_older = is_older or (seen is not None and there is not seen.state and not _is_later(there, seen.state))
         return stored if not is_older and self._is_fresh(process, key, stored) else None
 
     def _held_is_fresh(self, process: Process, key: str) -> bool:
@@ -584,6 +787,18 @@ def _work_under_way() -> int:
     """Names it."""
     flight = _flight_under_way()
     return anyio.get_current_task().id if flight is None else id(flight)
+
+
+def _is_later(one: State | None, other: State | None) -> bool:
+    return one is not None and one.is_later(other)
+
+
+def _tokens(state: State | None) -> Tokens:
+    return EMPTY_TOKENS if state is None else state.tokens
+
+
+def _is_member(tokens: Tokens) -> bool:
+    return tokens.refresh_token.role is TokenRole.MEMBER
 
 
 def _is_same(one: Tokens, other: Tokens) -> bool:

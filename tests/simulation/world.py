@@ -10,26 +10,28 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from typing import Any
+from unittest.mock import patch
 
 import attrs
 import trio._core._run as trio_run
 
-from wixvisitor import TokenRole, VisitorSession
+from wixvisitor import TokenRole, VisitorSession, _standstill
 from wixvisitor.testing._settings import Settings
 
 from .life import Life
 from .scheduler import Endless, Process, Scheduler
 from .store import StoreModel, StoreMoods
 from .watch import Watch
-from .wix import DOUBTFUL, POISONS, SITE_TROUBLES, Answer, Moods, WixModel
+from .wix import CLIENT_ID, DOUBTFUL, POISONS, SITE_TROUBLES, Answer, Identity, Moods, WixModel
 
-_KINDS = ("shop", "slow store", "shop", "crowd")
-"""What the worlds of four seeds in a row are about: shoppers; a store that is slower than Wix may be; a crowd."""
+KINDS = ("shop", "slow store", "shop", "crowd", "rollback")
+"""What the worlds of five seeds in a row are about: shoppers; a store that is slower than Wix may be; a crowd; a store
+that goes back in time."""
 
 
 def seeds_of(kind: str) -> Iterator[int]:
     """Yields the seeds of all worlds of this kind."""
-    return (seed for seed in itertools.count() if _KINDS[seed % len(_KINDS)] == kind)
+    return (seed for seed in itertools.count() if KINDS[seed % len(KINDS)] == kind)
 
 
 @attrs.frozen(kw_only=True)
@@ -59,13 +61,16 @@ class Scenario:
     has_slow_store: bool = False
     works_in_threads: bool = False
     closes: bool = False
+    rollbacks: int = 0
 
     @classmethod
     def of(cls, seed: int, chance: random.Random) -> Scenario:
         """Draws one, of the kind that the seed says."""
-        drawn, own, kind = cls.draw(chance), random.Random(f"scenario {seed}"), _KINDS[seed % len(_KINDS)]
+        drawn, own, kind = cls.draw(chance), random.Random(f"scenario {seed}"), KINDS[seed % len(KINDS)]
         if kind == "crowd":
             return drawn._with_crowd(own)
+        if kind == "rollback":
+            return drawn._with_rollbacks(own)
         return drawn._with_slow_store(own) if kind == "slow store" else drawn
 
     def _with_crowd(self, chance: random.Random) -> Scenario:
@@ -94,6 +99,19 @@ class Scenario:
             has_slow_store=True,
             works_in_threads=chance.random() < 0.6,
             closes=True,
+        )
+
+    def _with_rollbacks(self, chance: random.Random) -> Scenario:
+        """Clocks differ by little here, so that what happens after a rollback is later by every clock."""
+        drawn = self._with_slow_store(chance) if chance.random() < 0.2 else self
+        return attrs.evolve(
+            drawn,
+            processes=1 if self.storage == "plain" else chance.choice((1, 2, 3, 3, 4)),
+            shoppers=1 if drawn.closes else chance.randint(1, 2),
+            wild_clocks=False,
+            thinking=chance.choice((2.0, 10.0)),
+            faults_end=chance.choice((300.0, 500.0)),
+            rollbacks=chance.randint(1, 4),
         )
 
     @classmethod
@@ -171,7 +189,7 @@ class World:
             Violation: an invariant does not hold.
         """
         try:
-            with _quiet_world(self._chance, self._logged):
+            with _quiet_world(self._chance, self._logged), patch.object(_standstill, "outside_clock", self.watch.now):
                 try:
                     self.scheduler.run(lambda: self.watch.violation is not None)
                 finally:
@@ -194,14 +212,15 @@ class World:
     def is_lost(self, key: str, session: VisitorSession) -> bool:
         """Whether this visitor has nothing to go on with, and the app wants to be told so.
 
-        Without a lease, one-time tokens may be refused to one process while another is saving their successor.
+        Without a lease, or with a short one that runs out meanwhile, one-time tokens may be refused to one process
+        while another is saving their successor.
         """
-        seen = [self.watch.stored(key), session.get_tokens()]
-        if self.scenario.one_time and self.scenario.storage != "leasing":
+        seen, scenario = [self.watch.stored(key), session.get_tokens()], self.scenario
+        if scenario.one_time and (scenario.storage != "leasing" or scenario.has_slow_store):
             seen.append(self.watch.stored_before(key))
         for tokens in seen:
             is_member = tokens.refresh_token.role is TokenRole.MEMBER
-            may_not = self.scenario.policy == "raise" or (self.scenario.policy == "auto" and is_member)
+            may_not = scenario.policy == "raise" or (scenario.policy == "auto" and is_member)
             if may_not and tokens.refresh_token.value in self.wix.refused:
                 return True
         return False
@@ -241,6 +260,8 @@ class World:
         if self.scenario.has_slow_store:
             for _ in range(6):
                 self.scheduler.at(self._chance.uniform(0.0, self.scenario.faults_end), self._slow_store)
+        for _ in range(self.scenario.rollbacks):
+            self.scheduler.at(self._chance.uniform(10.0, self.scenario.faults_end), self._roll_back)
         if self.scenario.wild_clocks:
             troubles.append((self._to_somebody(self._move_clock), 3))
         actions, weights = zip(*troubles, strict=True)
@@ -323,6 +344,16 @@ class World:
         )
         self._for_a_while(lambda: setattr(self.store, "moods", StoreMoods()))
 
+    def _roll_back(self) -> None:
+        """The store becomes what it was: a replica that lags takes over, or a backup is restored."""
+        chance, now = self._chance, self.scheduler.now
+        to = now - chance.choice((chance.uniform(0.0, 3.0), chance.uniform(0.0, 100.0), now + 1.0))
+        keys = [key for key in self.scenario.keys if chance.random() < 0.7]
+        lost = [self.wix.identity(self.stored(key)) for key in keys if chance.random() < 0.3]
+        self.store.roll_back(now, to, [f"{CLIENT_ID}:{key}" for key in keys], with_leases=chance.random() < 0.5)
+        for identity in filter(None, lost):
+            self._refuse(identity, access_only=False)
+
     def _for_a_while(self, end: Callable[[], None]) -> None:
         self.scheduler.at(self.scheduler.now + self._chance.expovariate(1 / 40.0), end)
 
@@ -360,10 +391,12 @@ class World:
     def _revoke(self) -> None:
         identity = self.wix.identity(self.stored(self._chance.choice(self.scenario.keys)))
         if identity is not None:
-            access_only = self._chance.random() < 0.5
-            whom = f"{'the access tokens of ' if access_only else ''}{self.wix.name(identity)}"
-            self.watch.trace.append(f"{self.scheduler.now:10.3f} Wix  revokes {whom}")
-            self.wix.revoke(identity, access_only=access_only)
+            self._refuse(identity, access_only=self._chance.random() < 0.5)
+
+    def _refuse(self, identity: Identity, *, access_only: bool) -> None:
+        whom = f"{'the access tokens of ' if access_only else ''}{self.wix.name(identity)}"
+        self.watch.trace.append(f"{self.scheduler.now:10.3f} Wix  revokes {whom}")
+        self.wix.revoke(identity, access_only=access_only)
 
     def _move_clock(self, process: Process) -> None:
         self.watch.clock_moves(process)
