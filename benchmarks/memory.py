@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import json
+import random
 import subprocess
 import sys
 import time
@@ -17,6 +18,7 @@ from rich.progress import Progress
 from benchmarks import drawing
 from benchmarks.measuring import ENVIRONMENT, Answer, Verdict
 from wixvisitor import AccessToken, RefreshToken, TokenRole, Tokens, VisitorPool
+from wixvisitor._lineage import Lineage
 from wixvisitor._records import render
 
 CLIENT_ID: Final = "5e9c1d0a-7c1e-4a52-9d5e-1f2a3b4c5d6e"
@@ -36,7 +38,8 @@ class Stored:
     async def load(self, key: str) -> str:
         number = f"{key.rpartition(':')[2]:0>600}"
         access = AccessToken(number, int(time.time()) + 14_400)
-        return render(Tokens(access, RefreshToken(f"JWS.{number}"[-600:], TokenRole.VISITOR)), CLIENT_ID)
+        tokens = Tokens(access, RefreshToken(f"JWS.{number}"[-600:], TokenRole.VISITOR))
+        return render(tokens, CLIENT_ID, lineage=Lineage(int(time.time() * 1000), random.getrandbits(48)))
 
     async def save(self, key: str, value: str) -> None:
         """Keeps nothing."""

@@ -10,7 +10,8 @@ from typing import Any
 import anyio
 import pytest
 
-from wixvisitor import TokenRequestError, Tokens, VisitorPool, VisitorSession, _standstill, _turns
+from wixvisitor import StorageError, TokenRequestError, Tokens, VisitorPool, VisitorSession, _standstill, _turns
+from wixvisitor.storage import ANY_VERSION, AnyVersion, MemoryStorage, Record
 from wixvisitor.testing import FakeWix
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("no_backoff", "small")]
@@ -29,9 +30,9 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_turns, "_LATE", 0.1)
 
 
-def freeze() -> None:
+def freeze(seconds: float = FROZEN) -> None:
     """Stops the event loop and all that lives in it, as SIGSTOP does, or a Lambda that waits for its next request."""
-    time.sleep(FROZEN)
+    time.sleep(seconds)
 
 
 async def test_the_answer_is_there(still: FakeWix, session_of: SessionMaker, visitor: Tokens) -> None:
@@ -191,14 +192,56 @@ async def test_another_token_is_asked_for_again(still: FakeWix, session_of: Sess
 
 async def test_who_waits_for_a_turn(still: FakeWix, client_id: str) -> None:
     """Visitors of a pool that wait for their turn go on waiting after the thaw; nothing is paused."""
-    pool = VisitorPool(client_id, client=still.client(), clock=still.now, renew_timeout=BUDGET, max_token_requests=1)
+    pool = VisitorPool(client_id, client=still.client(), clock=still.now, renew_timeout=1.0, max_token_requests=1)
     sessions = [await pool.session(str(number)) for number in range(4)]
     gate = still.hold(path=TOKEN, times=1)
     async with anyio.create_task_group() as tasks:
         for session in sessions:
             tasks.start_soon(session.auth_headers)
         await gate.wait_for(1)
-        freeze()
+        freeze(1.5)
     gate.release()
     assert len(still.token_calls()) == 5
     await pool.aclose()
+
+
+@pytest.mark.parametrize("verb", ["load", "save"])
+async def test_the_store_was_asked(still: FakeWix, session_of: SessionMaker, visitor: Tokens, verb: str) -> None:
+    """A store's call that fails because the process stood still is made once more; nobody is told."""
+    asleep, failed = [0.0], list[str]()
+
+    class Store(MemoryStorage):
+        async def load(self, key: str) -> Record | None:
+            self.maybe("load")
+            return await super().load(key)
+
+        async def save(self, key: str, value: str, *, expected: str | AnyVersion | None = ANY_VERSION) -> str:
+            self.maybe("save")
+            return await super().save(key, value, expected=expected)
+
+        def maybe(self, called: str) -> None:
+            if called == verb and not failed:
+                failed.append(called)
+                asleep[0] += 3_600.0
+                raise TimeoutError("the server did not answer within 0.5 s")
+
+    now = _standstill.outside_clock
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(_standstill, "outside_clock", lambda: now() + asleep[0])
+        session = session_of(tokens=visitor, storage=Store())
+        assert (await session.auth_headers())["Authorization"] == visitor.access_token.value
+    assert failed == [verb]
+
+
+async def test_a_store_that_fails_is_asked_once(session_of: SessionMaker, visitor: Tokens) -> None:
+    """Without a standstill a call that fails is not made again."""
+    calls: list[str] = []
+
+    class Store(MemoryStorage):
+        async def load(self, key: str) -> Record | None:
+            calls.append(key)
+            raise OSError("gone")
+
+    with pytest.raises(StorageError):
+        await session_of(tokens=visitor, storage=Store()).auth_headers()
+    assert len(calls) == 1

@@ -93,6 +93,7 @@ class _Flow(AsyncGenerator[Any, Any]):
         if held is None:
             raise StopAsyncIteration
         self._note(response, held)
+        self._note_time(response)
         if response.status_code == httpx.codes.UNAUTHORIZED:
             if self._is_about(held, response) and self._may_help(held):
                 renewed = await self._after_401(held, response)
@@ -149,6 +150,17 @@ class _Flow(AsyncGenerator[Any, Any]):
         fits = 0 < len(value) <= _LONGEST_CONSISTENT and value.isascii() and value.isprintable()
         if fits and self._refresher.settings.origins.allow(response.url):
             self._refresher.ledger.note_consistent(held, value)
+
+    def _note_time(self, response: Any) -> None:
+        """Learns what time it is by Wix's clock, from the first answer and from errors.
+
+        An ended token gets another error from each API (400, 403, 428), not always a 401. The next request then has
+        another token, if the machine's clock is why this one was thought to work.
+        """
+        settings = self._refresher.settings
+        is_telling = response.status_code >= httpx.codes.BAD_REQUEST or settings.server_clock.is_unset
+        if is_telling and settings.origins.allow(response.url):
+            settings.server_clock.note_api_answer(_wire.server_time(response.headers))
 
     async def athrow(self, *error: Any) -> Any:
         """Ends the flow: nothing has to be cleaned up."""

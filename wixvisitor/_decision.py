@@ -39,6 +39,7 @@ FIRST_PAUSE: Final = 1.0  # seconds, at most, after a first failure; doubled eac
 LONGEST_PAUSE: Final = 60.0  # … up to here
 LONGEST_RETRY_AFTER: Final = 300.0  # a pause that Wix asks for is kept up to here
 _JITTER: Final = 0.05  # of the renewal window, so that processes sharing a visitor do not wake together
+_SHORTEST_LIFETIME: Final = 60  # seconds that any token is taken to have
 _STAMP_SLACK: Final = 60  # seconds by which an expiry stamp may exceed the token's own
 
 
@@ -79,7 +80,7 @@ class Held:
 
     Attributes:
         tokens: the visitor.
-        renew_at: from here (epoch seconds) a renewal starts in the background.
+        renew_at: from here (epoch seconds by Wix's clock, as all here) a renewal starts in the background.
         version: the store's version of these tokens, None if the store has none.
         unsaved: these tokens must be saved before anyone uses them (rule 6); None if they are, or need not be.
         rejected: an API answered 401 to this access token.
@@ -105,6 +106,11 @@ class Held:
     def value(self) -> str:
         """The access token's text."""
         return self.tokens.access_token.value
+
+    @property
+    def was_forgotten(self) -> bool:
+        """Whether it is known that there is nobody any more; the store may know of somebody new."""
+        return self.lineage is not None and self.tokens == EMPTY_TOKENS
 
     def is_after(self, other: Held) -> bool:
         """Whether this is another token than the other one, or a later grant of the same text."""
@@ -167,19 +173,27 @@ class Purpose(Enum):
         return self is not Purpose.AGEING
 
 
-def decide(held: Held | None, now: float, pause: Pause | None) -> Step:
-    """Returns what a caller that needs a token does next."""
+def decide(held: Held | None, now: float, pause: Pause | None, *, offset: float = 0.0) -> Step:
+    """Returns what a caller that needs a token does next.
+
+    Args:
+        held: the snapshot, None before the store was read.
+        now: epoch seconds by the machine's clock, which pauses go by.
+        pause: the last one.
+        offset: seconds that Wix's clock is ahead of it; tokens end by Wix's.
+    """
     if held is None:
         return Step.LOAD
     active = pause if pause is not None and pause.active(now) else None
     cause = active.cause if active else None
     if held.unsaved:
         return Step.FAIL if cause is not None and cause._backs_off else Step.SAVE
-    if not held.unexpired(now) or (held.rejected and isinstance(cause, SessionExpired)):
+    wix_now = now + offset
+    if not held.unexpired(wix_now) or (held.rejected and isinstance(cause, SessionExpired)):
         return Step.FAIL if cause else Step.RENEW
     if held.rejected and not cause:
         return Step.RENEW
-    if now < held.renew_at or active or not held.tokens.refresh_token.value:
+    if wix_now < held.renew_at or active or not held.tokens.refresh_token.value:
         return Step.USE
     return Step.USE_AND_RENEW
 
@@ -208,6 +222,10 @@ def hold(
     if lifetime is None:
         claims = read_claims(tokens.access_token.value)
         lifetime = claims.lifetime if claims else DEFAULT_LIFETIME
+        if claims and tokens.access_token.expires_at > claims.expires_at + _STAMP_SLACK:
+            # It works on after its own end, so what it says of its life is not true either; the answer that brought it
+            # may have given it the shortest.
+            lifetime = _SHORTEST_LIFETIME
     window = min(renew_before, lifetime / 4)
     renew_at = tokens.access_token.expires_at - window * (1 - _JITTER * jitter)
     return Held(tokens, renew_at, version, unsaved, lineage=lineage)

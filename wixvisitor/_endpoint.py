@@ -169,14 +169,17 @@ class TokenEndpoint:
             if not is_foreign(error):
                 raise
             raise _no_answer(error, request) from None
+        requested_at = self.settings.server_clock.note_token_answer(answer.date, requested_at)
         if answer.status_code == 200:
-            return _wire.grant(answer, requested_at)
+            granted = _wire.grant(answer, requested_at)
+            self.settings.server_clock.note_grant(granted.access_token)
+            return granted
         if request.secret and self._is_refused(request.secret, answer, turn):
             return Refused(answer)
         raise _wire.failure(answer)
 
     def _is_refused(self, refresh_token: str, answer: TokenAnswer, turn: Turn) -> bool:
-        if _wire.has_run_out(refresh_token, answer, self.settings.clock()):
+        if _wire.has_run_out(refresh_token, answer, self.settings.server_clock.now()):
             return True
         verdict = self.settings.judge_refusal(answer)
         if verdict == "certain" and turn.is_after_standstill(refresh_token):

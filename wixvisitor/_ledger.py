@@ -65,7 +65,7 @@ class Ledger:
     def given(self, tokens: Tokens) -> Held:
         """Returns the snapshot of tokens that the application hands in: to be saved first, whatever the store holds."""
         return _decision.hold(
-            _decision.adopted(tokens),
+            self._settings.server_clock.limited(tokens),
             renew_before=self._settings.renew_before,
             jitter=self._settings.jitter(),
             version=Unread.UNREAD,
@@ -74,15 +74,15 @@ class Ledger:
 
     def fresh(self) -> Held | None:
         """Returns the snapshot if its token is fresh: no lock."""
-        held = self.held
-        if held is not None and self._settings.clock() < held.fresh_until:
+        held, settings = self.held, self._settings
+        if held is not None and settings.clock() + settings.server_clock.offset < held.fresh_until:
             return held
         return None
 
     def working(self) -> Held | None:
         """Returns the snapshot if its token works, fresh or not."""
         held = self.held
-        return held if held and not held.unsaved and held.unexpired(self._settings.clock()) else None
+        return held if held and not held.unsaved and held.unexpired(self._settings.server_clock.now()) else None
 
     def tokens(self) -> Tokens:
         """Returns what is held."""
@@ -97,7 +97,7 @@ class Ledger:
     def next_step(self) -> tuple[Held | None, Step]:
         """Returns the snapshot, and what a caller that needs a token does next."""
         held, now = self.held, self._settings.clock()
-        return held, _decision.decide(held, now, self._pause_at(now))
+        return held, _decision.decide(held, now, self._pause_at(now), offset=self._settings.server_clock.offset)
 
     def raise_cause(self) -> None:
         """Raises why Wix is left alone at the moment, as this task's own exception."""

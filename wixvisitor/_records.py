@@ -12,7 +12,7 @@ from typing import Any, Final, TypeVar, cast
 import anyio
 import attrs
 
-from wixvisitor import _lineage
+from wixvisitor import _lineage, _standstill
 from wixvisitor._decision import Unread
 from wixvisitor._flight import Flight, NoException, current_loop
 from wixvisitor._given import checked_tokens
@@ -28,9 +28,11 @@ T = TypeVar("T")
 
 _FORMAT: Final = 1
 _NO_JSON: Final = object()
+_KEEP_FORGOTTEN: Final = 30 * 86_400.0  # seconds
 _ROUNDS: Final = 4  # how often a record may turn out to have changed before the visitor could be forgotten
 _SEEDS: Final = 8  # that a record remembers
 _TIMEOUT: Final = 10.0  # seconds that a store may take for one call
+_LATE: Final = 2.0  # seconds; a call that took so much longer than it may was frozen with the process
 _LAST_STEPS: Final = 0.5  # seconds that a call has to end once it is cancelled
 
 
@@ -75,7 +77,8 @@ class Records:
         record, content = await self._read()
         if record is None:
             return None
-        return Stored(_tokens_of(content, self.settings.client_id), record.version, self.lineage)
+        tokens = _tokens_of(content, self.settings.client_id)  # perhaps of a machine whose clock is wrong
+        return Stored(self.settings.server_clock.limited(tokens), record.version, self.lineage)
 
     @hides_locals_async
     async def version(self) -> str | Unread | None:
@@ -112,12 +115,28 @@ class Records:
         return _lineage.after_all(self.settings.clock(), identity, self.lineage, *known)
 
     @hides_locals_async
-    async def save(self, tokens: Tokens, expected: str | Unread | None, lineage: Lineage | None = None) -> str | None:
-        """Saves, if the store still holds the version that was expected, and returns the new version."""
+    async def save(
+        self,
+        tokens: Tokens,
+        expected: str | Unread | None,
+        lineage: Lineage | None = None,
+        *,
+        keep_for: float | None = None,
+    ) -> str | None:
+        """Saves, if the store still holds the version that was expected, and returns the new version.
+
+        Args:
+            tokens: the visitor.
+            expected: the version that was read.
+            lineage: where this state stands.
+            keep_for: seconds for which the record has to be kept; None as long as any visitor.
+        """
         text = render(tokens, self.settings.client_id, self.seeds, lineage)
         arguments: dict[str, Any] = {}
         if self.settings.conditional:
             arguments["expected"] = ANY_VERSION if isinstance(expected, Unread) else expected
+        if keep_for is not None and self.settings.keeps_briefly:
+            arguments["keep_for"] = keep_for
         save = functools.partial(self.settings.storage.save, self.scoped_key, text, **arguments)
         secrets = tokens.access_token.value, tokens.refresh_token.value
         version = await self._call("save", save, secrets=secrets, writes=True)
@@ -146,7 +165,7 @@ class Records:
                 return None  # there was nobody
             gone = self.new_identity(held)
             try:
-                await self.save(EMPTY_TOKENS, version, gone)
+                await self.save(EMPTY_TOKENS, version, gone, keep_for=_KEEP_FORGOTTEN)
             except VersionConflict:
                 continue
             return gone
@@ -166,6 +185,18 @@ class Records:
 
     async def _call(
         self, verb: str, call: Callable[[], Awaitable[T]], *, secrets: tuple[str, ...] = (), writes: bool = False
+    ) -> T:
+        """Calls the store; once more if that failed while the process stood still, which is not the store's doing."""
+        began = _standstill.outside_clock()
+        try:
+            return await self._call_once(verb, call, secrets, writes=writes)
+        except StorageError as error:
+            if isinstance(error, VersionConflict) or _standstill.outside_clock() - began < _TIMEOUT + _LATE:
+                raise
+        return await self._call_once(verb, call, secrets, writes=writes)
+
+    async def _call_once(
+        self, verb: str, call: Callable[[], Awaitable[T]], secrets: tuple[str, ...], *, writes: bool
     ) -> T:
         """Calls the store, and maps what it raises. It has ``_TIMEOUT`` seconds."""
         try:

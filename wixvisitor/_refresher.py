@@ -70,11 +70,14 @@ class Refresher:
 
     async def load(self) -> None:
         """Reads the store if that was not done yet, and saves given tokens. Mints nothing."""
-        for _ in range(_ROUNDS):
+        for number in range(_ROUNDS):
             held = self.ledger.held
-            if held is not None and not held.unsaved:
+            if held is not None and held.unsaved:
+                await self._join(Purpose.SAVE)
+            elif held is None or (held.was_forgotten and number == 0):
+                await self._join(Purpose.LOAD)
+            else:
                 return
-            await self._join(Purpose.LOAD if held is None else Purpose.SAVE)
 
     async def usable(self) -> Held:
         """Returns a token that works by the clock; waits for the one renewal if need be.
@@ -137,7 +140,7 @@ class Refresher:
             if held is None or not held.value:  # logged out meanwhile: that request was somebody's
                 return None
             if held.is_after(rejected) and not held.unsaved:
-                if not held.rejected and held.unexpired(self.settings.clock()):
+                if not held.rejected and held.unexpired(self.settings.server_clock.now()):
                     return held
                 rejected = held  # turned down as well, to somebody else
                 continue

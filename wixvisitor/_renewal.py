@@ -143,7 +143,7 @@ class Renewal:
 
     def _is_enough(self, held: Held) -> bool:
         """Whether the store had what this renewal is about, so that Wix need not be asked."""
-        now, ours = self.settings.clock(), self.held
+        now, ours = self.settings.server_clock.now(), self.held
         refused = ours is not None and ours.rejected and held.value == ours.value
         if self.purpose is Purpose.FORCED or refused or not held.unexpired(now):
             return False

@@ -16,12 +16,13 @@ import attrs
 from wixvisitor import _wire
 from wixvisitor._decision import OnRejected
 from wixvisitor._origins import Origins
+from wixvisitor._server_clock import ServerClock
 from wixvisitor._tokens import TokenRole
 from wixvisitor._turns import Turns
 from wixvisitor._wire import TokenAnswer, Verdict
 from wixvisitor.errors import ConfigurationError
 from wixvisitor.storage import LeasingStorage, TokenStorage
-from wixvisitor.storage._protocol import takes_expected
+from wixvisitor.storage._protocol import takes_expected, takes_keep_for
 
 _VERDICTS: Final[tuple[str, ...]] = get_args(Verdict)
 _DEPRECATED: Final = (
@@ -64,12 +65,13 @@ def wall_clock() -> float:
 
 @attrs.frozen(kw_only=True, eq=False, repr=False, match_args=False)
 class Settings:
-    """The checked arguments of a session or a pool, documented there."""
+    """The checked arguments of a session or a pool, documented there, and what is known of Wix's time."""
 
     client_id: str
     origins: Origins
     storage: TokenStorage
     conditional: bool
+    keeps_briefly: bool  # whether its save can be told how long a record has to be kept
     leases: LeasingStorage | None
     renew_before: float
     renew_timeout: float
@@ -77,6 +79,7 @@ class Settings:
     on_change: Callable[[TokensChanged], object] | None
     judge_refusal: Callable[[TokenAnswer], Verdict]
     clock: Callable[[], float]
+    server_clock: ServerClock
     turns: Turns
     writes: dict[str, Any] = attrs.field(factory=dict)  # the store's calls under way that write, by key
     jitter: Callable[[], float] = random.random  # spreads load, protects nothing
@@ -106,11 +109,13 @@ def checked(
     if isinstance(storage, type) or not isinstance(storage, TokenStorage):
         raise ConfigurationError("storage: expected an object with async load, save and delete")
     now: Callable[[], float] = plain_function(clock, "clock") or wall_clock
+    server_clock = ServerClock(now)
     return Settings(
         client_id=_client_id(client_id),
         origins=Origins(base_url, allowed_origins),
         storage=storage,
         conditional=takes_expected(storage),
+        keeps_briefly=takes_keep_for(storage),
         leases=storage if isinstance(storage, LeasingStorage) else None,
         renew_before=_seconds(renew_before, "renew_before", least=0.0),
         renew_timeout=_seconds(renew_timeout, "renew_timeout", least=0.001),
@@ -118,7 +123,8 @@ def checked(
         on_change=plain_function(on_change, "on_change"),
         judge_refusal=_judge(judge_refusal, is_refusal),
         clock=now,
-        turns=_turns(now, max_token_requests, new_visitors_per_minute),
+        server_clock=server_clock,
+        turns=_turns(server_clock, now, max_token_requests, new_visitors_per_minute),
     )
 
 
@@ -142,10 +148,12 @@ def _judge(judge: Any, is_refusal: Any) -> Callable[[TokenAnswer], Verdict]:
     return checked_judge
 
 
-def _turns(clock: Callable[[], float], at_once: int | None, new_per_minute: int | None) -> Turns:
+def _turns(
+    server_clock: ServerClock, clock: Callable[[], float], at_once: int | None, new_per_minute: int | None
+) -> Turns:
     number = inf if at_once is None else _count(at_once, "max_token_requests")
     cap = None if new_per_minute is None else _count(new_per_minute, "new_visitors_per_minute")
-    return Turns(number, clock=clock, jitter=random.random, new_per_minute=cap)
+    return Turns(number, clock=clock, wix_clock=server_clock.now, jitter=random.random, new_per_minute=cap)
 
 
 def _client_id(value: object) -> str:

@@ -150,6 +150,7 @@ class Turns:
         number: how many turns there are at once in each event loop. Infinity is for a session by itself, which has no
             others to wait for.
         clock: seconds since the epoch.
+        wix_clock: the same by Wix's clock, which does not jump where the machine's does; None: there is only one.
         jitter: a number from 0 to 1, a new one for each call.
         new_per_minute: how many new visitors there are at most in any minute; None for no cap.
 
@@ -165,12 +166,14 @@ class Turns:
         number: float = inf,
         *,
         clock: Callable[[], float],
+        wix_clock: Callable[[], float] | None = None,
         jitter: Callable[[], float],
         new_per_minute: int | None = None,
     ) -> None:
         self.number = number
         self.live: Mapping[str, object] = {}
         self._clock, self._jitter = clock, jitter
+        self._wix_clock = wix_clock or clock  # how long an answer has been doubtful may cost a visitor
         self._breaker = Breaker()
         self._doubts = Doubts()
         self._routes = Routes()
@@ -359,7 +362,7 @@ class Turns:
 
     def _note_doubt(self, visitor: str, token: int, answer: str) -> bool:
         with self._lock:
-            return self._doubts.is_confirmed(visitor, token, answer, self._clock())
+            return self._doubts.is_confirmed(visitor, token, answer, self._wix_clock())
 
     def _note_standstill(self, token: int) -> None:
         with self._lock:
@@ -375,7 +378,7 @@ class Turns:
     def _note_success(self, visitor: str, *, is_renewal: bool) -> None:
         with self._lock:
             if is_renewal:
-                self._doubts.renewed(visitor, self._clock())
+                self._doubts.renewed(visitor, self._wix_clock())
             else:
                 self._doubts.end(visitor)
         if self.number == inf:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import UTC
 from email.utils import parsedate_to_datetime
 from typing import Any, Final, Literal
@@ -150,7 +150,7 @@ def read_answer(
         status_code: the HTTP status.
         body: what was read of the body.
         headers: its headers, names in lower case.
-        now: epoch seconds, for a ``Retry-After`` that is a date.
+        now: epoch seconds, for a ``Retry-After`` that is a date in an answer without one of its own.
         secret: the refresh token that was sent, masked in ``text``.
         cut: the body was longer than what was read, so it is not parsed.
         encodings: how the body is compressed, if it still is.
@@ -160,7 +160,7 @@ def read_answer(
         content = None if cut else json.loads(text)
     except (ValueError, RecursionError):
         content = None
-    encoding = mask(encodings)[:_LONGEST_NAME] if content is None else ""
+    encoding, date = mask(encodings)[:_LONGEST_NAME] if content is None else "", server_time(headers)
     if encoding:
         text = ""  # nothing that a person could read
     return TokenAnswer(
@@ -170,8 +170,8 @@ def read_answer(
             :_EXCERPT
         ],  # masked first: a cut in the middle of a secret would leave its beginning
         request_id=mask(headers[REQUEST_ID_HEADER][:100]) if headers.get(REQUEST_ID_HEADER) else None,
-        retry_after=read_retry_after(headers.get("retry-after"), now),
-        date=_server_time(headers),
+        retry_after=read_retry_after(headers.get("retry-after"), now if date is None else date),
+        date=date,
         encoding=encoding,
     )
 
@@ -232,7 +232,7 @@ def grant(answer: TokenAnswer, requested_at: float) -> Granted:
 
     Args:
         answer: the endpoint's.
-        requested_at: epoch seconds when the request was sent; the lifetime counts from there.
+        requested_at: when the request was sent, by Wix's clock as far as it is known; the lifetime counts from there.
 
     Raises:
         InvalidTokenResponse: it is no token response.
@@ -326,8 +326,12 @@ def _number(value: object) -> float | None:
     return number if math.isfinite(number) else None
 
 
-def _server_time(headers: dict[str, str]) -> float | None:
-    """Returns the server's clock: a cached answer keeps its ``Date`` and says in ``Age`` how old it is (RFC 9111)."""
+def server_time(headers: Mapping[str, str]) -> float | None:
+    """Returns the server's clock: a cached answer keeps its ``Date`` and says in ``Age`` how old it is (RFC 9111).
+
+    Args:
+        headers: an answer's, names in lower case or in any.
+    """
     date, age = _date(headers.get("date")), _number(headers.get("age"))
     return date if date is None or age is None else date + max(age, 0.0)
 

@@ -40,6 +40,7 @@ def setup(
     consent: Callable[[web.BaseRequest], bool] | None = None,
     close: bool = True,
     catalog_paths: Sequence[str] = CATALOG_PATHS,
+    trusted_origins: Sequence[str] = (),
 ) -> None:
     """Gives each browser of this app its visitor, its sub-applications included.
 
@@ -53,13 +54,23 @@ def setup(
         close: whether the pool and its storage are closed when the app is cleaned up.
         catalog_paths: what the catalogue's visitor may read, as prefixes of paths without ``base_url``'s own; one that
             ends in a slash covers what is below it, another one covers itself, too. Instead of ``CATALOG_PATHS``.
+        trusted_origins: for a cookie with ``same_site="none"``: origins of pages that the shop is inside of, like
+            ``"https://partner.example"``. Their pages' requests may log in and out, and set the cookie; those of other
+            sites' pages only if they are safe (``GET``, say).
 
     Raises:
         ConfigurationError: an argument is wrong, or the app was set up before.
     """
     if _VISITS in app:
         raise ConfigurationError("setup: this app has been set up already")
-    visits = Visits(pool, cookie=cookie, consent=consent, close=close, catalog_paths=catalog_paths)
+    visits = Visits(
+        pool,
+        cookie=cookie,
+        consent=consent,
+        close=close,
+        catalog_paths=catalog_paths,
+        trusted_origins=trusted_origins,
+    )
     app[_VISITS] = visits
     app.middlewares.append(_finish)
     app.on_response_prepare.append(_add_headers)
@@ -109,13 +120,16 @@ def _visit(request: web.Request) -> Visit:
 @hides_locals
 def _request(request: web.Request) -> Request:
     headers = {name.lower(): "; ".join(request.headers.getall(name)) for name in request.headers}
-    return Request(headers, is_document(request.method, headers), request)
+    is_websocket = headers.get("upgrade", "").lower() == "websocket"
+    is_page, path = is_document(request.method, headers), request.rel_url.raw_path
+    return Request(headers, is_page, request, method=request.method, is_websocket=is_websocket, path=path)
 
 
 async def _add_headers(request: web.Request, response: web.StreamResponse) -> None:
     visit = _visit(request)
     if visit.started:
         return
+    await visit.settle()
     vary, cache_control = (", ".join(response.headers.getall(name, ())) for name in ("Vary", "Cache-Control"))
     _add(response, visit.start(vary=vary, cache_control=cache_control))
 
@@ -135,9 +149,9 @@ def _add(response: web.StreamResponse, added: Additions) -> None:
 async def _finish(
     request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
 ) -> web.StreamResponse:
+    visit = _visit(request)  # from the beginning: what comes first counts
     try:
         return await handler(request)
     finally:
-        visit = request.get(_VISIT)
-        if visit is not None and visit.started:  # a plain response starts after this, and looks by itself
+        if visit.started:  # a plain response starts after this, and looks by itself
             visit.finish()

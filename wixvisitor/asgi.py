@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
 from typing import Any, Final, Self
+from urllib.parse import quote
 
 from wixvisitor._catalog import CATALOG_PATHS
 from wixvisitor._masking import hides_locals
@@ -52,6 +53,9 @@ class VisitorMiddleware:
         close: whether the pool and its storage are closed when the app shuts down (ASGI's lifespan).
         catalog_paths: what the catalogue's visitor may read, as prefixes of paths without ``base_url``'s own; one that
             ends in a slash covers what is below it, another one covers itself, too. Instead of ``CATALOG_PATHS``.
+        trusted_origins: for a cookie with ``same_site="none"``: origins of pages that the shop is inside of, like
+            ``"https://partner.example"``. Their pages' requests may log in and out, and set the cookie; those of other
+            sites' pages only if they are safe (``GET``, say).
 
     Raises:
         ConfigurationError: an argument is wrong.
@@ -69,9 +73,17 @@ class VisitorMiddleware:
         consent: Callable[[Any], bool] | None = None,
         close: bool = True,
         catalog_paths: Sequence[str] = CATALOG_PATHS,
+        trusted_origins: Sequence[str] = (),
     ) -> None:
         self._app = app
-        self._visits = Visits(pool, cookie=cookie, consent=consent, close=close, catalog_paths=catalog_paths)
+        self._visits = Visits(
+            pool,
+            cookie=cookie,
+            consent=consent,
+            close=close,
+            catalog_paths=catalog_paths,
+            trusted_origins=trusted_origins,
+        )
 
     @classmethod
     def _around(cls, app: ASGIApp, visits: Visits) -> Self:
@@ -150,6 +162,7 @@ async def _finished(visit: Visit, serving: Awaitable[None]) -> None:
 def _sending(visit: Visit, send: Send) -> Send:
     async def send_with_cookie(message: Message) -> None:
         if message["type"] in _STARTS and not visit.started:
+            await visit.settle()
             message = _started(visit, message)
         sending = send(message)
         del message
@@ -165,7 +178,18 @@ def _request(scope: Scope) -> Request:
         name, value = raw_name.decode("latin-1").lower(), raw_value.decode("latin-1")
         glue = "; " if name == "cookie" else ", "  # HTTP/2 sends one cookie each (RFC 9113, section 8.2.3)
         headers[name] = f"{headers[name]}{glue}{value}" if name in headers else value
-    return Request(headers, scope["type"] == "http" and is_document(scope["method"], headers), scope)
+    is_websocket = scope["type"] == "websocket"
+    method = "GET" if is_websocket else scope["method"]
+    is_page = not is_websocket and is_document(method, headers)
+    return Request(headers, is_page, scope, method=method, is_websocket=is_websocket, path=_path(scope))
+
+
+def _path(scope: Scope) -> str:
+    """Returns the path as the browser sent it, with the part that the app is mounted under, or a proxy removes."""
+    path, root = scope.get("path") or "/", (scope.get("root_path") or "").rstrip("/")
+    raw = scope.get("raw_path")
+    encoded = raw.decode("latin-1").partition("?")[0] if raw else quote(path)
+    return encoded if path == root or path.startswith(f"{root}/") else quote(root) + encoded
 
 
 def _started(visit: Visit, message: Message) -> Message:

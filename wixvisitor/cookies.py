@@ -9,154 +9,61 @@ cookie                 holds                                       tokens are
 =====================  ==========================================  ================================================
 
 The first two bind the client ID and the cookie's name in: a cookie of another site, or another name, does not open.
+How they are found in a request and written into an answer stands in ``_web/_site_cookie.py``.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import re
-from collections.abc import Mapping, Sequence
+import secrets
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
-from urllib.parse import quote, unquote
+from urllib.parse import quote
 
-import attrs
-
-from wixvisitor._given import checked_tokens, is_empty
+from wixvisitor import _cookie_parts
+from wixvisitor._cookie_card import (
+    CURE,
+    LARGEST,
+    LARGEST_TOGETHER,
+    SITES,
+    Card,
+    Foreign,
+    Names,
+    SameSite,
+    Unreadable,
+    fitting,
+    site_name,
+    size_of,
+)
+from wixvisitor._cookie_sealed import NO_COOKIES, PURPOSES, SealedForm
+from wixvisitor._cookie_spelling import content_of, tokens_of
+from wixvisitor._given import checked_tokens
 from wixvisitor._masking import hides_locals
-from wixvisitor._tokens import EMPTY_TOKENS, Tokens
+from wixvisitor._tokens import AccessToken, Tokens
 from wixvisitor.errors import ConfigurationError
-from wixvisitor.storage._sealing import NotOpened, Sealer, UnknownKey, generate_key
+from wixvisitor.storage._sealing import generate_key
 
 __all__ = ["IdCookie", "SealedCookie", "SharedCookie", "generate_key"]
 
-_YEAR: Final = 31_536_000  # seconds; the life of a Wix refresh token
-_LONGEST_LIFE: Final = 400 * 86_400  # seconds; browsers keep no cookie longer (RFC 6265bis, section 5.5)
-_LATEST: Final = 10**11  # seconds; the year 5138
-_LARGEST: Final = 4_096  # bytes of name and value; RFC 6265, section 6.1
-_NAME: Final = re.compile(r"[A-Za-z0-9_.-]{1,64}")
-_ID: Final = re.compile(r"[A-Za-z0-9_-]{43}")  # 256 bits as base64url
 
-
-class Unreadable(Exception):
-    """A cookie that is not taken. Its text says why, and nothing of what was in there."""
-
-
-@attrs.frozen
-class Card:
-    """What a cookie says.
-
-    Attributes:
-        key: which visitor.
-        tokens: who that is, if the cookie holds them; else ``EMPTY_TOKENS``.
-        is_due: whether the cookie ought to be written anew: it was sealed with an older key, or a tenth of its life
-            is over.
-    """
-
-    key: str = attrs.field(repr=False)
-    tokens: Tokens = EMPTY_TOKENS
-    is_due: bool = False
-
-
-class _Sealed:
-    """A cookie that only its server can write and read."""
-
-    holds_tokens: bool
-    _purpose: str
-
-    def __init__(
-        self, keys: Sequence[str | bytes], *, name: str = "wixvisitor", max_age: int = _YEAR, secure: bool = True
-    ) -> None:
-        if not isinstance(name, str) or not _NAME.fullmatch(name) or name.startswith("__"):
-            raise ConfigurationError("name: expected letters, digits, '_', '.' and '-'; the prefix __Host- is added")
-        if isinstance(max_age, bool) or not isinstance(max_age, int) or not 0 < max_age <= _LONGEST_LIFE:
-            raise ConfigurationError("max_age: expected whole seconds, at most 400 days")
-        self.name = f"__Host-{name}" if secure else name
-        self.reservation: IdCookie | None = None
-        self._max_age = max_age
-        self._attributes = f"Path=/; Max-Age={max_age}; {'Secure; ' if secure else ''}HttpOnly; SameSite=Lax"
-        self._sealer = Sealer(keys, self._purpose)
-
-    @hides_locals
-    def read(self, value: str, client_id: str, now: float) -> Card:
-        """Returns what the cookie says.
-
-        Args:
-            value: as the browser sent it.
-            client_id: whose visitor it has to be.
-            now: seconds since the epoch.
-
-        Raises:
-            Unreadable: it was not sealed here, for this client ID, or is too old.
-        """
-        if len(value) > _LARGEST:
-            raise Unreadable("it is longer than any of ours")
-        try:
-            content = self._sealer.open(value, (client_id, self.name))
-        except UnknownKey as error:
-            held = ", ".join(self._sealer.key_ids)
-            raise Unreadable(f"it is sealed with the key {error}, but keys has {held}") from None
-        except NotOpened:
-            raise Unreadable("it does not open: it was made up, changed, or made for another site") from None
-        key, since, tokens = self._parsed(content)
-        age = now - since
-        if age > self._max_age:
-            raise Unreadable("it is older than max_age")
-        old = not value.startswith(f"1.{self._sealer.key_ids[0]}.")
-        return Card(key, tokens, is_due=old or age > self._max_age / 10)
-
-    @hides_locals
-    def write(self, card: Card, client_id: str, now: float) -> str:
-        """Returns the ``Set-Cookie`` header.
-
-        Raises:
-            ConfigurationError: no browser would keep it, it is too large.
-        """
-        content: dict[str, Any] = {"id": card.key, "at": int(now)}
-        if self.holds_tokens and not is_empty(card.tokens):
-            content["tokens"] = card.tokens.to_dict()
-        text = json.dumps(content, separators=(",", ":")).encode()
-        return _fitting(self.name, self._sealer.seal(text, (client_id, self.name)), self._attributes)
-
-    def clear(self) -> str:
-        """Returns the ``Set-Cookie`` header that removes it."""
-        return f"{self.name}=; {self._attributes.replace(f'Max-Age={self._max_age}', 'Max-Age=0')}"
-
-    def key_of(self, tokens: Tokens) -> str | None:
-        """Returns which visitor these tokens are by themselves; None, since the id says that here."""
-        del tokens
-        return None
-
-    def _parsed(self, content: bytes) -> tuple[str, float, Tokens]:
-        """Returns id, time of sealing and tokens. What is sealed is ours, but may be another version's."""
-        try:
-            found = json.loads(content)
-            key, since = found["id"], found["at"]
-            tokens = checked_tokens(Tokens.from_dict(found.get("tokens") or {}))
-        except (ValueError, TypeError, KeyError, AttributeError, RecursionError, ConfigurationError):
-            raise Unreadable("what is sealed in it is not what this version of wixvisitor writes") from None
-        is_ours = isinstance(key, str) and _ID.fullmatch(key) and isinstance(since, int) and 0 <= since < _LATEST
-        if not is_ours or (tokens != EMPTY_TOKENS and not self.holds_tokens):
-            raise Unreadable("what is sealed in it is not what this version of wixvisitor writes")
-        return key, since, tokens
-
-    def __repr__(self) -> str:
-        return f"<{type(self).__name__} {self.name!r}, keys {', '.join(self._sealer.key_ids)}>"
-
-
-class IdCookie(_Sealed):
+class IdCookie(SealedForm):
     """A random id of 256 bits, sealed; the visitor is in the pool's storage under it. For servers.
 
-    Junk, and ids from elsewhere, are refused before the storage is asked. Login and logout change the id.
+    Junk, and ids from elsewhere, are refused before the storage is asked. Login and logout change the id. A login's id
+    begins with the first 120 bits of the id before it, so that a logout finds all logins that one id has made.
 
     Args:
         keys: the first one seals, all of them open; 32 random bytes each, as bytes or as base64 text:
             ``generate_key()`` makes one. To rotate, deploy ``keys=[old, new]`` everywhere, then ``[new, old]``; a
             cookie is sealed anew when its visitor is next looked at.
-        name: the cookie's name, without the prefix ``__Host-`` that it gets.
+        name: the cookie's name, without the prefix ``__Host-`` that it gets; None: ``wixvisitor-`` and eight characters
+            made from the client ID, so that two sites on one host have two.
         max_age: seconds that the browser keeps it, counted anew when a tenth of them is over; at most 400 days.
         secure: False is for development over plain http, where no browser takes a secure cookie: the cookie is then
             without ``Secure`` and without the prefix, and another site on the same host could plant one.
+        same_site: ``"lax"``, or ``"none"`` for a shop inside other sites' pages (an iframe): the cookie is then also
+            ``Partitioned``, one for each site that the shop is inside of. See ``trusted_origins`` of ``setup``.
 
     Raises:
         ConfigurationError: an argument is wrong.
@@ -165,10 +72,19 @@ class IdCookie(_Sealed):
     """
 
     holds_tokens = False
-    _purpose = "wixvisitor cookie: id"
+    _purpose = PURPOSES[0]
 
 
-class SealedCookie(_Sealed):
+class _Reservation(IdCookie):
+    """Reserves a first page's visitor where the cookie itself holds no id. It is of this process, and of one site."""
+
+    def names(self, client_id: str) -> Names:
+        """Returns the one name that it has."""
+        own = site_name(self.name, client_id)
+        return Names(own, own, is_common=False)
+
+
+class SealedCookie(SealedForm):
     """The tokens themselves, sealed with AES-256-GCM: no store is needed. Make the pool without a storage.
 
     What it cannot do: take a cookie back (a copy stays good until Wix refuses its refresh token, after logout as
@@ -176,11 +92,41 @@ class SealedCookie(_Sealed):
     different processes may make one each; or carry tokens that change after a response has started. Each process
     remembers what it did for 2 minutes, which is enough for the calls that one page makes to one process.
 
+    Tokens that are too large for one cookie are split over several, 6,000 bytes together. ``set_tokens`` refuses what
+    does not fit. Of renewed tokens that do not fit the cookie keeps the refresh token alone.
+
     Args, Raises, Concurrency: as ``IdCookie``.
     """
 
     holds_tokens = True
-    _purpose = "wixvisitor cookie: tokens"
+    _purpose = PURPOSES[1]
+
+    @hides_locals
+    def write_all(self, card: Card, client_id: str, now: float, *, name: str | None = None) -> list[str]:
+        """Returns the ``Set-Cookie`` headers: one, or a first one with the refresh token and the access token's parts.
+
+        Raises:
+            ConfigurationError: they are too large.
+        """
+        name = name or self.names(client_id).first
+        try:
+            return [self.write(card, client_id, now, name=name)]
+        except ConfigurationError:
+            pairs = self._split(card, (client_id, name), now)
+        size = sum(size_of(*pair) for pair in pairs)
+        if size > LARGEST_TOGETHER or max(size_of(*pair) for pair in pairs) > LARGEST:
+            raise ConfigurationError(
+                f"The visitor's cookies {name} would be {size} bytes, and browsers keep {LARGEST} in each, wixvisitor "
+                f"writes {LARGEST_TOGETHER} in all. {CURE}"
+            )
+        return [f"{part}={value}; {self._attributes}" for part, value in pairs]
+
+    def _split(self, card: Card, context: tuple[str, str], now: float) -> list[tuple[str, str]]:
+        """Returns names and values. The first cookie is somebody by itself, whatever becomes of the parts."""
+        write, tokens = secrets.token_urlsafe(9), card.tokens.to_dict()
+        parts = _cookie_parts.split(context[1], self._seal(tokens.pop("accessToken"), (*context, write)))
+        first = {"id": card.key, "at": int(now), "tokens": tokens, "write": write, "parts": len(parts)}
+        return [(context[1], self._seal(first, context)), *parts]
 
 
 class SharedCookie:
@@ -199,9 +145,11 @@ class SharedCookie:
             ``wix-session`` the tokens                              12 days      headless-templates/commerce
             ============== ======================================= ============ =====================================
 
-            All are URL-encoded JSON, as ``encodeURIComponent`` writes it. A ``wixSession`` of another client ID is
-            not taken; one that is just the tokens (headless-templates/external-identity-provider) is.
+            All are written as URL-encoded JSON, as ``encodeURIComponent`` does it, and are read however a front end
+            wrote them. A ``wixSession`` of another client ID is neither taken nor overwritten; one that is just the
+            tokens (headless-templates/external-identity-provider) is taken.
         secure: False is for development over plain http; the name stays.
+        same_site: as for ``IdCookie``.
 
     Tokens that were renewed here are written back, so that the page has them too. As with ``SealedCookie``, each
     process remembers what it did for 2 minutes, also for a first page's parallel calls: a second cookie, sealed with
@@ -215,27 +163,40 @@ class SharedCookie:
 
     holds_tokens: Final = True
 
-    def __init__(self, name: str = "wixSession", *, secure: bool = True) -> None:
+    def __init__(self, name: str = "wixSession", *, secure: bool = True, same_site: SameSite = "lax") -> None:
         if name not in _LIVES:
             raise ConfigurationError(f"name: expected one of {', '.join(_LIVES)}")
         self.name = name
-        self.reservation: IdCookie | None = IdCookie(
-            [generate_key()], name="wixvisitor-new", max_age=120, secure=secure
+        self._reserving = _Reservation(
+            [generate_key()], name="wixvisitor-new", max_age=120, secure=secure, same_site=same_site
         )
-        self._attributes = f"Path=/; {'Secure; ' if secure else ''}SameSite=Lax"
+        self.reservation: SealedForm | None = self._reserving
+        self.is_embedded = self._reserving.is_embedded
+        self._attributes = f"Path=/; {'Secure; ' if secure else ''}{SITES[same_site]}"
+
+    def names(self, client_id: str) -> Names:
+        """Returns the front end's name, and one for the case that another site's front end has taken it."""
+        return Names(self.name, site_name(self.name, client_id), is_common=True)
 
     @hides_locals
-    def read(self, value: str, client_id: str, now: float) -> Card:
+    def read(
+        self,
+        value: str,
+        client_id: str,
+        now: float,
+        *,
+        name: str | None = None,
+        others: Mapping[str, Sequence[str]] = NO_COOKIES,
+    ) -> Card:
         """Returns what the cookie says; see ``IdCookie.read``."""
-        del now
-        if len(value) > 2 * _LARGEST:
+        del now, name, others
+        if len(value) > 2 * LARGEST:
             raise Unreadable("it is longer than any of ours")
         try:
-            content = json.loads(unquote(value, errors="strict"))
+            content = content_of(value)
             inner = content.get("tokens", content) if self.name == "wixSession" else content
-            if content.get("clientId", client_id) != client_id:
-                raise Unreadable("it belongs to another client ID")
-            tokens = checked_tokens(Tokens.from_dict(inner))
+            self._check_site(content, client_id)
+            tokens = checked_tokens(tokens_of(inner))
         except (ValueError, AttributeError, RecursionError, ConfigurationError):
             raise Unreadable("it is not the JSON of @wix/sdk's tokens") from None
         key = self.key_of(tokens)
@@ -243,19 +204,41 @@ class SharedCookie:
             raise Unreadable("it holds no tokens")
         return Card(key, tokens)
 
+    def _check_site(self, content: Mapping[str, Any], client_id: str) -> None:
+        found = content.get("clientId")
+        if found is not None and str(found).lower() != client_id.lower():
+            raise Foreign("it belongs to another client ID")
+
     @hides_locals
-    def write(self, card: Card, client_id: str, now: float) -> str:
+    def write(self, card: Card, client_id: str, now: float, *, name: str | None = None) -> str:
         """Returns the ``Set-Cookie`` header; see ``IdCookie.write``."""
         del now
         content = card.tokens.to_dict()
         if self.name == "wixSession":
             content = {"clientId": client_id, "tokens": content}
         text = json.dumps(content, separators=(",", ":"), ensure_ascii=False)
-        return _fitting(self.name, quote(text, safe="!~*'()"), self._attributes + _LIVES[self.name])
+        hidden = "" if name in (None, self.name) else "; HttpOnly"  # no front end reads it
+        attributes = f"{self._attributes}{_LIVES[self.name]}{hidden}"
+        return fitting(name or self.name, quote(text, safe="!~*'()"), attributes)
 
-    def clear(self) -> str:
+    def write_all(self, card: Card, client_id: str, now: float, *, name: str | None = None) -> list[str]:
+        """Returns the ``Set-Cookie`` headers: one, since front ends read no more."""
+        return [self.write(card, client_id, now, name=name)]
+
+    def clear(self, name: str | None = None, path: str = "/") -> str:
         """Returns the ``Set-Cookie`` header that removes it."""
-        return f"{self.name}=; {self._attributes}; Max-Age=0"
+        return f"{name or self.name}=; {self._attributes.replace('Path=/', f'Path={path}', 1)}; Max-Age=0"
+
+    def without_access(self, tokens: Tokens, now: float) -> Tokens:
+        """Returns what the cookie keeps of tokens that do not fit: who it is, with a token that ends now.
+
+        Front ends renew a token that has just ended; one that ended long ago they take for a visitor who is gone.
+        """
+        return Tokens(AccessToken("", int(now)), tokens.refresh_token)
+
+    def derive(self, keys: Iterable[str]) -> str:
+        """Returns the visitor who stands for several; see ``IdCookie.derive``. The key is this process's."""
+        return self._reserving.derive(keys)
 
     @hides_locals
     def key_of(self, tokens: Tokens) -> str | None:
@@ -270,13 +253,3 @@ class SharedCookie:
 VisitorCookie = IdCookie | SealedCookie | SharedCookie
 
 _LIVES: Final[Mapping[str, str]] = {"wixSession": "", "session": "", "wix-session": "; Max-Age=1036800"}
-
-
-def _fitting(name: str, value: str, attributes: str) -> str:
-    size = len(name) + len(value)
-    if size > _LARGEST:
-        raise ConfigurationError(
-            f"The visitor's cookie {name} would be {size} bytes, and browsers keep {_LARGEST}. The tokens are too long "
-            f"for a cookie: keep them in a storage, with cookie=IdCookie(…)."
-        )
-    return f"{name}={value}; {attributes}"

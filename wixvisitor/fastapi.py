@@ -47,6 +47,7 @@ def setup(
     consent: Callable[[HTTPConnection], bool] | None = None,
     close: bool = True,
     catalog_paths: Sequence[str] = CATALOG_PATHS,
+    trusted_origins: Sequence[str] = (),
 ) -> None:
     """Gives each browser of this app its visitor.
 
@@ -63,6 +64,9 @@ def setup(
         close: whether the pool and its storage are closed when the app shuts down.
         catalog_paths: what the catalogue's visitor may read, as prefixes of paths without ``base_url``'s own; one that
             ends in a slash covers what is below it, another one covers itself, too. Instead of ``CATALOG_PATHS``.
+        trusted_origins: for a cookie with ``same_site="none"``: origins of pages that the shop is inside of, like
+            ``"https://partner.example"``. Their pages' requests may log in and out, and set the cookie; those of other
+            sites' pages only if they are safe (``GET``, say).
 
     Raises:
         ConfigurationError: an argument is wrong, or the app is already serving.
@@ -71,7 +75,13 @@ def setup(
         raise ConfigurationError("setup: the app is already serving; call setup right after making it")
     build = app.build_middleware_stack
     visits = Visits(
-        pool, cookie=cookie, consent=consent, native=HTTPConnection, close=close, catalog_paths=catalog_paths
+        pool,
+        cookie=cookie,
+        consent=consent,
+        native=HTTPConnection,
+        close=close,
+        catalog_paths=catalog_paths,
+        trusted_origins=trusted_origins,
     )
 
     def build_with_visitors() -> ASGIApp:

@@ -55,7 +55,7 @@ async def test_the_front_page_touches_no_visitor(street: Street):
     async with street.browser() as browser:
         front = await browser.get("/", headers=NAVIGATION)
         health = await browser.get("/health")
-    assert "__Host-wixvisitor" in front.cookies
+    assert [name.startswith("__Host-wixvisitor-") for name in front.cookies] == [True]
     assert not health.headers.get("set-cookie")
     assert not health.headers.get("vary")
     assert street.fake.calls == []
@@ -356,4 +356,4 @@ async def test_a_bug_is_a_page_too(street: Street, monkeypatch: pytest.MonkeyPat
     assert "secret" not in page.text
     assert "content-security-policy" in page.headers
     assert "That did not work" in page.text
-    assert "__Host-wixvisitor" in page.cookies
+    assert [name.startswith("__Host-wixvisitor-") for name in page.cookies] == [True]

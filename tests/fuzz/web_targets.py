@@ -6,9 +6,12 @@ from functools import cache
 from typing import Any, Final
 from urllib.parse import unquote
 
+import attrs
+
 from wixvisitor import EMPTY_TOKENS
 from wixvisitor._given import is_empty
-from wixvisitor._web._headers import additions, cookie_values, is_document
+from wixvisitor._web._headers import additions, cookies_of, is_document
+from wixvisitor._web._site_cookie import SiteCookie
 from wixvisitor.cookies import Card, IdCookie, SealedCookie, SharedCookie, Unreadable
 from wixvisitor.errors import ConfigurationError
 
@@ -38,9 +41,11 @@ def shared_cookie(data: bytes) -> None:
 def cookie_header(data: bytes) -> None:
     """A ``Cookie`` header, and in further lines ``Accept``, ``Vary`` and ``Cache-Control``."""
     header, accept, vary, cache_control, *_ = [*data.decode("latin-1").split("\n"), "", "", "", ""]
-    values = cookie_values(header, "wixvisitor")
-    assert len(values) == len(set(values))
-    assert all(value in header and ";" not in value for value in values)
+    for values in cookies_of(header, "").values():
+        assert len(values) == len(set(values))
+        assert all(value in header and ";" not in value for value in values)
+    for site in _sites():
+        _answered(site, header, path=accept)
     assert isinstance(is_document("GET", {"accept": accept, "sec-fetch-dest": vary}), bool)
     added = additions(["a=b"], vary=vary, cache_control=cache_control)
     assert added.vary is None or added.vary.endswith("Cookie")
@@ -53,10 +58,26 @@ def _forms() -> dict[str, Any]:
     return {"id": IdCookie([_KEY]), "sealed": SealedCookie([_KEY]), **shared}
 
 
+@cache
+def _sites() -> list[SiteCookie]:
+    sealed: list[Any] = [IdCookie([_KEY], secure=False), SealedCookie([_KEY], name="wixvisitor", secure=False)]
+    return [SiteCookie(form, CLIENT_ID, lambda: NOW) for form in (*sealed, SharedCookie("wixSession"))]
+
+
+def _answered(site: SiteCookie, header: str, *, path: str) -> None:
+    """Whatever a browser sends, an answer's headers are headers."""
+    reading = site.read(header)
+    assert reading.card is None or reading.card.key
+    headers = [*site.write(reading, Card("i" * 43), anew=True), *site.forget(reading)]
+    headers += site.remove_copies(reading, path) + site.remove_copies(attrs.evolve(reading, doubled=("a",)), path)
+    assert all(each.isascii() and each.isprintable() for each in headers)
+    assert sum(map(len, headers)) < 3 * _LARGEST
+
+
 def _sealed(cookie: Any, data: bytes) -> None:
     text = data.decode("latin-1")
     if data.startswith(b"seal:"):
-        text = cookie._sealer.seal(data[5:], (CLIENT_ID, cookie.name))
+        text = cookie._sealer.seal(data[5:], (CLIENT_ID, cookie.names(CLIENT_ID).first))
     _read(cookie, text, given=data.decode("utf-8", "replace"))
 
 
@@ -82,6 +103,6 @@ def _written_back(cookie: Any, card: Card, given: str) -> None:
         assert len(pair) <= _LARGEST + 1
         assert pair.isascii()
         assert pair.isprintable()
-        assert cookie_values(f"other=1; {pair}", name) == [value]
+        assert cookies_of(f"other=1; {pair}", name)[name] == [value]
         tokens = EMPTY_TOKENS if is_empty(card.tokens) else card.tokens
         assert cookie.read(value, CLIENT_ID, NOW).tokens == tokens

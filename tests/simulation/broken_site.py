@@ -12,10 +12,12 @@ import attrs
 from wixvisitor import _turns
 from wixvisitor._breaker import Admission, Breaker
 from wixvisitor._decision import Unread
+from wixvisitor._doubts import Doubts
 from wixvisitor._flight import Flight
 from wixvisitor._records import Records
 from wixvisitor._refresher import Refresher
 from wixvisitor._renewal import Outcome, Renewal
+from wixvisitor._server_clock import ServerClock
 from wixvisitor.errors import TokenRequestError, WixVisitorError
 
 
@@ -155,6 +157,26 @@ def _a_late_write_wins() -> Any:
     return patch.object(Records, "version", unread)
 
 
+def _once_is_enough() -> Any:
+    """A doubtful answer is a refusal at once."""
+    return patch.object(Doubts, "is_confirmed", lambda _self, *_: True)
+
+
+def _each_by_its_own_clock() -> Any:
+    """What Wix's answers say of the time is not looked at, and neither is what tokens say of their end."""
+    return patch.multiple(
+        ServerClock,
+        note_token_answer=lambda _self, _date, asked_at: asked_at,
+        note_api_answer=lambda _self, _date: None,
+        limited=lambda _self, tokens: tokens,
+    )
+
+
+def _soon_is_enough() -> Any:
+    """The same doubtful answer 2 s later is a refusal, though no other visitor was renewed."""
+    return patch.object(Doubts, "_needed", lambda _self, _doubt: 2.0)
+
+
 MISTAKES: tuple[tuple[str, Callable[[], Any], tuple[int, ...], str], ...] = (
     ("a pause for each visitor alone", _a_pause_for_each_alone, (10,), "crowd"),
     ("one visitor pauses all", _one_pauses_all, (11,), "crowd"),
@@ -169,5 +191,8 @@ MISTAKES: tuple[tuple[str, Callable[[], Any], tuple[int, ...], str], ...] = (
     ("unordered sets", _unordered_sets, (6,), "slow store"),
     ("closing forgets what is set", _closing_forgets_what_is_set, (6, 9), "slow store"),
     ("a late write wins", _a_late_write_wins, (1, 6), "slow store"),
+    ("one doubtful answer is a refusal", _once_is_enough, (1, 6), "shop"),
+    ("each by its own clock", _each_by_its_own_clock, (5,), "shop"),
+    ("two doubtful answers are a refusal", _soon_is_enough, (1, 6), "crowd"),
 )
 """Name, patch, the invariants that it violates, and in which kind of world."""

@@ -1,11 +1,13 @@
 """What must hold at every step.
 
- 1. a visitor's identity changes only after Wix refused exactly its refresh token, or the app set other tokens;
+ 1. a visitor's identity changes only after Wix refused exactly its refresh token, or the app set other tokens; a
+    doubtful answer is no refusal until it is confirmed (``doubt``);
  2. under one key nobody acts as anybody but the one who was saved; a loser's extra visitor is used for no request;
  3. one renewal for a visitor in a process; one among all for a lease, and one for each holder that stalls or dies;
  4. every caller ends in time, with a token or a typed error of its own; one that is cancelled ends at once; closing
     takes 3 seconds at most;
- 5. no request carries a token that its process knows to be expired or turned down;
+ 5. no request carries a token that its process knows to be expired or turned down, or that has ended by Wix's clock
+    once a token answer has told the time;
  6. newer tokens are never overwritten by older ones, nor what the app has set by what it set earlier, also if a hung
     thread writes late; no member becomes a visitor unasked;
  7. after the last fault everything recovers, without a restart;

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import json
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -18,7 +20,7 @@ from .shopper import Shopper
 from .site import Call, Site
 from .store import STORAGES
 from .watch import wall_clock
-from .wix import CLIENT_ID, Way
+from .wix import CLIENT_ID, DOUBTFUL, Way
 
 if TYPE_CHECKING:
     from .scheduler import Process
@@ -120,6 +122,7 @@ class Life:
             self.site = self.world.watch.sites[process] = Site(
                 process,
                 self.world.watch.fail,
+                is_idle=partial(self.world.watch.is_idle, process),
                 renew_timeout=scenario.renew_timeout,
                 turns=turns,
                 cap=cap,
@@ -223,7 +226,8 @@ class _Wire(httpx.AsyncBaseTransport):
         try:
             response = await self._exchange(request, way, name)
             status = response.status_code
-            self._tell_site(call, way, response)
+            counts = self._tell_watch(key, way, request, status)
+            self._tell_site(call, way, response, is_refusal=counts)
             return response
         except httpx.ReadError:
             self._tell_site(call, way, None)
@@ -235,13 +239,30 @@ class _Wire(httpx.AsyncBaseTransport):
         finally:
             watch.token_call_ends(process, key, status, is_granted=status == 200 and way.instead is None)
 
-    def _tell_site(self, call: Call | None, way: Way, response: httpx.Response | None) -> None:
+    def _tell_watch(self, key: str, way: Way, request: httpx.Request, status: int) -> bool:
+        """Tells what is known of refusals. Returns whether a doubtful answer is one by now."""
+        watch, process, token = (
+            self._life.world.watch,
+            self._life.process,
+            json.loads(request.content).get("refreshToken"),
+        )
+        if way.instead in DOUBTFUL and token:
+            return watch.doubtful(process, key, token, way.instead)
+        if way.instead is None and status == httpx.codes.OK:
+            watch.granted(process, key, is_renewal=bool(token))
+            if self._life.site is not None:  # else each session learns for itself
+                watch.told_time(process)
+        return False
+
+    def _tell_site(
+        self, call: Call | None, way: Way, response: httpx.Response | None, *, is_refusal: bool = False
+    ) -> None:
         site = self._life.site
         if call is None or site is None or self._life.process.killed:
             return
         if response is None:
             site.failed(call, None, None)
-        elif way.instead is not None:
+        elif way.instead is not None and not is_refusal:
             named = response.headers.get("retry-after")
             site.failed(call, response.status_code, float(named) if named else None)
         elif response.status_code == httpx.codes.OK:

@@ -104,6 +104,7 @@ class Site:
     Args:
         process: where it lives.
         fail: keeps a violation.
+        is_idle: whether neither the store nor Wix works for a visitor; while the store does, it has its turn.
         renew_timeout: seconds.
         turns: ``max_token_requests``.
         cap: ``new_visitors_per_minute``.
@@ -113,9 +114,18 @@ class Site:
     """
 
     def __init__(
-        self, process: Process, fail: Fail, *, renew_timeout: float, turns: int, cap: int | None, has_wild_clock: bool
+        self,
+        process: Process,
+        fail: Fail,
+        *,
+        is_idle: Callable[[str], bool],
+        renew_timeout: float,
+        turns: int,
+        cap: int | None,
+        has_wild_clock: bool,
     ) -> None:
         self._process, self._fail, self._cap = process, fail, cap
+        self._is_idle = is_idle
         self._renew_timeout, self._turns = renew_timeout, turns
         self._has_wild_clock = has_wild_clock
         self.served = 0
@@ -350,7 +360,7 @@ class Site:
             waiting.new += call.is_new
             waiting.known += not call.is_new
             allowed = self._turns + 1 + (waiting.known + self._turns) / 3
-            if waiting.new > allowed and not self.is_its_own(key):
+            if waiting.new > allowed and not self.is_its_own(key) and self._is_idle(key):
                 self._fail(13, f"{self._process.name} lets {key} wait for {waiting.new} new visitors")
 
     def _check_cap(self, served_at: float) -> None:

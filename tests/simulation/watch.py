@@ -21,10 +21,11 @@ from wixvisitor import EMPTY_TOKENS, TokenRole, Tokens, VisitorSession
 from wixvisitor._flight import Flight, _inside
 from wixvisitor.storage import VersionConflict
 
+from .doubt import PoolDoubts
 from .invariants import Violation, Wrong, belong_together, holds_token, is_ones_own, may_follow
 from .past import Asked, Past, State
 from .site import STORE_LIMIT, Call, Site
-from .wix import CLIENT_ID, EPOCH, NOT_ABOUT_THE_TOKEN, Identity, WixModel
+from .wix import CLIENT_ID, EPOCH, NOT_ABOUT_THE_TOKEN, Answer, Identity, WixModel
 
 if TYPE_CHECKING:
     from .scheduler import Process
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 
 _SLACK = 0.01
 _LONGEST_PAUSE = 60.0  # seconds, after failures, and for 401s that are not about the token
+_CLOCKS_DIFFER = 100.0  # seconds: a minute that clocks may differ, and what calls take
 _SHORTEST_LEASE = 0.26  # of a renewal; a lease lasts longer, and nobody who is well keeps one for so long after asking
 
 
@@ -114,6 +116,8 @@ class Watch:
         self._failed_at: dict[tuple[Process, str], float] = {}
         self._store_failed_at: dict[tuple[Process, str], float] = {}
         self._site_failed_at: dict[Process, float] = {}
+        self._doubts: dict[tuple[Process, str], PoolDoubts] = defaultdict(PoolDoubts)
+        self._told_time_at: dict[Process, float] = {}
         self._doubted: set[tuple[Process, str]] = set()
         self._last_401: dict[tuple[Process, str], tuple[str, float]] = {}
         self._turned_away_at: dict[tuple[Process, str], float] = {}
@@ -327,15 +331,22 @@ class Watch:
         """What it held before that."""
         return self._stored_before.get(key, EMPTY_TOKENS)
 
+    def _forget_doubts(self, process: Process) -> None:
+        self._told_time_at.pop(process, None)
+        for place in [place for place in self._doubts if place[0] is process]:
+            del self._doubts[place]
+
     def process_is_gone(self, process: Process) -> None:
         """A process was killed: nobody looks at it any more. What it had asked the store to save may still arrive."""
         self.sites.pop(process, None)
+        self._forget_doubts(process)
         for places in (self.sessions, self.in_flight, self.forced, self._asking):
             for place in [place for place in places if place[0] is process]:
                 del places[place]
 
     def pool_is_gone(self, process: Process) -> None:
         """The app has closed its pool, or its sessions: others take their place."""
+        self._forget_doubts(process)
         for place in [place for place in self.sessions if place[0] is process]:
             del self.sessions[place]
         for place in [place for place in self._asking if place[0] is process]:
@@ -442,6 +453,20 @@ class Watch:
             return None
         return site.starts(key, work, name, is_new=is_mint and not self._saved_ever[key])
 
+    def doubtful(self, process: Process, key: str, token: str, answer: Answer) -> bool:
+        """An answer arrives that may be a refusal. Returns whether it counts as one by now."""
+        self.note(process, f"is told {answer.status} of {key}, which is doubtful")
+        doubts = self._doubts[process, "" if process in self.sites else key]
+        counts = doubts.answered(key, token, answer, now=process.scheduler.now, stopped_for=process.stopped_for)
+        if counts:
+            self.wix.refused.add(token)
+        return counts
+
+    def granted(self, process: Process, key: str, *, is_renewal: bool) -> None:
+        """Tokens arrive."""
+        doubts = self._doubts[process, "" if process in self.sites else key]
+        doubts.granted(key, is_renewal=is_renewal, now=process.scheduler.now)
+
     def token_call_starts(self, process: Process) -> str:
         """Returns for which key a token call is; the renewal that makes it has just read the store."""
         key = self._task_keys.get((process, _work_under_way()), "?")
@@ -490,14 +515,29 @@ class Watch:
             self.fail(2, f"{process.name} acts for {key} as {self.wix.name(identity)}, whom nobody saved")
         if held.value != value:
             self.fail(2, f"{process.name} sends for {key} another token than it holds")
-        elif held.expires_at <= session._settings.clock():
+        elif held.expires_at <= session._settings.server_clock.now():
             self.fail(5, f"{process.name} sends a token for {key} that it knows to be expired")
+        self._check_has_not_ended(process, key, value)
         failed_at = max(self._failed_at.get((process, key), -1e9), self._site_failed_at.get(process, -1e9))
         if process.stopped_for:  # for longer than a renewal may take: it was given up
             failed_at = max(failed_at, process.stopped_until)
         failed_at = max(failed_at, self._turned_away_at.get((process, key), -1e9))
         if (process, value) in self._turned_down and now - failed_at > _LONGEST_PAUSE:
             self.fail(5, f"{process.name} sends a token for {key} that it knows to be turned down")
+
+    def told_time(self, process: Process) -> None:
+        """An answer with Wix's time has arrived."""
+        self._told_time_at[process] = process.scheduler.now
+
+    def clock_moves(self, process: Process) -> None:
+        """What the process was told of Wix's time does not count any more."""
+        self._told_time_at.pop(process, None)
+
+    def _check_has_not_ended(self, process: Process, key: str, value: str) -> None:
+        """Rule 5, of the clock: once told the time by a token answer, a process knows which tokens have ended."""
+        ended_for = self.wix.ended_for(value)
+        if process in self._told_time_at and ended_for > _CLOCKS_DIFFER and not process.stopped_for:
+            self.fail(5, f"{process.name} sends a token for {key} that ended {ended_for:.0f} s ago by Wix's clock")
 
     def turned_away(self, process: Process, key: str, value: str, body: bytes) -> None:
         """A 401 reached the process. If it looks as if it were not about the token, they are passed on for a minute.
@@ -727,7 +767,7 @@ class Watch:
         if session is None or not value or (process, value) in self._doubted:
             return False
         lifetime = self.wix.lifetime
-        return session._settings.clock() < tokens.access_token.expires_at - 0.3 * lifetime
+        return session._settings.server_clock.now() < tokens.access_token.expires_at - 0.3 * lifetime
 
     def _name(self, tokens: Tokens) -> str:
         return self._name_of(tokens.access_token.value)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import random
 from collections import defaultdict
+from email.utils import formatdate
 from typing import Any
 
 import attrs
@@ -92,6 +93,8 @@ class WixModel:
         carts: whose cart each thing was put into, as often as it was.
         poisoned: visitors for whose refresh tokens there is always this answer.
         poisons_next: what the next visitor that is made is poisoned with.
+        doubts: what renewals are answered instead, None for what is true.
+        doubts_mints: whether mints are answered so as well.
     """
 
     def __init__(self, chance: random.Random, now: Any, *, settings: Settings, omits: bool = False) -> None:
@@ -102,6 +105,8 @@ class WixModel:
         self.carts: dict[int, list[Identity]] = defaultdict(list)
         self.poisoned: dict[str, Answer] = {}
         self.poisons_next: Answer | None = None
+        self.doubts: Answer | None = None
+        self.doubts_mints = False
         self._omits = omits
         self._random = chance
         self._visitors = Visitors(settings=settings, server_time=lambda: EPOCH + now() + settings.clock_skew)
@@ -137,6 +142,11 @@ class WixModel:
             if _identity(token) == identity:
                 token.refusal = self._visitors.settings.refusal
 
+    def ended_for(self, access_token: str) -> float:
+        """Seconds since this access token ended, by Wix's clock."""
+        token = self._visitors.access_tokens.get(access_token)
+        return -1e9 if token is None else self._server_time() - token.expires_at
+
     def is_poisoned(self, access_token: str) -> bool:
         """Whether this visitor's token calls always fail."""
         identity = self.identity(access_token)
@@ -166,7 +176,10 @@ class WixModel:
 
     def _fixed_way(self, way: Way, body: bytes) -> Way | None:
         """How this token call fares in any case: it is a poisoned visitor's, or the whole site is limited."""
-        token = self._visitors.refresh_tokens.get(json.loads(body).get("refreshToken", "")) if self.poisoned else None
+        sent = json.loads(body).get("refreshToken", "")
+        if self.doubts is not None and (sent or self.doubts_mints):
+            return attrs.evolve(way, instead=self.doubts)
+        token = self._visitors.refresh_tokens.get(sent) if self.poisoned else None
         poison = self.poisoned.get(token.visitor.id) if token is not None else None
         if poison or self.moods.site:
             return attrs.evolve(way, instead=poison or self.moods.site)
@@ -208,7 +221,8 @@ class WixModel:
         return tokens
 
     def _json(self, status: int, content: Any) -> Answer:
-        return Answer(status, json.dumps(content).encode(), {"content-type": "application/json"})
+        date = formatdate(self._server_time(), usegmt=True)
+        return Answer(status, json.dumps(content).encode(), {"content-type": "application/json", "date": date})
 
 
 def _identity(token: IssuedToken) -> Identity:
@@ -248,3 +262,9 @@ POISONS = (
     _trouble(429, "", retry_after="30"),
 )
 """What it answers for one visitor, for ever."""
+DOUBTFUL = (
+    _trouble(403, '{"message": "Forbidden"}'),
+    _trouble(400, "{}"),
+    _trouble(401, '{"error": "", "message": "Please try again"}'),
+)
+"""What a gateway, or Wix itself, may answer to a renewal, and what does not say that the token is refused."""

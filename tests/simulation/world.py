@@ -8,6 +8,7 @@ import logging
 import random
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 from unittest.mock import patch
 
@@ -21,7 +22,7 @@ from .life import Life
 from .scheduler import Endless, Process, Scheduler
 from .store import StoreModel, StoreMoods
 from .watch import Watch
-from .wix import CLIENT_ID, POISONS, SITE_TROUBLES, Identity, Moods, WixModel
+from .wix import CLIENT_ID, DOUBTFUL, POISONS, SITE_TROUBLES, Answer, Identity, Moods, WixModel
 
 KINDS = ("shop", "slow store", "shop", "crowd", "rollback")
 """What the worlds of five seeds in a row are about: shoppers; a store that is slower than Wix may be; a crowd; a store
@@ -179,6 +180,7 @@ class World:
         self.shopping: set[str] = set()
         self._lives: dict[str, Life] = {}
         self._plan()
+        self._plan_doubts(random.Random(f"doubts {seed}"))
 
     def run(self) -> None:
         """Lets it all happen.
@@ -298,6 +300,26 @@ class World:
         self.watch.trace.append(f"{self.scheduler.now:10.3f} Wix  answers all token calls with {trouble}")
         self._for_a_while(lambda: setattr(self.wix, "moods", Moods()))
 
+    def _plan_doubts(self, chance: random.Random) -> None:
+        """In some worlds renewals get doubtful answers: once, one visitor's for ever, or all of them for a while."""
+        if self.scenario.wild_clocks or chance.random() < 0.5:
+            return
+        for _ in range(chance.randint(1, 3)):
+            answer, whose = chance.choice(DOUBTFUL), chance.choice(("one", "all", "all", "mints too"))
+            doubt = partial(self._doubt, answer, whose, chance.choice((1.0, 20.0, 50.0, 90.0)), chance)
+            self.scheduler.at(chance.uniform(1.0, self.scenario.faults_end), doubt)
+
+    def _doubt(self, answer: Answer, whose: str, seconds: float, chance: random.Random) -> None:
+        self.watch.trace.append(f"{self.scheduler.now:10.3f} Wix  answers {answer.status} to renewals of {whose}")
+        if whose == "one":
+            identity = self.wix.identity(self.stored(chance.choice(self.scenario.crowd or self.scenario.keys)))
+            if identity is not None:
+                self.wix.poison(identity, answer)
+            return
+        self.wix.doubts, self.wix.doubts_mints = answer, whose == "mints too"
+        until = min(self.scheduler.now + seconds, self.scenario.faults_end)
+        self.scheduler.at(until, lambda: setattr(self.wix, "doubts", None))
+
     def _poison(self) -> None:
         identity = self.wix.identity(self.stored(self._chance.choice(self.scenario.crowd or self.scenario.keys)))
         if identity is not None:
@@ -377,6 +399,7 @@ class World:
         self.wix.revoke(identity, access_only=access_only)
 
     def _move_clock(self, process: Process) -> None:
+        self.watch.clock_moves(process)
         self._lives[process.name].skew += self._chance.choice((-3_600.0, 3_600.0))
 
     def _to_somebody(self, trouble: Callable[[Process], None]) -> Callable[[], None]:

@@ -354,6 +354,19 @@ async def test_records_for_ever(raw, redis_url, redis_prefix):
     await endless.aclose()
 
 
+async def test_kept_briefly(storage: RedisStorage, raw: Redis) -> None:
+    """What is left of a forgotten visitor lives as long as was said, also if it is read; a visitor lives on."""
+    key = storage._record_key(KEY)
+    await storage.save(KEY, "nobody", keep_for=1_000.0)
+    await raw.pexpire(key, 5_000)
+    assert await storage.load(KEY) is not None
+    assert 0 < await raw.pttl(key) <= 5_000
+    version = await storage.save(KEY, "nobody", keep_for=1_000.0)
+    assert 990_000 < await raw.pttl(key) <= 1_000_000
+    await storage.save(KEY, "a visitor", expected=version)
+    assert await raw.pttl(key) > 1_000_000
+
+
 async def test_record_ends_by_itself(redis_url, redis_prefix):
     """A record that was not used for its life is gone, by the server's own clock."""
     storage = patient(redis_url, prefix=redis_prefix, expire_after=0.05)

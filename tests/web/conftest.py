@@ -12,6 +12,7 @@ import pytest
 
 from tests.web.shops import APPS, Shop
 from wixvisitor import Tokens, VisitorPool
+from wixvisitor._web._visits import Visits
 from wixvisitor.cookies import IdCookie, SealedCookie, SharedCookie, VisitorCookie
 from wixvisitor.storage import MemoryStorage
 from wixvisitor.testing import FakeWix
@@ -50,6 +51,10 @@ class Town:
     def visitors(self) -> int:
         return len(self.fake.visitors)
 
+    @property
+    def cookie_name(self) -> str:
+        return self.shop.cookie.names(self.shop.pool._settings.client_id).first
+
 
 Opening = Callable[..., Any]
 
@@ -87,6 +92,17 @@ async def _serving(app: Any, *, is_https: bool) -> AsyncGenerator[tuple[httpx.As
 
 def _browser(transport: httpx.AsyncBaseTransport | None, base_url: str, options: dict[str, Any]) -> httpx.AsyncClient:
     return httpx.AsyncClient(transport=transport, base_url=base_url, timeout=10.0, **options)
+
+
+@pytest.fixture
+def visits_of(still: FakeWix, client_id: str) -> Callable[..., Visits]:
+    """Makes what a server knows of its visitors; another one is another process, or another site."""
+
+    def make(cookie: Any, site: str = client_id, **arguments: Any) -> Visits:
+        pool = VisitorPool(site, client=still.client(), clock=still.now, **arguments)
+        return Visits(pool, cookie=cookie, consent=None, close=True)
+
+    return make
 
 
 @pytest.fixture

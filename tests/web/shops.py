@@ -13,13 +13,14 @@ import anyio
 import anyio.lowlevel
 import attrs
 
-from wixvisitor import EMPTY_TOKENS, Tokens, VisitorPool, VisitorSession
+from wixvisitor import EMPTY_TOKENS, ConfigurationError, Tokens, VisitorPool, VisitorSession
 from wixvisitor.asgi import CatalogReader, VisitorMiddleware, get_catalog_visitor
 from wixvisitor.asgi import get_visitor as from_scope
 from wixvisitor.cookies import VisitorCookie
 
 CART = "/ecom/v2/carts/current"
 PRODUCTS = "/stores-reader/v1/products/query"
+METHODS = ["GET", "POST"]
 
 
 @attrs.frozen
@@ -58,6 +59,7 @@ class Shop:
 
     Attributes:
         asked: set once a handler has asked Wix.
+        gate: what the slow handler waits for, once it has asked Wix.
         failures: what was raised where no answer could tell of it.
     """
 
@@ -66,6 +68,7 @@ class Shop:
     options: dict[str, Any] = attrs.field(factory=dict)
     member: Tokens = EMPTY_TOKENS
     asked: anyio.Event = attrs.field(factory=anyio.Event)
+    gate: anyio.Event = attrs.field(factory=anyio.Event)
     failures: list[Exception] = attrs.field(factory=list)
 
     # Handlers that do not look at the visitor, or only once the response has started
@@ -78,6 +81,11 @@ class Shop:
 
     async def late(self, look: Look) -> Answer:
         return Answer(self.parts(look))
+
+    async def hesitant(self, look: Look) -> Answer:
+        self.asked.set()
+        await self.gate.wait()
+        return await self.cart(await look())
 
     # Handlers that read the catalogue
 
@@ -130,6 +138,28 @@ class Shop:
         await visitor.set_tokens(EMPTY_TOKENS)
         return Answer({})
 
+    async def slow(self, visitor: VisitorSession) -> Answer:
+        answer = await self.cart(visitor)
+        await self.gate.wait()
+        return answer
+
+    async def slow_login(self, visitor: VisitorSession) -> Answer:
+        await self.login(visitor)
+        await self.gate.wait()
+        return Answer({})
+
+    async def login_says(self, visitor: VisitorSession) -> Answer:
+        return await _said(lambda: visitor.set_tokens(self.member))
+
+    async def logout_says(self, visitor: VisitorSession) -> Answer:
+        return await _said(lambda: visitor.set_tokens(EMPTY_TOKENS))
+
+    async def renew_says(self, visitor: VisitorSession) -> Answer:
+        return await _said(lambda: visitor.generate_visitor_tokens(self.member))
+
+    async def public_login(self, visitor: VisitorSession) -> Answer:
+        return attrs.evolve(await self.login(visitor), cache_control="public, max-age=60")
+
     async def hang(self, visitor: VisitorSession) -> Answer:
         await self.cart(visitor)
         await anyio.sleep_forever()
@@ -137,12 +167,14 @@ class Shop:
 
     @property
     def unlooked(self) -> list[Callable[[Look], Awaitable[Answer]]]:
-        return [self.health, self.page, self.late, self.products, self.shelf, self.both]
+        return [self.health, self.page, self.late, self.hesitant, self.products, self.shelf, self.both]
 
     @property
     def looking(self) -> list[Callable[[VisitorSession], Awaitable[Answer]]]:
         first = [self.looked, self.cart, self.redirect, self.refused, self.public, self.boom]
-        return [*first, self.stream, self.login, self.logout, self.hang]
+        says = [self.login_says, self.logout_says, self.renew_says]
+        slow = [self.slow, self.slow_login, self.hang]
+        return [*first, self.stream, self.login, self.logout, self.public_login, *says, *slow]
 
     def handlers(self) -> dict[str, Callable[[Look], Awaitable[Answer]]]:
         """All of them, by path, as functions of how the visitor is asked for."""
@@ -166,6 +198,14 @@ class Shop:
 def who(visitor: VisitorSession) -> str:
     """A name for the visitor, the same wherever its refresh token is."""
     return str(hash(visitor.get_tokens().refresh_token.value))
+
+
+async def _said(change: Callable[[], Awaitable[object]]) -> Answer:
+    try:
+        await change()
+    except ConfigurationError as error:
+        return Answer({"error": str(error)})
+    return Answer({"error": ""})
 
 
 def _looking(handler: Callable[[VisitorSession], Awaitable[Answer]]) -> Callable[[Look], Awaitable[Answer]]:
@@ -208,7 +248,7 @@ def starlette_app(shop: Shop) -> Any:
         async def endpoint(request: Request) -> Any:
             return starlette_response(await handler(_look_of(request.scope)))
 
-        return Route(path, endpoint)
+        return Route(path, endpoint, methods=METHODS)
 
     async def ws(websocket: WebSocket) -> None:
         await starlette_websocket(shop, websocket, await from_scope(websocket.scope))
@@ -248,15 +288,16 @@ def fastapi_app(shop: Shop) -> Any:  # noqa: C901 - three short endpoints
     app = FastAPI()
     setup(app, shop.pool, cookie=shop.cookie, **shop.options)
     for handler in shop.looking:
-        app.get(f"/{handler.__name__}", response_model=None)(looking(handler))
+        app.api_route(f"/{handler.__name__}", methods=METHODS, response_model=None)(looking(handler))
     for early in shop.unlooked:
-        app.get(f"/{early.__name__}", response_model=None)(unlooked(early))
+        app.api_route(f"/{early.__name__}", methods=METHODS, response_model=None)(unlooked(early))
     app.websocket("/ws")(ws)
     return app
 
 
 def litestar_app(shop: Shop) -> Any:
-    from litestar import Litestar, Request, WebSocket, get, websocket
+    from litestar import HttpMethod, Litestar, Request, WebSocket, websocket
+    from litestar import route as litestar_route
     from litestar.exceptions import HTTPException
     from litestar.response import Redirect, Response, Stream
 
@@ -273,7 +314,9 @@ def litestar_app(shop: Shop) -> Any:
     names = {"Any": Any, "Request": Request, "WebSocket": WebSocket}
 
     def route(path: str, handler: Any) -> Any:
-        @get(path, signature_namespace=names)
+        methods = [HttpMethod(name) for name in METHODS]
+
+        @litestar_route(path, http_method=methods, status_code=200, signature_namespace=names)
         async def endpoint(request: Request[Any, Any, Any]) -> Any:
             return respond(await handler(_look_of(request.scope)))
 
@@ -304,7 +347,7 @@ def quart_app(shop: Shop) -> Any:
         async def endpoint() -> Any:
             return respond(await handler(_look_of(request.scope)))
 
-        app.add_url_rule(path, path, endpoint)
+        app.add_url_rule(path, path, endpoint, methods=METHODS)
 
     @app.websocket("/ws")
     async def ws() -> None:
@@ -353,7 +396,7 @@ def django_app(shop: Shop) -> Any:
     return shop.wrapped(ASGIHandler())
 
 
-def aiohttp_app(shop: Shop) -> Any:
+def aiohttp_app(shop: Shop) -> Any:  # noqa: C901 - as above
     from aiohttp import web
 
     from wixvisitor.aiohttp import get_catalog_visitor, get_visitor, setup
@@ -388,7 +431,9 @@ def aiohttp_app(shop: Shop) -> Any:
         return socket
 
     app = web.Application()
-    app.add_routes([web.get(path, endpoint_of(handler)) for path, handler in shop.handlers().items()])
+    for path, handler in shop.handlers().items():
+        for method in METHODS:
+            app.router.add_route(method, path, endpoint_of(handler))
     app.add_routes([web.get("/ws", ws)])
     setup(app, shop.pool, cookie=shop.cookie, **shop.options)
     return app

@@ -52,7 +52,7 @@ async def test_flags(pool):
     setup(app, pool, cookie=IdCookie([KEY]))
     async with TestServer(app) as server, httpx.AsyncClient() as browser:
         header = (await browser.get(str(server.make_url("/")))).headers["set-cookie"]
-    assert header.startswith("__Host-wixvisitor=")
+    assert header.startswith("__Host-wixvisitor-")
     assert header.endswith("; Path=/; Max-Age=31536000; Secure; HttpOnly; SameSite=Lax")
 
 
@@ -70,7 +70,7 @@ async def test_the_apps_own_cookies_stay(pool):
     setup(app, pool, cookie=COOKIE)
     async with TestServer(app) as server, httpx.AsyncClient() as browser:
         response = await browser.get(str(server.make_url("/")))
-    assert set(response.cookies) == {"theme", "wixvisitor"}
+    assert set(response.cookies) == {"theme", COOKIE.names(pool._settings.client_id).first}
     assert response.headers["Vary"] == "Accept, Cookie"
 
 

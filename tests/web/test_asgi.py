@@ -135,11 +135,9 @@ async def test_what_is_a_document(pool, method, headers, is_reserved):
 async def test_the_apps_own_cookies_stay(pool):
     """The visitor's cookie is one more; the app's are untouched."""
     response = await asked(answering(("Set-Cookie", "a=1"), ("Set-Cookie", "b=2")), pool)
-    assert [cookie.partition("=")[0] for cookie in response.headers.get_list("set-cookie")] == [
-        "a",
-        "b",
-        "__Host-wixvisitor",
-    ]
+    first, second, ours = (cookie.partition("=")[0] for cookie in response.headers.get_list("set-cookie"))
+    assert (first, second) == ("a", "b")
+    assert ours.startswith("__Host-wixvisitor-")
 
 
 async def test_an_app_that_is_not_wrapped():
@@ -222,21 +220,6 @@ async def test_a_store_that_fails(still, client_id):
     with pytest.raises(StorageError):
         await asked(answering(), pool)
     assert still.visitors == {}
-
-
-async def test_too_large_is_an_error_once(still, client_id):
-    """A cookie that no browser would keep makes the answer fail; the error page of the app still gets out."""
-    still.add_header("x-nothing", "1")
-    pool = VisitorPool(client_id, client=still.client(), clock=still.now)
-    shop = Shop(pool, SealedCookie([KEY]))
-    from wixvisitor import AccessToken, RefreshToken, TokenRole, Tokens
-
-    shop.member = Tokens(AccessToken("a" * 4_000, int(still.now()) + 9_000), RefreshToken("JWS.r", TokenRole.MEMBER))
-    transport = httpx.ASGITransport(starlette_app(shop), raise_app_exceptions=False)
-    async with httpx.AsyncClient(transport=transport, base_url="https://shop.example") as browser:
-        response = await browser.get("/login")
-    assert response.status_code == 500
-    assert "set-cookie" not in response.headers
 
 
 # The answer to X-Wix-Consistent

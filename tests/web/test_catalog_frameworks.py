@@ -71,7 +71,7 @@ async def test_both_visitors_in_one_request(open_shop, framework, form):
     """Where the browser's own visitor is looked at as well, the answer is that visitor's: a cookie, and ``Vary``."""
     async with open_shop(framework, cookie=form) as town, town.browsers() as browser:
         response = await browser.get("/both", headers=DOCUMENT)
-        assert town.shop.cookie.name in response.headers["Set-Cookie"]
+        assert town.cookie_name in response.headers["Set-Cookie"]
         assert "Cookie" in response.headers["Vary"]
         assert response.headers["Cache-Control"] == "private, no-store"
         assert len({call.visitor_id for call in town.fake.api_calls()}) == town.visitors == 2

@@ -60,7 +60,7 @@ async def test_the_cookie_is_on_every_kind_of_answer(open_shop, framework, form,
         response = await browser.get(path)
         assert status in (None, response.status_code)
         cookies = SimpleCookie(response.headers["Set-Cookie"])
-        assert list(cookies) == [town.shop.cookie.name]
+        assert list(cookies) == [town.cookie_name]
         who = body_of(await browser.get("/cart"))["who"]
         assert body_of(await browser.get("/cart"))["who"] == who
         assert town.visitors == 1
@@ -103,7 +103,7 @@ async def test_a_document_without_any_call(open_shop, framework):
     """A document that never looks at the visitor reserves an id, and makes nobody."""
     async with open_shop(framework) as town, town.browsers() as browser:
         response = await browser.get("/page", headers=DOCUMENT)
-        assert town.shop.cookie.name in response.headers["Set-Cookie"]
+        assert town.cookie_name in response.headers["Set-Cookie"]
         again = await browser.get("/page", headers=DOCUMENT)
         assert "Set-Cookie" not in again.headers
         assert town.visitors == 0
@@ -199,7 +199,7 @@ async def test_websocket(open_shop, framework):
             name = await _aiohttp_handshake(town)
         else:
             name = await _asgi_handshake(town.app)
-        assert name == town.shop.cookie.name
+        assert name == town.cookie_name
         assert town.visitors == 1
 
 

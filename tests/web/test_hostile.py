@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import secrets
 from typing import Any
 
 import httpx
@@ -28,7 +27,7 @@ def hostile(name: str, good: str) -> dict[str, bytes]:
     half = len(good) // 2
     return {
         "empty": b"",
-        "random bytes": bytes(byte for byte in secrets.token_bytes(200) if byte >= 0x20 and byte != 0x7F),
+        "all bytes": bytes(byte for byte in range(0x21, 0x100) if byte != 0x7F),
         "long": b"A" * LONG,
         "bad base64": good.rpartition(".")[0].encode() + b".!!!!",
         "cut off": good[:half].encode(),
@@ -49,7 +48,7 @@ async def test_a_hostile_cookie_is_a_fresh_start(open_shop, framework, form, kin
     """Whatever is in the cookie: 200, a visitor of one's own, and a new cookie that works."""
     async with open_shop(framework, cookie=form) as town, town.browsers() as victim, town.browsers() as attacker:
         known = body_of(await victim.get("/cart"))
-        name = town.shop.cookie.name
+        name = town.cookie_name
         value = hostile(name, victim.cookies[name])[kind]
         answer = body_of(await attacker.get("/cart", headers=[(b"Cookie", name.encode() + b"=" + value)]))
         assert answer["who"] != known["who"]
@@ -61,7 +60,7 @@ async def test_a_hostile_cookie_is_a_fresh_start(open_shop, framework, form, kin
 async def test_a_cookie_of_100_kilobytes(open_shop, form):
     """A huge cookie is not even opened."""
     async with open_shop("starlette", cookie=form) as town, town.browsers() as browser:
-        header = {"Cookie": f"{town.shop.cookie.name}={'A' * 100_000}"}
+        header = {"Cookie": f"{town.cookie_name}={'A' * 100_000}"}
         assert body_of(await browser.get("/cart", headers=header))["status"] == 404
 
 
@@ -76,7 +75,7 @@ async def test_a_cookie_of_other_keys(open_shop, framework, form, caplog, client
         header = other.write(Card("i" * 43), client_id, town.fake.now()).partition(";")[0]
         response = await browser.get("/cart", headers={"Cookie": header})
         assert body_of(response)["status"] == 404
-        assert town.shop.cookie.name in response.headers["Set-Cookie"]
+        assert town.cookie_name in response.headers["Set-Cookie"]
         assert any("is sealed with the key" in record.getMessage() for record in caplog.records)
 
 
@@ -86,8 +85,8 @@ async def test_a_good_seal_around_a_broken_payload(open_shop, form, content):
     """What our own keys have sealed, but no version of ours wrote, is a fresh start too."""
     async with open_shop("starlette", cookie=form) as town, town.browsers() as browser:
         cookie = town.shop.cookie
-        value = cookie._sealer.seal(content.encode(), (town.shop.pool._settings.client_id, cookie.name))
-        first = body_of(await browser.get("/cart", headers={"Cookie": f"{cookie.name}={value}"}))
+        value = cookie._sealer.seal(content.encode(), (town.shop.pool._settings.client_id, town.cookie_name))
+        first = body_of(await browser.get("/cart", headers={"Cookie": f"{town.cookie_name}={value}"}))
         assert body_of(await browser.get("/cart")) == first
         assert town.visitors == 1
 
@@ -109,7 +108,7 @@ async def test_a_replayed_id_of_another_site(open_shop, still):
 async def test_two_cookies_of_one_name(open_shop, framework, form, caplog):
     """Two different visitors in one request: one of them was planted, so it is neither, and the log says so."""
     async with open_shop(framework, cookie=form) as town, town.browsers() as anna, town.browsers() as mallory:
-        name = town.shop.cookie.name
+        name = town.cookie_name
         both = [body_of(await anna.get("/cart"))["who"], body_of(await mallory.get("/cart"))["who"]]
         header = f"{name}={mallory.cookies[name]}; {name}={anna.cookies[name]}"
         async with town.browsers(headers={"Cookie": header}) as victim:
@@ -121,7 +120,7 @@ async def test_two_cookies_of_one_name(open_shop, framework, form, caplog):
 async def test_the_same_cookie_twice(open_shop, form):
     """The same cookie twice, or beside junk of the same name, is that visitor."""
     async with open_shop("starlette", cookie=form) as town, town.browsers() as anna:
-        name = town.shop.cookie.name
+        name = town.cookie_name
         known = body_of(await anna.get("/cart"))
         pair = f"{name}={anna.cookies[name]}"
         for header in (f"{pair}; {pair}", f"{name}=junk; {pair}", f"{pair}; {name}=", f"a=b;;=; c; {pair}"):
@@ -133,7 +132,7 @@ async def test_http2_sends_cookies_one_by_one(open_shop):
     """Several ``Cookie`` headers are one."""
     async with open_shop("starlette") as town, town.browsers() as anna:
         known = body_of(await anna.get("/cart"))
-        name = town.shop.cookie.name
+        name = town.cookie_name
         headers = [("Cookie", "a=b"), ("Cookie", f"{name}={anna.cookies[name]}")]
         async with town.browsers(headers=headers) as browser:
             assert body_of(await browser.get("/cart")) == known
@@ -151,7 +150,7 @@ async def test_junk_is_refused_before_the_storage_is_asked(open_shop):
             return await super().load(key)
 
     async with open_shop("starlette", storage=Watched()) as town, town.browsers() as browser:
-        await browser.get("/looked", headers={"Cookie": f"{town.shop.cookie.name}=made-up"})
+        await browser.get("/looked", headers={"Cookie": f"{town.cookie_name}=made-up"})
         assert len(asked) == 1
         assert "made-up" not in asked[0]
 
@@ -162,7 +161,7 @@ async def test_no_secret_in_the_log(open_shop, form, caplog):
     caplog.set_level("DEBUG", logger="wixvisitor")
     async with open_shop("starlette", cookie=form) as town, town.browsers() as browser:
         await browser.get("/cart")
-        name = town.shop.cookie.name
+        name = town.cookie_name
         good = browser.cookies[name]
         for junk in (good[:-3], good[20:], f"{good}x"):
             async with town.browsers(headers={"Cookie": f"{name}={junk}"}) as other:

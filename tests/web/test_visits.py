@@ -9,53 +9,16 @@ from typing import Any
 import anyio
 import pytest
 
+from tests.web.browsers import Browser
 from tests.web.conftest import COOKIES, KEY, OTHER_KEY
-from wixvisitor import EMPTY_TOKENS, ConfigurationError, StorageError, TokenRole, Tokens, VisitorPool
+from wixvisitor import EMPTY_TOKENS, ConfigurationError, StorageError, TokenRole, Tokens
 from wixvisitor._web._recent import MOST, SECONDS, Recent, RecentStorage
 from wixvisitor._web._visit import Visit
-from wixvisitor._web._visits import Request, Visits
 from wixvisitor.cookies import IdCookie, SealedCookie, SharedCookie
 from wixvisitor.storage import MemoryStorage, VersionConflict
 
 pytestmark = pytest.mark.anyio
 HOUR = 3600
-
-
-class Browser:
-    """Visits without a server: what a browser sends, and keeps of the answer."""
-
-    def __init__(self, visits: Visits, jar: dict[str, str] | None = None) -> None:
-        self.visits = visits
-        self.jar = jar or {}
-
-    def visit(self, *, is_document: bool = False) -> Visit:
-        header = "; ".join(f"{name}={value}" for name, value in self.jar.items())
-        return Visit(self.visits, Request({"cookie": header}, is_document, None))
-
-    def answer(self, visit: Visit) -> list[str]:
-        cookies = list(visit.start(vary="", cache_control="").cookies)
-        for cookie in cookies:
-            name, _, value = cookie.partition(";")[0].partition("=")
-            self.jar.pop(name, None)
-            if value:
-                self.jar[name] = value
-        visit.finish()
-        return cookies
-
-    async def calls(self) -> tuple[Tokens, list[str]]:
-        """One request that asks Wix."""
-        visit = self.visit()
-        tokens = await (await visit.visitor()).generate_visitor_tokens()
-        return tokens, self.answer(visit)
-
-
-@pytest.fixture
-def visits_of(still, client_id) -> Any:
-    def make(cookie: Any, **arguments: Any) -> Visits:
-        pool = VisitorPool(client_id, client=still.client(), clock=still.now, **arguments)
-        return Visits(pool, cookie=cookie, consent=None, close=True)
-
-    return make
 
 
 @pytest.mark.parametrize("form", ["sealed", "wixSession"])
@@ -419,7 +382,7 @@ async def test_the_shared_reservation_ends(visits_of, still):
     """What reserves a shared cookie's visitor is gone after two minutes, or once the page has its cookie."""
     browser = Browser(visits_of(SharedCookie("session")))
     (cookie,) = browser.answer(browser.visit(is_document=True))
-    assert cookie.startswith("__Host-wixvisitor-new=")
+    assert cookie.startswith("__Host-wixvisitor-new-")
     assert "Max-Age=120" in cookie
     tokens, _ = await browser.calls()
     still.advance(121)

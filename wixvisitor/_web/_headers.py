@@ -10,6 +10,9 @@ import attrs
 
 _SHARED: Final = re.compile(r"(?:^|[\s,])(?:public|s-maxage)(?:$|[\s,=])", re.IGNORECASE)
 _QUOTED: Final = re.compile(r'"[^"]*"')
+_LONGEST_PATH: Final = 200
+_PATH: Final = re.compile(rf"/[!-:<-~]{{1,{_LONGEST_PATH}}}")  # what an attribute of Set-Cookie can hold
+_MOST_PATHS: Final = 16
 _SAFE: Final = re.compile(r"(?:^|[\s,])(?:private|no-store)(?:$|[\s,])", re.IGNORECASE)
 
 
@@ -31,14 +34,39 @@ class Additions:
 NOTHING: Final = Additions()
 
 
-def cookie_values(header: str, name: str) -> list[str]:
-    """Returns the values of the cookies of this name in a ``Cookie`` header, each once, in the browser's order.
+def cookies_of(header: str, *starts: str) -> dict[str, list[str]]:
+    """Returns the values of the cookies in a ``Cookie`` header by name, each once, in the browser's order.
 
     Whatever else is in there is skipped: other people's cookies need not be well-formed.
+
+    Args:
+        header: the header's value.
+        starts: how a name that matters may begin.
     """
-    pairs = (pair.partition("=") for pair in header.split(";"))
-    found = (value.strip() for key, _, value in pairs if key.strip() == name)
-    return list(dict.fromkeys(value[1:-1] if value[:1] == value[-1:] == '"' else value for value in found))
+    found: dict[str, dict[str, None]] = {}
+    for part in header.split(";"):
+        pair = part.lstrip()
+        if pair.startswith(starts):
+            name, is_pair, value = pair.partition("=")
+            text = value.strip()
+            text = text[1:-1] if len(text) > 1 and text[0] == text[-1] == '"' else text
+            if is_pair:
+                found.setdefault(name.rstrip(), {})[text] = None
+    return {name: list(values) for name, values in found.items()}
+
+
+def longer_paths(path: str) -> list[str]:
+    """Returns the paths below ``/`` whose cookies a browser sends with a request (RFC 6265, section 5.1.4).
+
+    The likeliest come first: a cookie whose path nobody named has the directory of its page, without a slash at the
+    end. There are no more than so many, since an answer's headers have to fit into a proxy's buffer.
+
+    Args:
+        path: the request's, encoded as the browser sent it.
+    """
+    ends = [place for place in range(1, min(len(path), _LONGEST_PATH)) if path[place] == "/"]
+    paths = [*(path[:end] for end in ends), path, *(path[: end + 1] for end in ends)]
+    return [each for each in dict.fromkeys(paths) if _PATH.fullmatch(each)][:_MOST_PATHS]
 
 
 def is_document(method: str, headers: Mapping[str, str]) -> bool:
@@ -53,6 +81,11 @@ def is_document(method: str, headers: Mapping[str, str]) -> bool:
     if destination is None:
         return "text/html" in headers.get("accept", "")
     return destination == "document"
+
+
+def is_frame(method: str, headers: Mapping[str, str]) -> bool:
+    """Whether the browser opens this page inside another one."""
+    return method in ("GET", "HEAD") and headers.get("sec-fetch-dest") in ("iframe", "frame")
 
 
 def is_shared(cache_control: str) -> bool:

@@ -47,6 +47,12 @@ class Recent(Generic[T]):
         since, thing = self._things.get(key, (0.0, None))
         return thing if thing is not None and self._clock() - since <= SECONDS else None
 
+    def keep(self, key: str) -> None:
+        """Remembers this longer, if it is not over."""
+        thing = self.get(key)
+        if thing is not None:
+            self.put(key, thing)
+
     def drop(self, key: str) -> None:
         """Forgets this at once."""
         self._things.pop(key, None)
@@ -70,13 +76,24 @@ class RecentStorage(MemoryStorage):
         return await super().load(key) if self._recent.get(key) else None
 
     @hides_locals_async
-    async def save(self, key: str, value: str, *, expected: str | AnyVersion | None = ANY_VERSION) -> str:
-        """Keeps ``value`` and returns its version."""
+    async def save(
+        self,
+        key: str,
+        value: str,
+        *,
+        expected: str | AnyVersion | None = ANY_VERSION,
+        keep_for: float | None = None,  # noqa: ARG002 - all is gone sooner
+    ) -> str:
+        """Keeps ``value``, for 2 minutes, and returns its version."""
         if not self._recent.get(key):
             await self.delete(key)
         version = await super().save(key, value, expected=expected)
         self._recent.put(key, True)
         return version
+
+    def keep(self, key: str) -> None:
+        """Keeps a record that is there for the whole time again."""
+        self._recent.keep(key)
 
     async def delete(self, key: str) -> None:
         """Forgets the record."""

@@ -5,6 +5,8 @@ Rule 2, OURS: an id is one that we issued. Login and logout change it: whoever k
 Rule 3, IN TIME: a cookie travels in the headers. Whoever cannot be kept any more is not made.
 Rule 4, PRIVATE: an answer that knows a visitor says ``Vary: Cookie``; one with a cookie is in no shared cache.
 Rule 5, CONSENT: without it, there is neither a cookie nor a record.
+Rule 6, ORDER: an answer whose head is sent after that of a login or logout carries no older cookie.
+Rule 7, OTHER SITES: what another site's page sends changes no cookie, unless it is safe or that site is trusted.
 """
 
 from __future__ import annotations
@@ -13,19 +15,22 @@ import functools
 import logging
 import weakref
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Final
 
 import attrs
 
 from wixvisitor import _given
-from wixvisitor._auth import VisitorAuth
+from wixvisitor._cookie_card import Card
 from wixvisitor._decision import role_of
 from wixvisitor._session import VisitorSession
 from wixvisitor._tokens import EMPTY_TOKENS, RefreshToken, TokenRole, Tokens
 from wixvisitor._web._catalog_reader import CatalogReader
+from wixvisitor._web._cross_site import UNTRUSTED, WITHHELD
 from wixvisitor._web._headers import NOTHING, Additions, additions, is_shared
-from wixvisitor._web._visits import Request, Visits, is_newer, new_card
-from wixvisitor.cookies import Card
+from wixvisitor._web._logins import successor
+from wixvisitor._web._request_visitor import RequestVisitor
+from wixvisitor._web._site_cookie import Reading
+from wixvisitor._web._visits import Request, Visits, is_newer, new_card, new_key
 from wixvisitor.errors import ConfigurationError
 
 logger = logging.getLogger("wixvisitor")
@@ -34,67 +39,8 @@ _LATE: Final = (
     "The response has started, so that its cookie cannot keep a new visitor any more, and the next request would make "
     "another one. Ask for the visitor, and make its first call, before the response (or the websocket) starts."
 )
-
-
-class RequestVisitor(VisitorSession):
-    """A visitor within one request. Its session is the pool's; login and logout change which one.
-
-    Concurrency: share it between the request's tasks.
-    Cancellation: never hurts the visitor.
-    """
-
-    __slots__ = ("_visit",)
-    _visit: Visit
-
-    @classmethod
-    def within(cls, visit: Visit, pooled: VisitorSession) -> RequestVisitor:
-        """Returns the session as this request's."""
-        visitor = cls._of_pool(pooled._refresher, pooled._connections)
-        visitor._visit = visit
-        return visitor
-
-    def become(self, pooled: VisitorSession) -> None:
-        """Goes on as this session."""
-        self._refresher, self._auth = pooled._refresher, None
-
-    async def generate_visitor_tokens(self, tokens: Tokens | None = None) -> Tokens:
-        """As ``VisitorSession.generate_visitor_tokens``, in time for the cookie."""
-        self._visit.check_can_keep()
-        return await super().generate_visitor_tokens(tokens)
-
-    async def set_tokens(self, tokens: Tokens) -> None:
-        """Adopts tokens. Somebody else's, a member's after login or none after logout, get a new id and cookie.
-
-        ``EMPTY_TOKENS`` forgets whoever it was, and a member is forgotten at logout, in the store as well.
-
-        Raises:
-            ConfigurationError: the response has started, so that no cookie can be changed; nothing was.
-            StorageError: they could not be saved, and the visitor is as before; or, after a logout, the old record
-                could not be removed.
-        """
-        await self._visit.adopt(self, _given.checked_tokens(tokens))
-
-    async def renew_token(self, refresh_token: RefreshToken | None = None) -> Tokens:
-        """As ``VisitorSession.renew_token``; a member's refresh token for nobody's session is a login."""
-        self._visit.check_can_keep()
-        if refresh_token is None or self.get_tokens().refresh_token.value:
-            return await super().renew_token(refresh_token)
-        return await self._visit.renew_into(self, refresh_token)
-
-    async def auth_headers(self) -> dict[str, str]:
-        """As ``VisitorSession.auth_headers``, in time for the cookie."""
-        self._visit.check_can_keep()
-        return await super().auth_headers()
-
-    @property
-    def auth(self) -> VisitorAuth:
-        """As ``VisitorSession.auth``; ask for it again after ``set_tokens``."""
-        self._visit.check_can_keep()
-        return super().auth
-
-    async def _send(self, method: str, url: str, arguments: dict[str, Any], *, stream: bool) -> Any:
-        self._visit.check_can_keep()
-        return await super()._send(method, url, arguments, stream=stream)
+_FOREIGN: Final = "another site's page sent the request"
+_OLDER: Final = "a login or logout of this browser was answered before"
 
 
 @attrs.define(eq=False, repr=False)
@@ -119,15 +65,37 @@ class Visit:
     _reads_catalog: bool = False  # what it shows is the same for everybody, unless the visitor is looked at, too
     _is_kept: bool = False  # the answer has started, and the browser has the key
     _sent: Tokens = EMPTY_TOKENS  # what the browser's cookie holds once the answer is there
+    _since: float = 0.0  # when the request began
+    _number: int | None = None  # which login or logout this was, of all in this process
+    _over: str = ""  # the id that another process has ended meanwhile
+
+    def __attrs_post_init__(self) -> None:
+        self._since = self.visits.order.enter(self)
 
     @functools.cached_property
     def allowed(self) -> bool:
-        """Whether the browser may be remembered (rule 5, CONSENT)."""
+        """Whether the browser may be remembered (rules 5, CONSENT, and 7, OTHER SITES)."""
+        return self._has_consent and (not self.is_foreign or self._given is not None)
+
+    @functools.cached_property
+    def is_foreign(self) -> bool:
+        """Whether this request may change no cookie (rule 7, OTHER SITES).
+
+        Browsers send embedded cookies with everything, so that only the origin counts; Lax ones tell by being there.
+        """
+        return self.visits.is_suspect(self.request) and (self.visits.cookie.is_embedded or self._given is None)
+
+    @functools.cached_property
+    def _has_consent(self) -> bool:
         return self.visits.allows(self.request)
 
     @functools.cached_property
+    def _reading(self) -> Reading:
+        return self.visits.read(self.request)
+
+    @functools.cached_property
     def _given(self) -> Card | None:
-        return self.visits.card(self.request.headers) if self.allowed else None
+        return self._reading.card if self._has_consent else None
 
     @functools.cached_property
     def _reserved(self) -> Card:
@@ -170,32 +138,71 @@ class Visit:
 
     async def adopt(self, visitor: RequestVisitor, tokens: Tokens) -> None:
         """See ``RequestVisitor.set_tokens``."""
+        self._check_not_foreign()
         before = visitor.get_tokens()
+        if self.allowed:
+            self.visits.kept.check(self._reading, tokens)
         if not _is_another(before, tokens):
             await VisitorSession.set_tokens(visitor, tokens)
             self._is_set = True
             return
         self._check_not_started()
-        card, left = new_card(), self._card
+        number, left = self.visits.order.number(), self._card
+        card = await self._new_card(is_login=not _given.is_empty(tokens))
         session = await self.visits.session(card, allowed=self.allowed)
         if not _given.is_empty(tokens):
             await session.set_tokens(tokens)
-        self._move(visitor, card, session)
+            await self._end_if_over(card)
+        self._move(visitor, card, session, number)
         if _given.is_empty(tokens) or role_of(before) is TokenRole.MEMBER:
-            await self.visits.pool(allowed=self.allowed).forget(left.key)
+            await self._end(left, but=card)
 
     async def renew_into(self, visitor: RequestVisitor, refresh_token: RefreshToken) -> Tokens:
         """Renews somebody's refresh token and goes on as them."""
+        self._check_not_foreign()
         self._check_not_started()
-        card = new_card()
+        if self.allowed:
+            self.visits.kept.check_refresh(self._reading, Tokens(EMPTY_TOKENS.access_token, refresh_token))
+        number = self.visits.order.number()
+        card = await self._new_card(is_login=True)
         session = await self.visits.session(card, allowed=self.allowed)
         tokens = await session.renew_token(refresh_token)
-        self._move(visitor, card, session)
+        await self._end_if_over(card)
+        self._move(visitor, card, session, number)
         return tokens
 
-    def _move(self, visitor: RequestVisitor, card: Card, session: VisitorSession) -> None:
-        self._session, self._moved, self._is_set = session, card, True
+    async def _new_card(self, *, is_login: bool) -> Card:
+        """Returns a new id. One of a login is noted first: the browser may send it again, or never get the answer."""
+        left = self._card
+        if not is_login or not self._is_listed:
+            return new_card()
+        card = Card(successor(left.key, new_key()))
+        await self.visits.forget(await self.visits.logins.add(left.key, card.key), allowed=True)
+        return card
+
+    async def _end(self, left: Card, *, but: Card) -> None:
+        """Forgets an id, and those that other answers to its browser may have given, or came from the same one."""
+        await self.visits.forget([left.key], allowed=self.allowed)
+        if self._is_listed:
+            await self.visits.forget(await self.visits.logins.end(left.key, but=but.key), allowed=True)
+
+    async def _end_if_over(self, card: Card) -> None:
+        """Forgets a login that a logout elsewhere has ended while it was being saved."""
+        if self._is_listed and await self.visits.logins.is_over(card.key, is_new=True):
+            await self.visits.forget([card.key], allowed=True)
+
+    @property
+    def _is_listed(self) -> bool:
+        """Whether the ids of this browser's logins are listed in the store: others have to know the id from before."""
+        return self.allowed and self._given is not None and not self.visits.cookie.holds_tokens
+
+    def _move(self, visitor: RequestVisitor, card: Card, session: VisitorSession, number: int) -> None:
+        self._session, self._moved, self._is_set, self._number = session, card, True, number
         visitor.become(session)
+
+    def _check_not_foreign(self) -> None:
+        if self.is_foreign:
+            raise ConfigurationError(UNTRUSTED if self.visits.cookie.is_embedded else WITHHELD)
 
     def _check_not_started(self) -> None:
         if self.started and self.allowed:
@@ -206,17 +213,36 @@ class Visit:
 
     # The answer
 
+    async def settle(self) -> None:
+        """Asks the store whether another process has ended the id that the answer is about to carry (rule 6, ORDER).
+
+        Right before ``start``. The store is asked only where the answer is about to carry an id that others know.
+
+        Cancellation: leaves the visitor whole.
+        """
+        session, given, moved = self._session, self._given, self._moved
+        if session is None or given is None or self.is_foreign or self.visits.cookie.holds_tokens:
+            return
+        if given.is_due if moved is None else not _given.is_empty(self._tokens()):
+            card = self._card
+            if await self.visits.has_ended(card, session, is_new=moved is not None):
+                self._over = card.key
+
+    def _is_older(self) -> bool:
+        """Whether a login or logout came first (rule 6, ORDER)."""
+        if self._over == self._card.key:
+            return True
+        return self._given is not None and self.visits.order.is_older(self._given.key, self._number, self._since)
+
     def start(self, *, vary: str, cache_control: str) -> Additions:
         """Returns what the answer's headers get. Called once, when they are about to be sent.
 
         Args:
             vary: the answer's own ``Vary``.
             cache_control: the answer's own ``Cache-Control``.
-
-        Raises:
-            ConfigurationError: the cookie would be too large.
         """
         self.started = True
+        self.visits.order.leave(self)
         cookies = self._cookies()
         if cookies and is_shared(cache_control):
             level = logging.DEBUG if self._session is None else logging.ERROR
@@ -229,34 +255,47 @@ class Visit:
             cookies = []
         self._is_kept = bool(cookies) or (self._given is not None and self._moved is None)
         self._note()
+        self._note_order(is_written=bool(cookies))
         if self._session is None and not cookies:
             return NOTHING
+        if self.allowed and not self.is_foreign and not is_shared(cache_control):
+            cookies = [*cookies, *self.visits.kept.remove_copies(self._reading, self.request.path)]
         return additions(cookies, vary=vary, cache_control=cache_control)
 
     def _cookies(self) -> list[str]:
-        if not self.allowed or (self._session is None and (self._reads_catalog or not self.request.is_document)):
+        if not self.allowed or (self._session is None and (self._reads_catalog or not self._is_document)):
+            return []
+        if self.is_foreign or self._is_older():
+            logger.debug("wixvisitor: no cookie: %s", _FOREIGN if self.is_foreign else _OLDER)
+            self._sent = self._tokens()  # none of it is the browser's, and none of it is missed
             return []
         if self.visits.cookie.holds_tokens:
             return self._token_cookies()
-        is_new = self._moved is not None or self._given is None
-        if is_new or (self._session is not None and self._card.is_due):
-            return [self._written(self.visits.cookie, EMPTY_TOKENS)]
+        if self._is_anew or (self._session is not None and self._card.is_due):
+            return self._written(EMPTY_TOKENS)
         return []
 
     def _token_cookies(self) -> list[str]:
-        cookie, given = self.visits.cookie, self._given
-        now = self._tokens()
+        given, now = self._given, self._tokens()
         self._sent = EMPTY_TOKENS if given is None else given.tokens
+        if given is not None and given.is_derived and self._moved is None:
+            self._sent = now  # as far as it can be kept at all: the cookies that it was derived from stay
+            return []
         if _given.is_empty(now):
-            reservation = cookie.reservation
-            if self._is_set and reservation is not None:
-                return [cookie.clear(), reservation.clear()]
-            return [self._written(reservation or cookie, now)] if self._is_set or given is None else []
-        if self._is_set or self._has_later(now):
+            return self._emptied(given)
+        if self._is_set or (self._has_later(now) and not self.visits.kept.keeps(self._reading, now)):
             self._sent = now
         elif given is None or not given.is_due:
             return []
-        return [self._written(cookie, self._sent)]
+        return self._written(self._sent)
+
+    def _emptied(self, given: Card | None) -> list[str]:
+        kept = self.visits.kept
+        if self._is_set and self.visits.cookie.reservation is not None:
+            return kept.forget(self._reading)
+        if not self._is_set and given is not None:
+            return []
+        return kept.reserve(self._reading, Card(self._card.key), anew=self._is_anew)
 
     def _has_later(self, now: Tokens) -> bool:
         """Whether these are later than the cookie's: they came within this request, or are newer.
@@ -265,15 +304,30 @@ class Visit:
         """
         return now != self._sent and (now != self._began or is_newer(now, than=self._sent))
 
-    def _written(self, cookie: Any, tokens: Tokens) -> str:
-        now = self.visits.clock()
-        text: str = cookie.write(Card(self._card.key, tokens), self.visits.client_id, now)
-        return text
+    @property
+    def _is_anew(self) -> bool:
+        return self._moved is not None or self._given is None
+
+    def _written(self, tokens: Tokens) -> list[str]:
+        return self.visits.kept.write(self._reading, Card(self._card.key, tokens), anew=self._is_anew)
+
+    def _note_order(self, *, is_written: bool) -> None:
+        """Notes what the browser goes on with, once the cookie is on its way."""
+        given, order = self._given, self.visits.order
+        if not is_written or given is None:
+            return
+        if self._moved is not None and self._number is not None:
+            order.sent(given.key, self.visits.cookie.key_of(self._sent) or self._moved.key, self._number)
+        elif (key := self.visits.cookie.key_of(self._sent) or given.key) != given.key:
+            order.same(given.key, key)
 
     def finish(self) -> None:
         """Looks whether everything was kept, when the request is over."""
+        self.visits.order.leave(self)
         self._note()
         tokens = self._tokens()
+        if self.is_foreign and not self.allowed and not _given.is_empty(tokens):
+            logger.info("wixvisitor: a new visitor is not kept: %s, without the cookie", _FOREIGN)
         if not self.allowed or _given.is_empty(tokens):
             return
         if not self.started and (self._given is None or self._moved is not None):
@@ -284,6 +338,10 @@ class Visit:
                 "use IdCookie where responses are streamed",
                 self.visits.cookie.name,
             )
+
+    @property
+    def _is_document(self) -> bool:
+        return self.visits.is_document(self.request)
 
     def _note(self) -> None:
         if self._session is not None and self.allowed:

@@ -5,13 +5,16 @@ from __future__ import annotations
 import inspect
 import logging
 import secrets
-from collections.abc import Callable, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final
 
 import attrs
 
 from wixvisitor._catalog import CATALOG_PATHS
 from wixvisitor._claims import read_claims
+from wixvisitor._cookie_card import Card
+from wixvisitor._given import is_empty
 from wixvisitor._masking import hides_locals, mask
 from wixvisitor._pool import VisitorPool
 from wixvisitor._records import Records
@@ -19,18 +22,20 @@ from wixvisitor._session import VisitorSession
 from wixvisitor._settings import plain_function
 from wixvisitor._tokens import Tokens
 from wixvisitor._web._catalog_reader import CatalogReader
-from wixvisitor._web._headers import cookie_values
+from wixvisitor._web._cross_site import checked_origins, is_cross_site, is_listed, is_unsafe
+from wixvisitor._web._headers import is_frame
+from wixvisitor._web._logins import Logins
+from wixvisitor._web._order import Order
 from wixvisitor._web._recent import Recent, RecentStorage
+from wixvisitor._web._site_cookie import Reading, SiteCookie
 from wixvisitor.cookies import (
-    Card,
     IdCookie,
     SealedCookie,
     SharedCookie,
-    Unreadable,
     VisitorCookie,
     generate_key,
 )
-from wixvisitor.errors import ConfigurationError
+from wixvisitor.errors import ConfigurationError, StorageError
 from wixvisitor.storage import MemoryStorage, TokenStorage, VersionConflict
 
 logger = logging.getLogger("wixvisitor")
@@ -58,9 +63,14 @@ class Visits:
         native: makes that of ``Request.native``; None: it is that.
         close: whether ``aclose`` closes the pool and its storage.
         catalog_paths: what the catalogue's visitor may read.
+        trusted_origins: whose pages may send requests that change something, where the cookie is embedded.
+        monotonic: seconds, from any point on, for what is remembered.
 
     Attributes:
+        kept: reads and writes the site's cookies.
         catalog: reads the catalogue as the visitor whom all browsers share.
+        order: which of a browser's ids is newer, in this process.
+        logins: which ids came from one id by logins, for all processes.
 
     Raises:
         ConfigurationError: an argument is wrong.
@@ -77,6 +87,8 @@ class Visits:
         native: Callable[[Any], Any] | None = None,
         close: bool,
         catalog_paths: Sequence[str] = CATALOG_PATHS,
+        trusted_origins: Sequence[str] = (),
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         if not isinstance(pool, VisitorPool):
             raise ConfigurationError('pool: expected a VisitorPool("<CLIENT-ID>", …)')
@@ -90,14 +102,21 @@ class Visits:
                 f"The tokens live in the cookie ({cookie!r}), so the pool's storage would never be read: make the pool "
                 f"without storage=, or use IdCookie."
             )
+        self._trusted = checked_origins(trusted_origins)
+        if self._trusted and not cookie.is_embedded:
+            raise ConfigurationError('trusted_origins: they need a cookie with same_site="none"; this one is Lax')
         self.cookie = cookie
         self.client_id = settings.client_id
         self.clock = settings.clock
+        self.kept = SiteCookie(cookie, settings.client_id, settings.clock)
         self._own, self._close, self._consent = pool, close, plain_function(consent, "consent")
         self._native = native
         self.catalog = CatalogReader(pool, catalog_paths)
-        self._fleeting = pool._kept_in(RecentStorage())
+        self._recent = RecentStorage(clock=monotonic)
+        self._fleeting = pool._kept_in(self._recent)
         self._consistent = Recent[str]()
+        self.order = Order()
+        self.logins = Logins(settings)
 
     def allows(self, request: Request) -> bool:
         """Whether this browser may be remembered.
@@ -111,30 +130,29 @@ class Visits:
             raise ConfigurationError("consent: expected True or False, not what has to be awaited")
         return bool(answer)
 
+    def is_suspect(self, request: Request) -> bool:
+        """Whether a page of another site, none that the application trusts, sent this and may want a change."""
+        embedded = self.cookie.is_embedded
+        is_unsafe_here = is_unsafe(request.method) or (embedded and request.is_websocket)  # RFC 6455, section 10.2
+        if not is_unsafe_here or not is_cross_site(request.headers):
+            return False
+        return not (embedded and is_listed(request.headers, self._trusted))
+
+    def is_document(self, request: Request) -> bool:
+        """Whether this is a page whose scripts' calls will follow, be it inside another site's page."""
+        return request.is_document or (self.cookie.is_embedded and is_frame(request.method, request.headers))
+
     def pool(self, *, allowed: bool) -> VisitorPool:
         """Returns whose sessions they are: the storage's, or those of this process and these minutes."""
         return self._own if allowed and not self.cookie.holds_tokens else self._fleeting
 
     @hides_locals
-    def card(self, headers: Mapping[str, str]) -> Card | None:
-        """Returns what the browser's cookie says, None if there is none that can be taken."""
-        header = headers.get("cookie", "")
-        card = self._read(self.cookie, header)
-        if card is None and self.cookie.reservation is not None:
-            return self._read(self.cookie.reservation, header)
-        return card
-
-    def _read(self, cookie: VisitorCookie, header: str) -> Card | None:
-        cards = []
-        for value in cookie_values(header, cookie.name):
-            try:
-                cards.append(cookie.read(value, self.client_id, self.clock()))
-            except Unreadable as error:
-                logger.info("wixvisitor: the cookie %s is not taken: %s", cookie.name, error)
-        if len({card.key for card in cards}) > 1:
-            logger.warning("wixvisitor: two different cookies %s; somebody may have planted one: none is", cookie.name)
-            return None
-        return max(cards, key=lambda card: card.tokens.access_token.expires_at, default=None)  # of the same visitor
+    def read(self, request: Request) -> Reading:
+        """Returns what the browser's cookies say."""
+        reading = self.kept.read(request.headers.get("cookie", ""))
+        if reading.card is not None and reading.card.is_derived and self.cookie.holds_tokens:
+            self._recent.keep(f"{self.client_id}:{reading.card.key}")  # no cookie has its tokens
+        return reading
 
     async def session(self, card: Card, *, allowed: bool) -> VisitorSession:
         """Returns the visitor of a card: the store's, or the newer of the cookie's and this process's.
@@ -149,6 +167,40 @@ class Visits:
         ledger = session._refresher.ledger
         ledger.consistent = ledger.consistent or self._consistent.get(card.key) or ""
         return session
+
+    async def has_ended(self, card: Card, session: VisitorSession, *, is_new: bool) -> bool:
+        """Whether another process has ended this id by a login or a logout. Where the store cannot tell, an old id has.
+
+        Args:
+            card: whose cookie an answer is about to carry.
+            session: the card's visitor.
+            is_new: whether the request itself has made the id.
+        """
+        try:
+            if await self.logins.is_over(card.key, is_new=is_new):
+                return True
+            if is_new or is_empty(session.get_tokens()):
+                return False
+            stored = await Records(self._own._settings, card.key).load()
+        except StorageError as error:
+            logger.info("wixvisitor: no cookie, for the store does not say whether it is over: %s", error)
+            return not is_new
+        return stored is None or is_empty(stored.tokens)
+
+    async def forget(self, keys: Iterable[str], *, allowed: bool) -> None:
+        """Forgets these ids, each of them also if another one cannot be forgotten.
+
+        Raises:
+            StorageError: one could not be.
+        """
+        failure: StorageError | None = None
+        for key in keys:
+            try:
+                await self.pool(allowed=allowed).forget(key)
+            except StorageError as error:
+                failure = error
+        if failure is not None:
+            raise failure
 
     async def _offer(self, pool: VisitorPool, card: Card) -> None:
         """Puts the cookie's tokens where the session looks, unless newer ones are known."""
@@ -212,11 +264,17 @@ class Request:
         headers: with lower-case names; several ``Cookie`` headers joined with ``"; "``.
         is_document: whether a browser navigates here.
         native: the framework's own object, for ``consent``.
+        path: encoded, as the browser sent it.
+        method: the HTTP method.
+        is_websocket: whether it opens a websocket.
     """
 
     headers: Mapping[str, str] = attrs.field(repr=False)
     is_document: bool
     native: Any = attrs.field(repr=False)
+    path: str = attrs.field(default="/", repr=False)
+    method: str = "GET"
+    is_websocket: bool = False
 
     def asked(self, consent: Callable[[Any], Any], native: Callable[[Any], Any] | None) -> Any:
         """Returns what ``consent`` says to the framework's own request."""

@@ -50,10 +50,19 @@ def read(place: Path, key: str, group: Group = Group.REMOVED) -> Record | None:
     return _parsed(data, place, key)
 
 
-def write(place: Path, key: str, value: str, group: Group = Group.REMOVED) -> str:
-    """Replaces the file atomically and durably, and returns the new version. The caller holds the lock."""
+def write(place: Path, key: str, value: str, group: Group = Group.REMOVED, *, keep_until: float | None = None) -> str:
+    """Replaces the file atomically and durably, and returns the new version. The caller holds the lock.
+
+    Args:
+        place: the file.
+        key: whose it is.
+        value: the record's text.
+        group: what becomes of a file that its group may use.
+        keep_until: seconds since the epoch after which ``is_over``; None: never.
+    """
     version = uuid.uuid4().hex
-    data = json.dumps({"wixvisitor": _FORMAT, "key": key, "version": version, "value": value}).encode()
+    content = {"wixvisitor": _FORMAT, "key": key, "version": version, "value": value}
+    data = json.dumps(content if keep_until is None else {**content, "keepUntil": keep_until}).encode()
     if len(data) > _LONGEST:
         raise StorageError(f"a record of {len(data)} bytes is no visitor's; {shown(place)} is unchanged")
     draft = place.with_name(place.name + ".tmp")  # one name: what a killed writer left behind is written over
@@ -67,6 +76,15 @@ def write(place: Path, key: str, value: str, group: Group = Group.REMOVED) -> st
         raise
     sync_directory(place.parent)
     return version
+
+
+def is_over(place: Path, now: float) -> bool:
+    """Whether the file has a record that had to be kept until a time before ``now``."""
+    with suppress(OSError, ValueError, RecursionError, StorageError):
+        content = json.loads(_read_private(place, Group.ACCEPTED))
+        until = content.get("keepUntil") if isinstance(content, dict) and content.get("wixvisitor") == _FORMAT else None
+        return isinstance(until, int | float) and until < now
+    return False
 
 
 def delete(place: Path) -> None:

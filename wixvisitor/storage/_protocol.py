@@ -10,7 +10,9 @@ load, save, delete        :class:`TokenStorage`                             one 
 … acquire/release_lease   :class:`LeasingStorage`                           and one call to Wix instead of one each
 ========================  ================================================  ===========================================
 
-Compare-and-set gives correctness, the lease only saves calls. Adapters need not inherit from anything.
+Compare-and-set gives correctness, the lease only saves calls. Adapters need not inherit from anything. A conditional
+store whose ``save`` has a further argument ``keep_for`` (seconds, or None) is told with it how long a record has to be
+kept that only says that a visitor was forgotten; it may go after that.
 """
 
 from __future__ import annotations
@@ -125,3 +127,11 @@ def takes_expected(storage: TokenStorage) -> bool:
     except (TypeError, ValueError):
         return False
     return any(one.name == "expected" or one.kind is one.VAR_KEYWORD for one in parameters)
+
+
+def takes_keep_for(storage: TokenStorage) -> bool:
+    """Whether the store's ``save`` can be told how long a record has to be kept."""
+    try:
+        return "keep_for" in inspect.signature(storage.save).parameters
+    except (TypeError, ValueError):
+        return False

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import hmac
 import os
 import re
 from collections.abc import Sequence
@@ -65,13 +66,14 @@ class Sealer:
     Concurrency: safe to share between tasks and threads. It takes some microseconds and never waits.
     """
 
-    __slots__ = ("_ciphers", "_purpose", "key_ids")
+    __slots__ = ("_ciphers", "_deriving_key", "_purpose", "key_ids")
 
     def __init__(self, keys: Sequence[str | bytes], purpose: str) -> None:
         if isinstance(keys, str | bytes) or not isinstance(keys, Sequence) or not keys:
             raise ConfigurationError("keys: expected a list of keys; the first one seals, all of them open")
         checked = [_checked(key, f"keys[{number}]") for number, key in enumerate(keys)]
         self._ciphers = {_id(key): AESGCM(key) for key in checked}
+        self._deriving_key = hmac.digest(min(checked, key=_id), b"wixvisitor: derive", "sha256")
         self._purpose = purpose
         self.key_ids = tuple(self._ciphers)
 
@@ -105,6 +107,13 @@ class Sealer:
             return self._ciphers[key_id].decrypt(sealed[:_NONCE], sealed[_NONCE:], self._bound(key_id, context))
         except InvalidTag:
             raise Damaged from None
+
+    def derive(self, context: tuple[str, ...]) -> str:
+        """Returns 256 bits as base64url text that nobody can tell without the key: the same for the same context.
+
+        The order of the keys does not matter, so that processes agree while a key is exchanged for another.
+        """
+        return _encoded(hmac.digest(self._deriving_key, self._bound("derive", context), "sha256"))
 
     def __repr__(self) -> str:
         return f"<Sealer for {self._purpose!r}, keys {', '.join(self.key_ids)}>"

@@ -84,25 +84,39 @@ class FileStorage:
         return await THREADS.run((place, "read"), read)
 
     @hides_locals_async
-    async def save(self, key: str, value: str, *, expected: str | AnyVersion | None = ANY_VERSION) -> str:
-        """Replaces the visitor's file and returns its version.
+    async def save(
+        self, key: str, value: str, *, expected: str | AnyVersion | None = ANY_VERSION, keep_for: float | None = None
+    ) -> str:
+        """Replaces the visitor's file and returns its version; ``purge`` may remove it after ``keep_for`` seconds.
 
         Raises:
             VersionConflict: the file holds another version; it is unchanged.
         """
-        return await self._alone("save", key, lambda place: self._save(place, key, value, expected))
+        save = functools.partial(self._save, key=key, value=value, expected=expected, keep_for=keep_for)
+        return await self._alone("save", self._place(key), save)
 
     async def delete(self, key: str) -> None:
         """Removes the visitor's file, durably; its lock files stay."""
-        await self._alone("delete", key, lambda place: self._delete(place, key))
+        await self._alone("delete", self._place(key), lambda place: self._delete(place, key))
+
+    async def purge(self) -> int:
+        """Removes what is left of visitors who were forgotten 30 days ago, and returns how many.
+
+        Nobody else is removed: files are kept for ever.
+
+        Concurrency: other calls go on meanwhile.
+        Cancellation: leaves what was not removed yet.
+        """
+        over = await THREADS.run((self._path, "purge"), self._over)
+        return sum([await self._alone("purge", place, _remove_if_over) for place in over])
 
     async def acquire_lease(self, key: str, holder: str, seconds: float) -> float:
         """Returns 0.0 if ``holder`` has the lease now, else the seconds that it may take at most."""
-        return await self._alone("lease", key, lambda place: self._acquire(place, holder, seconds))
+        return await self._alone("lease", self._place(key), lambda place: self._acquire(place, holder, seconds))
 
     async def release_lease(self, key: str, holder: str) -> None:
         """Gives the lease back if ``holder`` has it."""
-        await self._alone("lease", key, lambda place: self._release(place, holder))
+        await self._alone("lease", self._place(key), lambda place: self._release(place, holder))
 
     def __repr__(self) -> str:
         return f"<FileStorage {str(self._path)!r}, {'a directory' if self._is_directory else 'one visitor'}>"
@@ -113,9 +127,9 @@ class FileStorage:
         # A key may be a session's id or hold slashes: neither belongs into a file's name.
         return self._path / f"{hashlib.sha256(key.encode('utf-8', 'surrogatepass')).hexdigest()[:40]}.json"
 
-    async def _alone(self, verb: str, key: str, work: Callable[[Path], T]) -> T:
+    async def _alone(self, verb: str, place: Path, work: Callable[[Path], T]) -> T:
         """Does the work while this process has the visitor's lock. No thread waits for the lock."""
-        place, until = self._place(key), time.monotonic() + _WRITE_TIMEOUT
+        until = time.monotonic() + _WRITE_TIMEOUT
         attempt = functools.partial(_with_lock, verb, place, work)
         while (done := await THREADS.run((place, "write"), attempt)) is None:
             if time.monotonic() > until:
@@ -125,13 +139,20 @@ class FileStorage:
             await anyio.sleep(random.uniform(*_LOOK_AGAIN))  # noqa: S311 - spreads the attempts, protects nothing
         return done[0]
 
+    def _over(self) -> list[Path]:
+        places = self._path.glob("*.json") if self._is_directory else (self._path,)
+        return [place for place in places if _file_record.is_over(place, time.time())]
+
     # In a thread, under the visitor's lock
 
-    def _save(self, place: Path, key: str, value: str, expected: str | AnyVersion | None) -> str:
+    def _save(
+        self, place: Path, key: str, value: str, expected: str | AnyVersion | None, keep_for: float | None
+    ) -> str:
         record = _file_record.read(place, key, self._group)
         if expected is not ANY_VERSION and expected != (record.version if record else None):
             raise VersionConflict(f"{shown(place)} was changed by somebody else")
-        version = _file_record.write(place, key, value, self._group)
+        keep_until = None if keep_for is None else time.time() + keep_for
+        version = _file_record.write(place, key, value, self._group, keep_until=keep_until)
         if place.parent not in self._durable:
             sync_above(place.parent)
             self._durable.add(place.parent)
@@ -162,6 +183,13 @@ class FileStorage:
             del self._leases[place]
             if lease.process == os.getpid():
                 _file_lease.give_back(lease, _beside(place, ".lease"))
+
+
+def _remove_if_over(place: Path) -> bool:
+    is_over = _file_record.is_over(place, time.time())
+    if is_over:
+        _file_record.delete(place)
+    return is_over
 
 
 def _with_lock(verb: str, place: Path, work: Callable[[Path], T]) -> tuple[T] | None:

@@ -20,6 +20,7 @@ class MemoryStorage:
 
     def __init__(self) -> None:
         self._records: dict[str, Record] = {}
+        self._brief: dict[str, tuple[str, float]] = {}  # versions that may go, and when by time.monotonic()
         self._leases: dict[str, tuple[str, float]] = {}
         self._versions = itertools.count(1)
         self._lock = forkable_lock()
@@ -30,8 +31,10 @@ class MemoryStorage:
         return self._records.get(key)
 
     @hides_locals_async
-    async def save(self, key: str, value: str, *, expected: str | AnyVersion | None = ANY_VERSION) -> str:
-        """Keeps ``value`` and returns its version.
+    async def save(
+        self, key: str, value: str, *, expected: str | AnyVersion | None = ANY_VERSION, keep_for: float | None = None
+    ) -> str:
+        """Keeps ``value``, with ``keep_for`` at least for so many seconds, and returns its version.
 
         Raises:
             VersionConflict: another version is there; nothing was changed.
@@ -42,6 +45,10 @@ class MemoryStorage:
                 raise VersionConflict("the record was changed by somebody else")
             record = Record(value, str(next(self._versions)))
             self._records[key] = record
+            if keep_for is not None:
+                self._drop_what_is_over()
+                self._brief.pop(key, None)
+                self._brief[key] = str(record.version), time.monotonic() + keep_for
             return str(record.version)
 
     async def delete(self, key: str) -> None:
@@ -64,6 +71,16 @@ class MemoryStorage:
         with self._lock:
             if self._leases.get(key, ("",))[0] == holder:
                 del self._leases[key]
+
+    def _drop_what_is_over(self) -> None:
+        while self._brief:
+            key, (version, until) = next(iter(self._brief.items()))
+            if until > time.monotonic():
+                return
+            del self._brief[key]
+            record = self._records.get(key)
+            if record is not None and record.version == version:
+                del self._records[key]
 
     def __repr__(self) -> str:
         return f"<MemoryStorage of {len(self._records)} visitors>"

@@ -89,13 +89,19 @@ class RedisStorage:
         raise StorageError("Redis cannot load: what answers there is no Redis server, or a proxy that changes replies")
 
     @hides_locals_async
-    async def save(self, key: str, value: str, *, expected: str | AnyVersion | None = ANY_VERSION) -> str:
-        """Keeps the record for ``expire_after`` and returns its version.
+    async def save(
+        self, key: str, value: str, *, expected: str | AnyVersion | None = ANY_VERSION, keep_for: float | None = None
+    ) -> str:
+        """Keeps the record for ``expire_after``, with ``keep_for`` for so many seconds, and returns its version.
 
         Raises:
             VersionConflict: Redis holds another version; it is unchanged.
         """
         version = uuid.uuid4().hex  # made before it is sent, so that a repetition is recognised
+        life = self._life
+        if keep_for is not None:
+            version = f"{_redis_scripts.BRIEF}{version}"
+            life = min(life or _milliseconds(keep_for), _milliseconds(keep_for))
         saved = await self._run(
             "save",
             _redis_scripts.SAVE,
@@ -103,7 +109,7 @@ class RedisStorage:
             _encoded(value),
             version,
             *_condition(expected),
-            self._life,
+            life,
         )
         if not saved:
             raise VersionConflict("the record in Redis was changed by somebody else")

@@ -18,6 +18,7 @@ from wixvisitor.storage._protocol import (
     TokenStorage,
     settle,
     takes_expected,
+    takes_keep_for,
 )
 from wixvisitor.storage._sealing import NotOpened, Sealer, UnknownKey, UnknownVersion
 
@@ -39,8 +40,8 @@ class SealedStorage:
     To rotate, deploy ``keys=[old, new]`` everywhere, then ``[new, old]``. A record is sealed with the new key when it
     is saved the next time; the old key can go when every record was saved since, or has expired.
 
-    It can do what ``inner`` can: it has ``aclose`` and leases, and ``save`` takes ``expected``, if ``inner`` has them.
-    Versions are those of ``inner``.
+    It can do what ``inner`` can: it has ``aclose``, ``purge`` and leases, and ``save`` takes ``expected``, if ``inner``
+    has them. Versions are those of ``inner``.
 
     Raises:
         ConfigurationError: ``inner`` is no storage, or a key is none.
@@ -52,6 +53,7 @@ class SealedStorage:
     """
 
     aclose: Callable[[], Awaitable[None]]  # if inner has it
+    purge: Callable[[], Awaitable[int]]  # if inner has it
 
     def __init__(self, inner: TokenStorage, keys: Sequence[str | bytes]) -> None:
         if isinstance(inner, type) or not isinstance(inner, TokenStorage):
@@ -62,11 +64,13 @@ class SealedStorage:
         own = vars(self)
         if not takes_expected(inner):
             own["save"] = self._save_unconditionally
+        elif not takes_keep_for(inner):
+            own["save"] = self._save_conditionally
         if isinstance(inner, LeasingStorage):
             own.update(acquire_lease=inner.acquire_lease, release_lease=inner.release_lease)
-        aclose = getattr(inner, "aclose", None)
-        if aclose is not None:
-            own["aclose"] = aclose
+        for name in ("aclose", "purge"):
+            if (method := getattr(inner, name, None)) is not None:
+                own[name] = method
 
     @staticmethod
     def generate_key() -> str:
@@ -88,13 +92,16 @@ class SealedStorage:
         return self._opened(key, found)
 
     @hides_locals_async
-    async def save(self, key: str, value: str, *, expected: str | AnyVersion | None = ANY_VERSION) -> str:
-        """Seals the record with the first key and returns its version.
+    async def save(
+        self, key: str, value: str, *, expected: str | AnyVersion | None = ANY_VERSION, keep_for: float | None = None
+    ) -> str:
+        """Seals the record with the first key and returns its version; takes what the store's ``save`` takes.
 
         Raises:
             VersionConflict: the store holds another version; it is unchanged.
         """
-        version: str = await self._inner.save(key, self._sealed(key, value), expected=expected)
+        more = {} if keep_for is None else {"keep_for": keep_for}
+        version: str = await self._inner.save(key, self._sealed(key, value), expected=expected, **more)
         return version
 
     async def delete(self, key: str) -> None:
@@ -103,6 +110,12 @@ class SealedStorage:
 
     def __repr__(self) -> str:
         return f"<SealedStorage over {self._inner!r}, keys {', '.join(self._sealer.key_ids)}>"
+
+    @hides_locals_async
+    async def _save_conditionally(
+        self, key: str, value: str, *, expected: str | AnyVersion | None = ANY_VERSION
+    ) -> object:
+        return await self._inner.save(key, self._sealed(key, value), expected=expected)
 
     @hides_locals_async
     async def _save_unconditionally(self, key: str, value: str) -> object:

@@ -23,32 +23,32 @@ from wixvisitor.storage._places import Group, shown
 from wixvisitor.storage._protocol import ANY_VERSION, AnyVersion, Record, VersionConflict
 from wixvisitor.storage._sqlite_connection import OpenFile
 from wixvisitor.storage._sqlite_file import Busy, hurried, spare, transaction
+from wixvisitor.storage._sqlite_purge import Purge, Step
 from wixvisitor.storage._threads import THREADS
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
-_PURGED: Final = 100  # records, and leases, that one purge removes at most
-_PURGING: Final = 0.02  # the share of saves that purge
+_PURGED: Final = 100  # records, and leases, that a save removes at most
+_PURGED_AT_ONCE: Final = 1_000  # records that purge() removes at most before others may write
+_PURGING: Final = 0.02  # the share of saves that purge, beside each process's first
 _SKEW: Final = 1.0  # seconds; a lease that began later than this from now was taken before the clock was set back
 _CLOSING: Final = 5.0  # seconds that closing waits for calls under way
 _SETTLING: Final = 1.0  # seconds that a pool which is closed waits until the file is complete
+_BRIEF: Final = "brief-"  # begins the version of a record that reading does not keep longer
 _UNTOUCHED: Final = 0.9  # of its life: reading a record that has more left writes nothing
 
 _SAVE: Final = {
     ANY_VERSION: """
         INSERT INTO visitors VALUES (:key, :value, :version, :expires_at) ON CONFLICT (key) DO UPDATE
         SET value = :value, version = :version, expires_at = :expires_at""",
-    None: """
-        INSERT INTO visitors VALUES (:key, :value, :version, :expires_at) ON CONFLICT (key) DO UPDATE
-        SET value = :value, version = :version, expires_at = :expires_at WHERE visitors.expires_at <= :now""",
+    None: "INSERT INTO visitors VALUES (:key, :value, :version, :expires_at) ON CONFLICT (key) DO NOTHING",
 }
 _REPLACE: Final = """
     UPDATE visitors SET value = :value, version = :version, expires_at = :expires_at
-    WHERE key = :key AND version = :expected AND expires_at > :now"""
-_PURGES: Final = (
-    "DELETE FROM visitors WHERE rowid IN (SELECT rowid FROM visitors WHERE expires_at <= ? LIMIT ?)",
-    "DELETE FROM leases WHERE rowid IN (SELECT rowid FROM leases WHERE until <= ? LIMIT ?)",  # of those who died
+    WHERE key = :key AND version = :expected"""
+_PURGE_LEASES: Final = (  # of those who died
+    "DELETE FROM leases WHERE rowid IN (SELECT rowid FROM leases WHERE until <= ? LIMIT ?)"
 )
 _LEASE: Final = """
     INSERT INTO leases VALUES (:key, :holder, :now, :until) ON CONFLICT (key) DO UPDATE
@@ -62,11 +62,12 @@ class SQLiteStorage:
     Args:
         path: the file; what is missing is created, the file with mode 0600, its directory with 0700. Two more appear
             beside it, ``…-wal`` and ``…-shm``. Not on a network file system.
-        expire_after: seconds after which a visitor whom nobody loaded or saved is forgotten; None keeps all for ever.
-            A year by default, like Wix's refresh tokens. Now and then a save removes up to a hundred of them; the file
-            does not shrink, it uses their space for others.
+        expire_after: seconds after which a visitor whom nobody loaded or saved may be removed; None keeps all for
+            ever. A year by default, like Wix's refresh tokens. Until it is removed a visitor is loaded as ever. Now and
+            then a save removes up to a hundred, and ``purge`` all; the file does not shrink, it uses their space.
         accept_group: whether files that their group may use are accepted, as in ``FileStorage``.
         clock: seconds since the epoch; for tests.
+        monotonic: seconds by a clock that is never set; for tests.
 
     A save is conditional and durable (write-ahead log, synced at each commit: also a power failure loses nothing), and
     a lease is seen by every process. Opens the file at first use, twice in each process, so that reading does not
@@ -93,6 +94,7 @@ class SQLiteStorage:
         expire_after: float | None = YEAR,
         accept_group: bool = False,
         clock: Callable[[], float] | None = None,
+        monotonic: Callable[[], float] | None = None,
     ) -> None:
         text = os.fspath(path)
         if text == ":memory:":
@@ -102,6 +104,8 @@ class SQLiteStorage:
         self._path = Path(text).expanduser().absolute()  # the process may change its directory before it opens it
         self._life = float("inf") if expire_after is None else seconds(expire_after, "expire_after")
         self._clock = clock or time.time
+        self._purging = Purge(self._life, monotonic or time.monotonic)
+        self._has_saved = False
         group = Group.ACCEPTED if accept_group else Group.REMOVED
         self._file = OpenFile(self, self._path, group)
         self._reader = OpenFile(self, self._path, group)
@@ -112,17 +116,42 @@ class SQLiteStorage:
         return await THREADS.run(self._reader, partial(self._read, key))
 
     @hides_locals_async
-    async def save(self, key: str, value: str, *, expected: str | AnyVersion | None = ANY_VERSION) -> str:
+    async def save(
+        self, key: str, value: str, *, expected: str | AnyVersion | None = ANY_VERSION, keep_for: float | None = None
+    ) -> str:
         """Replaces the visitor's record and returns its version.
+
+        Args:
+            key: whose record.
+            value: its text.
+            expected: the version that it must have now, None if there must be none.
+            keep_for: seconds after which it may be removed, also if it was loaded; None: ``expire_after``.
 
         Raises:
             VersionConflict: another version is there; it is unchanged.
         """
-        return await self._write(self._save, key, value, expected)
+        return await self._write(self._save, key, value, expected, keep_for)
 
     async def delete(self, key: str) -> None:
         """Forgets the visitor."""
         await self._write(_delete, key)
+
+    async def purge(self) -> int:
+        """Removes the visitors whom nobody has loaded or saved for ``expire_after``, and returns how many.
+
+        The clock may be wrong, so a visitor is removed only if it was found past its time twice: an hour apart by this
+        process; or past twice its time and a day, by two processes that were started at least a day apart. So the first
+        call of a process that runs on removes few or none, and one an hour later the others. A program that cron
+        starts each day may call it once each time. Saves do the same now and then, so it need not be called at all.
+
+        Concurrency: other calls go on meanwhile.
+        Cancellation: leaves what was not removed yet.
+        """
+        removed, has_more = 0, True
+        while has_more:
+            step = await self._write(self._purge, _PURGED_AT_ONCE, is_asked=True)
+            removed, has_more = removed + step.removed, step.has_more
+        return removed
 
     async def acquire_lease(self, key: str, holder: str, seconds: float) -> float:
         """Returns 0.0 if ``holder`` has the lease now, else the seconds until it ends."""
@@ -184,31 +213,43 @@ class SQLiteStorage:
                     connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
 
     def _load(self, connection: sqlite3.Connection, key: str) -> Record | None:
-        now = self._clock()
-        statement = "SELECT value, version, expires_at FROM visitors WHERE key = ? AND expires_at > ?"
-        row = connection.execute(statement, (key, now)).fetchone()
+        now = self._clock()  # which may be wrong: what is past its time by it counts, until it is purged
+        row = connection.execute("SELECT value, version, expires_at FROM visitors WHERE key = ?", (key,)).fetchone()
         if row is None:
             return None
         value, version, expires_at = row
         if not isinstance(value, str) or not isinstance(version, str) or not isinstance(expires_at, float):
             raise StorageError(f"{shown(self._path)}: the visitor's record is damaged: a column is of another type")
-        if expires_at - now < _UNTOUCHED * self._life:
+        if expires_at - now < _UNTOUCHED * self._life and not version.startswith(_BRIEF):
             touch = "UPDATE visitors SET expires_at = ? WHERE key = ? AND version = ?"
             with spare(connection):  # what was read counts, also where nothing can be written
                 connection.execute(touch, (now + self._life, key, version))
         return Record(value, version)
 
-    def _save(self, connection: sqlite3.Connection, key: str, value: str, expected: str | AnyVersion | None) -> str:
-        now, version = self._clock(), uuid.uuid4().hex
+    def _save(
+        self,
+        connection: sqlite3.Connection,
+        key: str,
+        value: str,
+        expected: str | AnyVersion | None,
+        keep_for: float | None,
+    ) -> str:
+        now, version, life = self._clock(), uuid.uuid4().hex, self._life
+        if keep_for is not None:
+            version, life = f"{_BRIEF}{version}", min(life, keep_for)
         statement = _REPLACE if isinstance(expected, str) else _SAVE[expected]
-        row = {"key": key, "value": value, "version": version, "expires_at": now + self._life}
-        if connection.execute(statement, {**row, "now": now, "expected": expected}).rowcount < 1:
+        row = {"key": key, "value": value, "version": version, "expires_at": now + life}
+        if connection.execute(statement, {**row, "expected": expected}).rowcount < 1:
             raise VersionConflict(f"the visitor in {shown(self._path)} was changed by somebody else")
-        if random.random() < _PURGING:  # noqa: S311 - spreads the work, protects nothing
+        if not self._has_saved or random.random() < _PURGING:  # noqa: S311 - spreads the work, protects nothing
             with spare(connection):
-                for purge in _PURGES:
-                    connection.execute(purge, (now, _PURGED))
+                connection.execute(_PURGE_LEASES, (now, _PURGED))
+                self._purge(connection, _PURGED, is_asked=False)
+        self._has_saved = True
         return version
+
+    def _purge(self, connection: sqlite3.Connection, most: int, *, is_asked: bool) -> Step:
+        return self._purging.step(connection, self._clock(), most=most, is_asked=is_asked)
 
     def _acquire(self, connection: sqlite3.Connection, key: str, holder: str, seconds: float) -> float:
         with hurried(connection), transaction(connection, "IMMEDIATE"):

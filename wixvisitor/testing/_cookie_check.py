@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any, Final
 
 _SECURE: Final = "__Host-"
+_REMOVED: Final = re.compile(r"[^=;]*=\s*;")  # a removal has no value
 
 
 def assert_visitor_cookie(response: Any, name: str = "__Host-wixvisitor", *, http_only: bool = True) -> None:
     """Checks that a response sets the visitor's cookie, once and safely.
 
-    That is: for this host and all paths, ``Secure`` (if the name says so), ``HttpOnly``, ``SameSite=Lax``, on a
-    response that varies by cookie and that no cache shares.
+    That is: for this host and all paths, ``Secure`` (if the name says so), ``HttpOnly``, ``SameSite=Lax`` (or
+    ``SameSite=None`` and ``Partitioned``), on a response that varies by cookie and that no cache shares. The further
+    parts of tokens that are too large for one cookie are checked as well.
 
     Args:
         response: Of httpx, httpx2, aiohttp or a framework's test client.
-        name: The cookie's name: ``"wixvisitor"`` with ``secure=False``, ``"wixSession"`` and so on with a
-            ``SharedCookie``.
+        name: The cookie's name, without what tells the site apart: ``"wixvisitor"`` with ``secure=False``,
+            ``"wixSession"`` and so on with a ``SharedCookie``.
         http_only: Whether scripts may not read it; False for a ``SharedCookie``.
 
     Raises:
@@ -24,15 +27,13 @@ def assert_visitor_cookie(response: Any, name: str = "__Host-wixvisitor", *, htt
 
     """
     __tracebackhide__ = True  # pytest --showlocals would show the value
-    found = [cookie for cookie in _values(response, "set-cookie") if cookie.partition("=")[0] == name]
+    cookies = [cookie for cookie in _values(response, "set-cookie") if not _REMOVED.match(cookie)]
+    found = [cookie for cookie in cookies if _is_called(cookie, name)]
     if len(found) != 1:
-        set_names = ", ".join(cookie.partition("=")[0] for cookie in _values(response, "set-cookie")) or "none"
+        set_names = ", ".join(cookie.partition("=")[0] for cookie in cookies) or "none"
         raise AssertionError(f"expected one Set-Cookie for {name}, found {len(found)}; the cookies set: {set_names}")
-    attributes = {part.strip().lower() for part in found[0].split(";")[1:]}
-    wanted = {"path=/", "samesite=lax"} | ({"httponly"} if http_only else set())
-    wanted |= {"secure"} if name.startswith(_SECURE) else set()
-    wrong = [f"{attribute} is missing" for attribute in sorted(wanted - attributes)]
-    wrong += ["Domain is set" for attribute in attributes if attribute.startswith("domain=")]
+    parts = [cookie for cookie in cookies if _is_called(cookie, name, part=r"\.[1-9]")]
+    wrong = [fault for cookie in (*found, *parts) for fault in _faults(cookie, name, http_only=http_only)]
     wrong += [] if {"cookie", "*"} & _words(response, "vary") else ["Vary does not name Cookie"]
     cache_control = {word.partition("=")[0] for word in _words(response, "cache-control") if word}
     wrong += [] if cache_control else ["Cache-Control is missing"]
@@ -49,8 +50,22 @@ def assert_no_visitor_cookie(response: Any, name: str = "__Host-wixvisitor") -> 
 
     """
     __tracebackhide__ = True
-    if any(cookie.partition("=")[0] == name for cookie in _values(response, "set-cookie")):
+    if any(_is_called(cookie, name, part=r"(\.[1-9])?") for cookie in _values(response, "set-cookie")):
         raise AssertionError(f"expected no Set-Cookie for {name}")
+
+
+def _is_called(cookie: str, name: str, part: str = "") -> bool:
+    return re.match(rf"{re.escape(name)}(-[0-9a-f]{{8}})?{part}=", cookie) is not None
+
+
+def _faults(cookie: str, name: str, *, http_only: bool) -> list[str]:
+    attributes = {part.strip().lower() for part in cookie.split(";")[1:]}
+    is_embedded = {"samesite=none", "partitioned", "secure"} <= attributes
+    wanted = {"path=/"} if is_embedded else {"path=/", "samesite=lax"}
+    wanted |= {"httponly"} if http_only else set()
+    wanted |= {"secure"} if name.startswith(_SECURE) else set()
+    wrong = [f"{attribute} is missing" for attribute in sorted(wanted - attributes)]
+    return wrong + ["Domain is set" for attribute in attributes if attribute.startswith("domain=")]
 
 
 def _values(response: Any, name: str) -> list[str]:

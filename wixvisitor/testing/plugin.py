@@ -176,8 +176,8 @@ def _watching() -> Iterator[list[tuple[Any, str]]]:
     opened: list[tuple[Any, str]] = []
     making, opening = Connections.__init__, Connections._open
 
-    def note_made(connections: Connections, client: Any) -> None:
-        making(connections, client)
+    def note_made(connections: Connections, client: Any, *more: Any) -> None:
+        making(connections, client, *more)
         if client is None:
             made[connections] = _maker()
 

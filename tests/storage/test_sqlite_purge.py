@@ -1,0 +1,395 @@
+"""Visitors whom nobody has needed for long are removed from SQLite's file, whatever a clock has shown for a while."""
+
+from __future__ import annotations
+
+import random
+import sqlite3
+from pathlib import Path
+
+import pytest
+
+from wixvisitor.storage import MemoryStorage, Record, VersionConflict
+from wixvisitor.storage.sealed import SealedStorage
+from wixvisitor.storage.sqlite import SQLiteStorage
+
+pytestmark = pytest.mark.anyio
+
+MINUTE, HOUR, DAY = 60.0, 3_600.0, 86_400.0
+LIFE = 30 * DAY
+START = 1_800_000_000.0
+
+
+class Machine:
+    """What time it is, and what the machine's clock shows.
+
+    Each storage that is opened counts as a process of its own, with a monotonic clock that began when it was opened.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.passed = 0.0
+        self.ahead = 0.0
+
+    def wall(self) -> float:
+        return START + self.passed + self.ahead
+
+    def open(self, life: float | None = LIFE) -> SQLiteStorage:
+        began = self.passed
+        return SQLiteStorage(
+            self.path, expire_after=life, clock=self.wall, monotonic=lambda: 1_000.0 + self.passed - began
+        )
+
+    def keys(self) -> set[str]:
+        """Whom the file has."""
+        connection = sqlite3.connect(self.path)
+        try:
+            return {key for (key,) in connection.execute("SELECT key FROM visitors")}
+        finally:
+            connection.close()
+
+
+@pytest.fixture
+def machine(tmp_path: Path) -> Machine:
+    return Machine(tmp_path / "visitors.db")
+
+
+async def run_for_a_moment(machine: Machine) -> int:
+    """One run of a program that cron starts: how many it removed."""
+    storage = machine.open()
+    removed = await storage.purge()
+    await storage.aclose()
+    return removed
+
+
+async def test_past_its_time(machine: Machine) -> None:
+    """A record past its time is loaded and saved like any other, and lives on."""
+    storage = machine.open()
+    first = await storage.save("anna", "1")
+    machine.passed += 2 * LIFE
+    with pytest.raises(VersionConflict):
+        await storage.save("anna", "2", expected=None)
+    second = await storage.save("anna", "2", expected=first)
+    machine.passed += 2 * LIFE
+    assert await storage.load("anna") == Record("2", second)
+    machine.passed += 0.9 * LIFE
+    for _ in range(2):
+        assert await storage.purge() == 0
+        machine.passed += HOUR
+    await storage.aclose()
+
+
+async def test_found_twice_by_one_process(machine: Machine) -> None:
+    """A process removes what it has found past its time twice, an hour apart, and nothing else."""
+    storage = machine.open()
+    await storage.save("old", "value")
+    machine.passed += LIFE / 2
+    await storage.save("young", "value")
+    machine.passed += LIFE / 2 + 1
+    assert await storage.purge() == 0
+    machine.passed += HOUR - 1
+    assert await storage.purge() == 0
+    machine.passed += 1
+    assert await storage.purge() == 1
+    assert machine.keys() == {"young"}
+    await storage.aclose()
+
+
+async def test_found_by_saves(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Saves do the same now and then, a hundred at a time; a process's first one in any case."""
+    storage = machine.open()
+    for number in range(150):
+        await storage.save(f"old {number}", "value")
+    await storage.aclose()
+    machine.passed += LIFE + 1
+    storage = machine.open()
+    monkeypatch.setattr("random.random", lambda: 0.5)
+    await storage.save("new", "value")  # finds a hundred
+    machine.passed += HOUR
+    await storage.save("new", "value")
+    assert len(machine.keys()) == 151
+    monkeypatch.setattr("random.random", lambda: 0.0)
+    await storage.save("new", "value")
+    assert len(machine.keys()) == 51
+    machine.passed += HOUR
+    await storage.save("new", "value")
+    assert machine.keys() == {"new"}
+    await storage.aclose()
+
+
+async def test_looking_all_the_time(machine: Machine) -> None:
+    """A process that looks every second removes after an hour all the same."""
+    storage = machine.open()
+    await storage.save("old", "value")
+    machine.passed += LIFE
+    for _ in range(3_600):
+        assert await storage.purge() == 0
+        machine.passed += 1
+    for _ in range(2):
+        machine.passed += MINUTE
+        await storage.purge()
+    assert machine.keys() == set()
+    await storage.aclose()
+
+
+@pytest.mark.parametrize("use", ["load", "save"])
+async def test_used_in_between(machine: Machine, use: str) -> None:
+    """A visitor who comes after the first finding is found anew."""
+    storage = machine.open()
+    version = await storage.save("anna", "1")
+    machine.passed += LIFE + 1
+    await storage.purge()
+    machine.passed += HOUR / 2
+    if use == "load":
+        assert await storage.load("anna") == Record("1", version)
+    else:
+        await storage.save("anna", "2", expected=version)
+    machine.passed += HOUR / 2
+    machine.ahead = 2 * LIFE  # and now the clock is wrong: it finds the visitor past her time once
+    assert await storage.purge() == 0
+    machine.ahead = 0.0
+    assert await storage.load("anna") is not None
+    await storage.aclose()
+
+
+async def test_a_program_that_runs_each_day(machine: Machine) -> None:
+    """Programs that never run for an hour remove what is past twice its time and a day, a day after they found that."""
+    storage = machine.open()
+    await storage.save("old", "value")
+    await storage.aclose()
+    days = 0
+    while machine.keys():
+        await run_for_a_moment(machine)
+        machine.passed += DAY
+        days += 1
+        assert days < 100
+    assert 2 * LIFE + 2 * DAY <= days * DAY <= 2 * LIFE + 4 * DAY
+
+
+async def test_programs_a_day_apart(machine: Machine) -> None:
+    """Of two short runs the second removes if it was started a day after the first, and not when it was 23 h."""
+    storage = machine.open()
+    await storage.save("old", "value")
+    await storage.aclose()
+    machine.passed += 2 * LIFE + DAY
+    assert await run_for_a_moment(machine) == 0
+    machine.passed += 23 * HOUR
+    assert await run_for_a_moment(machine) == 0
+    machine.passed += HOUR
+    assert await run_for_a_moment(machine) == 1
+
+
+@pytest.mark.parametrize("years", [0.1, 1, 50, 7_000])
+async def test_one_jump(machine: Machine, years: float) -> None:
+    """A jump of the clock, however far, in old and new processes at once, costs nobody once the clock is right."""
+    old = machine.open()
+    for number in range(20):
+        await old.save(f"visitor {number}", "value")
+    machine.passed += 3 * DAY
+    processes = [old, machine.open()]
+    for storage in processes:
+        await storage.purge()
+    machine.ahead = years * 365 * DAY
+    for _ in range(59):
+        processes.append(machine.open())  # one a minute
+        for storage in processes:
+            assert await storage.purge() == 0
+        machine.passed += MINUTE
+    assert await old.load("visitor 0") is not None  # somebody comes while the clock is wrong
+    machine.ahead = 0.0
+    processes.append(machine.open())
+    for _ in range(48):
+        for storage in (*processes[:3], processes[-1]):
+            assert await storage.purge() == 0
+        machine.passed += HOUR / 2
+    assert len(machine.keys()) == 20
+    for storage in processes:
+        await storage.aclose()
+
+
+async def test_two_jumps(machine: Machine) -> None:
+    """A clock that jumps again and again costs nobody, if it was right in between."""
+    storage = machine.open()
+    await storage.save("anna", "value")
+    for _ in range(3):
+        machine.ahead = 2 * LIFE
+        assert await storage.purge() == 0
+        machine.ahead = 0.0
+        machine.passed += HOUR
+        assert await storage.purge() == 0
+        machine.passed += HOUR
+    assert machine.keys() == {"anna"}
+    await storage.aclose()
+
+
+async def test_found_by_a_clock_that_was_ahead(machine: Machine) -> None:
+    """What a run found while its clock was ahead does not keep later runs from removing who is forgotten."""
+    storage = machine.open()
+    await storage.save("old", "value")
+    await storage.aclose()
+    machine.passed += 2 * LIFE + DAY
+    machine.ahead = 50 * 365 * DAY
+    assert await run_for_a_moment(machine) == 0
+    machine.ahead = 0.0
+    assert await run_for_a_moment(machine) == 0
+    machine.passed += DAY
+    assert await run_for_a_moment(machine) == 1
+
+
+@pytest.mark.parametrize("seed", range(6))
+async def test_at_random(machine: Machine, seed: int) -> None:
+    """Whatever processes come and go and whenever the clock jumps: who is not forgotten stays, and who is goes."""
+    chance = random.Random(seed)
+    processes = [machine.open()]
+    used = {f"visitor {number}": 0.0 for number in range(10)}
+    for key in used:
+        await processes[0].save(key, "value")
+    jump = chance.uniform(1 * DAY, 50 * DAY)
+    jumps_back = jump + chance.uniform(MINUTE, HOUR - MINUTE)
+    ahead = chance.choice([10, 31, 62, 400, 20_000]) * DAY
+    forgotten, next_step = {"visitor 0", "visitor 1"}, 0.0
+    while machine.passed < 75 * DAY:
+        next_step = chance.choice([MINUTE, HOUR / 3, 10 * HOUR])
+        if jump < machine.passed + next_step and machine.passed < jumps_back:  # look closely
+            next_step = 5 * MINUTE
+        machine.passed += next_step
+        machine.ahead = ahead if jump <= machine.passed < jumps_back else 0.0
+        if chance.random() < 0.3:
+            processes.append(machine.open())
+        if len(processes) > 3:
+            await processes.pop(chance.randrange(len(processes))).aclose()
+        storage = chance.choice(processes)
+        key = min(used.keys() - forgotten, key=lambda key: used[key])
+        if machine.passed - used[key] > 20 * DAY and not machine.ahead:
+            assert await storage.load(key) is not None, f"seed {seed}: {key} is lost"
+            used[key] = machine.passed
+        await storage.purge()
+        assert machine.keys() >= used.keys() - forgotten, f"seed {seed}"
+    for _ in range(4):
+        await processes[0].purge()
+        machine.passed += HOUR
+    assert not machine.keys() & forgotten
+    for storage in processes:
+        await storage.aclose()
+
+
+async def test_first_saved_in_1970(machine: Machine) -> None:
+    """Who was saved by a clock that began in 1970 lives on for a whole life once the clock is right."""
+    machine.ahead = -START
+    storage = machine.open()
+    await storage.save("anna", "value")
+    machine.ahead = 0.0
+    for _ in range(3):
+        assert await storage.purge() == 0
+        machine.passed += 2 * DAY
+    machine.passed += LIFE
+    await storage.purge()
+    machine.passed += HOUR
+    assert await storage.purge() == 1
+    await storage.aclose()
+
+
+async def test_a_clock_that_was_behind(machine: Machine) -> None:
+    """A clock that is set back for a while removes nobody and makes nobody immortal."""
+    storage = machine.open()
+    await storage.save("anna", "value")
+    machine.passed += LIFE + 1
+    await storage.purge()
+    machine.ahead = -10 * LIFE
+    machine.passed += HOUR
+    assert await storage.purge() == 0
+    machine.ahead = 0.0
+    assert await storage.purge() == 0
+    machine.passed += HOUR
+    assert await storage.purge() == 1
+    await storage.aclose()
+
+
+async def test_older_versions_go_on(machine: Machine) -> None:
+    """What a version without marks does to a marked record, and it saves four columns, makes the mark void."""
+    storage = machine.open()
+    await storage.save("anna", "1")
+    machine.passed += LIFE
+    await storage.purge()
+    other = sqlite3.connect(machine.path, isolation_level=None)
+    other.execute(
+        """INSERT INTO visitors VALUES ('anna', '2', 'theirs', :end) ON CONFLICT (key) DO UPDATE
+        SET value = '2', version = 'theirs', expires_at = :end""",
+        {"end": machine.wall() + LIFE},
+    )
+    other.execute("INSERT INTO visitors VALUES ('ben', '1', 'one', ?)", (machine.wall(),))
+    machine.passed += HOUR
+    machine.ahead = 2 * LIFE
+    assert await storage.purge() == 0
+    other.execute("UPDATE visitors SET expires_at = expires_at + 1 WHERE key = 'ben'")  # it was only read
+    machine.passed += HOUR
+    assert await storage.purge() == 1  # anna: by now for the second time
+    assert machine.keys() == {"ben"}
+    other.execute("DELETE FROM visitors")
+    assert await storage.purge() == 0
+    assert [*other.execute("PRAGMA user_version"), *other.execute("SELECT count(*) FROM overdue")] == [(1,), (0,)]
+    other.close()
+    await storage.aclose()
+
+
+async def test_another_file(machine: Machine) -> None:
+    """What was found in a file says nothing of the file that takes its place."""
+    storage = machine.open()
+    for number in range(5):
+        await storage.save(f"old {number}", "value")
+    machine.passed += LIFE
+    await storage.purge()
+    for file in machine.path.parent.glob("visitors.db*"):
+        file.unlink()
+    machine.passed += HOUR
+    other = machine.open()
+    await other.save("anna", "value")
+    machine.ahead = 2 * LIFE
+    await other.purge()
+    assert await storage.purge() == 0
+    for one in (storage, other):
+        await one.aclose()
+
+
+async def test_many(machine: Machine) -> None:
+    """On request all are removed, in steps between which others may write."""
+    storage = machine.open()
+    await storage.save("new", "value")
+    other = sqlite3.connect(machine.path)
+    with other:
+        other.executemany(
+            "INSERT INTO visitors VALUES (?, 'value', ?, ?)",
+            ((f"old {number}", f"version {number}", START) for number in range(2_500)),
+        )
+    other.close()
+    assert await storage.purge() == 0
+    machine.passed += HOUR
+    assert await storage.purge() == 2_500
+    assert machine.keys() == {"new"}
+    await storage.aclose()
+
+
+async def test_for_ever(machine: Machine) -> None:
+    """A storage that keeps all for ever removes nobody, also not what another one would have removed."""
+    storage = machine.open()
+    await storage.save("old", "value")
+    await storage.aclose()
+    machine.passed += 10 * LIFE
+    storage = machine.open(None)
+    for _ in range(3):
+        assert await storage.purge() == 0
+        machine.passed += 2 * DAY
+    assert await storage.load("old") is not None
+    await storage.aclose()
+
+
+async def test_sealed(machine: Machine) -> None:
+    """A sealed store is purged as the one in it is, and has no purge where that has none."""
+    inner = machine.open()
+    storage = SealedStorage(inner, [SealedStorage.generate_key()])
+    await storage.save("old", "value")
+    machine.passed += LIFE
+    assert await storage.purge() == 0
+    machine.passed += HOUR
+    assert await storage.purge() == 1
+    await storage.aclose()
+    assert not hasattr(SealedStorage(MemoryStorage(), [SealedStorage.generate_key()]), "purge")

@@ -1,0 +1,63 @@
+"""A browser without a server: what it sends, and keeps of the answer."""
+
+from __future__ import annotations
+
+from wixvisitor import Tokens
+from wixvisitor._web._visit import Visit
+from wixvisitor._web._visits import Request, Visits
+
+
+class Browser:
+    """Visits without a server.
+
+    Attributes:
+        jar: the cookies for all paths.
+        copies: those for one path, by name and path; a browser sends them first.
+    """
+
+    def __init__(self, visits: Visits, jar: dict[str, str] | None = None) -> None:
+        self.visits = visits
+        self.jar = jar or {}
+        self.copies: dict[tuple[str, str], str] = {}
+
+    def header(self, path: str = "/") -> str:
+        copies = [(name, value) for (name, place), value in self.copies.items() if _matches(path, place)]
+        return "; ".join(f"{name}={value}" for name, value in [*copies, *self.jar.items()])
+
+    def visit(self, path: str = "/", *, is_document: bool = False) -> Visit:
+        return Visit(self.visits, Request({"cookie": self.header(path)}, is_document, None, path))
+
+    def answer(self, visit: Visit) -> list[str]:
+        cookies = list(visit.start(vary="", cache_control="").cookies)
+        for cookie in cookies:
+            self._keep(cookie)
+        visit.finish()
+        return cookies
+
+    def _keep(self, cookie: str) -> None:
+        name, _, value = cookie.partition(";")[0].partition("=")
+        (path,) = (part.strip()[5:] for part in cookie.split(";") if part.strip().startswith("Path="))
+        if path != "/":
+            assert not value
+            self.copies.pop((name, path), None)
+            return
+        self.jar.pop(name, None)
+        if value:
+            self.jar[name] = value
+
+    async def calls(self, path: str = "/") -> tuple[Tokens, list[str]]:
+        """One request that asks Wix."""
+        visit = self.visit(path)
+        tokens = await (await visit.visitor()).generate_visitor_tokens()
+        return tokens, self.answer(visit)
+
+    async def sets(self, tokens: Tokens, path: str = "/") -> list[str]:
+        """One request that logs in, or out."""
+        visit = self.visit(path)
+        await (await visit.visitor()).set_tokens(tokens)
+        return self.answer(visit)
+
+
+def _matches(path: str, place: str) -> bool:
+    """RFC 6265, section 5.1.4."""
+    return path == place or path.startswith(place if place.endswith("/") else f"{place}/")

@@ -1,0 +1,45 @@
+"""Cookies that were written by a machine whose clock is wrong, or by a browser whose clock is."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from tests.web.conftest import COOKIES
+from tests.web.shops import APPS
+from wixvisitor import AccessToken, Tokens
+from wixvisitor._web._visits import new_card
+from wixvisitor.cookies import Card
+
+pytestmark = pytest.mark.anyio
+
+LIFETIME = 14_400
+HOUR = 3_600
+
+
+@pytest.mark.parametrize("framework", APPS)
+@pytest.mark.parametrize("form", ["sealed", "wixSession", "session", "wix-session"])
+async def test_an_end_that_is_too_late(
+    open_shop: Any, visitor: Tokens, client_id: str, framework: str, form: str
+) -> None:
+    """Tokens in a cookie end when they themselves say so: an ended one is renewed before the first call."""
+    late = Tokens(
+        AccessToken(visitor.access_token.value, visitor.access_token.expires_at + 9 * HOUR), visitor.refresh_token
+    )
+    written = COOKIES[form](secure=framework != "aiohttp").write(
+        Card(new_card().key, late), client_id, 0.0 + _now(visitor)
+    )
+    async with open_shop(framework, cookie=form) as town, town.browsers() as browser:
+        for passed, renewals in ((0, 0), (LIFETIME + 1, 1)):
+            town.fake.advance(passed)
+            response = await browser.get("/cart", headers={"Cookie": written.partition(";")[0]})
+            assert json.loads(response.text)["status"] == 404
+            assert len(town.fake.token_calls("refresh_token")) == renewals
+        assert {call.status for call in town.fake.api_calls()} == {404}
+        assert town.visitors == 1
+
+
+def _now(visitor: Tokens) -> float:
+    return float(visitor.access_token.expires_at - LIFETIME)
