@@ -12,7 +12,7 @@ import attrs
 from wixvisitor import _lineage
 from wixvisitor._decision import Held
 from wixvisitor._lineage import Lineage, later
-from wixvisitor._records import Records
+from wixvisitor._records import Records, Stored
 from wixvisitor._renewal import Outcome, Renewal
 
 
@@ -68,17 +68,12 @@ def _forget_deletes() -> Any:
 
 
 def _what_was_not_acknowledged_counts() -> Any:
-    """Tokens that could not be saved stand as if they were."""
-    save = Renewal._save
+    """Tokens that are not saved yet are the later ones, whatever was saved meanwhile."""
 
-    async def wrong(self: Renewal, *arguments: Any, **named: Any) -> Outcome:
-        outcome = await save(self, *arguments, **named)
-        unsaved = outcome.held.unsaved
-        if unsaved is None or unsaved.lineage is None:
-            return outcome
-        return attrs.evolve(outcome, held=attrs.evolve(outcome.held, lineage=unsaved.lineage))
+    def always(_: Renewal, winner: Stored, new: Held) -> bool:
+        return winner.tokens != new.tokens
 
-    return patch.object(Renewal, "_save", wrong)
+    return patch.object(Renewal, "_may_save_over", always)
 
 
 def _what_is_set_late_stands_anew() -> Any:

@@ -236,12 +236,14 @@ class Watch:
         followed = [base for base in bases if not wrongs[base]]
         if not followed:
             self.fail(14, f"{where} after the store went back in time: {wrongs[bases[0]][0][1]}")
-        elif self._went_back_long_ago(key) and self._passes_over(before, new, followed):
+        elif self._went_back_before(process, key) and self._passes_over(before, new, followed):
             self.fail(14, f"{where}: {self._name(new)} is new, though the store has {self._name(before)}")
 
-    def _went_back_long_ago(self, key: str) -> bool:
-        """Whether no renewal can be under way that began before."""
-        return self.now() - self._past.rolled_back[key] > self.bound
+    def _went_back_before(self, process: Process, key: str) -> bool:
+        """Whether the renewal that is under way began after the store went back."""
+        asking = self._asking.get((process, key))
+        began = asking.since if asking is not None and asking.last_answer == "granted" else self.now() - self.bound
+        return self._past.rolled_back[key] < began
 
     def _passes_over(self, before: Tokens, new: Tokens, followed: list[State | None]) -> bool:
         """Whether a new visitor replaces a refused one, and whom the store has was not asked for.
@@ -604,6 +606,7 @@ class Watch:
     def app_forgets(self, process: Process, key: str) -> tuple[int, list[Tokens]]:
         """``forget`` is about to be called. Returns how many deletions there were, and what may still be saved."""
         self._forgets_at[process, key] = process.scheduler.now
+        self.app_has_not_forgotten(process, key)
         if process in self.sites:
             self.sites[process].forgets(key)
         return self._deleted[process, key], list(self._open_sets[process, key])
@@ -615,6 +618,13 @@ class Watch:
         if self._deleted[process, key] == deleted and not was_absent:
             self.fail(1, f"{process.name} has not deleted {key}, though the app asked for it")
         self._open_sets[process, key] = [one for one in self._open_sets[process, key] if one not in earlier]
+
+    def app_has_not_forgotten(self, process: Process, key: str) -> None:
+        """It raised, or goes on: the session holds nobody any more, also one that the app has let go."""
+        known = self._ends.get((process, key))
+        session = known() if known is not None else None
+        if session is not None and session in self._seen:
+            self._seen[session].state = None
 
     def is_idle(self, process: Process, key: str) -> bool:
         """Whether neither a token call nor the store works for this visitor in this process."""
