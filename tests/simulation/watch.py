@@ -97,6 +97,7 @@ class Watch:
         self._saved_by: dict[str, Process] = {}
         self._stored: dict[str, Tokens] = {}
         self._stored_before: dict[str, Tokens] = {}
+        self._kept_since: dict[str, float] = {}
         self._open_sets: dict[tuple[Process, str], list[Tokens]] = defaultdict(list)
         self._set_at: dict[tuple[Process, str], float] = {}
         self._set_and_saved: dict[tuple[Process, str], list[Tokens]] = defaultdict(list)
@@ -207,6 +208,8 @@ class Watch:
         is_late, now = asked.since <= went_back, process.scheduler.now
         if not self._is_shared and (asked.since <= self._set_at.get(place, -1.0) or now - asked.since > STORE_LIMIT):
             is_late, self._past.rolled_back[key] = True, now
+        if not self._is_shared and has_gone_back:  # it may have been read before
+            is_late = is_late or asked.since - self.bound < went_back
         if not is_set and not is_forgotten and not is_late:
             self._check_save(process, key, new, before, bases)
             if self._is_shared and not is_conditional:
@@ -295,7 +298,7 @@ class Watch:
         if before == EMPTY_TOKENS:
             self._nobody_until[key] = self.now()
         self._stored_before[key] = before
-        self._stored[key] = new
+        self._stored[key], self._kept_since[key] = new, self.now()
         if process is not None:
             self._saved_by[key] = process
 
@@ -337,6 +340,14 @@ class Watch:
         self._told_time_at.pop(process, None)
         for place in [place for place in self._doubts if place[0] is process]:
             del self._doubts[place]
+
+    def is_passed_over(self, key: str, held: Tokens) -> bool:
+        """Whether the store has somebody to go on with, and has had for longer than any pause lasts."""
+        stored = self.stored(key)
+        is_old = self.now() - self._kept_since.get(key, self.now()) > _LONGEST_PAUSE + self.renew_timeout
+        logs_out = _is_member(held) and not _is_member(stored)
+        value = stored.refresh_token.value
+        return is_old and bool(value) and value not in self.wix.refused and not logs_out
 
     def process_is_gone(self, process: Process) -> None:
         """A process was killed: nobody looks at it any more. What it had asked the store to save may still arrive."""

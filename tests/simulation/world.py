@@ -216,6 +216,8 @@ class World:
         Without a lease, or with a short one that runs out meanwhile, one-time tokens may be refused to one process
         while another is saving their successor.
         """
+        if self.watch.is_passed_over(key, session.get_tokens()):
+            return False
         seen, scenario = [self.watch.stored(key), session.get_tokens()], self.scenario
         if scenario.one_time and (scenario.storage != "leasing" or scenario.has_slow_store):
             seen.append(self.watch.stored_before(key))
