@@ -157,6 +157,7 @@ class World:
         self.watch.policy, self.watch.renew_timeout = scenario.policy, scenario.renew_timeout
         self.watch.bound = 250.0 if scenario.has_slow_store else 90.0
         self.watch.calls_hang = scenario.works_in_threads
+        self.watch.has_wild_clocks = scenario.wild_clocks
         self.is_calm_since = scenario.faults_end
         self._births = 0
         if scenario.storage == "plain":

@@ -210,6 +210,11 @@ class Proxy:
         """Ends all connections and refuses new ones."""
         self._portal.call(self._refuse)
 
+    def lead_to(self, target: int) -> None:
+        """Ends all connections; new ones lead to another port of the same host, as after a failover."""
+        self._target = target
+        self.cut()
+
     def come_back(self) -> None:
         """Does everything right again; connections that hung are ended."""
         self._hangs, self._says, self.delay, self._lose = False, None, 0.0, (0, b"")
