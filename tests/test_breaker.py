@@ -188,3 +188,19 @@ def test_what_is_remembered_is_bounded() -> None:
     assert len(breaker._failed_at) == 4_096
     assert breaker.have_failed(["99999"])
     assert len(breaker._streak) < STREAK
+
+
+def test_a_probe_answers_after_a_late_failure() -> None:
+    """A call from before the pause fails while the probe is out: the pause counts from the probe's own failure."""
+    breaker, now = Breaker(), 1_000.0
+    for visitor in "abc":
+        _fail(breaker, visitor, now=now)
+    assert breaker.pause is not None
+    now = breaker.pause.until
+    assert _admit(breaker, "probe", now) is Admission.PROBE
+    breaker.probe = "probe"
+    assert _fail(breaker, "late", now=now)
+    length, number = breaker.pause.until - now, breaker.pause.failures
+    assert not _fail(breaker, "probe", now=now + length / 2)
+    assert breaker.pause.until == pytest.approx(now + length * 1.5)
+    assert breaker.pause.failures == number

@@ -28,6 +28,8 @@ from collections.abc import Callable, Iterable
 from enum import Enum, auto
 from typing import Final
 
+import attrs
+
 from wixvisitor import _decision
 from wixvisitor._decision import Pause
 from wixvisitor.errors import WixVisitorError
@@ -114,6 +116,7 @@ class Breaker:
         Returns:
             Whether the breaker has been opened by it.
         """
+        was_probe = visitor == self.probe
         self.left(visitor)
         was_its_own = visitor in self._failed_at
         self._failed_at[visitor] = now
@@ -124,6 +127,10 @@ class Breaker:
             self._failed_at.popitem(last=False)
         if self.pause is not None and self.pause.active(now):  # its call was under way when the pause began
             self.pause = _decision.extended(self.pause, now, retry_after)
+            if was_probe:  # it asked for all: the pause counts from its answer, not from a late one's just before
+                before = attrs.evolve(self.pause, failures=self.pause.failures - 1)
+                anew = _decision.next_pause(before, now, jitter, cause=cause, retry_after=retry_after)
+                self.pause = attrs.evolve(anew, until=max(anew.until, self.pause.until))
             return False
         if self.pause is None:
             self._streak.add(visitor)

@@ -206,7 +206,9 @@ class Watch:
         is_late = asked.since <= went_back
         if not is_set and not is_forgotten and not is_late:
             # A store that compares nothing may be written over by a save that was under way when the app set tokens.
-            if self._is_shared or asked.since > self._set_at.get(place, -1.0):
+            # So may one that a hung thread makes so late that nobody waits for it any more.
+            is_in_time = process.scheduler.now - asked.since <= STORE_LIMIT
+            if self._is_shared or (is_in_time and asked.since > self._set_at.get(place, -1.0)):
                 self._check_save(process, key, new, before, bases)
             if self._is_shared and not is_conditional:
                 self.fail(6, f"{process.name} saves over whatever there is of {key}, though the app set nothing")
