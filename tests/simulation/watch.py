@@ -202,19 +202,15 @@ class Watch:
         went_back = self._past.rolled_back.get(key, -1.0)
         is_forgotten = new == EMPTY_TOKENS and self._is_forgetting(process, key)
         self._deleted[place] += is_forgotten
-        # One that was under way when the store went back may find what it follows, though more has been saved since.
-        is_late = asked.since <= went_back
+        # A save that was under way when the store went back may find what it follows, though more was saved since; and
+        # a store that compares nothing is written over by one that hung, as if it were restored from a backup.
+        is_late, now = asked.since <= went_back, process.scheduler.now
+        if not self._is_shared and (asked.since <= self._set_at.get(place, -1.0) or now - asked.since > STORE_LIMIT):
+            is_late, self._past.rolled_back[key] = True, now
         if not is_set and not is_forgotten and not is_late:
-            # A store that compares nothing may be written over by a save that was under way when the app set tokens.
-            # So may one that a hung thread makes so late that nobody waits for it any more.
-            is_in_time = process.scheduler.now - asked.since <= STORE_LIMIT
-            if self._is_shared or (is_in_time and asked.since > self._set_at.get(place, -1.0)):
-                self._check_save(process, key, new, before, bases)
+            self._check_save(process, key, new, before, bases)
             if self._is_shared and not is_conditional:
                 self.fail(6, f"{process.name} saves over whatever there is of {key}, though the app set nothing")
-        set_at, now = self._set_at.get(place, -1.0), process.scheduler.now
-        if not self._is_shared and (asked.since < set_at or now - asked.since > STORE_LIMIT):
-            self._past.rolled_back[key] = now  # what is written late is as old as a restored backup
         if self._is_shared and not is_late:
             self._check_return(process, key, new, replaced, asked, is_set=is_set)
         if is_forgotten:
