@@ -190,17 +190,15 @@ def test_what_is_remembered_is_bounded() -> None:
     assert len(breaker._streak) < STREAK
 
 
-def test_a_probe_answers_after_a_late_failure() -> None:
-    """A call from before the pause fails while the probe is out: the pause counts from the probe's own failure."""
+def test_a_call_from_before_a_pause_fails_after_it() -> None:
+    """A call that was under way when a pause began, and fails after its end, neither begins nor doubles another."""
     breaker, now = Breaker(), 1_000.0
-    for visitor in "abc":
-        _fail(breaker, visitor, now=now)
+    _fail(breaker, "a", "b", "c", now=now)
     assert breaker.pause is not None
-    now = breaker.pause.until
+    now = breaker.pause.until + 1
     assert _admit(breaker, "probe", now) is Admission.PROBE
     breaker.probe = "probe"
-    assert _fail(breaker, "late", now=now)
-    length, number = breaker.pause.until - now, breaker.pause.failures
-    assert not _fail(breaker, "probe", now=now + length / 2)
-    assert breaker.pause.until == pytest.approx(now + length * 1.5)
-    assert breaker.pause.failures == number
+    assert not breaker.failed("late", OUTAGE, now, 1.0, retry_after=None, began=999.0)
+    assert not breaker.pause.active(now)
+    assert breaker.failed("probe", OUTAGE, now, 1.0, retry_after=None, began=now)
+    assert breaker.pause.until == pytest.approx(now + 2.0)

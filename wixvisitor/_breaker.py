@@ -23,12 +23,11 @@ Rules:
 
 from __future__ import annotations
 
+import math
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from enum import Enum, auto
 from typing import Final
-
-import attrs
 
 from wixvisitor import _decision
 from wixvisitor._decision import Pause
@@ -102,7 +101,14 @@ class Breaker:
         self._failed_at.pop(visitor, None)
 
     def failed(
-        self, visitor: str, cause: WixVisitorError, now: float, jitter: float, *, retry_after: float | None
+        self,
+        visitor: str,
+        cause: WixVisitorError,
+        now: float,
+        jitter: float,
+        *,
+        retry_after: float | None,
+        began: float = math.inf,
     ) -> bool:
         """Notes that Wix gave this visitor no usable answer.
 
@@ -112,11 +118,11 @@ class Breaker:
             now: epoch seconds.
             jitter: from 0 to 1.
             retry_after: seconds that Wix asked to wait.
+            began: when the call was made. One from before a pause says nothing that the pause does not know.
 
         Returns:
             Whether the breaker has been opened by it.
         """
-        was_probe = visitor == self.probe
         self.left(visitor)
         was_its_own = visitor in self._failed_at
         self._failed_at[visitor] = now
@@ -125,12 +131,8 @@ class Breaker:
             return False
         while len(self._failed_at) > _REMEMBERED:
             self._failed_at.popitem(last=False)
-        if self.pause is not None and self.pause.active(now):  # its call was under way when the pause began
+        if self.pause is not None and (self.pause.active(now) or began <= self.pause.since):  # it was under way then
             self.pause = _decision.extended(self.pause, now, retry_after)
-            if was_probe:  # it asked for all: the pause counts from its answer, not from a late one's just before
-                before = attrs.evolve(self.pause, failures=self.pause.failures - 1)
-                anew = _decision.next_pause(before, now, jitter, cause=cause, retry_after=retry_after)
-                self.pause = attrs.evolve(anew, until=max(anew.until, self.pause.until))
             return False
         if self.pause is None:
             self._streak.add(visitor)
