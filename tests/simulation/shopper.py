@@ -199,7 +199,11 @@ class Shopper:
 
         async def forget() -> None:
             earlier = self._watch.app_forgets(self._process, key)
-            await self._life.forget(key)
+            try:
+                await self._life.forget(key)
+            except WixVisitorError:
+                self._watch.app_has_not_forgotten(self._process, key)
+                raise
             self._watch.app_has_forgotten(self._process, key, earlier)
 
         await self._measured(key, f"forget of {key}", forget)

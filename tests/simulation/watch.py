@@ -97,6 +97,7 @@ class Watch:
         self._saved_by: dict[str, Process] = {}
         self._stored: dict[str, Tokens] = {}
         self._stored_before: dict[str, Tokens] = {}
+        self._kept_since: dict[str, float] = {}
         self._open_sets: dict[tuple[Process, str], list[Tokens]] = defaultdict(list)
         self._set_at: dict[tuple[Process, str], float] = {}
         self._set_and_saved: dict[tuple[Process, str], list[Tokens]] = defaultdict(list)
@@ -207,6 +208,8 @@ class Watch:
         is_late, now = asked.since <= went_back, process.scheduler.now
         if not self._is_shared and (asked.since <= self._set_at.get(place, -1.0) or now - asked.since > STORE_LIMIT):
             is_late, self._past.rolled_back[key] = True, now
+        if not self._is_shared and has_gone_back:  # it may have been read before
+            is_late = is_late or asked.since - self.bound < went_back
         if not is_set and not is_forgotten and not is_late:
             self._check_save(process, key, new, before, bases)
             if self._is_shared and not is_conditional:
@@ -236,12 +239,14 @@ class Watch:
         followed = [base for base in bases if not wrongs[base]]
         if not followed:
             self.fail(14, f"{where} after the store went back in time: {wrongs[bases[0]][0][1]}")
-        elif self._went_back_long_ago(key) and self._passes_over(before, new, followed):
+        elif self._went_back_before(process, key) and self._passes_over(before, new, followed):
             self.fail(14, f"{where}: {self._name(new)} is new, though the store has {self._name(before)}")
 
-    def _went_back_long_ago(self, key: str) -> bool:
-        """Whether no renewal can be under way that began before."""
-        return self.now() - self._past.rolled_back[key] > self.bound
+    def _went_back_before(self, process: Process, key: str) -> bool:
+        """Whether the renewal that is under way began after the store went back."""
+        asking = self._asking.get((process, key))
+        began = asking.since if asking is not None and asking.last_answer == "granted" else self.now() - self.bound
+        return self._past.rolled_back[key] < began
 
     def _passes_over(self, before: Tokens, new: Tokens, followed: list[State | None]) -> bool:
         """Whether a new visitor replaces a refused one, and whom the store has was not asked for.
@@ -293,7 +298,7 @@ class Watch:
         if before == EMPTY_TOKENS:
             self._nobody_until[key] = self.now()
         self._stored_before[key] = before
-        self._stored[key] = new
+        self._stored[key], self._kept_since[key] = new, self.now()
         if process is not None:
             self._saved_by[key] = process
 
@@ -335,6 +340,14 @@ class Watch:
         self._told_time_at.pop(process, None)
         for place in [place for place in self._doubts if place[0] is process]:
             del self._doubts[place]
+
+    def is_passed_over(self, key: str, held: Tokens) -> bool:
+        """Whether the store has somebody to go on with, and has had for longer than any pause lasts."""
+        stored = self.stored(key)
+        is_old = self.now() - self._kept_since.get(key, self.now()) > _LONGEST_PAUSE + self.renew_timeout
+        logs_out = _is_member(held) and not _is_member(stored)
+        value = stored.refresh_token.value
+        return is_old and bool(value) and value not in self.wix.refused and not logs_out
 
     def process_is_gone(self, process: Process) -> None:
         """A process was killed: nobody looks at it any more. What it had asked the store to save may still arrive."""
@@ -604,6 +617,7 @@ class Watch:
     def app_forgets(self, process: Process, key: str) -> tuple[int, list[Tokens]]:
         """``forget`` is about to be called. Returns how many deletions there were, and what may still be saved."""
         self._forgets_at[process, key] = process.scheduler.now
+        self.app_has_not_forgotten(process, key)
         if process in self.sites:
             self.sites[process].forgets(key)
         return self._deleted[process, key], list(self._open_sets[process, key])
@@ -615,6 +629,13 @@ class Watch:
         if self._deleted[process, key] == deleted and not was_absent:
             self.fail(1, f"{process.name} has not deleted {key}, though the app asked for it")
         self._open_sets[process, key] = [one for one in self._open_sets[process, key] if one not in earlier]
+
+    def app_has_not_forgotten(self, process: Process, key: str) -> None:
+        """It raised, or goes on: the session holds nobody any more, also one that the app has let go."""
+        known = self._ends.get((process, key))
+        session = known() if known is not None else None
+        if session is not None and session in self._seen:
+            self._seen[session].state = None
 
     def is_idle(self, process: Process, key: str) -> bool:
         """Whether neither a token call nor the store works for this visitor in this process."""

@@ -216,6 +216,8 @@ class World:
         Without a lease, or with a short one that runs out meanwhile, one-time tokens may be refused to one process
         while another is saving their successor.
         """
+        if self.watch.is_passed_over(key, session.get_tokens()):
+            return False
         seen, scenario = [self.watch.stored(key), session.get_tokens()], self.scenario
         if scenario.one_time and (scenario.storage != "leasing" or scenario.has_slow_store):
             seen.append(self.watch.stored_before(key))
@@ -350,10 +352,11 @@ class World:
         chance, now = self._chance, self.scheduler.now
         to = now - chance.choice((chance.uniform(0.0, 3.0), chance.uniform(0.0, 100.0), now + 1.0))
         keys = [key for key in self.scenario.keys if chance.random() < 0.7]
-        lost = [self.wix.identity(self.stored(key)) for key in keys if chance.random() < 0.3]
+        lost = {key: self.wix.identity(self.stored(key)) for key in keys}
         self.store.roll_back(now, to, [f"{CLIENT_ID}:{key}" for key in keys], with_leases=chance.random() < 0.5)
-        for identity in filter(None, lost):
-            self._refuse(identity, access_only=False)
+        for key, identity in lost.items():
+            if identity not in (None, self.wix.identity(self.stored(key))) and chance.random() < 0.5:
+                self._refuse(identity, access_only=False)
 
     def _for_a_while(self, end: Callable[[], None]) -> None:
         self.scheduler.at(self.scheduler.now + self._chance.expovariate(1 / 40.0), end)
