@@ -43,12 +43,14 @@ class Troubled(MemoryStorage):
             await meanwhile()
         return record
 
-    async def save(self, key: str, value: str, *, expected: str | AnyVersion | None = ANY_VERSION) -> str:
+    async def save(
+        self, key: str, value: str, *, expected: str | AnyVersion | None = ANY_VERSION, keep_for: float | None = None
+    ) -> str:
         self._check()
         if self.loses:
             self.loses -= 1
             raise VersionConflict("somebody else was faster")
-        return await super().save(key, value, expected=expected)
+        return await super().save(key, value, expected=expected, keep_for=keep_for)
 
     def _check(self) -> None:
         if self.is_away:

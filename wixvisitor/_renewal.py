@@ -135,10 +135,8 @@ class Renewal:
             answer = await self._asked(partial(self.endpoint.renew, token))
             if isinstance(answer, Granted):
                 return await self._renewed(held, answer)
-            refusal, refused = (
-                answer,
-                refused | {token},
-            )  # once more around: another process may have moved on (REFUSAL ONLY)
+            refusal = answer
+            refused |= {token}  # once more around: another process may have moved on (REFUSAL ONLY)
         raise StorageError("the store's record changes faster than it can be renewed")
 
     def _is_enough(self, held: Held) -> bool:
