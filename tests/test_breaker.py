@@ -188,3 +188,17 @@ def test_what_is_remembered_is_bounded() -> None:
     assert len(breaker._failed_at) == 4_096
     assert breaker.have_failed(["99999"])
     assert len(breaker._streak) < STREAK
+
+
+def test_a_call_from_before_a_pause_fails_after_it() -> None:
+    """A call that was under way when a pause began, and fails after its end, neither begins nor doubles another."""
+    breaker, now = Breaker(), 1_000.0
+    _fail(breaker, "a", "b", "c", now=now)
+    assert breaker.pause is not None
+    now = breaker.pause.until + 1
+    assert _admit(breaker, "probe", now) is Admission.PROBE
+    breaker.probe = "probe"
+    assert not breaker.failed("late", OUTAGE, now, 1.0, retry_after=None, began=999.0)
+    assert not breaker.pause.active(now)
+    assert breaker.failed("probe", OUTAGE, now, 1.0, retry_after=None, began=now)
+    assert breaker.pause.until == pytest.approx(now + 2.0)

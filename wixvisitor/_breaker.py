@@ -23,6 +23,7 @@ Rules:
 
 from __future__ import annotations
 
+import math
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from enum import Enum, auto
@@ -100,7 +101,14 @@ class Breaker:
         self._failed_at.pop(visitor, None)
 
     def failed(
-        self, visitor: str, cause: WixVisitorError, now: float, jitter: float, *, retry_after: float | None
+        self,
+        visitor: str,
+        cause: WixVisitorError,
+        now: float,
+        jitter: float,
+        *,
+        retry_after: float | None,
+        began: float = math.inf,
     ) -> bool:
         """Notes that Wix gave this visitor no usable answer.
 
@@ -110,6 +118,7 @@ class Breaker:
             now: epoch seconds.
             jitter: from 0 to 1.
             retry_after: seconds that Wix asked to wait.
+            began: when the call was made. One from before a pause says nothing that the pause does not know.
 
         Returns:
             Whether the breaker has been opened by it.
@@ -122,7 +131,7 @@ class Breaker:
             return False
         while len(self._failed_at) > _REMEMBERED:
             self._failed_at.popitem(last=False)
-        if self.pause is not None and self.pause.active(now):  # its call was under way when the pause began
+        if self.pause is not None and (self.pause.active(now) or began <= self.pause.since):  # it was under way then
             self.pause = _decision.extended(self.pause, now, retry_after)
             return False
         if self.pause is None:

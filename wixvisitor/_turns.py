@@ -41,13 +41,15 @@ class Turn:
         is_new: whether a visitor is about to be made that has nothing to lose yet.
         has_minted: whether a new visitor came of it.
         is_wanted: whether the answer would still be used.
+        began: epoch seconds when Wix could be asked.
     """
 
-    __slots__ = ("_queue", "_turns", "has_minted", "is_new", "is_wanted", "visitor")
+    __slots__ = ("_queue", "_turns", "began", "has_minted", "is_new", "is_wanted", "visitor")
 
     def __init__(self, visitor: str, turns: Turns, *, is_new: bool) -> None:
         self.visitor, self.is_new = visitor, is_new
         self.has_minted = False
+        self.began = inf
         self.is_wanted: Callable[[], bool] = lambda: True
         self._turns = turns
         self._queue: _Queue | None = None
@@ -62,6 +64,7 @@ class Turn:
             TokenRequestError, ConfigurationError: the endpoint is left alone for now.
         """
         await self._turns._confirm(self, seconds)
+        self.began = self._turns._clock()
 
     def succeeded(self, *, is_renewal: bool = False) -> None:
         """Notes that Wix granted tokens."""
@@ -82,7 +85,7 @@ class Turn:
     def failed(self, error: WixVisitorError) -> None:
         """Notes that Wix gave no usable answer. A certain refusal is an answer."""
         twin = error._again()  # other visitors are told of it, and its frames hold this one's refresh token
-        self._turns._note_failure(self.visitor, twin)
+        self._turns._note_failure(self.visitor, twin, self.began)
 
     @property
     def is_stopped(self) -> bool:
@@ -283,7 +286,7 @@ class Turns:
                     turn._queue = queue
                     self._leave(turn)
             raise
-        turn._queue = queue
+        turn._queue, turn.began = queue, self._clock()
 
     async def _wait(self, waiter: _Waiter, deadline: float) -> float:
         """Waits until the waiter is woken, its own wait is over, or raises because no turn came in time.
@@ -390,13 +393,13 @@ class Turns:
         if was_paused:
             logger.info("wixvisitor: the token endpoint answers again")
 
-    def _note_failure(self, visitor: str, error: WixVisitorError) -> None:
+    def _note_failure(self, visitor: str, error: WixVisitorError, began: float) -> None:
         if self.number == inf:
             return
         retry_after = getattr(error, "retry_after", None)
         with self._lock:
             now = self._clock()
-            has_opened = self._breaker.failed(visitor, error, now, self._jitter(), retry_after=retry_after)
+            has_opened = self._breaker.failed(visitor, error, now, self._jitter(), retry_after=retry_after, began=began)
             pause = self._breaker.pause
             self._dispatch()
         if has_opened and pause is not None:

@@ -323,7 +323,7 @@ class Site:
 
     def _counts(self, call: Call) -> None:
         at, named, pause = call.last, min(call.retry_after or 0.0, _LONGEST_NAMED), self._pause
-        if pause is not None and call.began < pause.until and at <= pause.latest + EPS:
+        if pause is not None and call.began < pause.until:
             pause.until = max(pause.until, at + named if named else 0.0)  # it was under way when the pause began
             pause.latest = max(pause.latest, pause.until)
             return
@@ -334,7 +334,9 @@ class Site:
         self._streak.clear()
         number = pause.number + 1 if pause is not None else 1
         longest = min(_LONGEST, 2.0 ** (number - 1))
-        low, high = (named, named) if named else (0.5 * longest, longest if self._is_sure else _LONGEST)
+        # Where a failure before this one is unknown, a pause may have begun with that one.
+        low, high = (0.5 * longest, longest) if self._is_sure else (0.0, _LONGEST)
+        low, high = (named, named) if named else (low, high)
         self._pause = Pause(at, at + low, at + high, number, call.id if call.status else "", call.status)
 
     # The rules
