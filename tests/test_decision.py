@@ -26,7 +26,7 @@ from wixvisitor._decision import (
     LONGEST_PAUSE,
     LONGEST_RETRY_AFTER,
     Held,
-    OnRejected,
+    OnRefused,
     Pause,
     Purpose,
     Step,
@@ -249,14 +249,14 @@ def test_role_of(tokens, role):
 
 def test_may_replace():
     """``auto`` replaces a visitor and never a member; nobody is always replaced."""
-    allowed = {(role, policy) for role in TokenRole for policy in OnRejected if may_replace(role, policy)}
+    allowed = {(role, policy) for role in TokenRole for policy in OnRefused if may_replace(role, policy)}
     assert allowed == {
-        (TokenRole.NONE, OnRejected.AUTO),
-        (TokenRole.NONE, OnRejected.NEW_VISITOR),
-        (TokenRole.NONE, OnRejected.RAISE),
-        (TokenRole.VISITOR, OnRejected.AUTO),
-        (TokenRole.VISITOR, OnRejected.NEW_VISITOR),
-        (TokenRole.MEMBER, OnRejected.NEW_VISITOR),
+        (TokenRole.NONE, OnRefused.AUTO),
+        (TokenRole.NONE, OnRefused.NEW_VISITOR),
+        (TokenRole.NONE, OnRefused.RAISE),
+        (TokenRole.VISITOR, OnRefused.AUTO),
+        (TokenRole.VISITOR, OnRefused.NEW_VISITOR),
+        (TokenRole.MEMBER, OnRefused.NEW_VISITOR),
     }
 
 

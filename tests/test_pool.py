@@ -610,3 +610,19 @@ def test_a_wrong_number_of_token_requests(client_id: str, number: Any) -> None:
     """The bound is a whole number from 1 on."""
     with pytest.raises(ConfigurationError, match="max_token_requests"):
         VisitorPool(client_id, max_token_requests=number)
+
+
+@anyio_test
+async def test_on_change_is_told_of_a_forget(pool_of: PoolMaker, member: Tokens) -> None:
+    """Forgetting a member is a change; forgetting nobody is none."""
+    events: list[tuple[str, str, str, str]] = []
+
+    def note(event: TokensChanged) -> None:
+        events.append((event.reason, event.key, event.old_role, event.new_role))
+
+    pool = pool_of(on_change=note)
+    session = await pool.session("k")
+    await session.set_tokens(member)
+    await pool.forget("k")
+    await pool.forget("nobody")
+    assert events[1:] == [("forgotten", "k", "member", "none")]

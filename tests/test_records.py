@@ -71,7 +71,7 @@ def records(storage: Any, client_id: str = CLIENT, key: str = "default") -> Reco
         allowed_origins=(),
         renew_before=900,
         renew_timeout=30,
-        on_rejected="auto",
+        on_refused="auto",
         on_change=None,
         is_refusal=None,
         clock=None,

@@ -590,7 +590,7 @@ async def test_policy_decides_who_is_replaced(
     """Each policy replaces or raises SessionExpired with the role, and what was raised on is left in the store."""
     storage = MemoryStorage()
     tokens = member if role is TokenRole.MEMBER else visitor
-    session = session_of(tokens=tokens, storage=storage, on_rejected=policy)
+    session = session_of(tokens=tokens, storage=storage, on_refused=policy)
     await session.auth_headers()
     still.refuse_refresh_token(tokens.refresh_token.value)
     still.advance(LIFETIME + 1)

@@ -484,7 +484,7 @@ async def test_a_damaged_file_shows_no_token(
         ),
         lambda token: VisitorSession("x", tokens=Tokens(AccessToken("", 1), RefreshToken(token + " ", TokenRole.NONE))),
         lambda token: VisitorSession("x", key=[token]),
-        lambda token: VisitorSession("x", on_rejected=token),
+        lambda token: VisitorSession("x", on_refused=token),
         lambda token: VisitorSession("x", base_url=token),
         lambda token: VisitorSession("x", base_url=f"https://x.example/?token={token}"),
         lambda token: VisitorSession("x", storage=token),

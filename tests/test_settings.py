@@ -11,7 +11,7 @@ import pytest
 
 from wixvisitor import ConfigurationError, TokensChanged
 from wixvisitor import judge_refusal as default_judge_refusal
-from wixvisitor._decision import OnRejected
+from wixvisitor._decision import OnRefused
 from wixvisitor._settings import ChangeReason, Settings, checked, wall_clock
 from wixvisitor._tokens import TokenRole
 from wixvisitor.storage import ANY_VERSION, FileStorage, MemoryStorage
@@ -45,7 +45,7 @@ def settings(client_id: Any = "5e9c1d0a-7c1e-4a52-9d5e-1f2a3b4c5d6e", **changes:
         "allowed_origins": (),
         "renew_before": 900.0,
         "renew_timeout": 30.0,
-        "on_rejected": "auto",
+        "on_refused": "auto",
         "on_change": None,
         "is_refusal": None,
         "clock": None,
@@ -61,7 +61,7 @@ def refuses(argument: str, value: Any) -> None:
 def test_defaults():
     """What is not given has the documented value."""
     read = settings()
-    assert (read.renew_before, read.renew_timeout, read.on_rejected) == (900.0, 30.0, OnRejected.AUTO)
+    assert (read.renew_before, read.renew_timeout, read.on_refused) == (900.0, 30.0, OnRefused.AUTO)
     assert read.judge_refusal is default_judge_refusal
     assert read.clock is wall_clock
     assert read.on_change is None
@@ -91,14 +91,14 @@ def test_seconds():
 @pytest.mark.parametrize("value", ["auto", "new_visitor", "raise"])
 def test_policies(value):
     """The three policies are texts."""
-    assert settings(on_rejected=value).on_rejected == value
+    assert settings(on_refused=value).on_refused == value
 
 
 @pytest.mark.parametrize("value", ["", "AUTO", "ignore", None, 1, []])
 def test_wrong_policy(value):
     """Another policy is refused, and the text says which there are."""
     with pytest.raises(ConfigurationError, match="auto, new_visitor, raise"):
-        settings(on_rejected=value)
+        settings(on_refused=value)
 
 
 async def coroutine(event: TokensChanged) -> None:

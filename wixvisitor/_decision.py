@@ -7,7 +7,7 @@ Identity rules; the words in capitals are looked for by the tests that are named
    timeout, 404, 408, 425, 429, 5xx, HTML, empty or cut-off answer ever does, unless the refresh token's own ``exp`` is
    past, and then 400, 401 and 403 only (``_wire.has_run_out``). Before a token counts as refused the store is read
    again: if another process has moved on, its tokens win. [``Renewal._renew``]
-2. POLICY. ``on_rejected="auto"``: a refused visitor is replaced, a refused member raises ``SessionExpired``, so that
+2. POLICY. ``on_refused="auto"``: a refused visitor is replaced, a refused member raises ``SessionExpired``, so that
    nobody is silently logged out. [``may_replace``]
 3. NO MINT FROM AN API ANSWER. A 401 leads to one renewal and one replay, never to a mint; if the replay is refused
    too, the 401 was not about the token, and 401s are passed through for ``PASS_THROUGH`` seconds. A pool learns the
@@ -24,7 +24,7 @@ Identity rules; the words in capitals are looked for by the tests that are named
 from __future__ import annotations
 
 from enum import Enum, StrEnum, auto
-from typing import Final
+from typing import Final, Literal
 
 import attrs
 
@@ -43,7 +43,11 @@ _SHORTEST_LIFETIME: Final = 60  # seconds that any token is taken to have
 _STAMP_SLACK: Final = 60  # seconds by which an expiry stamp may exceed the token's own
 
 
-class OnRejected(StrEnum):
+Policy = Literal["auto", "new_visitor", "raise"]
+"""What users write for ``on_refused``."""
+
+
+class OnRefused(StrEnum):
     """What to do when Wix refuses the refresh token."""
 
     AUTO = "auto"
@@ -267,11 +271,22 @@ def role_of(tokens: Tokens) -> TokenRole:
     return TokenRole.MEMBER if claims and claims.member_id else TokenRole.VISITOR
 
 
-def may_replace(role: TokenRole, policy: OnRejected) -> bool:
+def is_older_copy(given: Tokens, known: Tokens) -> bool:
+    """Returns whether ``known`` are later tokens of the same visitor, as far as both access tokens tell.
+
+    A bot that gives what it saved long ago, at each call, must not go back to it.
+    """
+    theirs, ours = read_claims(given.access_token.value), read_claims(known.access_token.value)
+    if theirs is None or ours is None or theirs.visitor_id is None or theirs.visitor_id != ours.visitor_id:
+        return False
+    return role_of(given) is role_of(known) and theirs.issued_at < ours.issued_at
+
+
+def may_replace(role: TokenRole, policy: OnRefused) -> bool:
     """Whether whoever cannot be renewed any more becomes a new visitor (rule 2, POLICY)."""
-    if role is TokenRole.NONE or policy is OnRejected.NEW_VISITOR:
+    if role is TokenRole.NONE or policy is OnRefused.NEW_VISITOR:
         return True
-    return policy is OnRejected.AUTO and role is not TokenRole.MEMBER
+    return policy is OnRefused.AUTO and role is not TokenRole.MEMBER
 
 
 def must_be_saved(old: Tokens, new: Tokens) -> bool:

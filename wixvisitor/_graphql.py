@@ -29,9 +29,10 @@ class GraphQLResult:
     errors: list[dict[str, Any]] = attrs.field(factory=list)
 
 
-def graphql_body(query: str, variables: dict[str, Any] | None) -> dict[str, Any]:
-    """Returns the JSON body of a GraphQL call; like ``JSON.stringify``, without the variables that are not there."""
-    return {"query": query} if variables is None else {"query": query, "variables": variables}
+def graphql_body(query: str, variables: dict[str, Any] | None, operation_name: str | None = None) -> dict[str, Any]:
+    """Returns the JSON body of a GraphQL call; like ``JSON.stringify``, without what is not there."""
+    body = {"query": query, "variables": variables, "operationName": operation_name}
+    return {name: value for name, value in body.items() if value is not None}
 
 
 def read_graphql(status_code: int, body: bytes) -> GraphQLResult:

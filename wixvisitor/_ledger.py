@@ -17,7 +17,7 @@ from wixvisitor._decision import PASS_THROUGH, Held, Pause, Purpose, Step, Unrea
 from wixvisitor._lineage import Lineage
 from wixvisitor._renewal import Outcome, Superseded
 from wixvisitor._settings import ChangeReason, Settings, TokensChanged
-from wixvisitor._tokens import EMPTY_TOKENS, Tokens
+from wixvisitor._tokens import EMPTY_TOKENS, TokenRole, Tokens
 from wixvisitor._turns import raise_paused
 from wixvisitor.errors import ConfigurationError, SessionExpired, TokenRequestError, WixVisitorError
 
@@ -168,13 +168,17 @@ class Ledger:
         """Makes every renewal under way late (rule 4, LATE LOSES). The lock is held by the caller."""
         self.generation += 1
 
-    def forget(self) -> None:
-        """Holds nobody any more."""
+    def forget(self) -> TokensChanged | None:
+        """Holds nobody any more, and returns what changed, None if there was nobody."""
         with self.lock:
+            old = self.tokens()
             self.supersede()
             self.held = self._passing_since = None
             self._end_pause()
             self.consistent = ""
+        if old == EMPTY_TOKENS:
+            return None
+        return TokensChanged(ChangeReason.FORGOTTEN, self.key, old.refresh_token.role, TokenRole.NONE)
 
     def note_forgotten(self, gone: Lineage | None) -> None:
         """Keeps that the visitor was forgotten, should the store go back in time (rule 7)."""

@@ -13,6 +13,7 @@ import attrs
 
 from wixvisitor import _given
 from wixvisitor._connections import Connections
+from wixvisitor._decision import Policy
 from wixvisitor._endpoint import TokenEndpoint
 from wixvisitor._refresher import CLOSING, Refresher
 from wixvisitor._session import DEFAULT_BASE_URL, VisitorSession
@@ -60,7 +61,7 @@ class VisitorPool:
         base_url: str = DEFAULT_BASE_URL,
         allowed_origins: Sequence[str] = (),
         renew_before: float = 900.0,
-        on_rejected: str = "auto",
+        on_refused: Policy = "auto",
         on_change: Callable[[TokensChanged], object] | None = None,
         renew_timeout: float = 15.0,
         judge_refusal: Callable[[TokenAnswer], Verdict] | None = None,
@@ -76,7 +77,7 @@ class VisitorPool:
             allowed_origins=allowed_origins,
             renew_before=renew_before,
             renew_timeout=renew_timeout,
-            on_rejected=on_rejected,
+            on_refused=on_refused,
             on_change=on_change,
             judge_refusal=judge_refusal,
             is_refusal=is_refusal,

@@ -7,6 +7,7 @@ import hashlib
 import json
 import random
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Any, Final, TypeVar, cast
 
 import anyio
@@ -85,6 +86,17 @@ class Records:
         """Returns the version of what the store holds, also of a damaged record; None if it holds nothing."""
         record, _ = await self._read()
         return None if record is None else (record.version or Unread.UNREAD)
+
+    @hides_locals_async
+    async def look(self) -> tuple[str | Unread | None, Stored | None]:
+        """Returns the version of what the store holds, None if it holds nothing; and the record unless it is damaged."""
+        record, content = await self._read()
+        if record is None:
+            return None, None
+        with suppress(StorageError):
+            tokens = self.settings.server_clock.limited(_tokens_of(content, self.settings.client_id))
+            return record.version or Unread.UNREAD, Stored(tokens, record.version, self.lineage)
+        return record.version or Unread.UNREAD, None
 
     async def _read(self) -> tuple[Record | None, Any]:
         """Returns the record and its content, and notes what it remembers."""

@@ -341,9 +341,11 @@ class Refresher:
             if flight.loop is _flight.current_loop():
                 await flight.end()  # it may be about to save whom we delete, in a thread that cannot be cancelled
                 await flight.wait()
-        lineage = self.ledger.lineage()
-        self.ledger.forget()
-        self.ledger.note_forgotten(await self._records().forget(lineage))
+        lineage, event = self.ledger.lineage(), self.ledger.forget()
+        try:
+            self.ledger.note_forgotten(await self._records().forget(lineage))
+        finally:
+            self._tell(event)
 
     def _tell(self, event: TokensChanged | None) -> None:
         if event is None:

@@ -152,13 +152,13 @@ class Renewal:
         role = _decision.role_of(tokens)
         if role is TokenRole.NONE and not self.purpose.may_mint:
             raise _nobody_to_renew()
-        if not (self.purpose.may_mint and _decision.may_replace(role, self.settings.on_rejected)):
+        if not (self.purpose.may_mint and _decision.may_replace(role, self.settings.on_refused)):
             raise SessionExpired(f"The {role} has no refresh token, so the session cannot go on.", role=role)
 
     def _check_may_replace(self, tokens: Tokens, refusal: Refused) -> None:
         """Raises unless whoever was refused becomes a new visitor (rule 2, POLICY)."""
         role = _decision.role_of(tokens)
-        if self.purpose.may_replace and _decision.may_replace(role, self.settings.on_rejected):
+        if self.purpose.may_replace and _decision.may_replace(role, self.settings.on_refused):
             return
         raise SessionExpired(
             f"Wix refused the {role}'s refresh token ({refusal.answer.status_code}).",
@@ -197,11 +197,9 @@ class Renewal:
         lineage = waiting.lineage or self.records.new_identity(given.lineage)
         for _ in range(_ROUNDS):
             try:
-                version = await self.records.version()  # also for what the record remembers
-                if version is not None and self._counts_instead(given.tokens, waiting):
-                    stored = await self.records.load()
-                    if stored is not None:
-                        return Outcome(self._hold_stored(stored), ChangeReason.ADOPTED)
+                version, stored = await self.records.look()
+                if stored is not None and self._counts_instead(stored, given.tokens, waiting):
+                    return Outcome(self._hold_stored(stored), ChangeReason.ADOPTED)
                 given = attrs.evolve(given, version=version if self.settings.conditional else Unread.UNREAD)
                 if not self.is_wanted():
                     raise Superseded
@@ -221,15 +219,16 @@ class Renewal:
         waiting = attrs.evolve(waiting, lineage=lineage)
         return Outcome(attrs.evolve(given, version=Unread.UNREAD, unsaved=waiting), None, contradiction("set"))
 
-    def _counts_instead(self, tokens: Tokens, waiting: Unsaved) -> bool:
+    def _counts_instead(self, stored: Stored, tokens: Tokens, waiting: Unsaved) -> bool:
         """Whether the record that was just read counts, and not what was given.
 
-        One that has had these tokens as a seed does: a restart changes nothing. So does one that was saved since these
-        tokens could not be.
+        A restart changes nothing: a record counts that has had these tokens as a seed, or holds later ones of the same
+        visitor. So does one that was saved since these tokens could not be.
         """
-        stands = self.records.lineage
+        stands = stored.lineage
         is_later = waiting.lineage is not None and stands is not None and not waiting.lineage.is_after(stands)
-        return is_later or (waiting.seeds is None and self.records.knows_seed(tokens))
+        is_known = self.records.knows_seed(tokens) or _decision.is_older_copy(tokens, stored.tokens)
+        return is_later or (waiting.seeds is None and is_known)
 
     async def _save(
         self, new: Held, reason: ChangeReason | None, *, must: bool, is_renewal: bool, stands: Lineage | None = None

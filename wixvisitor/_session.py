@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any, Final, Self, Unpack, cast
 
 import anyio
 
-from wixvisitor import _given, _graphql
+from wixvisitor import _decision, _given, _graphql
 from wixvisitor._api_errors import raise_for_error
 from wixvisitor._auth import VisitorAuth, auth_for
 from wixvisitor._connections import Connections
+from wixvisitor._decision import Policy
 from wixvisitor._endpoint import TokenEndpoint
 from wixvisitor._graphql import GraphQLResult
 from wixvisitor._masking import drop_sent_bytes
@@ -50,7 +51,7 @@ class VisitorSession:
         allowed_origins: further origins that may see the token, like ``"https://edge.wixapis.com"``.
         renew_before: seconds before expiry from which on a renewal starts in the background; never more than a
             quarter of the token's lifetime.
-        on_rejected: when Wix refuses the refresh token: ``"auto"`` makes a new visitor of a visitor and raises
+        on_refused: when Wix refuses the refresh token: ``"auto"`` makes a new visitor of a visitor and raises
             ``SessionExpired`` for a member; ``"new_visitor"`` and ``"raise"`` do the one or the other for both.
         on_change: called with a ``TokensChanged`` after tokens changed. It runs in the renewal's task; what it
             raises is logged.
@@ -85,7 +86,7 @@ class VisitorSession:
         base_url: str = DEFAULT_BASE_URL,
         allowed_origins: Sequence[str] = (),
         renew_before: float = 900.0,
-        on_rejected: str = "auto",
+        on_refused: Policy = "auto",
         on_change: Callable[[TokensChanged], object] | None = None,
         renew_timeout: float = 15.0,
         judge_refusal: Callable[[TokenAnswer], Verdict] | None = None,
@@ -99,7 +100,7 @@ class VisitorSession:
             allowed_origins=allowed_origins,
             renew_before=renew_before,
             renew_timeout=renew_timeout,
-            on_rejected=on_rejected,
+            on_refused=on_refused,
             on_change=on_change,
             judge_refusal=judge_refusal,
             is_refusal=is_refusal,
@@ -158,11 +159,12 @@ class VisitorSession:
         """Returns tokens that work, in this order: valid ones as they are, renewed ones, a new visitor's.
 
         Args:
-            tokens: judged and adopted instead of the session's own; None or empty ones: the session's own.
+            tokens: judged and adopted instead of the session's own; None or empty ones: the session's own. Older tokens of
+                the same visitor (same ``aid`` and role, earlier ``iat``) change nothing.
 
         Raises:
             TokenRequestError: Wix cannot be asked for now; the visitor is unchanged.
-            SessionExpired: Wix refused a refresh token that ``on_rejected`` does not replace.
+            SessionExpired: Wix refused a refresh token that ``on_refused`` does not replace.
             StorageError: a new visitor could not be saved; it is kept, and the next use saves it again.
             ConfigurationError: the tokens or the client ID are wrong.
 
@@ -171,8 +173,11 @@ class VisitorSession:
         """
         if tokens is not None:
             _given.checked_tokens(tokens)
-        if tokens is not None and not _given.is_empty(tokens) and tokens != self._refresher.ledger.tokens():
-            await self.set_tokens(tokens)
+        if tokens is not None and not _given.is_empty(tokens):
+            await self._refresher.load()
+            held = self._refresher.ledger.tokens()
+            if tokens != held and not _decision.is_older_copy(tokens, held):
+                await self.set_tokens(tokens)
         return (await self._refresher.usable()).tokens
 
     def get_tokens(self) -> Tokens:
@@ -216,6 +221,11 @@ class VisitorSession:
         return {"Authorization": held.value}
 
     @property
+    def client_id(self) -> str:
+        """The site's client ID."""
+        return self._settings.client_id
+
+    @property
     def key(self) -> str:
         """Which record of the storage this visitor is; ``on_change`` is told the same."""
         return self._refresher.ledger.key
@@ -251,6 +261,14 @@ class VisitorSession:
         """``request("GET", …)``; raises the same, and cancellation leaves the same."""
         return await self._send("GET", url, cast("dict[str, Any]", arguments), stream=False)
 
+    async def head(self, url: str, **arguments: Unpack[RequestArguments]) -> httpx.Response:
+        """``request("HEAD", …)``; raises the same, and cancellation leaves the same."""
+        return await self._send("HEAD", url, cast("dict[str, Any]", arguments), stream=False)
+
+    async def options(self, url: str, **arguments: Unpack[RequestArguments]) -> httpx.Response:
+        """``request("OPTIONS", …)``; raises the same, and cancellation leaves the same."""
+        return await self._send("OPTIONS", url, cast("dict[str, Any]", arguments), stream=False)
+
     async def post(self, url: str, **arguments: Unpack[RequestArguments]) -> httpx.Response:
         """``request("POST", …)``; raises the same, and cancellation leaves the same."""
         return await self._send("POST", url, cast("dict[str, Any]", arguments), stream=False)
@@ -282,14 +300,21 @@ class VisitorSession:
         finally:
             await response.aclose()
 
-    async def graphql(self, query: str, variables: Mapping[str, Any] | None = None) -> GraphQLResult:
+    async def graphql(
+        self, query: str, variables: Mapping[str, Any] | None = None, *, operation_name: str | None = None
+    ) -> GraphQLResult:
         """Returns the answer of Wix's GraphQL endpoint.
+
+        Args:
+            query: the document.
+            variables: their values.
+            operation_name: which operation of the document is meant, if it has several.
 
         Raises:
             WixAPIError: the status is not 2xx, or the answer is no GraphQL answer.
             What ``request`` raises.
         """
-        body = _graphql.graphql_body(query, None if variables is None else dict(variables))
+        body = _graphql.graphql_body(query, None if variables is None else dict(variables), operation_name)
         response = raise_for_error(await self.post(_graphql.GRAPHQL_PATH, json=body))
         return _graphql.read_graphql(response.status_code, response.content)
 

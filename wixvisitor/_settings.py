@@ -14,7 +14,7 @@ from typing import Any, Final, cast, get_args
 import attrs
 
 from wixvisitor import _wire
-from wixvisitor._decision import OnRejected
+from wixvisitor._decision import OnRefused, Policy
 from wixvisitor._origins import Origins
 from wixvisitor._server_clock import ServerClock
 from wixvisitor._tokens import TokenRole
@@ -39,6 +39,7 @@ class ChangeReason(StrEnum):
     REPLACED = "replaced"  # Wix refused the refresh token; this is another visitor
     ADOPTED = "adopted"  # another process had moved on
     SET = "set"  # set_tokens, or generate_visitor_tokens with tokens
+    FORGOTTEN = "forgotten"  # forget: there is nobody any more
 
 
 @attrs.frozen
@@ -75,7 +76,7 @@ class Settings:
     leases: LeasingStorage | None
     renew_before: float
     renew_timeout: float
-    on_rejected: OnRejected
+    on_refused: OnRefused
     on_change: Callable[[TokensChanged], object] | None
     judge_refusal: Callable[[TokenAnswer], Verdict]
     clock: Callable[[], float]
@@ -93,7 +94,7 @@ def checked(
     allowed_origins: Sequence[str],
     renew_before: float,
     renew_timeout: float,
-    on_rejected: str,
+    on_refused: Policy,
     on_change: Callable[[TokensChanged], object] | None,
     judge_refusal: Callable[[TokenAnswer], Verdict] | None = None,
     is_refusal: Callable[[TokenAnswer], bool] | None,
@@ -119,7 +120,7 @@ def checked(
         leases=storage if isinstance(storage, LeasingStorage) else None,
         renew_before=_seconds(renew_before, "renew_before", least=0.0),
         renew_timeout=_seconds(renew_timeout, "renew_timeout", least=0.001),
-        on_rejected=_policy(on_rejected),
+        on_refused=_policy(on_refused),
         on_change=plain_function(on_change, "on_change"),
         judge_refusal=_judge(judge_refusal, is_refusal),
         clock=now,
@@ -174,11 +175,11 @@ def _count(value: object, name: str) -> int:
     return value
 
 
-def _policy(value: str) -> OnRejected:
+def _policy(value: str) -> OnRefused:
     try:
-        return OnRejected(value)
+        return OnRefused(value)
     except ValueError:
-        raise ConfigurationError(f"on_rejected: expected one of {', '.join(OnRejected)}") from None
+        raise ConfigurationError(f"on_refused: expected one of {', '.join(OnRefused)}") from None
 
 
 def plain_function(value: Any, name: str) -> Any:

@@ -101,7 +101,7 @@ class InvalidTokenResponse(TokenRequestError):
 
 
 class SessionExpired(_EndpointError):
-    """Wix refused the refresh token, and ``on_rejected`` says not to replace whose it is.
+    """Wix refused the refresh token, and ``on_refused`` says not to replace whose it is.
 
     Attributes:
         role: the :class:`~wixvisitor.TokenRole` whose session ended. A member has to log in again; then

@@ -312,7 +312,7 @@ async def test_a_broken_connection_and_html_instead_of_json_are_outages(street: 
 
 async def test_a_session_that_ended_asks_to_log_in_again(open_shop: Opening):
     """With the way to go on as a guest, which is another visitor."""
-    street = open_shop(on_rejected="raise")
+    street = open_shop(on_refused="raise")
     async with street.browser() as browser:
         await add(browser, MUG)
         (visitor_id,) = street.fake.visitors

@@ -91,7 +91,7 @@ class Player:
             allowed_origins=(),
             renew_before=0.0,
             renew_timeout=RENEW_TIMEOUT,
-            on_rejected="auto",
+            on_refused="auto",
             on_change=None,
             is_refusal=None,
             clock=lambda: self.replay.now,

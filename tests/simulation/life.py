@@ -113,7 +113,7 @@ class Life:
             "storage": STORAGES[scenario.storage](self.world.store, process, self.world.watch),
             "client": self._client,
             "clock": lambda: wall_clock(process, self.skew),
-            "on_rejected": scenario.policy,
+            "on_refused": scenario.policy,
             "renew_timeout": scenario.renew_timeout,
         }
         if scenario.is_pool:

@@ -66,7 +66,7 @@ class Watch:
         trace: what happened, a line each.
         requests: how many calls left the processes.
         slowest: seconds that the slowest call of the app took.
-        policy: ``on_rejected``.
+        policy: ``on_refused``.
         leases: the store's, None if it has none.
         renew_timeout: seconds.
         bound: seconds in which every call has ended.

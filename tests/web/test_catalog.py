@@ -130,7 +130,7 @@ async def test_it_renews_and_survives(catalog, still):
 
 async def test_a_refused_visitor_is_replaced_whatever_the_policy(pool_of, still):
     """There is no cart to lose, and no handler could do anything about it."""
-    catalog = await catalog_of(pool_of(on_rejected="raise"))
+    catalog = await catalog_of(pool_of(on_refused="raise"))
     await catalog.get(SLUG)
     (visitor_id,) = still.visitors
     still.refuse_refresh_tokens(visitor_id)

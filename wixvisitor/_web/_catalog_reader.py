@@ -11,7 +11,7 @@ import attrs
 from wixvisitor import _graphql
 from wixvisitor._api_errors import raise_for_error
 from wixvisitor._catalog import CATALOG_KEY
-from wixvisitor._decision import OnRejected
+from wixvisitor._decision import OnRefused
 from wixvisitor._graphql import GraphQLResult
 from wixvisitor._pool import VisitorPool
 from wixvisitor._requests import RequestArguments
@@ -125,7 +125,7 @@ class CatalogReader:
     def _made(self) -> VisitorSession:
         settings = self._pool._settings
         # A refused visitor without a cart is no loss, so that its replacement needs nobody's policy.
-        settings = attrs.evolve(settings, storage=CatalogStorage(settings.storage), on_rejected=OnRejected.NEW_VISITOR)
+        settings = attrs.evolve(settings, storage=CatalogStorage(settings.storage), on_refused=OnRefused.NEW_VISITOR)
         return self._pool._new(CATALOG_KEY, settings)
 
     def __repr__(self) -> str:

@@ -95,10 +95,10 @@ async def _renewed(old: VisitorFile, arguments: Arguments) -> VisitorFile:
 def _session(old: VisitorFile, client_id: str, base_url: str) -> VisitorSession:
     """Returns a session that replaces nobody, whatever Wix says: who looks at a file does not expect that."""
     if old.key is None:
-        return VisitorSession(client_id, tokens=old.tokens, base_url=base_url, on_rejected="raise")
+        return VisitorSession(client_id, tokens=old.tokens, base_url=base_url, on_refused="raise")
     # A file of a directory is read and locked like any single file.
     storage = FileStorage(old.path)
-    return VisitorSession(client_id, storage=storage, key=old.key, base_url=base_url, on_rejected="raise")
+    return VisitorSession(client_id, storage=storage, key=old.key, base_url=base_url, on_refused="raise")
 
 
 def _kept(old: VisitorFile, tokens: Tokens) -> VisitorFile:
