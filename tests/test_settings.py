@@ -180,4 +180,4 @@ def test_change_events():
     """An event says why, which record and which roles; its reason is a text."""
     event = TokensChanged(ChangeReason.MINTED, "default", TokenRole.NONE, TokenRole.VISITOR)
     assert f"{event.reason} {event.key} {event.old_role} {event.new_role}" == "minted default none visitor"
-    assert {reason.value for reason in ChangeReason} == {"minted", "renewed", "replaced", "adopted", "set"}
+    assert {reason.value for reason in ChangeReason} == {"minted", "renewed", "replaced", "adopted", "set", "forgotten"}

@@ -7,7 +7,6 @@ used in several. The refresher takes the same one to start a renewal.
 from __future__ import annotations
 
 import math
-import threading
 from typing import Final
 
 import attrs
@@ -32,7 +31,7 @@ class Ledger:
         held: the snapshot, swapped in one assignment; None before the store was read.
         consistent: the last ``X-Wix-Consistent`` that Wix sent to this visitor, ``""`` for none.
         generation: counts the changes of whose tokens are held; a renewal that started before the last one is late.
-        lock: guards every change.
+        lock: guards every change; all visitors of a pool have the same one.
 
     Concurrency: safe from any task and thread.
     """
@@ -52,7 +51,7 @@ class Ledger:
 
     def __init__(self, settings: Settings, key: str, tokens: Tokens | None) -> None:
         self.key = key
-        self.lock = threading.Lock()
+        self.lock = settings.lock
         self.generation = 0
         self.consistent = ""
         self._settings = settings

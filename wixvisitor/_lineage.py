@@ -8,26 +8,42 @@ the renewals are counted. Only a state that a save acknowledged, or that was rea
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any, Final, Self
 
-import attrs
-
+_LARGEST_IDENTITY: Final = 2**48 - 1
+_MOST_RENEWALS: Final = 2**32 - 1
 _LARGEST: Final = 2**53 - 1  # the largest whole number that JavaScript keeps
 
 
-@attrs.frozen(eq=True, weakref_slot=False, match_args=False)
-class Lineage:
-    """Where a record stands among all that its key has had.
+class Lineage(int):
+    """Where a record stands among all that its key has had. It is one whole number: every idle visitor has one."""
 
-    Attributes:
-        number: grows with each new identity; milliseconds since the epoch, where the clock is right.
-        identity: random; drawn anew at each mint, login, logout, set, forget and replacement.
-        renewals: how often this identity was renewed.
-    """
+    __slots__ = ()
 
-    number: int
-    identity: int
-    renewals: int = 0
+    def __new__(cls, number: int, identity: int, renewals: int = 0) -> Self:
+        """Returns it.
+
+        Args:
+            number: grows with each new identity; milliseconds since the epoch, where the clock is right.
+            identity: random; drawn anew at each mint, login, logout, set, forget and replacement.
+            renewals: how often this identity was renewed.
+        """
+        return super().__new__(cls, (number << 80) | (identity << 32) | renewals)
+
+    @property
+    def number(self) -> int:
+        """Grows with each new identity."""
+        return self >> 80
+
+    @property
+    def identity(self) -> int:
+        """Random."""
+        return self >> 32 & _LARGEST_IDENTITY
+
+    @property
+    def renewals(self) -> int:
+        """How often this identity was renewed."""
+        return self & _MOST_RENEWALS
 
     def is_after(self, other: Lineage | None) -> bool:
         """Whether this state is certainly the later one; never than one without numbers, as older versions write."""
@@ -61,12 +77,15 @@ def later(one: Lineage | None, other: Lineage | None) -> Lineage | None:
 
 def read(content: Mapping[str, Any]) -> Lineage | None:
     """Returns what a record says; None if it says nothing that can be understood."""
-    numbers = [content.get(name) for name in ("number", "identity", "renewals")]
-    if not all(type(number) is int and 0 <= number <= _LARGEST for number in numbers):
+    number, identity, renewals = (content.get(name) for name in ("number", "identity", "renewals"))
+    limits = ((number, _LARGEST), (identity, _LARGEST_IDENTITY), (renewals, _MOST_RENEWALS))
+    if not all(type(value) is int and 0 <= value <= most for value, most in limits):
         return None
-    return Lineage(*numbers)  # type: ignore[arg-type]
+    return Lineage(number, identity, renewals)  # type: ignore[arg-type]
 
 
 def written(lineage: Lineage | None) -> dict[str, int]:
     """Returns the keys of a record."""
-    return {} if lineage is None else attrs.asdict(lineage)
+    if lineage is None:
+        return {}
+    return {"number": lineage.number, "identity": lineage.identity, "renewals": lineage.renewals}

@@ -89,7 +89,7 @@ class Records:
 
     @hides_locals_async
     async def look(self) -> tuple[str | Unread | None, Stored | None]:
-        """Returns the version of what the store holds, None if it holds nothing; and the record unless it is damaged."""
+        """Returns the version of what the store holds, None if it holds nothing; and the record if it is whole."""
         record, content = await self._read()
         if record is None:
             return None, None

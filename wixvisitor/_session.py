@@ -159,8 +159,8 @@ class VisitorSession:
         """Returns tokens that work, in this order: valid ones as they are, renewed ones, a new visitor's.
 
         Args:
-            tokens: judged and adopted instead of the session's own; None or empty ones: the session's own. Older tokens of
-                the same visitor (same ``aid`` and role, earlier ``iat``) change nothing.
+            tokens: judged and adopted instead of the session's own; None or empty ones: the session's own. Older ones
+                of the same visitor (same ``aid`` and role, earlier ``iat``) change nothing.
 
         Raises:
             TokenRequestError: Wix cannot be asked for now; the visitor is unchanged.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import random
+import threading
 import time
 import warnings
 from collections.abc import Callable, Sequence
@@ -15,6 +16,7 @@ import attrs
 
 from wixvisitor import _wire
 from wixvisitor._decision import OnRefused, Policy
+from wixvisitor._fork import forkable_lock
 from wixvisitor._origins import Origins
 from wixvisitor._server_clock import ServerClock
 from wixvisitor._tokens import TokenRole
@@ -82,6 +84,7 @@ class Settings:
     clock: Callable[[], float]
     server_clock: ServerClock
     turns: Turns
+    lock: threading.Lock = attrs.field(factory=forkable_lock)  # of all that is noted of its visitors
     writes: dict[str, Any] = attrs.field(factory=dict)  # the store's calls under way that write, by key
     jitter: Callable[[], float] = random.random  # spreads load, protects nothing
 
