@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import suppress
 from types import ModuleType
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import anyio
 import attrs
@@ -56,10 +56,27 @@ def is_replayable(request: Any, family: ModuleType) -> bool:
     return isinstance(request.stream, family.ByteStream)
 
 
-class Unanswered:
-    """A response that is perhaps not the caller's last word, such as a 401 before the renewal.
+class Unanswered(Protocol):
+    """A response that the caller may never see, such as a 401 before the renewal.
 
-    It counts by its status, so nothing that is wrong with its body is raised here: that is left for whoever reads it.
+    It counts by its status, so nothing that is wrong with its body is raised here: reading it raises that later.
+    """
+
+    async def take(self) -> None:
+        """Reads the body, as far as it comes soon, so that the connection is free for the renewal."""
+
+    async def hold_while(self, wait: Callable[[], Awaitable[None]]) -> None:
+        """Waits; lets the connection go after a second if more of the body is to come."""
+
+    def pass_on(self) -> None:
+        """Leaves the response to the caller."""
+
+    async def make_way(self) -> None:
+        """Ends the response, so that its request can be sent once more."""
+
+
+class UnansweredResponse:
+    """``Unanswered`` for httpx and httpx2.
 
     Args:
         response: httpx's or httpx2's, which may be streamed.
@@ -110,8 +127,8 @@ class Unanswered:
             await self._let_go()
         await wait()
 
-    async def make_readable(self) -> None:
-        """Makes sure that reading the response does not fail: an HTTP client reads it before it sends the replay."""
+    async def make_way(self) -> None:
+        """Makes sure that reading the response does not fail: the client reads it before it sends the replay."""
         await self.take()
         await self._let_go()
         if self._taken is not None and not self._response.is_closed:

@@ -129,6 +129,11 @@ class Flight:
             self._done.set()
 
 
+def is_inside() -> bool:
+    """Whether this is called from inside the work of a flight."""
+    return _inside.get() is not None
+
+
 def is_foreign(error: BaseException) -> bool:
     """Whether what was called raised this by itself, and no cancellation of this task or end of the program did."""
     if isinstance(error, BaseExceptionGroup):

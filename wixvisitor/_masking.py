@@ -77,7 +77,7 @@ def hides_locals(function: F) -> F:
         try:
             return function(*arguments, **options)
         except BaseException as error:
-            _drop_frames_inside(error, outer)
+            drop_frames_inside(error, outer)
             del arguments, options, outer
             raise
 
@@ -94,15 +94,20 @@ def hides_locals_async(function: F) -> F:
         try:
             return await work
         except BaseException as error:
-            _drop_frames_inside(error, outer)
+            drop_frames_inside(error, outer)
             del outer
             raise
 
     return cast("F", hidden)
 
 
-def _drop_frames_inside(error: BaseException, outer: BaseException | None) -> None:
-    """Drops the frames of an exception and its causes, save what was being handled before: that is the caller's."""
+def drop_frames_inside(error: BaseException, outer: BaseException | None) -> None:
+    """Drops the frames of an exception and of its causes.
+
+    Args:
+        error: the exception.
+        outer: what was being handled before; its frames are the caller's and stay.
+    """
     for link in _chain(error, outer):
         link.__traceback__ = None
 

@@ -32,12 +32,14 @@ class Origins:
             raise ConfigurationError("allowed_origins: expected several origins; put the one into a tuple")
         self.base = _checked(base_url, "base_url")
         all_of_them = (self.base, *(_checked(origin, "allowed_origins") for origin in allowed_origins))
-        self._allowed = frozenset(map(_origin, all_of_them))
+        origins = list(map(_origin, all_of_them))
+        as_text = [(scheme, host.decode("ascii"), port) for scheme, host, port in origins]  # as aiohttp's URLs say it
+        self._allowed = frozenset([*origins, *as_text])
         self._prefixes = [(_origin(url), prefix) for url in all_of_them if (prefix := _plain_path(url).rstrip("/"))]
         self._joined = functools.lru_cache(_KEPT)(functools.partial(_join, self.base))
 
     def allow(self, url: Any) -> bool:
-        """Whether the token may go to this (httpx or httpx2) URL."""
+        """Whether the token may go to this URL, which is httpx's, httpx2's or aiohttp's (``yarl.URL``)."""
         return _origin(url) in self._allowed
 
     def is_base(self, url: Any) -> bool:
@@ -108,7 +110,7 @@ def _is_plain(url: httpx.URL) -> bool:
     return not (url.userinfo or url.query or url.fragment or b"%" in url.raw_host)
 
 
-def _origin(url: Any) -> tuple[str, bytes, int | None]:
+def _origin(url: Any) -> tuple[str, Any, int | None]:
     return url.scheme, url.raw_host, url.port or _PORTS.get(url.scheme)
 
 

@@ -58,14 +58,19 @@ def check_headers(arguments: dict[str, Any], family: ModuleType) -> None:
 
 
 def introduce(request: Any) -> None:
-    """Says who asks and what is understood, unless the caller does: httpx's own defaults are not the caller's.
+    """Says who asks and what is understood, unless the caller does: an HTTP library's defaults are not the caller's.
 
     Without ``Accept: application/json`` Wix's bot protection was seen to answer 403 with an HTML page.
     """
     if request.headers.get("Accept", "*/*") == "*/*":
         request.headers["Accept"] = "application/json"
-    if request.headers.get("User-Agent", "python-httpx").startswith("python-httpx"):
+    if _is_librarys(request.headers.get("User-Agent", "python-httpx")):
         request.headers["User-Agent"] = USER_AGENT
+
+
+def _is_librarys(agent: str) -> bool:
+    """Whether this is what httpx, httpx2 or aiohttp ("Python/3.13 aiohttp/3.14.5") say of themselves."""
+    return agent.startswith("python-httpx") or (agent.startswith("Python/") and " aiohttp/" in agent)
 
 
 class RequestBuilder:

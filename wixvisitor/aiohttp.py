@@ -1,4 +1,7 @@
-"""Visitors for aiohttp's server: ``setup(app, pool, cookie=…)``, and ``await get_visitor(request)`` in a handler.
+"""Visitors for aiohttp's server and client.
+
+Server: ``setup(app, pool, cookie=…)``, and ``await get_visitor(request)`` in a handler. Client:
+``aiohttp.ClientSession(middlewares=(client_middleware(session),))``.
 
 Needs the extra ``aiohttp``.
 """
@@ -15,6 +18,7 @@ except ModuleNotFoundError as error:
         raise
     raise ImportError("wixvisitor.aiohttp needs aiohttp: pip install 'wixvisitor[aiohttp]'", name=error.name) from error
 
+from wixvisitor._aiohttp_middleware import client_middleware
 from wixvisitor._catalog import CATALOG_PATHS
 from wixvisitor._masking import hides_locals
 from wixvisitor._pool import VisitorPool
@@ -26,7 +30,7 @@ from wixvisitor._web._visits import Request, Visits
 from wixvisitor.cookies import VisitorCookie
 from wixvisitor.errors import ConfigurationError
 
-__all__ = ["CATALOG_PATHS", "CatalogReader", "get_catalog_visitor", "get_visitor", "setup"]
+__all__ = ["CATALOG_PATHS", "CatalogReader", "client_middleware", "get_catalog_visitor", "get_visitor", "setup"]
 
 _VISITS: Final = web.AppKey("wixvisitor_visits", Visits)
 _VISIT: Final = web.RequestKey("wixvisitor_visit", Visit)

@@ -1,0 +1,249 @@
+"""Puts a visitor's token on the requests of aiohttp's own client. Needs the extra ``aiohttp``; asyncio only.
+
+The rules are in ``_authorization``; here is what aiohttp does in a way of its own. aiohttp calls a middleware for each
+hop of a redirect, with a request of its own, which carries the caller's headers only.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import weakref
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from typing import Any, Final
+
+import aiohttp
+import httpx
+from aiohttp import hdrs
+from aiohttp.payload import BytesIOPayload, BytesPayload
+from multidict import istr
+from yarl import URL
+
+from wixvisitor import _flight, _wire
+from wixvisitor._aiohttp_cookies import VisitorCookies, cookies_of, keeps_cookies, with_callers
+from wixvisitor._authorization import Authorization
+from wixvisitor._decision import Held
+from wixvisitor._masking import drop_frames_inside
+from wixvisitor._refresher import Refresher
+from wixvisitor._requests import introduce
+from wixvisitor._session import VisitorSession
+from wixvisitor.errors import ConfigurationError
+
+_CONSISTENT: Final = istr(_wire.CONSISTENT_HEADER)
+_OURS: Final = (hdrs.AUTHORIZATION, _CONSISTENT, hdrs.COOKIE)  # headers that are put on for the sending, and removed
+_REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
+_MAX_WAIT: Final = 1.0  # seconds that the end of a 401 is waited for, and that it then may hold its connection
+_OF_SENDING: Final = (aiohttp.ClientError, OSError)  # their frames hold the request's bytes
+
+
+def client_middleware(session: VisitorSession) -> aiohttp.ClientMiddlewareType:
+    """Returns a middleware that makes the requests of an ``aiohttp.ClientSession`` as this visitor.
+
+    ``aiohttp.ClientSession(middlewares=(client_middleware(session),))`` is for one visitor. A client that several
+    visitors share takes it with each request, and needs a jar that stores nothing::
+
+        http = aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar())
+        async with http.get(url, middlewares=(client_middleware(session),)) as response: ...
+
+    The rules are those of ``session.auth``: the token goes to the session's allowed origins only, a 401 leads to one
+    renewal, and the request is sent once more if its body is in memory. A redirect to another allowed origin arrives
+    there with the token. A request that has been at any other origin gets no token on its further way. With a
+    ``DummyCookieJar`` the cookies that Wix sets are kept for each visitor and sent with its requests only.
+
+    Token calls do not go through this client, but through the session's own.
+
+    Args:
+        session: the visitor. It may be used after ``aclose``, and outlives nothing: the middleware keeps it.
+
+    Raises:
+        ConfigurationError: it is no ``VisitorSession``; out of a request: the client has a cookie jar and serves
+            several visitors, and nothing was sent.
+        TokenRequestError, SessionExpired, StorageError, ConfigurationError: out of a request: there is no token to be
+            had.
+
+    Concurrency: share it between tasks and clients.
+    Cancellation: closes the request's connection; a renewal under way goes on.
+    """
+    if not isinstance(session, VisitorSession):
+        raise ConfigurationError(f"client_middleware: expected a VisitorSession, not {type(session).__name__}")
+    return _ClientMiddleware(session)
+
+
+class _ClientMiddleware:
+    """See ``client_middleware``."""
+
+    __slots__ = ("_cookies", "_left", "_session")
+
+    def __init__(self, session: VisitorSession) -> None:
+        self._session = session
+        self._cookies = cookies_of(session)
+        self._left: dict[int, object] = {}  # the calls under way that have been at an origin that is not allowed
+
+    async def __call__(
+        self, request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
+    ) -> aiohttp.ClientResponse:
+        call = _call_of(request)
+        if id(call) in self._left or _is_token_call(request):
+            return await handler(request)
+        exchange = _Exchange(self._session._refresher, request, self._cookies)
+        if await exchange.is_authorized():
+            return await exchange.send(handler)
+        response = await handler(request)
+        if response.status in _REDIRECTS:
+            self._left[id(call)] = call
+            weakref.finalize(response, self._left.pop, id(call), None).atexit = False  # the call's history keeps it
+        return response
+
+    def __repr__(self) -> str:
+        return f"<client_middleware of {self._session!r}>"
+
+
+def _call_of(request: aiohttp.ClientRequest) -> object:
+    """Returns what the requests of all hops of one call have in common; aiohttp has no public name for it."""
+    return getattr(request, "_timer", None) or asyncio.current_task()
+
+
+def _is_token_call(request: aiohttp.ClientRequest) -> bool:
+    """Whether a renewal asks Wix through this very client, as it does where httpx-aiohttp shares it."""
+    return _flight.is_inside() and request.url.path.endswith(_wire.TOKEN_PATH)
+
+
+class _Exchange(Authorization):
+    """One request of aiohttp's, its replays included.
+
+    Our headers are on the request only while it is sent: aiohttp's exceptions show a request's headers.
+    """
+
+    __slots__ = ("_callers", "_cookies", "_request")
+
+    def __init__(self, refresher: Refresher, request: aiohttp.ClientRequest, cookies: VisitorCookies) -> None:
+        super().__init__(refresher)
+        self._request = request
+        self._callers = [(name, value) for name in _OURS for value in request.headers.getall(name, ())]
+        self._cookies: VisitorCookies | None = cookies
+
+    async def is_authorized(self) -> bool:
+        """Puts the token on the request and returns True, if its URL may see it."""
+        if self._refresher.settings.origins.allow(self._request.url):
+            if keeps_cookies(self._request.session, self._refresher):
+                self._cookies = None
+            await self._authorize(self._request.url)
+        return self._held is not None
+
+    async def send(self, handler: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
+        """Sends the request, and once more after each 401 that a renewal could help."""
+        outer = sys.exception()
+        try:
+            introduce(self._request)
+            response = await handler(self._request)
+            while await self._is_followed(response):
+                response = await handler(self._request)
+            return response
+        except BaseException as error:
+            if isinstance(error, _OF_SENDING) or not isinstance(error, Exception):
+                drop_frames_inside(error, outer)
+            raise
+        finally:
+            self._remove_ours()
+
+    async def _is_followed(self, response: aiohttp.ClientResponse) -> bool:
+        try:
+            self._keep_cookies(response)
+            return await self._is_sent_again(response, response.status)
+        except BaseException:
+            response.close()
+            raise
+
+    def _keep_cookies(self, response: aiohttp.ClientResponse) -> None:
+        if self._cookies is not None and self._held is not None and self._refresher.settings.origins.allow(response.url):
+            self._cookies.keep(self._held, response)
+
+    def _remove_ours(self) -> None:
+        headers = self._request.headers
+        for name in _OURS:
+            headers.popall(name, None)
+        for name, value in self._callers:
+            headers.add(name, value)
+
+    def _put(self, held: Held) -> None:
+        if self._replays:  # it may be another visitor's
+            self._remove_ours()
+        headers = self._request.headers
+        # Raw, without "Bearer": https://dev.wix.com/docs/api-reference/articles/authentication/rest-api-authentication
+        headers[hdrs.AUTHORIZATION] = held.value
+        self._held = held
+        if consistent := self._refresher.ledger.consistent:
+            headers[_CONSISTENT] = consistent
+        if self._cookies is not None and (pairs := self._cookies.pairs(held, self._request.url)):
+            headers[hdrs.COOKIE] = with_callers(headers.getall(hdrs.COOKIE, ()), pairs)
+
+    def _asked(self) -> tuple[str, httpx.URL]:
+        return self._request.method, _httpx_url(self._request.url)
+
+    def _answered(self, response: aiohttp.ClientResponse) -> tuple[httpx.URL, str | None]:
+        return _httpx_url(response.url), self._request.headers.get(hdrs.AUTHORIZATION)
+
+    def _consistent(self, response: aiohttp.ClientResponse) -> str:
+        return response.headers.get(_CONSISTENT, "").strip()
+
+    def _is_replayable(self) -> bool:
+        return _is_in_memory(self._request.body)
+
+    def _unanswered(self, response: aiohttp.ClientResponse) -> _Unanswered:
+        return _Unanswered(self._request, response)
+
+
+def _httpx_url(url: URL) -> httpx.URL:
+    """Returns scheme, host and path as httpx's URL, which the rules about paths read."""
+    plain = url.with_query(None).with_fragment(None)
+    try:
+        return httpx.URL(str(plain))
+    except httpx.InvalidURL:  # longer than httpx takes
+        return httpx.URL(str(plain.origin()))
+
+
+def _is_in_memory(body: Any) -> bool:
+    """Whether this body can be sent again: files and streams may have changed, or be used up."""
+    if isinstance(body, aiohttp.MultipartWriter):
+        return not body.consumed and all(_is_in_memory(part) for part, _, _ in body)
+    if isinstance(body, BytesIOPayload):
+        return not body.consumed
+    return isinstance(body, bytes | BytesPayload)
+
+
+class _Unanswered:
+    """``_family.Unanswered`` for aiohttp.
+
+    aiohttp reads a body by itself, as far as its buffer goes, and gives the connection back at the end.
+    """
+
+    __slots__ = ("_request", "_response")
+
+    def __init__(self, request: aiohttp.ClientRequest, response: aiohttp.ClientResponse) -> None:
+        self._request, self._response = request, response
+
+    async def take(self) -> None:
+        """Waits for the end of the body, for a second: a body that is longer than the buffer never gets there."""
+        with suppress(Exception):  # a cut or slow body; reading it raises that again
+            async with asyncio.timeout(_MAX_WAIT):
+                await self._response.content.wait_eof()
+
+    async def hold_while(self, wait: Callable[[], Awaitable[None]]) -> None:
+        """Waits; closes the response after a second if more is to come."""
+        if not self._response.content.is_eof():
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_MAX_WAIT):
+                    await wait()
+                    return
+            if not self._response.content.is_eof():
+                self._response.close()
+        await wait()
+
+    def pass_on(self) -> None:
+        """Does nothing: the body is still in the buffer."""
+
+    async def make_way(self) -> None:
+        """Gives the connection back, or closes it if more is to come; waits for the end of the request's own body."""
+        self._response.release()
+        await self._request.close()

@@ -1,0 +1,145 @@
+"""How a request gets a visitor's token, and another one after a 401: the same for every HTTP client.
+
+The safety rules of a request live here:
+
+1. The token and ``X-Wix-Consistent`` go to the allowed origins only.
+2. A 401 counts by its status, whatever is wrong with its body. Its body is taken before anything waits, since open
+   responses hold the connections that the renewal may need.
+3. A 401 is followed by a renewal only if the token was sent, and never on the paths of the login API.
+4. The request is sent once more only if its body is in memory, and ``_MAX_REPLAYS`` times at most.
+
+``_auth`` applies them to httpx and httpx2, ``_aiohttp_middleware`` to aiohttp.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Any, Final
+
+from wixvisitor import _wire
+from wixvisitor._decision import Held
+from wixvisitor._family import Unanswered
+from wixvisitor._refresher import Refresher
+from wixvisitor._routes import route_of
+
+_MAX_REPLAYS: Final = 2  # one with a token that another process had renewed, if need be, and one with a token of our own
+_MAX_CONSISTENT: Final = 1_024  # characters of X-Wix-Consistent that are kept; its format is not documented
+_UNAUTHORIZED: Final = 401
+_TOO_MANY_REQUESTS: Final = 429
+
+
+class Authorization(ABC):
+    """The token of one request, and of its replays.
+
+    A subclass says how its HTTP client spells requests and responses.
+    """
+
+    __slots__ = ("_held", "_refresher", "_replays")
+
+    def __init__(self, refresher: Refresher) -> None:
+        self._refresher = refresher
+        self._held: Held | None = None  # the token that was sent; None: none was
+        self._replays = 0
+
+    async def _authorize(self, url: Any) -> None:
+        """Puts the token on the request, if this URL may see it.
+
+        Raises:
+            TokenRequestError, ConfigurationError, SessionExpired, StorageError: there is no token to be had.
+        """
+        if self._refresher.settings.origins.allow(url):
+            self._put(self._refresher.ledger.fresh() or await self._refresher.usable())
+
+    async def _is_sent_again(self, response: Any, status: int) -> bool:
+        """Learns from the response; returns whether the request, with another token by now, is to be sent once more."""
+        held = self._held
+        if held is None:
+            return False
+        self._note(response, status, held)
+        if status != _UNAUTHORIZED:
+            if self._replays and _means_accepted(status):
+                self._refresher.note_replay(self._route(), is_turned_down=False)
+            return False
+        if not (self._is_about(held, response) and self._may_help(held)):
+            return False
+        renewed = await self._after_401(held, response)
+        if renewed is None:
+            return False
+        self._replays += 1
+        self._put(renewed)
+        return True
+
+    def _note(self, response: Any, status: int, held: Held) -> None:
+        """Keeps what an answer of an allowed origin tells.
+
+        ``X-Wix-Consistent`` is for this visitor's next requests, as in @wix/sdk; the last value wins. Wix's time is
+        learnt from the first answer and from errors: an ended token gets another error from each API (400, 403, 428),
+        not always a 401. The next request then has another token, if the machine's clock made this one look valid.
+        """
+        settings = self._refresher.settings
+        consistent = self._consistent(response)
+        is_telling = status >= 400 or settings.server_clock.is_unset
+        if not (consistent or is_telling) or not settings.origins.allow(response.url):
+            return
+        # aiohttp's parser lets control characters through, and no request could be sent with them.
+        if len(consistent) <= _MAX_CONSISTENT and consistent.isascii() and consistent.isprintable() and consistent:
+            self._refresher.ledger.note_consistent(held, consistent)
+        if is_telling:
+            settings.server_clock.note_api_answer(_wire.server_time(response.headers))
+
+    def _is_about(self, held: Held, response: Any) -> bool:
+        """Whether this 401 answers our token: it came with it (no redirect stripped it), and not from the login API."""
+        origins = self._refresher.settings.origins
+        url, token = self._answered(response)
+        paths = origins.paths_of(self._asked()[1]) + origins.paths_of(url)
+        if any(path.startswith(_wire.IAM_PREFIX) for path in paths):
+            return False
+        return token == held.value
+
+    def _may_help(self, held: Held) -> bool:
+        """Whether a renewal may help; if this was the replay with a fresh token, the 401 is about something else."""
+        if self._replays and self._refresher.ledger.replay_refused(held):
+            self._refresher.note_replay(self._route(), is_turned_down=True)
+            return False
+        return self._replays < _MAX_REPLAYS
+
+    async def _after_401(self, held: Held, response: Any) -> Held | None:
+        unanswered, is_wanted = self._unanswered(response), self._is_replayable()
+        renewed = await self._refresher.after_rejection(held, unanswered if is_wanted else None, self._route())
+        if renewed is None or not is_wanted:
+            unanswered.pass_on()
+            return None
+        await unanswered.make_way()
+        return renewed
+
+    def _route(self) -> str:
+        return route_of(*self._asked())
+
+    @abstractmethod
+    def _put(self, held: Held) -> None:
+        """Puts the token and what belongs to it on the request."""
+
+    @abstractmethod
+    def _asked(self) -> tuple[str, Any]:
+        """Returns the method and the URL (httpx's or httpx2's) of the request."""
+
+    @abstractmethod
+    def _answered(self, response: Any) -> tuple[Any, str | None]:
+        """Returns URL and ``Authorization`` of the request that was answered, perhaps behind a redirect."""
+
+    @abstractmethod
+    def _consistent(self, response: Any) -> str:
+        """Returns the response's ``X-Wix-Consistent``, ``""`` for none."""
+
+    @abstractmethod
+    def _is_replayable(self) -> bool:
+        """Whether the request's body is in memory."""
+
+    @abstractmethod
+    def _unanswered(self, response: Any) -> Unanswered:
+        """Returns the response as the renewal handles it."""
+
+
+def _means_accepted(status: int) -> bool:
+    """Whether an answer that is no 401 means that the token was accepted: not that of a server in trouble."""
+    return status < 500 and status != _TOO_MANY_REQUESTS
