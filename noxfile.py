@@ -79,10 +79,10 @@ def tests(session: nox.Session) -> None:
 
 @nox.session
 def clients(session: nox.Session) -> None:
-    """The tests of the visitor again, over sockets: with the default client, the fast one, and httpx-aiohttp."""
+    """The tests of the visitor again, over sockets: with the default client and with httpx-aiohttp."""
     install(session, "tests")
     about_visitors = [f"tests/test_{name}.py" for name in ABOUT_VISITORS]
-    for client in ("default", "aiohttp", "httpx-aiohttp"):
+    for client in ("default", "httpx-aiohttp"):
         session.run("python", "-m", "pytest", "-n", "2", *about_visitors, "--client", client, *session.posargs)
 
 

@@ -1,4 +1,4 @@
-"""Every client in the matrix: `pytest --client aiohttp` runs the tests with clients that reach the fake over sockets.
+"""Every client in the matrix: `pytest --client httpx-aiohttp` runs the tests with clients that reach the fake over sockets.
 
 Ordinarily `FakeWix.client()` hands requests to the fake in process. Here it returns a client of the same library whose
 requests, whatever their host, go to the fake on loopback through the transport that is named.
@@ -16,16 +16,10 @@ import httpx_aiohttp
 import httpx_aiohttp.httpx2
 import pytest
 
-from wixvisitor import _own_client, aiohttp_client
-from wixvisitor._aiohttp_transport import transport_class
+from wixvisitor import _own_client
 from wixvisitor.testing import FakeWix
 from wixvisitor.testing._fake import BASE_URL
 from wixvisitor.testing._serve import _listener, _ServerThread
-
-
-def _own(family: ModuleType) -> Any:
-    transport = functools.partial(transport_class(family), family.create_ssl_context(), family.Limits())
-    return transport_class(family), transport
 
 
 def _httpx_aiohttp(family: ModuleType) -> Any:
@@ -41,12 +35,10 @@ def _default(family: ModuleType) -> Any:
 
 TRANSPORTS: dict[str, Callable[[ModuleType], Any]] = {
     "default": _default,
-    "aiohttp": _own,
     "httpx-aiohttp": _httpx_aiohttp,
 }
 CANNOT = {  # words in the names of tests
     "default": ("loop", "echoes_tokens"),  # httpcore's own DEBUG lines show the head of a response as it came
-    "aiohttp": ("trio", "two_loops_at_once"),
     "httpx-aiohttp": ("trio", "loop"),
 }
 
@@ -93,8 +85,6 @@ def client_over_loopback(request: pytest.FixtureRequest, monkeypatch: pytest.Mon
         transport.__class__ = _redirected(base)
         transport.port = servers[fake][1]
         arguments = {"transport": transport, "base_url": BASE_URL, **arguments}
-        if kind == "aiohttp":
-            return aiohttp_client(httpx2=family is not httpx, **arguments)
         return family.AsyncClient(**arguments)
 
     monkeypatch.setattr(FakeWix, "client", client)

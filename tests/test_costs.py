@@ -17,7 +17,7 @@ import httpx
 import httpx2
 import pytest
 
-from wixvisitor import AccessToken, RefreshToken, TokenRole, Tokens, VisitorPool, VisitorSession, aiohttp_client
+from wixvisitor import AccessToken, RefreshToken, TokenRole, Tokens, VisitorPool, VisitorSession
 from wixvisitor._records import render
 from wixvisitor.testing import FakeWix
 
@@ -155,19 +155,6 @@ async def test_fewer_calls_than_the_bare_client(warm: VisitorSession, family: Mo
         await client.get(url)
         ours, theirs = await calls_of(lambda: warm.get(CART)), await calls_of(lambda: client.get(url))
     assert ours < theirs
-
-
-async def test_calls_of_the_fast_client(still: FakeWix, session_of: SessionMaker, visitor: Tokens) -> None:
-    """Over sockets with aiohttp, a GET needs less than two thirds of the calls that httpx's own transport needs."""
-    counts = {}
-    async with still.serve() as url:
-        for name, make in (("aiohttp", lambda: aiohttp_client(httpx2=True)), ("httpx2", httpx2.AsyncClient)):
-            async with make() as client:
-                session = session_of(client=client, base_url=url, tokens=visitor)
-                for _ in range(3):
-                    await session.get(CART)
-                counts[name] = await calls_of(lambda session=session: session.get(CART))
-    assert counts["aiohttp"] * 3 < counts["httpx2"] * 2, counts
 
 
 async def test_calls_of_the_default_client(still: FakeWix, visitor: Tokens) -> None:

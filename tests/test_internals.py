@@ -44,7 +44,7 @@ def used_in(path: Path) -> set[str]:
 def test_one_module_touches_what_is_private() -> None:
     """No private name of httpx's client or transports, or of httpcore's pool, is used outside of ``_internals``."""
     for path in TOP.rglob("*.py"):
-        if path.name not in ("_internals.py", "_aiohttp_client.py"):
+        if path.name != "_internals.py":
             assert used_in(path) & THEIRS == set(), path.name
     assert {"_transport_for_url", "_max_connections"} <= used_in(TOP / "_internals.py")
 

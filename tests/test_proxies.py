@@ -10,17 +10,12 @@ from typing import Any
 
 import pytest
 
-from wixvisitor import ConfigurationError, Tokens, VisitorSession, aiohttp_client
+from wixvisitor import ConfigurationError, Tokens, VisitorSession
 from wixvisitor._own_client import own_client
-from wixvisitor._proxies import Bypass, Unusable, from_environment
+from wixvisitor._proxies import Bypass, from_environment
 
 WIX = "https://www.wixapis.com/x"
 SessionMaker = Callable[..., VisitorSession]
-CLIENTS: dict[str, Any] = {
-    "own": own_client,
-    "aiohttp": aiohttp_client,
-    "aiohttp2": lambda: aiohttp_client(httpx2=True),
-}
 
 
 @pytest.fixture(autouse=True)
@@ -28,12 +23,6 @@ def no_variables(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in list(os.environ):
         if name.lower().endswith("_proxy"):
             monkeypatch.delenv(name)
-
-
-@pytest.fixture(params=CLIENTS)
-def make(request: pytest.FixtureRequest) -> Callable[[], Any]:
-    made: Callable[[], Any] = CLIENTS[request.param]
-    return made
 
 
 @pytest.mark.parametrize(
@@ -75,12 +64,11 @@ def test_what_goes_around(no_proxy: str, url: str, expected: bool, family: Modul
     assert Bypass(no_proxy).covers(family.URL(url)) is expected
 
 
-@pytest.mark.parametrize("make", CLIENTS.values(), ids=CLIENTS, indirect=False)
-def test_a_client_goes_around(make: Callable[[], Any], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_client_goes_around(monkeypatch: pytest.MonkeyPatch) -> None:
     """A client is made, and takes the proxy or its own way, as the variables say."""
     monkeypatch.setenv("HTTPS_PROXY", "127.0.0.1:9")
     monkeypatch.setenv("NO_PROXY", "localhost,::1,[::1],fe80::/10,10.0.0.0/8,*.svc, .local")
-    client = make()
+    client = own_client()
     url = type(client.base_url)
     assert client._transport_for_url(url("https://10.9.9.9/")) is client._transport
     assert client._transport_for_url(url("http://wix.com/")) is client._transport
@@ -104,13 +92,11 @@ def test_a_client_goes_around(make: Callable[[], Any], monkeypatch: pytest.Monke
     ],
 )
 @pytest.mark.parametrize("name", ["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"])
-def test_a_proxy_that_cannot_be_used(
-    proxy: str, name: str, make: Callable[[], Any], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_proxy_that_cannot_be_used(proxy: str, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Only what would go through it fails, with the variable's name and nothing of what it holds."""
     monkeypatch.setenv(name, proxy)
     monkeypatch.setenv("NO_PROXY", "direct.test")
-    client = make()
+    client = own_client()
     url = type(client.base_url)
     if not proxy.endswith("xxx"):  # a name that is too long is for the resolver to say
         with pytest.raises(ConfigurationError, match=f"^{name}: ") as caught:
@@ -119,21 +105,20 @@ def test_a_proxy_that_cannot_be_used(
     assert client._transport_for_url(url("https://direct.test/")) is client._transport
 
 
-def test_a_proxy_that_is_not_needed(make: Callable[[], Any], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_proxy_that_is_not_needed(monkeypatch: pytest.MonkeyPatch) -> None:
     """A desktop's ``ALL_PROXY=socks://…`` stands beside proxies for http and https, which are used."""
     monkeypatch.setenv("ALL_PROXY", "socks://127.0.0.1:9/")
     monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:9/")
-    client = make()
+    client = own_client()
     assert client._transport_for_url(type(client.base_url)(WIX)) is not client._transport
 
 
 def test_socks(monkeypatch: pytest.MonkeyPatch, family: ModuleType) -> None:
-    """With its package, ``socks://`` is SOCKS 5, unless the client does not speak it."""
+    """With its package, ``socks://`` is SOCKS 5."""
     monkeypatch.setenv("ALL_PROXY", "socks://me:secret@127.0.0.1:9/")
     monkeypatch.setattr(importlib.util, "find_spec", lambda _: SimpleNamespace())
-    proxy = from_environment(family.Proxy, takes_socks=True)[0]["all://"]
+    proxy = from_environment(family.Proxy)[0]["all://"]
     assert (proxy.url.scheme, proxy.url.host, proxy.auth) == ("socks5", "127.0.0.1", ("me", "secret"))
-    assert isinstance(from_environment(family.Proxy, takes_socks=False)[0]["all://"], Unusable)
 
 
 @pytest.mark.anyio

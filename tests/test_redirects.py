@@ -16,7 +16,7 @@ import httpx_aiohttp
 import httpx_aiohttp.httpx2
 import pytest
 
-from wixvisitor import Tokens, VisitorSession, aiohttp_client
+from wixvisitor import Tokens, VisitorSession
 from wixvisitor._bound_header import bind, is_bound
 from wixvisitor.testing import FakeWix
 
@@ -30,8 +30,6 @@ SessionMaker = Callable[..., VisitorSession]
 CLIENTS: dict[str, Callable[[], Any]] = {
     "httpx": lambda: httpx.AsyncClient(follow_redirects=True),
     "httpx2": lambda: httpx2.AsyncClient(follow_redirects=True),
-    "aiohttp": lambda: aiohttp_client(follow_redirects=True),
-    "aiohttp2": lambda: aiohttp_client(httpx2=True, follow_redirects=True),
     "httpx-aiohttp": lambda: httpx.AsyncClient(
         transport=httpx_aiohttp.AiohttpTransport(client=aiohttp.ClientSession), follow_redirects=True
     ),

@@ -4,7 +4,6 @@ Start with :class:`VisitorSession` (one visitor) or :class:`VisitorPool` (many).
 (``wixvisitor.testing`` and the integrations) are modules of their own and are never imported from here.
 """
 
-from wixvisitor._aiohttp_client import aiohttp_client
 from wixvisitor._api_errors import raise_for_error
 from wixvisitor._auth import VisitorAuth
 from wixvisitor._graphql import GraphQLResult
@@ -45,7 +44,6 @@ __all__ = [
     "WixAPIError",
     "WixVisitorError",
     "__version__",
-    "aiohttp_client",
     "is_refusal",
     "judge_refusal",
     "raise_for_error",

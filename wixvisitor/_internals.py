@@ -143,16 +143,15 @@ def _own_class(kind: Any, make: Callable[..., Any]) -> Any:
         def _init_proxy_transport(self, proxy: Any, **settings: Any) -> Any:
             return make(proxy, **settings)
 
-    return with_environments_proxies(httpx, OwnClient, takes_socks=True)
+    return with_environments_proxies(httpx, OwnClient)
 
 
-def with_environments_proxies(family: Any, kind: Any, *, takes_socks: bool) -> Any:
+def with_environments_proxies(family: Any, kind: Any) -> Any:
     """Returns a client's class that reads the environment's proxies as ``_proxies`` does, where it reads them at all.
 
     Args:
         family: httpx or httpx2.
         kind: the client's class.
-        takes_socks: whether it speaks SOCKS.
     """
     from wixvisitor._proxies import Bypass, Unusable, from_environment  # noqa: PLC0415 - a caller's client does without
 
@@ -171,7 +170,7 @@ def with_environments_proxies(family: Any, kind: Any, *, takes_socks: bool) -> A
         def _get_proxy_map(self, proxy: Any, allow_env_proxies: Any) -> Any:
             if proxy is not None or not allow_env_proxies:
                 return super()._get_proxy_map(proxy, allow_env_proxies)
-            found, self._around = from_environment(family.Proxy, takes_socks=takes_socks)
+            found, self._around = from_environment(family.Proxy)
             return found
 
         def _init_proxy_transport(self, proxy: Any, **settings: Any) -> Any:

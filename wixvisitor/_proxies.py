@@ -33,16 +33,15 @@ class Unusable:
     reason: str
 
 
-def from_environment(proxy_class: Any, *, takes_socks: bool) -> tuple[dict[str, Any], Bypass]:
+def from_environment(proxy_class: Any) -> tuple[dict[str, Any], Bypass]:
     """Returns the proxies by URL pattern, as httpx keeps them, and what goes around them.
 
     Args:
         proxy_class: httpx's or httpx2's ``Proxy``.
-        takes_socks: whether the client speaks SOCKS, if the package ``socksio`` is installed.
     """
     given = getproxies()
     found = {
-        f"{scheme}://": _proxy(given[scheme], _name_of(scheme), proxy_class, takes_socks=takes_socks)
+        f"{scheme}://": _proxy(given[scheme], _name_of(scheme), proxy_class)
         for scheme in _SCHEMES
         if given.get(scheme)
     }
@@ -51,7 +50,7 @@ def from_environment(proxy_class: Any, *, takes_socks: bool) -> tuple[dict[str, 
 
 def complaint() -> str | None:
     """Returns what is wrong with the environment's variables for a client of httpx's own; None if nothing is."""
-    found, bypass = from_environment(httpx.Proxy, takes_socks=True)
+    found, bypass = from_environment(httpx.Proxy)
     for pattern, proxy in found.items():
         if isinstance(proxy, Unusable):
             return proxy.reason
@@ -64,14 +63,12 @@ def complaint() -> str | None:
     return None
 
 
-def _proxy(text: str, name: str, proxy_class: Any, *, takes_socks: bool) -> Any:
+def _proxy(text: str, name: str, proxy_class: Any) -> Any:
     text = text.strip()
     scheme, colon, rest = text.partition("://")
     scheme = scheme.lower() if colon else "http"
     if scheme == "socks":
         scheme = "socks5"  # glib, which reads this variable on desktops, tries this version first
-    if scheme in _SOCKS and not takes_socks:
-        return Unusable(f"{name}: this HTTP client does not speak SOCKS; httpx does. {_CURE}")
     if scheme in _SOCKS and importlib.util.find_spec("socksio") is None:
         return Unusable(f"{name}: a SOCKS proxy needs a package: pip install 'httpx[socks]'. {_CURE}")
     if scheme not in (*_HTTP, *_SOCKS):

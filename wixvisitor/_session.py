@@ -46,7 +46,7 @@ class VisitorSession:
         storage: where the visitor outlives the process; None keeps it in memory.
         key: which record of the storage is this visitor.
         client: an ``httpx.AsyncClient`` or ``httpx2.AsyncClient`` of yours, never closed here; or a function that
-            makes one for the session, such as ``aiohttp_client``, once in each event loop; None: httpx's own.
+            makes one for the session, once in each event loop; None: httpx's own.
         base_url: where relative URLs go, and the token endpoint.
         allowed_origins: further origins that may see the token, like ``"https://edge.wixapis.com"``.
         renew_before: seconds before expiry from which on a renewal starts in the background; never more than a
