@@ -1,4 +1,4 @@
-"""Every client in the matrix: `pytest --client httpx-aiohttp` runs the tests with clients that reach the fake over sockets.
+"""Every client in the matrix: `pytest --client default` runs the tests with clients that reach the fake over sockets.
 
 Ordinarily `FakeWix.client()` hands requests to the fake in process. Here it returns a client of the same library whose
 requests, whatever their host, go to the fake on loopback through the transport that is named.

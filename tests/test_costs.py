@@ -14,7 +14,6 @@ from types import ModuleType
 from typing import Any
 
 import httpx
-import httpx2
 import pytest
 
 from wixvisitor import AccessToken, RefreshToken, TokenRole, Tokens, VisitorPool, VisitorSession

@@ -20,6 +20,7 @@ from wixvisitor._session import VisitorSession
 from wixvisitor._settings import Settings
 from wixvisitor.errors import ConfigurationError
 
+_PLAIN: Final = frozenset(map(chr, range(33, 127))) - frozenset('",;\\')  # RFC 6265, section 4.1.1: cookie-octet
 _SEVERAL: Final = (
     "client_middleware: this aiohttp.ClientSession serves several visitors, and its cookie jar would send the cookies "
     "of one with the requests of another; make it with cookie_jar=aiohttp.DummyCookieJar(). The middleware keeps the "
@@ -43,7 +44,7 @@ class VisitorCookies:
         """Returns the cookies for this URL as ``name=value``, as Wix spelled them."""
         if self._jar is None or self._owner != _owner(held):
             return []
-        return [f"{cookie.key}={cookie.coded_value}" for cookie in self._jar.filter_cookies(url).values()]
+        return [f"{cookie.key}={_quoted(cookie.value)}" for cookie in self._jar.filter_cookies(url).values()]
 
     def keep(self, held: Held, response: aiohttp.ClientResponse) -> None:
         """Keeps what this answer sets for the visitor that the request was made as."""
@@ -51,8 +52,20 @@ class VisitorCookies:
         if not said:
             return
         if self._jar is None or self._owner != _owner(held):
-            self._jar, self._owner = aiohttp.CookieJar(unsafe=True), _owner(held)  # unsafe: takes hosts that are IPs
+            self._jar, self._owner = _jar(), _owner(held)
         self._jar.update_cookies_from_headers(said, response.url)
+
+
+def _jar() -> aiohttp.CookieJar:
+    """Returns a jar that takes cookies of hosts that are IP addresses, too, and quotes nothing that came unquoted."""
+    return aiohttp.CookieJar(unsafe=True, quote_cookie=False)
+
+
+def _quoted(value: str) -> str:
+    if _PLAIN.issuperset(value):
+        return value
+    escaped = value.replace("\\", r"\\").replace('"', r"\"")
+    return f'"{escaped}"'
 
 
 def _owner(held: Held) -> int | str:

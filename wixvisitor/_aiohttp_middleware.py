@@ -125,7 +125,7 @@ class _Exchange(Authorization):
 
     async def is_authorized(self) -> bool:
         """Puts the token on the request and returns True, if its URL may see it."""
-        if self._refresher.settings.origins.allow(self._request.url):
+        if self._allows(self._request.url):
             if keeps_cookies(self._request.session, self._refresher):
                 self._cookies = None
             await self._authorize(self._request.url)
@@ -149,15 +149,12 @@ class _Exchange(Authorization):
 
     async def _is_followed(self, response: aiohttp.ClientResponse) -> bool:
         try:
-            self._keep_cookies(response)
+            if self._cookies is not None and self._held is not None and self._allows(response.url):
+                self._cookies.keep(self._held, response)
             return await self._is_sent_again(response, response.status)
         except BaseException:
             response.close()
             raise
-
-    def _keep_cookies(self, response: aiohttp.ClientResponse) -> None:
-        if self._cookies is not None and self._held is not None and self._refresher.settings.origins.allow(response.url):
-            self._cookies.keep(self._held, response)
 
     def _remove_ours(self) -> None:
         headers = self._request.headers

@@ -22,7 +22,7 @@ from wixvisitor._family import Unanswered
 from wixvisitor._refresher import Refresher
 from wixvisitor._routes import route_of
 
-_MAX_REPLAYS: Final = 2  # one with a token that another process had renewed, if need be, and one with a token of our own
+_MAX_REPLAYS: Final = 2  # one with a token that another process had renewed, and one with a token of our own
 _MAX_CONSISTENT: Final = 1_024  # characters of X-Wix-Consistent that are kept; its format is not documented
 _UNAUTHORIZED: Final = 401
 _TOO_MANY_REQUESTS: Final = 429
@@ -47,8 +47,11 @@ class Authorization(ABC):
         Raises:
             TokenRequestError, ConfigurationError, SessionExpired, StorageError: there is no token to be had.
         """
-        if self._refresher.settings.origins.allow(url):
+        if self._allows(url):
             self._put(self._refresher.ledger.fresh() or await self._refresher.usable())
+
+    def _allows(self, url: Any) -> bool:
+        return self._refresher.settings.origins.allow(url)
 
     async def _is_sent_again(self, response: Any, status: int) -> bool:
         """Learns from the response; returns whether the request, with another token by now, is to be sent once more."""
@@ -79,7 +82,7 @@ class Authorization(ABC):
         settings = self._refresher.settings
         consistent = self._consistent(response)
         is_telling = status >= 400 or settings.server_clock.is_unset
-        if not (consistent or is_telling) or not settings.origins.allow(response.url):
+        if not (consistent or is_telling) or not self._allows(response.url):
             return
         # aiohttp's parser lets control characters through, and no request could be sent with them.
         if len(consistent) <= _MAX_CONSISTENT and consistent.isascii() and consistent.isprintable() and consistent:

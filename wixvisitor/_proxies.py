@@ -41,9 +41,7 @@ def from_environment(proxy_class: Any) -> tuple[dict[str, Any], Bypass]:
     """
     given = getproxies()
     found = {
-        f"{scheme}://": _proxy(given[scheme], _name_of(scheme), proxy_class)
-        for scheme in _SCHEMES
-        if given.get(scheme)
+        f"{scheme}://": _proxy(given[scheme], _name_of(scheme), proxy_class) for scheme in _SCHEMES if given.get(scheme)
     }
     return found, Bypass(given.get("no", ""))
 
