@@ -165,6 +165,23 @@ async def test_cookies_stay_with_their_visitor(
     assert sent(still)[-1] == ("of=visitor" if change == "renewed" else "")
 
 
+async def test_cookies_of_a_late_answer(
+    still: FakeWix, session_of: SessionMaker, visitor: Tokens, member: Tokens
+) -> None:
+    """What Wix answers to the visitor while somebody logs in is not kept for the member."""
+    async with still.serve() as url, shared() as http:
+        session = session_of(base_url=url, tokens=visitor)
+        still.set_cookie("of=visitor; Path=/", path=CART, times=1)
+        gate = still.hold(path=CART, times=1)
+        late = asyncio.create_task(get(http, url + CART, session))
+        await gate.wait_for(1)
+        await session.set_tokens(member)
+        gate.release()
+        await late
+        await get(http, url + CART, session)
+    assert sent(still) == ["", ""]
+
+
 # A real jar
 
 

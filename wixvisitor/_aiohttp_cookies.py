@@ -46,10 +46,16 @@ class VisitorCookies:
             return []
         return [f"{cookie.key}={_quoted(cookie.value)}" for cookie in self._jar.filter_cookies(url).values()]
 
-    def keep(self, held: Held, response: aiohttp.ClientResponse) -> None:
-        """Keeps what this answer sets for the visitor that the request was made as."""
+    def keep(self, held: Held, response: aiohttp.ClientResponse, *, now: Held | None) -> None:
+        """Keeps what an answer sets.
+
+        Args:
+            held: the visitor that the request was made as.
+            response: the answer.
+            now: the visitor that is held now; another one does not get the cookies of a late answer.
+        """
         said = response.headers.getall("Set-Cookie", [])
-        if not said:
+        if not said or now is None or _owner(now) != _owner(held):
             return
         if self._jar is None or self._owner != _owner(held):
             self._jar, self._owner = _jar(), _owner(held)

@@ -150,7 +150,7 @@ class _Exchange(Authorization):
     async def _is_followed(self, response: aiohttp.ClientResponse) -> bool:
         try:
             if self._cookies is not None and self._held is not None and self._allows(response.url):
-                self._cookies.keep(self._held, response)
+                self._cookies.keep(self._held, response, now=self._refresher.ledger.held)
             return await self._is_sent_again(response, response.status)
         except BaseException:
             response.close()
