@@ -11,13 +11,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
+import httpx2
 import uvicorn
 from rich.progress import Progress
 
 from benchmarks import drawing
 from benchmarks.measuring import CART, Answer, Verdict, await_server, free_port, nginx, node_side, sides
 from benchmarks.side import CLIENT_ID
-from wixvisitor import VisitorSession, aiohttp_client
+from wixvisitor import VisitorSession
 from wixvisitor.testing import FakeWix
 
 RENEWAL: Final = 0.3  # seconds that Wix takes for a token
@@ -61,9 +62,7 @@ class Shopper:
         calm: list[Any] = []
         renewing: list[Any] = []
         task = progress.add_task("expiry", total=rounds)
-        async with VisitorSession(
-            CLIENT_ID, base_url=self._url, clock=self._now, client=lambda: aiohttp_client(httpx2=True)
-        ) as session:
+        async with VisitorSession(CLIENT_ID, base_url=self._url, clock=self._now, client=httpx2.AsyncClient) as session:
             await session.auth_headers()
             await self._window(session, 1.0)
             for _ in range(rounds):

@@ -16,7 +16,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
 from benchmarks.measuring import CART
-from wixvisitor import AccessToken, RefreshToken, TokenRole, Tokens, VisitorPool, VisitorSession, aiohttp_client
+from wixvisitor import AccessToken, RefreshToken, TokenRole, Tokens, VisitorPool, VisitorSession
 from wixvisitor.storage import MemoryStorage
 
 Call = Callable[[], Awaitable[Any]]
@@ -36,8 +36,6 @@ def client_of(name: str) -> Any:
         from httpx_aiohttp import HttpxAiohttpClient
 
         return HttpxAiohttpClient()
-    if name.startswith("aiohttp_client"):
-        return aiohttp_client(httpx2=name.endswith("httpx2"))
     return {"httpx": httpx, "httpx2": httpx2}[name].AsyncClient()
 
 
@@ -69,14 +67,32 @@ async def plain_aiohttp(_name: str, url: str) -> AsyncIterator[Call]:
     """The library as it is, without a cookie jar."""
     from aiohttp import ClientSession, DummyCookieJar
 
-    target, headers = url + CART, {"Authorization": TOKENS.access_token.value, "Accept": "application/json"}
+    headers = {"Authorization": TOKENS.access_token.value, "Accept": "application/json"}
+    async with ClientSession(headers=headers, cookie_jar=DummyCookieJar()) as client:
+        yield _get_with_aiohttp(client, url + CART)
 
+
+def _get_with_aiohttp(client: Any, target: str, **arguments: Any) -> Call:
     async def get() -> None:
-        async with client.get(target) as response:
+        async with client.get(target, **arguments) as response:
             await response.read()
 
-    async with ClientSession(headers=headers, cookie_jar=DummyCookieJar()) as client:
-        yield get
+    return get
+
+
+@asynccontextmanager
+async def middleware(way: str, url: str) -> AsyncIterator[Call]:
+    """The same with a visitor, given to the client or to each request."""
+    from aiohttp import ClientSession, DummyCookieJar
+
+    from wixvisitor.aiohttp import client_middleware
+
+    async with VisitorSession(CLIENT_ID, base_url=url, tokens=TOKENS) as one:
+        await one.auth_headers()
+        given = {"middlewares": (client_middleware(one),)}
+        to_client, to_request = (given, {}) if way == "client" else ({}, given)
+        async with ClientSession(cookie_jar=DummyCookieJar(), **to_client) as client:
+            yield _get_with_aiohttp(client, url + CART, **to_request)
 
 
 @asynccontextmanager
@@ -93,8 +109,10 @@ async def authlib(_name: str, url: str) -> AsyncIterator[Call]:
 @asynccontextmanager
 async def pool(number: str, url: str) -> AsyncIterator[Call]:
     """A pool with so many live visitors, of whom one after the other asks, in no order."""
+    import httpx2
+
     async with AsyncExitStack() as stack:
-        made = VisitorPool(CLIENT_ID, base_url=url, storage=MemoryStorage(), client=lambda: aiohttp_client(httpx2=True))
+        made = VisitorPool(CLIENT_ID, base_url=url, storage=MemoryStorage(), client=httpx2.AsyncClient)
         visitors = await stack.enter_async_context(made)
         live = []
         for key in range(int(number)):
@@ -115,6 +133,7 @@ SIDES = {
     "session": session,
     "default": default,
     "aiohttp": plain_aiohttp,
+    "middleware": middleware,
     "authlib": authlib,
     "pool": pool,
 }

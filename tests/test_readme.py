@@ -31,7 +31,7 @@ def wix(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeWix]:
     [
         ("README.md", 14, 4),  # the first block's, step 2's (the one of all later steps), and the pool's two
         ("docs/web.md", 4, 0),
-        ("docs/speed.md", 2, 0),
+        ("docs/speed.md", 1, 0),
         ("docs/storage.md", 2, 0),
     ],
 )

@@ -159,7 +159,6 @@ class Reporter:
         cookies: of ``COOKIES``.
         storage: where visitors are whose tokens are not in the cookie.
         place: the storage's directory or URL.
-        client: httpx or aiohttp.
         scrubbed: whether Sentry's SDK is set up as docs/web.md says, and nothing may be seen anywhere.
     """
 
@@ -167,7 +166,6 @@ class Reporter:
     cookies: list[str]
     storage: str = "memory"
     place: str = ""
-    client: str = "httpx"
     scrubbed: bool = False
     reports: Reports = attrs.field(factory=Reports)
     search: Search = attrs.field(factory=Search)
@@ -189,8 +187,7 @@ class Reporter:
         secure = self.framework != "aiohttp"
         form = COOKIES[cookie](secure=secure)
         storage = None if form.holds_tokens else Breaking(storage_of(self.storage, self.place))
-        client = wixvisitor.aiohttp_client if self.client == "aiohttp" else None
-        pool = VisitorPool(CLIENT_ID, base_url=url, storage=storage or MemoryStorage(), client=client)
+        pool = VisitorPool(CLIENT_ID, base_url=url, storage=storage or MemoryStorage())
         options = {"close": False, "consent": consents}
         shop = TroubledShop(pool, form, options, _member(fake), fake=fake, storage=storage)
         async with _serving(TROUBLED_APPS[self.framework](shop), is_https=secure) as (transport, base_url):

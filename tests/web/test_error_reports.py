@@ -22,11 +22,6 @@ def test_no_report_shows_a_secret_of_ours(framework: str) -> None:
     assert "StorageError" in found["id/broken_store"]["kinds"]
 
 
-def test_no_report_shows_a_secret_of_the_fast_client() -> None:
-    """The fast client's frames, and aiohttp's below it, show no token either."""
-    check(reported(framework="asgi", cookies=COOKIES, client="aiohttp"), COOKIES)
-
-
 @pytest.mark.parametrize("framework", TROUBLED_APPS)
 def test_what_the_docs_say_hides_the_frameworks_own(framework: str) -> None:
     """With the scrubber of docs/web.md no frame at all shows a cookie or a token, the frameworks' own included."""
