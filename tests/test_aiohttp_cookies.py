@@ -161,14 +161,36 @@ async def test_cookies_stay_with_their_visitor(
         else:
             await session.renew_token()
         await get(http, url + CART, session)
+        still.set_cookie("new=1; Path=/", path=CART, times=1)
+        for _ in range(2):
+            await get(http, url + CART, session)
         await pool.aclose()
-    assert sent(still)[-1] == ("of=visitor" if change == "renewed" else "")
+    stays = ["of=visitor"] if change == "renewed" else []
+    assert sent(still)[-2:] == ["".join(stays), "; ".join([*stays, "new=1"])]
+
+
+async def test_an_answer_that_a_middleware_fetched_elsewhere(still: FakeWix, session_of: SessionMaker) -> None:
+    """Of an answer of a foreign origin, which another middleware went to, nothing is kept."""
+    foreign = FakeWix(clock=still.now)
+    async with still.serve() as url, foreign.serve() as elsewhere, shared() as http:
+        session = session_of(base_url=url)
+        foreign.set_cookie("foreign=1; Path=/", times=None)
+        foreign.add_header("X-Wix-Consistent", "foreign", times=None)
+
+        async def leading_away(_: aiohttp.ClientRequest, __: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
+            return await http.get(elsewhere + CART)
+
+        async with http.get(url + CART, middlewares=(client_middleware(session), leading_away)) as response:
+            await response.read()
+        await get(http, url + CART, session)
+    assert sent(still) == [""]
+    assert "x-wix-consistent" not in still.api_calls()[0].headers
 
 
 async def test_cookies_of_a_late_answer(
     still: FakeWix, session_of: SessionMaker, visitor: Tokens, member: Tokens
 ) -> None:
-    """What Wix answers to the visitor while somebody logs in is not kept for the member."""
+    """What Wix answers to the visitor while somebody logs in does not touch the member's cookies."""
     async with still.serve() as url, shared() as http:
         session = session_of(base_url=url, tokens=visitor)
         still.set_cookie("of=visitor; Path=/", path=CART, times=1)
@@ -176,10 +198,12 @@ async def test_cookies_of_a_late_answer(
         late = asyncio.create_task(get(http, url + CART, session))
         await gate.wait_for(1)
         await session.set_tokens(member)
+        still.set_cookie("of=member; Path=/", path="/x", times=1)
+        await get(http, url + "/x", session)
         gate.release()
         await late
         await get(http, url + CART, session)
-    assert sent(still) == ["", ""]
+    assert sent(still) == ["", "", "of=member"]
 
 
 # A real jar
@@ -194,7 +218,9 @@ async def test_a_real_jar_with_one_visitor(still: FakeWix, session_of: SessionMa
         for _ in range(3):
             await get(http, url + CART, session)
         assert [cookie.key for cookie in jar] == ["a"]
-    assert sent(still) == ["", "a=1", "a=1"]
+        jar.clear()
+        await get(http, url + CART, session)
+    assert sent(still) == ["", "a=1", "a=1", ""]
 
 
 async def test_a_real_jar_with_two_visitors(still: FakeWix, session_of: SessionMaker) -> None:
@@ -337,3 +363,26 @@ async def test_a_cancelled_request_shows_no_secret(still: FakeWix, session_of: S
             gate.release()
             still.revoke_access_token(visitor.access_token.value)
         await session.aclose()
+
+
+@pytest.mark.parametrize("kind", [aiohttp.ClientConnectionError, OSError, asyncio.CancelledError])
+async def test_frames_that_hold_what_was_sent(
+    still: FakeWix, session_of: SessionMaker, visitor: Tokens, kind: type[BaseException]
+) -> None:
+    """Frames below the middleware, which may hold the request's bytes, are not in the traceback; the caller's stay."""
+
+    async def sending(request: aiohttp.ClientRequest, _: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
+        sent_bytes = "".join(request.headers.values())
+        raise kind(len(sent_bytes))
+
+    async with shared() as http:
+        session = session_of(tokens=visitor)
+        with pytest.raises((OSError, aiohttp.ClientError, asyncio.CancelledError)) as caught:
+            await http.get("https://www.wixapis.com/x", middlewares=(client_middleware(session), sending))
+    error: BaseException | None = caught.value
+    frames = []
+    while error is not None:
+        frames += [frame.f_code.co_name for frame, _ in traceback.walk_tb(error.__traceback__)]
+        error = error.__cause__ or error.__context__
+    assert "sending" not in frames
+    assert "test_frames_that_hold_what_was_sent" in frames

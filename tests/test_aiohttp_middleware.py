@@ -74,6 +74,17 @@ async def shop(still: FakeWix, session_of: SessionMaker, visitor: Tokens, anyio_
             yield Shop(still, url, session, http)
 
 
+def elsewhere(shop: Shop, url: str) -> VisitorSession:
+    """The same visitor, whose APIs are at this URL and whose tokens come from the fake."""
+    return VisitorSession(
+        shop.session.client_id,
+        client=shop.fake.client(),
+        tokens=shop.session.get_tokens(),
+        base_url=url,
+        clock=shop.fake.now,
+    )
+
+
 @attrs.define
 class Place:
     """Another origin, and what it heard."""
@@ -322,9 +333,7 @@ async def test_a_state_that_cannot_be_sent(shop: Shop, value: str) -> None:
     """It is not kept."""
     text = f"HTTP/1.1 200 OK\nContent-Length: 0\n{NAME}: {value}\n\n"
     async with raw_server(saying(text)) as server:
-        session = VisitorSession(
-            shop.session.client_id, tokens=shop.session.get_tokens(), base_url=server.url, clock=shop.fake.now
-        )
+        session = elsewhere(shop, server.url)
         middleware = client_middleware(session)
         for _ in range(2):
             await shop.get(server.url, middlewares=(middleware,))
@@ -433,13 +442,7 @@ async def test_a_401_whose_body_is_broken(shop: Shop, monkeypatch: pytest.Monkey
             writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
 
     async with raw_server(answer) as server:
-        session = VisitorSession(
-            shop.session.client_id,
-            client=shop.fake.client(),
-            tokens=shop.session.get_tokens(),
-            base_url=server.url,
-            clock=shop.fake.now,
-        )
+        session = elsewhere(shop, server.url)
         async with asyncio.timeout(5):
             assert (await shop.get(server.url, middlewares=(client_middleware(session),))).status == 200
     assert len(shop.fake.token_calls()) == 1
@@ -516,17 +519,11 @@ async def test_an_upload_that_is_answered_before_its_end(shop: Shop) -> None:
         writer.close()
 
     async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
-        session = VisitorSession(
-            shop.session.client_id,
-            client=shop.fake.client(),
-            tokens=shop.session.get_tokens(),
-            base_url=f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}",
-            clock=shop.fake.now,
-        )
-        url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/x"
+        url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        session = elsewhere(shop, url)
         async with asyncio.timeout(10):
             data = io.BytesIO(body)
-            answer = await shop.ask("POST", url, data=data, middlewares=(client_middleware(session),))
+            answer = await shop.ask("POST", f"{url}/x", data=data, middlewares=(client_middleware(session),))
             assert answer.status == 200
     assert len(heard) == 2
 
@@ -540,16 +537,37 @@ async def test_logins_are_left_alone(shop: Shop) -> None:
     assert not shop.fake.token_calls()
 
 
+async def test_a_401_of_a_url_that_httpx_does_not_take(shop: Shop) -> None:
+    """The rules about paths read URLs as httpx does; one that is too long for it has a renewal like any other."""
+    dead = shop.session.get_tokens().access_token.value
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = (await reader.readuntil(b"\r\n\r\n")).decode()
+        status = "401 No" if dead in head else "200 OK"
+        writer.write(f"HTTP/1.1 {status}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n".encode())
+        writer.close()
+
+    async with await asyncio.start_server(serve, "127.0.0.1", 0, limit=1_000_000) as server:
+        url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        session = elsewhere(shop, url)
+        async with shop.http.get(f"{url}/{'a' * 70_000}", middlewares=(client_middleware(session),)) as response:
+            assert response.status == 200
+    assert len(shop.fake.token_calls()) == 1
+
+
 async def test_a_401_of_a_refused_member(still: FakeWix, session_of: SessionMaker, member: Tokens) -> None:
-    """A member whose tokens are both refused gets SessionExpired, and the connection is free again."""
+    """A member whose tokens are both refused gets SessionExpired, and the connection of a long 401 is free again."""
+    still.fail(401, path=CART, times=None, body=b"x" * 3_000_000)
     async with still.serve() as url, session_of(tokens=member, base_url=url) as session:
         connector = aiohttp.TCPConnector(limit=1)
         async with aiohttp.ClientSession(connector=connector, middlewares=(client_middleware(session),)) as http:
             still.revoke_access_token(member.access_token.value)
             still.refuse_refresh_token(member.refresh_token.value)
+            errors = []
             for _ in range(3):
-                with pytest.raises(SessionExpired):
+                with pytest.raises(SessionExpired) as caught:
                     await http.get(url + CART, timeout=aiohttp.ClientTimeout(total=5))
+                errors.append(caught)  # its frames keep what they hold
     assert not still.token_calls("anonymous")
 
 

@@ -58,13 +58,8 @@ class VisitorCookies:
         if not said or now is None or _owner(now) != _owner(held):
             return
         if self._jar is None or self._owner != _owner(held):
-            self._jar, self._owner = _jar(), _owner(held)
+            self._jar, self._owner = aiohttp.CookieJar(unsafe=True), _owner(held)  # unsafe: IP addresses are hosts, too
         self._jar.update_cookies_from_headers(said, response.url)
-
-
-def _jar() -> aiohttp.CookieJar:
-    """Returns a jar that takes cookies of hosts that are IP addresses, too, and quotes nothing that came unquoted."""
-    return aiohttp.CookieJar(unsafe=True, quote_cookie=False)
 
 
 def _quoted(value: str) -> str:
