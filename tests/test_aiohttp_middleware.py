@@ -6,7 +6,6 @@ import asyncio
 import gzip
 import io
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +20,7 @@ from wixvisitor import _aiohttp_middleware as module
 from wixvisitor.aiohttp import client_middleware
 from wixvisitor.testing import FakeWix
 
+from .origins import NAME, Place, place
 from .raw_server import raw_server, saying
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("no_backoff")]
@@ -29,7 +29,6 @@ CART = "/ecom/v2/carts/current"
 ADD = f"{CART}/add-line-items"
 FINE = (200, 404)  # a visitor without a cart
 STATE = "state-of-this-visitor"
-NAME = "X-Wix-Consistent"
 LIFETIME = 14_400
 SessionMaker = Callable[..., VisitorSession]
 Until = Callable[..., Awaitable[None]]
@@ -62,6 +61,9 @@ class Shop:
     def revoke(self) -> None:
         self.fake.revoke_access_token(self.session.get_tokens().access_token.value)
 
+    def leads_to(self, path: str, url: str, status: int = 302) -> None:
+        Place(self.fake, self.url).leads_to(path, url, status)
+
     @property
     def tokens_seen(self) -> list[str | None]:
         return [call.headers.get("authorization") for call in self.fake.api_calls()]
@@ -83,29 +85,6 @@ def elsewhere(shop: Shop, url: str) -> VisitorSession:
         base_url=url,
         clock=shop.fake.now,
     )
-
-
-@attrs.define
-class Place:
-    """Another origin, and what it heard."""
-
-    fake: FakeWix
-    url: str
-
-    @property
-    def heard(self) -> list[tuple[bool, str | None]]:
-        return [("authorization" in call.headers, call.headers.get(NAME)) for call in self.fake.calls]
-
-
-@asynccontextmanager
-async def place(still: FakeWix) -> AsyncGenerator[Place]:
-    fake = FakeWix(clock=still.now)
-    async with fake.serve() as url:
-        yield Place(fake, url)
-
-
-def leads(fake: FakeWix, path: str, url: str, status: int = 302) -> None:
-    fake.fail(status, headers={"Location": url}, path=path, times=None)
 
 
 # Requests
@@ -245,8 +224,8 @@ async def test_redirects_to_a_foreign_origin(shop: Shop, status: int) -> None:
     async with place(shop.fake) as foreign:
         shop.fake.add_header(NAME, STATE, times=1)
         await shop.get()
-        leads(shop.fake, "/away", f"{foreign.url}/further", status)
-        leads(foreign.fake, "/further", f"{foreign.url}/end", status)
+        shop.leads_to("/away", f"{foreign.url}/further", status)
+        foreign.leads_to("/further", f"{foreign.url}/end", status)
         await shop.get("/away")
         assert foreign.heard == [(False, None)] * 2
     assert shop.tokens_seen == [shop.session.get_tokens().access_token.value] * 2
@@ -257,9 +236,9 @@ async def test_redirects_to_a_foreign_origin(shop: Shop, status: int) -> None:
 async def test_it_does_not_come_back(shop: Shop, start: str, timeout: float | None) -> None:
     """A request that has been at a foreign origin stays a stranger's, and the next request does not."""
     async with place(shop.fake) as foreign:
-        leads(shop.fake, "/away", f"{foreign.url}/back")
-        leads(foreign.fake, "/back", f"{shop.url}/again")
-        leads(shop.fake, "/again", f"{shop.url}{CART}")
+        shop.leads_to("/away", f"{foreign.url}/back")
+        foreign.leads_to("/back", f"{shop.url}/again")
+        shop.leads_to("/again", f"{shop.url}{CART}")
         url = f"{shop.url}/away" if start == "wix" else f"{foreign.url}/back"
         timeouts = aiohttp.ClientTimeout(total=timeout)
         strayed = await shop.get(url, timeout=timeouts)
@@ -273,7 +252,7 @@ async def test_it_does_not_come_back(shop: Shop, start: str, timeout: float | No
 async def test_strayed_calls_beside_others(shop: Shop) -> None:
     """Calls at the same time through one middleware do not take each other for strayed."""
     async with place(shop.fake) as foreign:
-        leads(foreign.fake, "/back", f"{shop.url}{CART}")
+        foreign.leads_to("/back", f"{shop.url}{CART}")
         calls = [shop.get(f"{foreign.url}/back" if number % 2 else CART) for number in range(20)]
         statuses = [response.status for response in await asyncio.gather(*calls)]
     assert [status == 401 for status in statuses] == [bool(number % 2) for number in range(20)]
@@ -283,7 +262,7 @@ async def test_nothing_is_remembered_of_strayed_calls(shop: Shop) -> None:
     """When its responses are gone, the middleware has forgotten a call that strayed."""
     middleware = client_middleware(shop.session)
     async with place(shop.fake) as foreign:
-        leads(foreign.fake, "/back", f"{shop.url}{CART}")
+        foreign.leads_to("/back", f"{shop.url}{CART}")
         for _ in range(5):
             await shop.get(f"{foreign.url}/back", middlewares=(middleware,))
     assert not middleware._left  # type: ignore[attr-defined]
@@ -297,8 +276,8 @@ async def test_redirects_between_allowed_origins(still: FakeWix, session_of: Ses
             shop = Shop(still, url, session, http)
             still.add_header(NAME, STATE, times=1)
             await shop.get()
-            leads(still, "/edge", f"{edge.url}/back")
-            leads(edge.fake, "/back", f"{url}{CART}")
+            shop.leads_to("/edge", f"{edge.url}/back")
+            edge.leads_to("/back", f"{url}{CART}")
             shop.revoke()
             assert (await shop.get("/edge")).status in FINE
             assert edge.heard == [(True, STATE)]
@@ -310,7 +289,7 @@ async def test_a_replay_is_redirected(shop: Shop) -> None:
     """A request that is sent once more is as careful as the first one."""
     async with place(shop.fake) as foreign:
         shop.fake.fail(401, path="/away", times=1)
-        leads(shop.fake, "/away", f"{foreign.url}/end")
+        shop.leads_to("/away", f"{foreign.url}/end")
         await shop.get("/away")
         assert foreign.heard == [(False, None)]
     assert len([token for token in shop.tokens_seen if token]) == 2
@@ -319,7 +298,7 @@ async def test_a_replay_is_redirected(shop: Shop) -> None:
 async def test_the_callers_own_state(shop: Shop) -> None:
     """A header of this name that the caller sets is the caller's, until Wix has said something."""
     async with place(shop.fake) as foreign:
-        leads(shop.fake, "/away", f"{foreign.url}/end")
+        shop.leads_to("/away", f"{foreign.url}/end")
         await shop.get("/away", headers={NAME: "mine"})
         assert foreign.heard == [(False, "mine")]
     shop.fake.add_header(NAME, STATE, times=1)

@@ -9,7 +9,6 @@ from types import ModuleType
 from typing import Any
 
 import aiohttp
-import attrs
 import httpx
 import httpx2
 import httpx_aiohttp
@@ -20,11 +19,12 @@ from wixvisitor import Tokens, VisitorSession
 from wixvisitor._bound_header import bind, is_bound
 from wixvisitor.testing import FakeWix
 
+from .origins import NAME, Place, place
+
 pytestmark = pytest.mark.anyio
 
 CART = "/ecom/v2/carts/current"
 STATE = "state-of-this-visitor"
-NAME = "x-wix-consistent"
 SessionMaker = Callable[..., VisitorSession]
 
 CLIENTS: dict[str, Callable[[], Any]] = {
@@ -85,29 +85,6 @@ DOORS: dict[str, Callable[..., Awaitable[Any]]] = {"session": _by_session, "stre
 @pytest.fixture(params=DOORS)
 def door(request: pytest.FixtureRequest) -> Callable[..., Awaitable[Any]]:
     return DOORS[request.param]
-
-
-@attrs.define
-class Place:
-    """An origin, and what it was asked."""
-
-    fake: FakeWix
-    url: str
-
-    def leads_to(self, path: str, url: str, status: int = 302) -> None:
-        self.fake.fail(status, headers={"Location": url}, path=path, times=None)
-
-    @property
-    def heard(self) -> list[tuple[bool, str | None]]:
-        """Whether the token came, and what state, call by call."""
-        return [("authorization" in call.headers, call.headers.get(NAME)) for call in self.fake.calls]
-
-
-@asynccontextmanager
-async def place(still: FakeWix) -> AsyncGenerator[Place]:
-    fake = FakeWix(clock=still.now)
-    async with fake.serve() as url:
-        yield Place(fake, url)
 
 
 @asynccontextmanager

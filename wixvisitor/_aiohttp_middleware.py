@@ -54,7 +54,7 @@ def client_middleware(session: VisitorSession) -> aiohttp.ClientMiddlewareType:
     Token calls do not go through this client, but through the session's own.
 
     Args:
-        session: the visitor. It may be used after ``aclose``, and outlives nothing: the middleware keeps it.
+        session: the visitor; the middleware keeps it alive.
 
     Raises:
         ConfigurationError: it is no ``VisitorSession``; out of a request: the client has a cookie jar and serves
@@ -212,7 +212,9 @@ def _is_in_memory(body: Any) -> bool:
 class _Unanswered:
     """``_family.Unanswered`` for aiohttp.
 
-    aiohttp reads a body by itself, as far as its buffer goes, and gives the connection back at the end.
+    aiohttp reads a body by itself, as far as its buffer goes, and gives the connection back at the body's end. So the
+    caller can still read the body of a 401 in any way. Only one that is longer than the buffer holds its connection:
+    it is closed if the renewal takes more than a second, and reading it then fails.
     """
 
     __slots__ = ("_request", "_response")
