@@ -51,7 +51,7 @@ def sent(fake: FakeWix) -> list[str]:
 
 
 async def test_cookies_of_two_visitors(still: FakeWix, session_of: SessionMaker) -> None:
-    """What Wix sets for one visitor is sent with this visitor's requests, and with nobody else's."""
+    """What Wix sets for one visitor is sent with this visitor's requests only."""
     async with still.serve() as url, shared() as http:
         one, two = (session_of(base_url=url) for _ in range(2))
         for name, session in (("one", one), ("two", two)):
@@ -170,7 +170,7 @@ async def test_cookies_stay_with_their_visitor(
 
 
 async def test_an_answer_that_a_middleware_fetched_elsewhere(still: FakeWix, session_of: SessionMaker) -> None:
-    """Of an answer of a foreign origin, which another middleware went to, nothing is kept."""
+    """Of an answer of a foreign origin, which another middleware went to, nothing is kept, and its 401 renews nothing."""
     foreign = FakeWix(clock=still.now)
     async with still.serve() as url, foreign.serve() as elsewhere, shared() as http:
         session = session_of(base_url=url)
@@ -181,16 +181,17 @@ async def test_an_answer_that_a_middleware_fetched_elsewhere(still: FakeWix, ses
             return await http.get(elsewhere + CART)
 
         async with http.get(url + CART, middlewares=(client_middleware(session), leading_away)) as response:
-            await response.read()
+            assert response.status == 401
         await get(http, url + CART, session)
     assert sent(still) == [""]
     assert "x-wix-consistent" not in still.api_calls()[0].headers
+    assert len(still.token_calls()) == 1
 
 
 async def test_cookies_of_a_late_answer(
     still: FakeWix, session_of: SessionMaker, visitor: Tokens, member: Tokens
 ) -> None:
-    """What Wix answers to the visitor while somebody logs in does not touch the member's cookies."""
+    """What Wix answers to the visitor during a login does not touch the member's cookies."""
     async with still.serve() as url, shared() as http:
         session = session_of(base_url=url, tokens=visitor)
         still.set_cookie("of=visitor; Path=/", path=CART, times=1)

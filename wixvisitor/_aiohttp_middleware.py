@@ -179,7 +179,8 @@ class _Exchange(Authorization):
         return self._request.method, _httpx_url(self._request.url)
 
     def _answered(self, response: aiohttp.ClientResponse) -> tuple[httpx.URL, str | None]:
-        return _httpx_url(response.url), self._request.headers.get(hdrs.AUTHORIZATION)
+        is_ours = self._allows(response.url)  # another middleware may have asked elsewhere
+        return _httpx_url(response.url), self._request.headers.get(hdrs.AUTHORIZATION) if is_ours else None
 
     def _consistent(self, response: aiohttp.ClientResponse) -> str:
         return response.headers.get(_CONSISTENT, "").strip()
