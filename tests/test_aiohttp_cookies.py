@@ -170,7 +170,7 @@ async def test_cookies_stay_with_their_visitor(
 
 
 async def test_an_answer_that_a_middleware_fetched_elsewhere(still: FakeWix, session_of: SessionMaker) -> None:
-    """Of an answer of a foreign origin, which another middleware went to, nothing is kept, and its 401 renews nothing."""
+    """Of an answer of a foreign origin, which another middleware went to, nothing is kept; its 401 renews nothing."""
     foreign = FakeWix(clock=still.now)
     async with still.serve() as url, foreign.serve() as elsewhere, shared() as http:
         session = session_of(base_url=url)

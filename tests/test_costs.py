@@ -13,11 +13,13 @@ from contextlib import contextmanager
 from types import ModuleType
 from typing import Any
 
+import aiohttp
 import httpx
 import pytest
 
 from wixvisitor import AccessToken, RefreshToken, TokenRole, Tokens, VisitorPool, VisitorSession
 from wixvisitor._records import render
+from wixvisitor.aiohttp import client_middleware
 from wixvisitor.testing import FakeWix
 
 CLIENT_ID = "5e9c1d0a-7c1e-4a52-9d5e-1f2a3b4c5d6e"
@@ -154,6 +156,26 @@ async def test_fewer_calls_than_the_bare_client(warm: VisitorSession, family: Mo
         await client.get(url)
         ours, theirs = await calls_of(lambda: warm.get(CART)), await calls_of(lambda: client.get(url))
     assert ours < theirs
+
+
+async def test_calls_of_the_middleware(still: FakeWix, session_of: SessionMaker, visitor: Tokens) -> None:
+    """A visitor with a fresh token costs a request of aiohttp's client less than 75 calls of functions."""
+    async with still.serve() as url, session_of(tokens=visitor, base_url=url) as session:
+        async with aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar()) as http:
+            middleware = client_middleware(session)
+            still.fail(200, path=CART)
+            async with http.get(url + CART, middlewares=(middleware,)) as answer:
+                await answer.read()
+
+            async def answering(_: aiohttp.ClientRequest, __: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
+                return answer
+
+            async def get(*middlewares: aiohttp.ClientMiddlewareType) -> None:
+                await http.get(url + CART, middlewares=(*middlewares, answering))
+
+            await get(middleware)
+            without, with_visitor = await calls_of(get), await calls_of(lambda: get(middleware))
+    assert without < with_visitor < without + 75, (without, with_visitor)
 
 
 async def test_calls_of_the_default_client(still: FakeWix, visitor: Tokens) -> None:

@@ -54,12 +54,11 @@ class VisitorCookies:
             response: the answer.
             now: the visitor that is held now; another one does not get the cookies of a late answer.
         """
-        said = response.headers.getall("Set-Cookie", [])
-        if not said or now is None or _owner(now) != _owner(held):
+        if now is None or _owner(now) != _owner(held):
             return
         if self._jar is None or self._owner != _owner(held):
             self._jar, self._owner = aiohttp.CookieJar(unsafe=True), _owner(held)  # unsafe: IP addresses are hosts, too
-        self._jar.update_cookies_from_headers(said, response.url)
+        self._jar.update_cookies_from_headers(response.headers.getall("Set-Cookie"), response.url)
 
 
 def _quoted(value: str) -> str:

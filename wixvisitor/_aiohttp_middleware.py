@@ -149,12 +149,16 @@ class _Exchange(Authorization):
 
     async def _is_followed(self, response: aiohttp.ClientResponse) -> bool:
         try:
-            if self._cookies is not None and self._held is not None and self._allows(response.url):
-                self._cookies.keep(self._held, response, now=self._refresher.ledger.held)
+            if hdrs.SET_COOKIE in response.headers:
+                self._keep_cookies(response)
             return await self._is_sent_again(response, response.status)
         except BaseException:
             response.close()
             raise
+
+    def _keep_cookies(self, response: aiohttp.ClientResponse) -> None:
+        if self._cookies is not None and self._held is not None and self._allows(response.url):
+            self._cookies.keep(self._held, response, now=self._refresher.ledger.held)
 
     def _remove_ours(self) -> None:
         headers = self._request.headers
