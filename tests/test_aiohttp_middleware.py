@@ -16,7 +16,7 @@ import httpx_aiohttp
 import pytest
 
 from wixvisitor import ConfigurationError, SessionExpired, TokenRequestError, Tokens, VisitorSession
-from wixvisitor import _aiohttp_middleware as module
+from wixvisitor import _aiohttp_bodies as bodies
 from wixvisitor.aiohttp import client_middleware
 from wixvisitor.testing import FakeWix
 
@@ -343,7 +343,7 @@ async def test_401s_on_one_connection(
     still: FakeWix, session_of: SessionMaker, visitor: Tokens, monkeypatch: pytest.MonkeyPatch, size: int
 ) -> None:
     """Open 401s of any size do not keep the replays, or a renewal over the same connection, waiting."""
-    monkeypatch.setattr(module, "_MAX_WAIT", 0.05)
+    monkeypatch.setattr(bodies, "_MAX_WAIT", 0.05)
     still.fail(401, path=CART, times=1, body=b"x" * size)
     async with (
         still.serve() as url,
@@ -409,7 +409,7 @@ BROKEN = {
 @pytest.mark.parametrize("kind", BROKEN)
 async def test_a_401_whose_body_is_broken(shop: Shop, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
     """It counts by its status: there is a renewal, and the request is sent once more."""
-    monkeypatch.setattr(module, "_MAX_WAIT", 0.05)
+    monkeypatch.setattr(bodies, "_MAX_WAIT", 0.05)
     dead = shop.session.get_tokens().access_token.value
 
     async def answer(asked: Any, writer: asyncio.StreamWriter) -> None:

@@ -70,6 +70,7 @@ ORDER = (
     "_auth",
     "_session",
     "_pool",
+    "_aiohttp_bodies",
     "_aiohttp_cookies",
     "_aiohttp_middleware",
     "",  # wixvisitor/__init__.py

@@ -9,18 +9,16 @@ from __future__ import annotations
 import asyncio
 import sys
 import weakref
-from collections.abc import Awaitable, Callable
-from contextlib import suppress
-from typing import Any, Final
+from typing import Final
 
 import aiohttp
 import httpx
 from aiohttp import hdrs
-from aiohttp.payload import BytesIOPayload, BytesPayload
 from multidict import istr
 from yarl import URL
 
 from wixvisitor import _flight, _wire
+from wixvisitor._aiohttp_bodies import UnansweredResponse, is_in_memory
 from wixvisitor._aiohttp_cookies import VisitorCookies, cookies_of, keeps_cookies, with_callers
 from wixvisitor._authorization import Authorization
 from wixvisitor._decision import Held
@@ -33,7 +31,6 @@ from wixvisitor.errors import ConfigurationError
 _CONSISTENT: Final = istr(_wire.CONSISTENT_HEADER)
 _OURS: Final = (hdrs.AUTHORIZATION, _CONSISTENT, hdrs.COOKIE)  # headers that are put on for the sending, and removed
 _REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
-_MAX_WAIT: Final = 1.0  # seconds that the end of a 401 is waited for, and that it then may hold its connection
 _OF_SENDING: Final = (aiohttp.ClientError, OSError)  # their frames hold the request's bytes
 
 
@@ -190,10 +187,10 @@ class _Exchange(Authorization):
         return response.headers.get(_CONSISTENT, "").strip()
 
     def _is_replayable(self) -> bool:
-        return _is_in_memory(self._request.body)
+        return is_in_memory(self._request.body)
 
-    def _unanswered(self, response: aiohttp.ClientResponse) -> _Unanswered:
-        return _Unanswered(self._request, response)
+    def _unanswered(self, response: aiohttp.ClientResponse) -> UnansweredResponse:
+        return UnansweredResponse(self._request, response)
 
 
 def _httpx_url(url: URL) -> httpx.URL:
@@ -203,51 +200,3 @@ def _httpx_url(url: URL) -> httpx.URL:
         return httpx.URL(str(plain))
     except httpx.InvalidURL:  # longer than httpx takes
         return httpx.URL(str(plain.origin()))
-
-
-def _is_in_memory(body: Any) -> bool:
-    """Whether this body can be sent again: files and streams may have changed, or be used up."""
-    if isinstance(body, aiohttp.MultipartWriter):
-        return not body.consumed and all(_is_in_memory(part) for part, _, _ in body)
-    if isinstance(body, BytesIOPayload):
-        return not body.consumed
-    return isinstance(body, bytes | BytesPayload)
-
-
-class _Unanswered:
-    """``_family.Unanswered`` for aiohttp.
-
-    aiohttp reads a body by itself, as far as its buffer goes, and gives the connection back at the body's end. So the
-    caller can still read the body of a 401 in any way. Only one that is longer than the buffer holds its connection:
-    it is closed if the renewal takes more than a second, and reading it then fails.
-    """
-
-    __slots__ = ("_request", "_response")
-
-    def __init__(self, request: aiohttp.ClientRequest, response: aiohttp.ClientResponse) -> None:
-        self._request, self._response = request, response
-
-    async def take(self) -> None:
-        """Waits for the end of the body, for a second: a body that is longer than the buffer never gets there."""
-        with suppress(Exception):  # a cut or slow body; reading it raises that again
-            async with asyncio.timeout(_MAX_WAIT):
-                await self._response.content.wait_eof()
-
-    async def hold_while(self, wait: Callable[[], Awaitable[None]]) -> None:
-        """Waits; closes the response after a second if more is to come."""
-        if not self._response.content.is_eof():
-            with suppress(TimeoutError):
-                async with asyncio.timeout(_MAX_WAIT):
-                    await wait()
-                    return
-            if not self._response.content.is_eof():
-                self._response.close()
-        await wait()
-
-    def pass_on(self) -> None:
-        """Does nothing: the body is still in the buffer."""
-
-    async def make_way(self) -> None:
-        """Gives the connection back, or closes it if more is to come; waits for the end of the request's own body."""
-        self._response.release()
-        await self._request.close()
