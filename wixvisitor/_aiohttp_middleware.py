@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import sys
 import weakref
+from collections.abc import Sequence
 from typing import Final
 
 import aiohttp
@@ -29,7 +30,6 @@ from wixvisitor._session import VisitorSession
 from wixvisitor.errors import ConfigurationError
 
 _CONSISTENT: Final = istr(_wire.CONSISTENT_HEADER)
-_OURS: Final = (hdrs.AUTHORIZATION, _CONSISTENT, hdrs.COOKIE)  # headers that are put on for the sending, and removed
 _REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
 _OF_SENDING: Final = (aiohttp.ClientError, OSError)  # their frames hold the request's bytes
 
@@ -70,24 +70,33 @@ def client_middleware(session: VisitorSession) -> aiohttp.ClientMiddlewareType:
 class _ClientMiddleware:
     """See ``client_middleware``."""
 
-    __slots__ = ("_cookies", "_left", "_session")
+    __slots__ = ("_cookies", "_left", "_refresher", "_session")
 
     def __init__(self, session: VisitorSession) -> None:
-        self._session = session
+        self._session = session  # keeps it in its pool
+        self._refresher = session._refresher
         self._cookies = cookies_of(session)
         self._left: dict[int, object] = {}  # the calls under way that have been at an origin that is not allowed
 
     async def __call__(
         self, request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
     ) -> aiohttp.ClientResponse:
-        call = _call_of(request)
-        if id(call) in self._left or _is_token_call(request):
+        refresher = self._refresher
+        if (self._left and id(_call_of(request)) in self._left) or _is_token_call(request):
             return await handler(request)
-        exchange = _Exchange(self._session._refresher, request, self._cookies)
-        if await exchange.is_authorized():
-            return await exchange.send(handler)
+        if not refresher.settings.origins.allow(request.url):
+            return await self._elsewhere(request, handler)
+        has_jar = keeps_cookies(request.session, refresher)
+        exchange = _Exchange(refresher, request, None if has_jar else self._cookies)
+        exchange.put(refresher.ledger.fresh() or await refresher.usable())
+        return await exchange.send(handler)
+
+    async def _elsewhere(
+        self, request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
+    ) -> aiohttp.ClientResponse:
         response = await handler(request)
         if response.status in _REDIRECTS:
+            call = _call_of(request)
             self._left[id(call)] = call
             weakref.finalize(response, self._left.pop, id(call), None).atexit = False  # the call's history keeps it
         return response
@@ -114,67 +123,61 @@ class _Exchange(Authorization):
 
     __slots__ = ("_callers", "_cookies", "_request")
 
-    def __init__(self, refresher: Refresher, request: aiohttp.ClientRequest, cookies: VisitorCookies) -> None:
+    def __init__(self, refresher: Refresher, request: aiohttp.ClientRequest, cookies: VisitorCookies | None) -> None:
         super().__init__(refresher)
         self._request = request
-        self._callers = [(name, value) for name in _OURS for value in request.headers.getall(name, ())]
-        self._cookies: VisitorCookies | None = cookies
-
-    async def is_authorized(self) -> bool:
-        """Puts the token on the request and returns True, if its URL may see it."""
-        if self._allows(self._request.url):
-            if keeps_cookies(self._request.session, self._refresher):
-                self._cookies = None
-            await self._authorize(self._request.url)
-        return self._held is not None
+        self._cookies = cookies
+        self._callers: dict[str, Sequence[str]] = {}  # what stood in the place of our headers
 
     async def send(self, handler: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
         """Sends the request, and once more after each 401 that a renewal could help."""
-        outer = sys.exception()
+        outer, response = sys.exception(), None
         try:
             introduce(self._request)
             response = await handler(self._request)
-            while await self._is_followed(response):
+            while self._learn(response, response.status) and await self._renew(response):
                 response = await handler(self._request)
             return response
         except BaseException as error:
+            if response is not None:
+                response.close()
             if isinstance(error, _OF_SENDING) or not isinstance(error, Exception):
                 drop_frames_inside(error, outer)
             raise
         finally:
             self._remove_ours()
 
-    async def _is_followed(self, response: aiohttp.ClientResponse) -> bool:
-        try:
-            if hdrs.SET_COOKIE in response.headers:
-                self._keep_cookies(response)
-            return await self._is_sent_again(response, response.status)
-        except BaseException:
-            response.close()
-            raise
+    def put(self, held: Held) -> None:
+        """Puts the token and what belongs to it on the request."""
+        if self._replays:  # it may be another visitor's
+            self._remove_ours()
+        # Raw, without "Bearer": https://dev.wix.com/docs/api-reference/articles/authentication/rest-api-authentication
+        self._set(hdrs.AUTHORIZATION, held.value)
+        self._held = held
+        if consistent := self._refresher.ledger.consistent:
+            self._set(_CONSISTENT, consistent)
+        if self._cookies is not None and (pairs := self._cookies.pairs(held, self._request.url)):
+            self._set(hdrs.COOKIE, with_callers(self._request.headers.getall(hdrs.COOKIE, ()), pairs))
 
-    def _keep_cookies(self, response: aiohttp.ClientResponse) -> None:
-        if self._cookies is not None and self._held is not None and self._allows(response.url):
-            self._cookies.keep(self._held, response, now=self._refresher.ledger.held)
+    _put = put
+
+    def _set(self, name: str, value: str) -> None:
+        headers = self._request.headers
+        self._callers[name] = headers.getall(name) if name in headers else ()
+        headers[name] = value
 
     def _remove_ours(self) -> None:
         headers = self._request.headers
-        for name in _OURS:
+        for name, values in self._callers.items():
             headers.popall(name, None)
-        for name, value in self._callers:
-            headers.add(name, value)
+            for value in values:
+                headers.add(name, value)
+        self._callers.clear()
 
-    def _put(self, held: Held) -> None:
-        if self._replays:  # it may be another visitor's
-            self._remove_ours()
-        headers = self._request.headers
-        # Raw, without "Bearer": https://dev.wix.com/docs/api-reference/articles/authentication/rest-api-authentication
-        headers[hdrs.AUTHORIZATION] = held.value
-        self._held = held
-        if consistent := self._refresher.ledger.consistent:
-            headers[_CONSISTENT] = consistent
-        if self._cookies is not None and (pairs := self._cookies.pairs(held, self._request.url)):
-            headers[hdrs.COOKIE] = with_callers(headers.getall(hdrs.COOKIE, ()), pairs)
+    def _note(self, response: aiohttp.ClientResponse, status: int, held: Held) -> None:
+        super()._note(response, status, held)
+        if self._cookies is not None and hdrs.SET_COOKIE in response.headers and self._allows(response.url):
+            self._cookies.keep(held, response, now=self._refresher.ledger.held)
 
     def _asked(self) -> tuple[str, httpx.URL]:
         return self._request.method, _httpx_url(self._request.url)

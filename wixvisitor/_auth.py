@@ -73,7 +73,8 @@ class _Flow(Authorization, AsyncGenerator[Any, Any]):
 
     async def __anext__(self) -> Any:
         """Returns the request, with the token if it may have it."""
-        await self._authorize(self._request.url)
+        if self._allows(self._request.url):
+            self._put(self._refresher.ledger.fresh() or await self._refresher.usable())
         return self._request
 
     async def asend(self, response: Any) -> Any:
@@ -82,7 +83,7 @@ class _Flow(Authorization, AsyncGenerator[Any, Any]):
         Raises:
             StopAsyncIteration: the response is the caller's.
         """
-        if await self._is_sent_again(response, response.status_code):
+        if self._learn(response, response.status_code) and await self._renew(response):
             return self._request
         raise StopAsyncIteration
 

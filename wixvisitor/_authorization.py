@@ -41,20 +41,11 @@ class Authorization(ABC):
         self._held: Held | None = None  # the token that was sent; None: none was
         self._replays = 0
 
-    async def _authorize(self, url: Any) -> None:
-        """Puts the token on the request, if this URL may see it.
-
-        Raises:
-            TokenRequestError, ConfigurationError, SessionExpired, StorageError: there is no token to be had.
-        """
-        if self._allows(url):
-            self._put(self._refresher.ledger.fresh() or await self._refresher.usable())
-
     def _allows(self, url: Any) -> bool:
         return self._refresher.settings.origins.allow(url)
 
-    async def _is_sent_again(self, response: Any, status: int) -> bool:
-        """Learns from the response; returns whether the request, with another token by now, is to be sent once more."""
+    def _learn(self, response: Any, status: int) -> bool:
+        """Learns from the response; returns whether it is a 401 that a renewal may help."""
         held = self._held
         if held is None:
             return False
@@ -63,9 +54,16 @@ class Authorization(ABC):
             if self._replays and _means_accepted(status):
                 self._refresher.note_replay(self._route(), is_turned_down=False)
             return False
-        if not (self._is_about(held, response) and self._may_help(held)):
-            return False
-        renewed = await self._after_401(held, response)
+        return self._is_about(held, response) and self._may_help(held)
+
+    async def _renew(self, response: Any) -> bool:
+        """Waits for a renewal after a 401; returns whether the request, with another token by now, is to be sent again.
+
+        Raises:
+            SessionExpired, StorageError: the renewal ended the session, or could not save whom it made.
+        """
+        assert self._held is not None
+        renewed = await self._after_401(self._held, response)
         if renewed is None:
             return False
         self._replays += 1
