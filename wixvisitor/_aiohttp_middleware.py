@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import sys
 import weakref
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from typing import Final
 
 import aiohttp
@@ -78,18 +78,17 @@ class _ClientMiddleware:
         self._cookies = cookies_of(session)
         self._left: dict[int, object] = {}  # the calls under way that have been at an origin that is not allowed
 
-    async def __call__(
+    def __call__(
         self, request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
-    ) -> aiohttp.ClientResponse:
+    ) -> Awaitable[aiohttp.ClientResponse]:
+        """Decides what is to be awaited."""
         refresher = self._refresher
         if (self._left and id(_call_of(request)) in self._left) or _is_token_call(request):
-            return await handler(request)
+            return handler(request)
         if not refresher.settings.origins.allow(request.url):
-            return await self._elsewhere(request, handler)
+            return self._elsewhere(request, handler)
         has_jar = keeps_cookies(request.session, refresher)
-        exchange = _Exchange(refresher, request, None if has_jar else self._cookies)
-        exchange.put(refresher.ledger.fresh() or await refresher.usable())
-        return await exchange.send(handler)
+        return _Exchange(refresher, request, None if has_jar else self._cookies).send(handler)
 
     async def _elsewhere(
         self, request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
@@ -131,6 +130,7 @@ class _Exchange(Authorization):
 
     async def send(self, handler: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
         """Sends the request, and once more after each 401 that a renewal could help."""
+        self._put(self._refresher.ledger.fresh() or await self._refresher.usable())
         outer, response = sys.exception(), None
         try:
             introduce(self._request)
@@ -147,8 +147,7 @@ class _Exchange(Authorization):
         finally:
             self._remove_ours()
 
-    def put(self, held: Held) -> None:
-        """Puts the token and what belongs to it on the request."""
+    def _put(self, held: Held) -> None:
         if self._replays:  # it may be another visitor's
             self._remove_ours()
         # Raw, without "Bearer": https://dev.wix.com/docs/api-reference/articles/authentication/rest-api-authentication
@@ -158,8 +157,6 @@ class _Exchange(Authorization):
             self._set(_CONSISTENT, consistent)
         if self._cookies is not None and (pairs := self._cookies.pairs(held, self._request.url)):
             self._set(hdrs.COOKIE, with_callers(self._request.headers.getall(hdrs.COOKIE, ()), pairs))
-
-    _put = put
 
     def _set(self, name: str, value: str) -> None:
         headers = self._request.headers
