@@ -252,14 +252,15 @@ def test_a_program_that_ends_in_the_middle_of_a_call(tmp_path):
 
 
 FORKS = """
-import os, signal, sys, threading, time, warnings
-import anyio
+import importlib, os, signal, sys, threading, time, warnings
+import anyio, anyio.lowlevel, anyio.to_thread
 from wixvisitor.storage import FileStorage, MemoryStorage
 from wixvisitor.storage._threads import THREADS
 from wixvisitor.storage.sqlite import SQLiteStorage
 
 warnings.simplefilter("ignore")
 kind, place, backend = sys.argv[1:]
+importlib.import_module(f"anyio._backends._{backend}")  # a fork amid an import hangs, whose import it is
 store = {"file": FileStorage, "sqlite": SQLiteStorage, "memory": lambda _: MemoryStorage()}[kind](place)
 stop = False
 
