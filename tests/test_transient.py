@@ -109,7 +109,7 @@ async def test_trouble_costs_nobody(
 ) -> None:
     """An expired visitor meets trouble: the right error, the same refresh token, and afterwards the same visitor."""
     storage = MemoryStorage()
-    session = session_of(tokens=visitor, storage=storage, renew_timeout=0.02 if "hangs" in trouble.name else 15.0)
+    session = session_of(tokens=visitor, storage=storage, renew_timeout=0.25 if "hangs" in trouble.name else 15.0)
     still.advance(LIFETIME + 1)
     fault = trouble.fault(still)
     with pytest.raises(trouble.error) as caught:
@@ -331,7 +331,7 @@ async def test_trouble_at_the_first_mint_stores_nobody(
 ) -> None:
     """A cold session that meets the same trouble stores nothing, and makes its one visitor afterwards."""
     storage = MemoryStorage()
-    session = session_of(storage=storage, renew_timeout=0.02 if "hangs" in trouble.name else 15.0)
+    session = session_of(storage=storage, renew_timeout=0.25 if "hangs" in trouble.name else 15.0)
     fault = trouble.fault(still)
     with pytest.raises((trouble.error, ConfigurationError)):
         await session.auth_headers()
