@@ -199,7 +199,7 @@ class Renewal:
             try:
                 version = await self.records.version()  # also for what the record remembers
                 if version is not None and self._counts_instead(given.tokens, waiting):
-                    stored = await self.records.load()
+                    stored = self.records.last_read()
                     if stored is not None:
                         return Outcome(self._hold_stored(stored), ChangeReason.ADOPTED)
                 given = attrs.evolve(given, version=version if self.settings.conditional else Unread.UNREAD)

@@ -89,8 +89,9 @@ async def test_lanes_that_hang(threads, hang, number):
         tasks.cancel_scope.cancel()
 
 
-async def test_few_threads(threads):
+async def test_few_threads(threads, monkeypatch):
     """A thousand short calls in as many lanes are made by a few threads."""
+    monkeypatch.setattr(threads_module, "_LONG", 60.0)  # on a busy machine a thread seems to hang, and gets company
     before, most = ours(), 0
 
     def call() -> None:
@@ -100,7 +101,7 @@ async def test_few_threads(threads):
     async with anyio.create_task_group() as tasks:
         for lane in range(1000):
             tasks.start_soon(threads.run, lane, call)
-    assert 1 <= most <= 16  # eight, and some more where the machine is so busy that one of them seems to hang
+    assert 1 <= most <= 8
 
 
 async def test_threads_that_are_all_lost(threads, hang, monkeypatch):
