@@ -103,6 +103,7 @@ TROUBLES = [
 ]
 
 
+@pytest.mark.usefixtures("no_collection")
 @pytest.mark.parametrize("trouble", TROUBLES, ids=lambda trouble: trouble.name.replace(" ", "_"))
 async def test_trouble_costs_nobody(
     still: FakeWix, session_of: SessionMaker, visitor: Tokens, trouble: Trouble
@@ -154,6 +155,7 @@ async def test_a_dropped_reply_of_a_rotating_endpoint_costs_nobody(
     assert len(still.visitors) == 1
 
 
+@pytest.mark.usefixtures("no_collection")
 async def test_trouble_in_the_background_disturbs_nobody(
     still: FakeWix, session_of: SessionMaker, visitor: Tokens
 ) -> None:
