@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable
+import gc
+from collections.abc import AsyncGenerator, Callable, Iterator
 from types import ModuleType
 from typing import Any
 
@@ -62,6 +63,18 @@ def still() -> FakeWix:
 def no_backoff(monkeypatch: pytest.MonkeyPatch) -> None:
     """Retries of the token endpoint without their pauses; as many attempts as ever."""
     monkeypatch.setattr("wixvisitor._endpoint.back_off", lambda _: 0.0)
+
+
+@pytest.fixture
+def no_collection() -> Iterator[None]:
+    """For input that is nested too deeply. Garbage of other tests is collected before and after.
+
+    No ``__del__`` can run at the deepest point of a recursion, and pytest reports each one that fails.
+    """
+    gc.collect()
+    gc.disable()
+    yield
+    gc.enable()
 
 
 SessionMaker = Callable[..., VisitorSession]

@@ -10,6 +10,7 @@ import anyio
 import anyio.to_thread
 import pytest
 
+from tests.stores import FailingStorage
 from wixvisitor import (
     AccessToken,
     RefreshToken,
@@ -320,16 +321,7 @@ async def test_what_is_set_wins_over_whatever_is_saved_at_that_moment(session_of
 
 async def test_what_could_not_be_set_does_not_overwrite_what_came_since(session_of: SessionMaker) -> None:
     """A ``set_tokens`` that the store refused is saved by the next use, but not over what was saved meanwhile."""
-
-    class Failing(MemoryStorage):
-        fails = False
-
-        async def save(self, key: str, value: str, *, expected: str | AnyVersion | None = ANY_VERSION) -> str:
-            if self.fails:
-                raise OSError("disk full")
-            return await super().save(key, value, expected=expected)
-
-    storage = Failing()
+    storage = FailingStorage()
     behind, ahead = session_of(storage=storage), session_of(storage=storage)
     await behind.generate_visitor_tokens()
     storage.fails = True

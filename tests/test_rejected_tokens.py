@@ -14,6 +14,7 @@ import anyio
 import anyio.lowlevel
 import pytest
 
+from tests.stores import FailingStorage
 from wixvisitor import EMPTY_TOKENS, SessionExpired, StorageError, Tokens, VisitorSession
 from wixvisitor.storage import MemoryStorage
 from wixvisitor.testing import FakeWix
@@ -151,22 +152,13 @@ async def test_a_token_that_could_not_be_saved_is_not_sent(
     still: FakeWix, session_of: SessionMaker, visitor: Tokens, member: Tokens
 ) -> None:
     """A login that cannot be saved while a 401 is on its way: it is saved first, and only then is the request sent."""
-
-    class Failing(MemoryStorage):
-        is_down = False
-
-        async def save(self, *arguments: Any, **keywords: Any) -> str:
-            if self.is_down:
-                raise OSError("no")
-            return await super().save(*arguments, **keywords)
-
-    storage = Failing()
+    storage = FailingStorage()
     session = session_of(tokens=visitor, storage=storage)
     await session.auth_headers()
     still.revoke_access_token(visitor.access_token.value)
 
     async def log_in() -> None:
-        storage.is_down = True
+        storage.fails = True
         with pytest.raises(StorageError):
             await session.set_tokens(member)
 
@@ -174,7 +166,7 @@ async def test_a_token_that_could_not_be_saved_is_not_sent(
         await answers_amid(still, session, log_in, held_at=CART)
     assert sent_tokens(still) == [visitor.access_token.value]
 
-    storage.is_down = False
+    storage.fails = False
     assert (await session.get(CART)).status_code in FINE
     assert sent_tokens(still)[-1] == member.access_token.value
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from tests.stores import FailingStorage, PlainStorage
 from wixvisitor import (
     EMPTY_TOKENS,
     ConfigurationError,
@@ -26,7 +27,6 @@ from wixvisitor.storage.sqlite import SQLiteStorage
 from wixvisitor.testing import FakeWix
 
 from .conftest import CLIENT_ID
-from .test_seeds import Plain
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("no_backoff")]
 SessionMaker = Callable[..., VisitorSession]
@@ -42,7 +42,7 @@ def storage(request: pytest.FixtureRequest, tmp_path: Path) -> TokenStorage:
         "a file": lambda: FileStorage(tmp_path / "visitor.json"),
         "sqlite": lambda: SQLiteStorage(tmp_path / "visitors.db"),
         "sealed": lambda: SealedStorage(MemoryStorage(), keys=[generate_key()]),
-        "plain": Plain,
+        "plain": PlainStorage,
     }
     made: TokenStorage = kinds[request.param]()
     return made
@@ -284,16 +284,7 @@ async def test_what_could_not_be_saved_takes_no_part(
     session_of: SessionMaker, still: FakeWix, visitor: Tokens, member: Tokens
 ) -> None:
     """A login that the store refused does not win over what another process saved since."""
-
-    class Failing(MemoryStorage):
-        fails = False
-
-        async def save(self, key: str, value: str, *, expected: str | AnyVersion | None = ANY_VERSION) -> str:
-            if self.fails:
-                raise OSError("disk full")
-            return await super().save(key, value, expected=expected)
-
-    storage = Failing()
+    storage = FailingStorage()
     fails, saves = session_of(storage=storage), session_of(storage=storage)
     await fails.generate_visitor_tokens()
     await saves.generate_visitor_tokens()

@@ -88,6 +88,14 @@ def another_member(still: FakeWix, tokens_from: Callable[..., Tokens]) -> Callab
     return lambda: tokens_from(still.mint_member(CLIENT_ID), TokenRole.MEMBER)
 
 
+async def fails_to_log_in(session: VisitorSession, storage: Any, member: Tokens) -> None:
+    """A login that finds no store, which is back afterwards."""
+    storage.is_away = True
+    with pytest.raises(StorageError):
+        await session.set_tokens(member)
+    storage.is_away = False
+
+
 async def test_a_login_while_the_store_is_away(
     still: FakeWix,
     session_of: SessionMaker,
@@ -99,10 +107,7 @@ async def test_a_login_while_the_store_is_away(
     late, other = session_of(storage=storage), session_of(storage=storage)
     await late.generate_visitor_tokens()
     await other.generate_visitor_tokens()
-    storage.is_away = True
-    with pytest.raises(StorageError):
-        await late.set_tokens(member)
-    storage.is_away = False
+    await fails_to_log_in(late, storage, member)
     still.advance(60)
     newer = another_member()
     await other.set_tokens(newer)
@@ -116,10 +121,7 @@ async def test_a_late_login_is_saved(session_of: SessionMaker, still: FakeWix, s
     """A login that found no store is saved at the session's next use, if nothing was saved since."""
     session = session_of(storage=storage)
     await session.generate_visitor_tokens()
-    storage.is_away = True
-    with pytest.raises(StorageError):
-        await session.set_tokens(member)
-    storage.is_away = False
+    await fails_to_log_in(session, storage, member)
     still.advance(3_600)
     await session.auth_headers()
     assert (await session_of(storage=storage).generate_visitor_tokens()).refresh_token == member.refresh_token
@@ -133,10 +135,7 @@ async def test_a_late_login_meets_a_newer_one(
     late, other = session_of(storage=storage), session_of(storage=storage)
     await late.generate_visitor_tokens()
     await other.generate_visitor_tokens()
-    storage.is_away = True
-    with pytest.raises(StorageError):
-        await late.set_tokens(member)
-    storage.is_away = False
+    await fails_to_log_in(late, storage, member)
     still.advance(3_600)
     newer = another_member()
     storage.meanwhile = lambda: other.set_tokens(newer)
@@ -155,10 +154,7 @@ async def test_a_late_login_over_a_store_that_went_back(
     await other.generate_visitor_tokens()
     before = await storage.load(KEY)
     assert before is not None
-    storage.is_away = True
-    with pytest.raises(StorageError):
-        await late.set_tokens(member)
-    storage.is_away = False
+    await fails_to_log_in(late, storage, member)
     still.advance(60)
     newer = another_member()
     await other.set_tokens(newer)

@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
+from tests.stores import FailingStorage, PlainStorage
 from wixvisitor import AccessToken, RefreshToken, StorageError, Tokens, VisitorSession
-from wixvisitor.storage import FileStorage, MemoryStorage, TokenStorage
+from wixvisitor.storage import FileStorage, MemoryStorage, Record, TokenStorage
 from wixvisitor.storage.sqlite import SQLiteStorage
 from wixvisitor.testing import FakeWix
 
@@ -20,29 +21,13 @@ LIFETIME = 14_400
 SessionMaker = Callable[..., VisitorSession]
 
 
-class Plain:
-    """A store with no more than load, save and delete."""
-
-    def __init__(self) -> None:
-        self.records: dict[str, str] = {}
-
-    async def load(self, key: str) -> str | None:
-        return self.records.get(key)
-
-    async def save(self, key: str, value: str) -> None:
-        self.records[key] = value
-
-    async def delete(self, key: str) -> None:
-        self.records.pop(key, None)
-
-
 @pytest.fixture(params=["memory", "file", "sqlite", "plain"])
 def storage(request: pytest.FixtureRequest, tmp_path: Path) -> TokenStorage:
     kinds: dict[str, Callable[[], Any]] = {
         "memory": MemoryStorage,
         "file": lambda: FileStorage(tmp_path / "visitors/"),
         "sqlite": lambda: SQLiteStorage(tmp_path / "visitors.db"),
-        "plain": Plain,
+        "plain": PlainStorage,
     }
     made: TokenStorage = kinds[request.param]()
     return made
@@ -143,16 +128,7 @@ async def test_what_cannot_be_read_is_not_replaced(session_of: SessionMaker, mem
 
 async def test_what_is_saved_late_remembers_seeds(session_of: SessionMaker, visitor: Tokens, member: Tokens) -> None:
     """A ``set_tokens`` that is saved by the next use keeps the record's seeds."""
-
-    class Failing(MemoryStorage):
-        fails = False
-
-        async def save(self, key: str, value: str, **options: Any) -> str:
-            if self.fails:
-                raise OSError("disk full")
-            return await super().save(key, value, **options)
-
-    storage = Failing()
+    storage = FailingStorage()
     async with session_of(tokens=visitor, storage=storage) as session:
         storage.fails = True
         with pytest.raises(StorageError):
@@ -160,3 +136,19 @@ async def test_what_is_saved_late_remembers_seeds(session_of: SessionMaker, visi
         storage.fails = False
         await session.generate_visitor_tokens()
     assert (await _start(session_of, storage, visitor)).refresh_token == member.refresh_token
+
+
+async def test_a_known_seed_costs_one_read(session_of: SessionMaker, visitor: Tokens) -> None:
+    """A restart with a seed that the record has had asks the store once."""
+    reads: list[str] = []
+
+    class Counting(MemoryStorage):
+        async def load(self, key: str) -> Record | None:
+            reads.append(key)
+            return await super().load(key)
+
+    storage = Counting()
+    await _start(session_of, storage, visitor)
+    reads.clear()
+    assert await _start(session_of, storage, visitor) == visitor
+    assert len(reads) == 1

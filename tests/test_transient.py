@@ -103,13 +103,14 @@ TROUBLES = [
 ]
 
 
+@pytest.mark.usefixtures("no_collection")
 @pytest.mark.parametrize("trouble", TROUBLES, ids=lambda trouble: trouble.name.replace(" ", "_"))
 async def test_trouble_costs_nobody(
     still: FakeWix, session_of: SessionMaker, visitor: Tokens, trouble: Trouble
 ) -> None:
     """An expired visitor meets trouble: the right error, the same refresh token, and afterwards the same visitor."""
     storage = MemoryStorage()
-    session = session_of(tokens=visitor, storage=storage, renew_timeout=0.02 if "hangs" in trouble.name else 15.0)
+    session = session_of(tokens=visitor, storage=storage, renew_timeout=0.25 if "hangs" in trouble.name else 15.0)
     still.advance(LIFETIME + 1)
     fault = trouble.fault(still)
     with pytest.raises(trouble.error) as caught:
@@ -154,6 +155,7 @@ async def test_a_dropped_reply_of_a_rotating_endpoint_costs_nobody(
     assert len(still.visitors) == 1
 
 
+@pytest.mark.usefixtures("no_collection")
 async def test_trouble_in_the_background_disturbs_nobody(
     still: FakeWix, session_of: SessionMaker, visitor: Tokens
 ) -> None:
@@ -331,7 +333,7 @@ async def test_trouble_at_the_first_mint_stores_nobody(
 ) -> None:
     """A cold session that meets the same trouble stores nothing, and makes its one visitor afterwards."""
     storage = MemoryStorage()
-    session = session_of(storage=storage, renew_timeout=0.02 if "hangs" in trouble.name else 15.0)
+    session = session_of(storage=storage, renew_timeout=0.25 if "hangs" in trouble.name else 15.0)
     fault = trouble.fault(still)
     with pytest.raises((trouble.error, ConfigurationError)):
         await session.auth_headers()

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Any, Final
 
 import anyio
+
+from wixvisitor._flight import loaded
 
 _LONGEST: Final = 1.0  # seconds; a socket takes microseconds, and what takes longer is left to itself
 _under_way: set[Any] = set()  # asyncio keeps no strong reference to its tasks
@@ -21,7 +22,7 @@ async def close_surely(*close: Callable[[], Awaitable[object]]) -> None:
 
     Cancellation: the caller leaves, the closing goes on.
     """
-    asyncio = sys.modules.get("asyncio")
+    asyncio = loaded("asyncio")
     with anyio.CancelScope(shield=True):
         if asyncio is None or not _runs_in(asyncio):
             await _close(close)

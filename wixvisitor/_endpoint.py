@@ -163,12 +163,10 @@ class TokenEndpoint:
                 answer = await self._exchange(request)
         except ConfigurationError:
             raise  # of the client's making, such as a proxy that it cannot use
-        except Exception as error:
-            raise _no_answer(error, request) from safe_cause(error, (request.secret,))
-        except BaseException as error:  # such as a cancellation of the transport's own
+        except BaseException as error:
             if not is_foreign(error):
                 raise
-            raise _no_answer(error, request) from None
+            raise _no_answer(error, request) from safe_cause(error, (request.secret,))
         requested_at = self.settings.server_clock.note_token_answer(answer.date, requested_at)
         if answer.status_code == 200:
             granted = _wire.grant(answer, requested_at)

@@ -6,7 +6,6 @@ Nothing here imports httpx2; whoever hands us one of its clients has.
 from __future__ import annotations
 
 import functools
-import sys
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import suppress
@@ -17,6 +16,7 @@ import anyio
 import attrs
 import httpx
 
+from wixvisitor._flight import loaded
 from wixvisitor._internals import bare_stream
 from wixvisitor._masking import without_frames
 from wixvisitor.errors import ConfigurationError
@@ -36,7 +36,7 @@ def family_of(client: object) -> ModuleType:
         ConfigurationError: it is no asynchronous client of either.
     """
     for name in ("httpx", "httpx2"):
-        module = sys.modules.get(name)
+        module: ModuleType | None = loaded(name)
         if module is not None and isinstance(client, module.AsyncClient):
             return module
     raise ConfigurationError(
@@ -47,7 +47,7 @@ def family_of(client: object) -> ModuleType:
 
 def family_of_request(request: object) -> ModuleType:
     """Returns the module that this request's class comes from."""
-    httpx2 = sys.modules.get("httpx2")
+    httpx2: ModuleType | None = loaded("httpx2")
     return httpx2 if httpx2 is not None and isinstance(request, httpx2.Request) else httpx
 
 

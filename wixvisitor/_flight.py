@@ -134,6 +134,12 @@ def is_inside() -> bool:
     return _inside.get() is not None
 
 
+def loaded(name: str) -> Any:
+    """Returns a module if it is imported; None if it is not, or if another thread is importing it at the moment."""
+    module = sys.modules.get(name)
+    return None if getattr(getattr(module, "__spec__", None), "_initializing", False) else module
+
+
 def is_foreign(error: BaseException) -> bool:
     """Whether what was called raised this by itself, and no cancellation of this task or end of the program did."""
     if isinstance(error, BaseExceptionGroup):
@@ -142,7 +148,7 @@ def is_foreign(error: BaseException) -> bool:
         return False
     if not isinstance(error, anyio.get_cancelled_exc_class()):
         return True
-    asyncio = sys.modules.get("asyncio")
+    asyncio = loaded("asyncio")
     if asyncio is None or not isinstance(error, asyncio.CancelledError):
         return False
     task = asyncio.current_task()
@@ -162,7 +168,7 @@ def current_loop() -> object:
     Raises:
         RuntimeError: called outside any.
     """
-    asyncio = sys.modules.get("asyncio")  # whoever runs in it has imported it; it takes long, and trio does without
+    asyncio = loaded("asyncio")  # whoever runs in it has imported it; it takes long, and trio does without
     try:
         if asyncio is not None and asyncio.current_task() is not None:
             return asyncio.get_running_loop()
@@ -197,5 +203,5 @@ def call_in(loop: Any, function: Callable[[], object]) -> None:
 
 
 def _is_asyncios(loop: object) -> bool:
-    asyncio = sys.modules.get("asyncio")
+    asyncio = loaded("asyncio")
     return asyncio is not None and isinstance(loop, asyncio.AbstractEventLoop)

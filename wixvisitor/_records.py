@@ -18,7 +18,7 @@ from wixvisitor._decision import Unread
 from wixvisitor._flight import Flight, NoException, current_loop
 from wixvisitor._given import checked_tokens
 from wixvisitor._lineage import Lineage
-from wixvisitor._masking import hides_locals_async, mask, safe_cause
+from wixvisitor._masking import hides_locals, hides_locals_async, mask, safe_cause
 from wixvisitor._settings import Settings
 from wixvisitor._tokens import EMPTY_TOKENS, Tokens
 from wixvisitor.errors import ConfigurationError, StorageError
@@ -29,7 +29,7 @@ T = TypeVar("T")
 
 _FORMAT: Final = 1
 _NO_JSON: Final = object()
-_KEEP_FORGOTTEN: Final = 30 * 86_400.0  # seconds
+_BRIEF: Final = 30 * 86_400.0  # seconds that a record is kept which only says that there is nobody
 _ROUNDS: Final = 4  # how often a record may turn out to have changed before the visitor could be forgotten
 _SEEDS: Final = 8  # that a record remembers
 _TIMEOUT: Final = 10.0  # seconds that a store may take for one call
@@ -59,13 +59,14 @@ class Records:
         VersionConflict: by ``save``, which then changed nothing.
     """
 
-    __slots__ = ("key", "lineage", "seeds", "settings")
+    __slots__ = ("_last", "key", "lineage", "seeds", "settings")
 
     def __init__(self, settings: Settings, key: str) -> None:
         self.settings = settings
         self.key = key
         self.seeds: tuple[str, ...] = ()
         self.lineage: Lineage | None = None
+        self._last: tuple[Record | None, Any] = None, None
 
     @property
     def scoped_key(self) -> str:
@@ -75,7 +76,13 @@ class Records:
     @hides_locals_async
     async def load(self) -> Stored | None:
         """Returns what the store holds."""
-        record, content = await self._read()
+        await self._read()
+        return self.last_read()
+
+    @hides_locals
+    def last_read(self) -> Stored | None:
+        """Returns what the store held when it was read last."""
+        record, content = self._last
         if record is None:
             return None
         tokens = _tokens_of(content, self.settings.client_id)  # perhaps of a machine whose clock is wrong
@@ -90,16 +97,14 @@ class Records:
     @hides_locals_async
     async def look(self) -> tuple[str | Unread | None, Stored | None]:
         """Returns the version of what the store holds, None if it holds nothing; and the record if it is whole."""
-        record, content = await self._read()
-        if record is None:
-            return None, None
+        version, stored = await self.version(), None
         with suppress(StorageError):
-            tokens = self.settings.server_clock.limited(_tokens_of(content, self.settings.client_id))
-            return record.version or Unread.UNREAD, Stored(tokens, record.version, self.lineage)
-        return record.version or Unread.UNREAD, None
+            stored = self.last_read()
+        return version, stored
 
     async def _read(self) -> tuple[Record | None, Any]:
-        """Returns the record and its content, and notes what it remembers."""
+        """Returns the record and its content, and notes both, and what the record remembers."""
+        self._last = None, None
         record = await self._call("load", functools.partial(self.settings.storage.load, self.scoped_key))
         if isinstance(record, str):
             record = Record(record)
@@ -110,7 +115,8 @@ class Records:
         content = _content_of(record.value)
         known = content if isinstance(content, dict) else {}
         self.seeds, self.lineage = _seeds_of(known), _lineage.read(known)
-        return record, content
+        self._last = record, content
+        return self._last
 
     def knows_seed(self, tokens: Tokens) -> bool:
         """Whether the record that was read last has had these tokens as a seed."""
@@ -127,32 +133,37 @@ class Records:
         return _lineage.after_all(self.settings.clock(), identity, self.lineage, *known)
 
     @hides_locals_async
-    async def save(
-        self,
-        tokens: Tokens,
-        expected: str | Unread | None,
-        lineage: Lineage | None = None,
-        *,
-        keep_for: float | None = None,
-    ) -> str | None:
+    async def save(self, tokens: Tokens, expected: str | Unread | None, lineage: Lineage | None = None) -> str | None:
         """Saves, if the store still holds the version that was expected, and returns the new version.
 
         Args:
-            tokens: the visitor.
+            tokens: the visitor; without any the record only says that there is nobody, and may go after 30 days.
             expected: the version that was read.
             lineage: where this state stands.
-            keep_for: seconds for which the record has to be kept; None as long as any visitor.
         """
         text = render(tokens, self.settings.client_id, self.seeds, lineage)
+        secrets = tokens.access_token.value, tokens.refresh_token.value
+        return await self._write(text, expected, is_brief=tokens == EMPTY_TOKENS, secrets=secrets)
+
+    async def _write(
+        self, text: str, expected: str | Unread | None, *, is_brief: bool, secrets: tuple[str, ...] = ()
+    ) -> str | None:
+        """Writes a record's text, with what the store's ``save`` takes, and returns the new version.
+
+        Args:
+            text: the record.
+            expected: the version that was read.
+            is_brief: whether it may go after ``_BRIEF`` seconds.
+            secrets: what no error may show.
+        """
         arguments: dict[str, Any] = {}
         if self.settings.conditional:
             arguments["expected"] = ANY_VERSION if isinstance(expected, Unread) else expected
-        if keep_for is not None and self.settings.keeps_briefly:
-            arguments["keep_for"] = keep_for
+        if is_brief and self.settings.keeps_briefly:
+            arguments["keep_for"] = _BRIEF
         save = functools.partial(self.settings.storage.save, self.scoped_key, text, **arguments)
-        secrets = tokens.access_token.value, tokens.refresh_token.value
         version = await self._call("save", save, secrets=secrets, writes=True)
-        return version if isinstance(version, str) and arguments else None
+        return version if isinstance(version, str) and self.settings.conditional else None
 
     @hides_locals_async
     async def forget(self, held: Lineage | None) -> Lineage | None:
@@ -177,7 +188,7 @@ class Records:
                 return None  # there was nobody
             gone = self.new_identity(held)
             try:
-                await self.save(EMPTY_TOKENS, version, gone, keep_for=_KEEP_FORGOTTEN)
+                await self.save(EMPTY_TOKENS, version, gone)
             except VersionConflict:
                 continue
             return gone

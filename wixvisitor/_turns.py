@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 import logging
-from collections import OrderedDict, deque
+from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager
 from math import inf
@@ -21,6 +21,7 @@ from wixvisitor._breaker import Admission, Breaker
 from wixvisitor._decision import Pause
 from wixvisitor._doubts import Doubts
 from wixvisitor._fork import forkable_lock
+from wixvisitor._quota import Quota
 from wixvisitor._routes import MOST, Routes
 from wixvisitor.errors import TokenRequestError, WixVisitorError
 
@@ -181,7 +182,7 @@ class Turns:
         self._doubts = Doubts()
         self._routes = Routes()
         self._frozen_at: OrderedDict[int, float] = OrderedDict()  # hashes of refresh tokens
-        self._quota = _Quota(new_per_minute)
+        self._quota = Quota(new_per_minute)
         self._queues: dict[object, _Queue] = {}
         self._cooldowns: OrderedDict[str, Pause] = OrderedDict()
         self._lock = forkable_lock()
@@ -435,48 +436,6 @@ class Turns:
                 f"(max_token_requests) were under way all the time. The visitor is intact, try later."
             )
         )
-
-
-class _Quota:
-    """How many new visitors were made within the last minute, or are being made, and how many there may be.
-
-    One counts from its reservation until a minute after Wix's answer: it may have queued in between, and Wix counts it
-    when it is made.
-    """
-
-    __slots__ = ("_made", "_reserved", "_told_at", "number")
-
-    def __init__(self, number: int | None) -> None:
-        self.number = number
-        self._reserved = 0
-        self._made: deque[float] = deque()
-        self._told_at = -inf
-
-    def take(self, now: float) -> tuple[float, bool]:
-        """Reserves one.
-
-        Returns:
-            0.0 if there was one, else the seconds until there is; and whether that was not said for a minute.
-        """
-        if self.number is None:
-            return 0.0, False
-        while self._made and not 0 <= now - self._made[0] < _MINUTE:
-            self._made.popleft()
-        if len(self._made) + self._reserved < self.number:
-            self._reserved += 1
-            return 0.0, False
-        is_news = not 0 <= now - self._told_at < _MINUTE
-        if is_news:
-            self._told_at = now
-        return (self._made[0] if self._made else now) + _MINUTE - now, is_news
-
-    def settle(self, now: float, *, has_minted: bool) -> None:
-        """Ends a reservation: a visitor was made, or none."""
-        if self.number is None:
-            return
-        self._reserved -= 1
-        if has_minted:
-            self._made.append(now)
 
 
 def raise_paused(pause: Pause, now: float) -> None:

@@ -24,7 +24,7 @@ from .ends import ending
 from .kept import Kept
 from .mutations import each_field, mutated
 
-pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("no_backoff")]
+pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("no_backoff", "no_collection")]
 LIFETIME = 14_400
 SHARED = ("session", "wixSession", "wix-session")
 Making = Callable[..., VisitorSession]

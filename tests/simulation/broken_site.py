@@ -9,7 +9,7 @@ from unittest.mock import patch
 import anyio
 import attrs
 
-from wixvisitor import _turns
+from wixvisitor import _quota, _turns
 from wixvisitor._breaker import Admission, Breaker
 from wixvisitor._decision import Unread
 from wixvisitor._doubts import Doubts
@@ -94,25 +94,25 @@ def _one_line_for_all() -> Any:
 
 def _the_cap_counts_nothing() -> Any:
     """There is always room for one more new visitor."""
-    return patch.object(_turns._Quota, "take", lambda self, now: (0.0, False))
+    return patch.object(_quota.Quota, "take", lambda self, now: (0.0, False))
 
 
 def _the_cap_counts_reservations() -> Any:
     """A new visitor counts when it joins the line, and no more when a minute has passed since."""
-    take = _turns._Quota.take
+    take = _quota.Quota.take
 
-    def count_at_once(self: _turns._Quota, now: float) -> tuple[float, bool]:
+    def count_at_once(self: _quota.Quota, now: float) -> tuple[float, bool]:
         seconds, is_news = take(self, now)
         if not seconds:
             self._reserved -= 1
             self._made.append(now)
         return seconds, is_news
 
-    def give_back(self: _turns._Quota, now: float, *, has_minted: bool) -> None:
+    def give_back(self: _quota.Quota, now: float, *, has_minted: bool) -> None:
         if not has_minted and self._made:
             self._made.pop()
 
-    return patch.multiple(_turns._Quota, take=count_at_once, settle=give_back)
+    return patch.multiple(_quota.Quota, take=count_at_once, settle=give_back)
 
 
 def _deadline_before_the_load() -> Any:

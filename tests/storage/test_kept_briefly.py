@@ -8,7 +8,7 @@ from typing import Any
 import anyio
 import pytest
 
-from wixvisitor import VisitorPool
+from wixvisitor import EMPTY_TOKENS, VisitorPool
 from wixvisitor.cookies import generate_key
 from wixvisitor.storage import ANY_VERSION, AnyVersion, FileStorage, MemoryStorage
 from wixvisitor.storage._protocol import takes_expected, takes_keep_for
@@ -38,7 +38,7 @@ class Recording(MemoryStorage):
 
 @pytest.mark.parametrize("is_sealed", [False, True])
 async def test_thirty_days(still: FakeWix, client_id: str, *, is_sealed: bool) -> None:
-    """A visitor is kept as long as any; what is left after ``forget``, for 30 days."""
+    """A visitor is kept as long as any; what is left after ``forget`` or an empty login, for 30 days."""
     inner = Recording()
     storage: Any = SealedStorage(inner, [generate_key()]) if is_sealed else inner
     pool = VisitorPool(client_id, client=still.client(), clock=still.now, storage=storage)
@@ -46,7 +46,8 @@ async def test_thirty_days(still: FakeWix, client_id: str, *, is_sealed: bool) -
     await session.auth_headers()
     await pool.forget("k")
     await session.auth_headers()
-    assert inner.kept == [None, 30 * DAY, None]
+    await session.set_tokens(EMPTY_TOKENS)
+    assert inner.kept == [None, 30 * DAY, None, 30 * DAY]
 
 
 async def test_a_store_that_does_not_know_of_it(still: FakeWix, client_id: str) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncGenerator
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from typing import Any
 
@@ -13,6 +13,7 @@ import attrs
 import httpx
 import pytest
 
+from tests.stores import PlainStorage
 from tests.web.conftest import KEY
 from tests.web.shops import APPS, Shop, starlette_app
 from wixvisitor import VisitorPool
@@ -35,15 +36,20 @@ def body_of(response: httpx.Response) -> Any:
     return json.loads(response.text)
 
 
-async def begun(group: Any, town: Any, browser: httpx.AsyncClient, path: str, answers: list[httpx.Response]) -> None:
-    """Starts a request and waits until its handler has asked Wix."""
+@asynccontextmanager
+async def held_up(town: Any, browser: httpx.AsyncClient, path: str) -> AsyncGenerator[list[httpx.Response]]:
+    """A request whose handler has asked Wix, and which is answered after the block: then the answer is in the list."""
+    answers: list[httpx.Response] = []
     town.shop.asked = anyio.Event()
 
     async def ask() -> None:
         answers.append(await browser.get(path))
 
-    group.start_soon(ask)
-    await town.shop.asked.wait()
+    async with anyio.create_task_group() as group:
+        group.start_soon(ask)
+        await town.shop.asked.wait()
+        yield answers
+        town.shop.gate.set()
 
 
 @pytest.mark.parametrize("framework", APPS)
@@ -54,11 +60,8 @@ async def test_a_slow_answer_after_a_login(open_shop, framework, form, member_of
         await browser.get("/cart")
         town.fake.advance(40 * DAY if form == "id" else 5 * HOUR)  # the cookie has to be written anew
         town.shop.member = member_of()
-        answers: list[httpx.Response] = []
-        async with anyio.create_task_group() as group:
-            await begun(group, town, browser, "/slow", answers)
+        async with held_up(town, browser, "/slow") as answers:
             assert body_of(await browser.get("/login"))["member"]
-            town.shop.gate.set()
         assert "set-cookie" not in answers[0].headers
         assert body_of(await browser.get("/cart"))["member"]
 
@@ -72,11 +75,8 @@ async def test_a_slow_answer_after_a_logout(open_shop, framework, form, member_o
         town.shop.member = member_of()
         await browser.get("/login")
         town.fake.advance(40 * DAY if form == "id" else 5 * HOUR)
-        answers: list[httpx.Response] = []
-        async with anyio.create_task_group() as group:
-            await begun(group, town, browser, "/slow", answers)
+        async with held_up(town, browser, "/slow") as answers:
             await browser.get("/logout")
-            town.shop.gate.set()
         assert "set-cookie" not in answers[0].headers
         assert not body_of(await browser.get("/cart"))["member"]
 
@@ -88,11 +88,8 @@ async def test_a_slow_login_after_a_logout(open_shop, framework, form, member_of
     async with open_shop(framework, cookie=form) as town, town.browsers() as browser:
         await browser.get("/cart")
         town.shop.member = member_of()
-        answers: list[httpx.Response] = []
-        async with anyio.create_task_group() as group:
-            await begun(group, town, browser, "/slow_login", answers)
+        async with held_up(town, browser, "/slow_login") as answers:
             await browser.get("/logout")
-            town.shop.gate.set()
         assert "set-cookie" not in answers[0].headers
         assert not body_of(await browser.get("/cart"))["member"]
 
@@ -106,13 +103,10 @@ async def test_an_answer_that_takes_very_long(open_shop, framework, member_of, m
         await browser.get("/cart")
         town.fake.advance(5 * HOUR)
         town.shop.member = member_of()
-        answers: list[httpx.Response] = []
-        async with anyio.create_task_group() as group:
-            await begun(group, town, browser, "/hesitant", answers)
+        async with held_up(town, browser, "/hesitant") as answers:
             await browser.get("/login")
             passed[0] += 10_000
             await browser.get("/cart")
-            town.shop.gate.set()
         assert "set-cookie" not in answers[0].headers
         assert body_of(await browser.get("/cart"))["member"]
 
@@ -123,13 +117,10 @@ async def test_a_slow_login_after_another_login_and_its_logout(open_shop, form, 
     async with open_shop("starlette", cookie=form) as town, town.browsers() as browser:
         await browser.get("/cart")
         town.shop.member = member_of()
-        answers: list[httpx.Response] = []
-        async with anyio.create_task_group() as group:
-            await begun(group, town, browser, "/slow_login", answers)
+        async with held_up(town, browser, "/slow_login") as answers:
             town.shop.member = member_of()
             await browser.get("/login")
             await browser.get("/logout")
-            town.shop.gate.set()
         assert "set-cookie" not in answers[0].headers
         assert not body_of(await browser.get("/cart"))["member"]
 
@@ -140,13 +131,11 @@ async def test_the_later_of_two_logins_wins(open_shop, form, member_of):
     async with open_shop("starlette", cookie=form) as town, town.browsers() as browser:
         await browser.get("/cart")
         town.shop.member = member_of()
-        answers: list[httpx.Response] = []
         async with town.browsers(cookies=dict(browser.cookies)) as tab:
             await browser.get("/login")
             town.shop.member = member_of()
-            async with anyio.create_task_group() as group:
-                await begun(group, town, tab, "/slow_login", answers)
-                town.shop.gate.set()
+            async with held_up(town, tab, "/slow_login") as answers:
+                pass
         assert "set-cookie" in answers[0].headers
 
 
@@ -155,13 +144,10 @@ async def test_a_slow_answer_of_a_reserved_visitor(open_shop, form, member_of):
     """An answer to the first page's call knows the visitor by the reservation only, and is old all the same."""
     async with open_shop("starlette", cookie=form) as town, town.browsers() as browser:
         await browser.get("/page", headers={"Sec-Fetch-Dest": "document"})
-        answers: list[httpx.Response] = []
-        async with anyio.create_task_group() as group:
-            await begun(group, town, browser, "/slow", answers)
+        async with held_up(town, browser, "/slow") as answers:
             await browser.get("/cart")
             town.shop.member = member_of()
             await browser.get("/login")
-            town.shop.gate.set()
         assert "set-cookie" not in answers[0].headers
         assert body_of(await browser.get("/cart"))["member"]
 
@@ -184,11 +170,8 @@ async def test_other_browsers_are_not_concerned(open_shop, member_of):
         await ben.get("/cart")
         town.fake.advance(5 * HOUR)
         town.shop.member = member_of()
-        answers: list[httpx.Response] = []
-        async with anyio.create_task_group() as group:
-            await begun(group, town, ben, "/slow", answers)
+        async with held_up(town, ben, "/slow") as answers:
             await anna.get("/login")
-            town.shop.gate.set()
         assert "set-cookie" in answers[0].headers
 
 
@@ -236,24 +219,8 @@ STORAGES: dict[str, Any] = {
     "memory": lambda path: MemoryStorage(),
     "file": lambda path: FileStorage(f"{path}/visitors/"),
     "sqlite": lambda path: SQLiteStorage(path / "visitors.db"),
-    "plain": lambda path: Plain(),
+    "plain": lambda path: PlainStorage(),
 }
-
-
-class Plain:
-    """The least that a storage does."""
-
-    def __init__(self) -> None:
-        self.texts: dict[str, str] = {}
-
-    async def load(self, key: str) -> str | None:
-        return self.texts.get(key)
-
-    async def save(self, key: str, value: str) -> None:
-        self.texts[key] = value
-
-    async def delete(self, key: str) -> None:
-        self.texts.pop(key, None)
 
 
 @pytest.fixture(params=STORAGES)

@@ -7,25 +7,23 @@ The list also tells an answer that its id is an old one. After a logout a new li
 
 from __future__ import annotations
 
-import functools
 import json
 from collections.abc import Callable
 from typing import Any, Final
 
 import attrs
 
+from wixvisitor._decision import Unread
 from wixvisitor._masking import hides_locals_async
 from wixvisitor._records import Records
 from wixvisitor._settings import Settings
 from wixvisitor._tokens import EMPTY_TOKENS
 from wixvisitor.errors import StorageError
-from wixvisitor.storage import ANY_VERSION, Record, VersionConflict
-from wixvisitor.storage._protocol import AnyVersion
+from wixvisitor.storage import VersionConflict
 
 _ALIKE: Final = 20  # characters of an id that its successors have, too: 120 bits; the other 136 are their own
 _ROUNDS: Final = 8  # how often another process may be faster
 _MOST: Final = 32  # logins that a list remembers
-_KEEP_ENDED: Final = 30 * 86_400.0  # seconds that a list is kept after a logout, as what is left of a visitor is
 _DAY: Final = 86_400.0  # seconds: no answer takes longer, and no two clocks differ by more
 
 
@@ -116,30 +114,23 @@ class _List(Records):
         super().__init__(settings, f"{key[:_ALIKE]}.logins")
 
     @hides_locals_async
-    async def read(self) -> tuple[list[_Login], str | AnyVersion | None]:
-        """Returns the logins, the oldest first, and what the store has to hold for a write. A damaged list is empty."""
-        record = await self._call("load", functools.partial(self.settings.storage.load, self.scoped_key))
-        if record is None:
-            return [], None
-        text, version = (record.value, record.version) if isinstance(record, Record) else (record, None)
-        return _parsed(text), version or ANY_VERSION
+    async def read(self) -> tuple[list[_Login], str | Unread | None]:
+        """Returns the logins, the oldest first, and the version for a write. A damaged list is empty."""
+        record, content = await self._read()
+        return ([], None) if record is None else (_parsed(content), record.version or Unread.UNREAD)
 
     @hides_locals_async
-    async def write(self, logins: list[_Login], version: str | AnyVersion | None) -> None:
+    async def write(self, logins: list[_Login], version: str | Unread | None) -> None:
         """Writes the list, if the store still holds what was read."""
         content = {"format": 1, "clientId": self.settings.client_id, **EMPTY_TOKENS.to_dict()}
         text = json.dumps(content | {"logins": [attrs.astuple(login) for login in logins]}, separators=(",", ":"))
-        options: dict[str, Any] = {"expected": version} if self.settings.conditional else {}
-        if self.settings.keeps_briefly and all(login.ended for login in logins):
-            options["keep_for"] = _KEEP_ENDED
-        save = functools.partial(self.settings.storage.save, self.scoped_key, text, **options)
-        await self._call("save", save, writes=True)
+        await self._write(text, version, is_brief=all(login.ended for login in logins))
 
 
-def _parsed(text: str) -> list[_Login]:
+def _parsed(content: Any) -> list[_Login]:
     try:
-        found = [_Login(*login) for login in json.loads(text)["logins"]]
-    except (ValueError, TypeError, LookupError, RecursionError):
+        found = [_Login(*login) for login in content["logins"]]
+    except (TypeError, LookupError):
         return []
     is_ours = all(isinstance(one.key, str) and isinstance(one.at, int | float) for one in found)
     return found if is_ours else []

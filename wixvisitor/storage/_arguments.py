@@ -1,4 +1,4 @@
-"""What the adapters' constructors have in common."""
+"""What the adapters have in common."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Final
 from wixvisitor.errors import ConfigurationError
 
 YEAR: Final = 31_536_000.0  # seconds; the life of a Wix refresh token
+BRIEF: Final = "brief-"  # begins the version of a record that reading does not keep longer
 _LONGEST: Final = 1e9  # seconds
 
 

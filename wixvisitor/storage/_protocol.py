@@ -18,6 +18,7 @@ kept that only says that a visitor was forgotten; it may go after that.
 from __future__ import annotations
 
 import inspect
+from collections.abc import Mapping
 from enum import Enum
 from typing import Final, Protocol, runtime_checkable
 
@@ -122,16 +123,17 @@ async def settle(storage: object, seconds: float) -> None:
 
 def takes_expected(storage: TokenStorage) -> bool:
     """Whether the store can compare and set: its ``save`` takes ``expected``, also through a wrapper's ``**kwargs``."""
-    try:
-        parameters = inspect.signature(storage.save).parameters.values()
-    except (TypeError, ValueError):
-        return False
-    return any(one.name == "expected" or one.kind is one.VAR_KEYWORD for one in parameters)
+    parameters = _parameters_of_save(storage)
+    return "expected" in parameters or any(one.kind is one.VAR_KEYWORD for one in parameters.values())
 
 
 def takes_keep_for(storage: TokenStorage) -> bool:
     """Whether the store's ``save`` can be told how long a record has to be kept."""
+    return "keep_for" in _parameters_of_save(storage)
+
+
+def _parameters_of_save(storage: TokenStorage) -> Mapping[str, inspect.Parameter]:
     try:
-        return "keep_for" in inspect.signature(storage.save).parameters
+        return inspect.signature(storage.save).parameters
     except (TypeError, ValueError):
-        return False
+        return {}

@@ -12,7 +12,8 @@ from typing import Final
 
 import attrs
 
-BRIEF: Final = "brief-"  # begins the version of a record that reading does not keep longer
+from wixvisitor.storage._arguments import BRIEF
+
 NOT_OURS: Final = "NOTOURS"  # begins the error of a script that met something else under its key
 
 

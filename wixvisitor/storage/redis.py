@@ -18,7 +18,7 @@ except ModuleNotFoundError as error:
 from wixvisitor._masking import hides_locals_async
 from wixvisitor.errors import ConfigurationError, StorageError
 from wixvisitor.storage import _redis_scripts
-from wixvisitor.storage._arguments import YEAR, seconds
+from wixvisitor.storage._arguments import BRIEF, YEAR, seconds
 from wixvisitor.storage._protocol import ANY_VERSION, AnyVersion, Record, VersionConflict
 from wixvisitor.storage._redis_calls import check_asyncio, finish
 from wixvisitor.storage._redis_clients import Clients, GivenClient, OwnClients
@@ -100,7 +100,7 @@ class RedisStorage:
         version = uuid.uuid4().hex  # made before it is sent, so that a repetition is recognised
         life = self._life
         if keep_for is not None:
-            version = f"{_redis_scripts.BRIEF}{version}"
+            version = f"{BRIEF}{version}"
             life = min(life or _milliseconds(keep_for), _milliseconds(keep_for))
         saved = await self._run(
             "save",

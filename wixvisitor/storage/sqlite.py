@@ -18,7 +18,7 @@ import anyio
 from wixvisitor._masking import hides_locals_async
 from wixvisitor.errors import ConfigurationError, StorageError
 from wixvisitor.storage import _sqlite_file
-from wixvisitor.storage._arguments import YEAR, seconds
+from wixvisitor.storage._arguments import BRIEF, YEAR, seconds
 from wixvisitor.storage._places import Group, shown
 from wixvisitor.storage._protocol import ANY_VERSION, AnyVersion, Record, VersionConflict
 from wixvisitor.storage._sqlite_connection import OpenFile
@@ -35,7 +35,6 @@ _PURGING: Final = 0.02  # the share of saves that purge, beside each process's f
 _SKEW: Final = 1.0  # seconds; a lease that began later than this from now was taken before the clock was set back
 _CLOSING: Final = 5.0  # seconds that closing waits for calls under way
 _SETTLING: Final = 1.0  # seconds that a pool which is closed waits until the file is complete
-_BRIEF: Final = "brief-"  # begins the version of a record that reading does not keep longer
 _UNTOUCHED: Final = 0.9  # of its life: reading a record that has more left writes nothing
 
 _SAVE: Final = {
@@ -220,7 +219,7 @@ class SQLiteStorage:
         value, version, expires_at = row
         if not isinstance(value, str) or not isinstance(version, str) or not isinstance(expires_at, float):
             raise StorageError(f"{shown(self._path)}: the visitor's record is damaged: a column is of another type")
-        if expires_at - now < _UNTOUCHED * self._life and not version.startswith(_BRIEF):
+        if expires_at - now < _UNTOUCHED * self._life and not version.startswith(BRIEF):
             touch = "UPDATE visitors SET expires_at = ? WHERE key = ? AND version = ?"
             with spare(connection):  # what was read counts, also where nothing can be written
                 connection.execute(touch, (now + self._life, key, version))
@@ -236,7 +235,7 @@ class SQLiteStorage:
     ) -> str:
         now, version, life = self._clock(), uuid.uuid4().hex, self._life
         if keep_for is not None:
-            version, life = f"{_BRIEF}{version}", min(life, keep_for)
+            version, life = f"{BRIEF}{version}", min(life, keep_for)
         statement = _REPLACE if isinstance(expected, str) else _SAVE[expected]
         row = {"key": key, "value": value, "version": version, "expires_at": now + life}
         if connection.execute(statement, {**row, "expected": expected}).rowcount < 1:

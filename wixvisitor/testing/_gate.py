@@ -100,7 +100,8 @@ def _wake(wakes: list[Wake]) -> None:
 
 def _waker(event: anyio.Event) -> Wake:
     """Sets an event of the running loop, from any thread."""
-    if (trio := sys.modules.get("trio")) is not None:
+    lowlevel = getattr(sys.modules.get("trio"), "lowlevel", None)  # another thread may be importing it
+    if lowlevel is not None:
         with suppress(RuntimeError):
-            return partial(trio.lowlevel.current_trio_token().run_sync_soon, event.set)
+            return partial(lowlevel.current_trio_token().run_sync_soon, event.set)
     return partial(asyncio.get_running_loop().call_soon_threadsafe, event.set)
