@@ -134,7 +134,7 @@ def model(session: nox.Session) -> None:
     """Explores the protocol between processes further than the tests do: three faults, and tokens that expire again."""
     session.install("-e", ".")
     for bound in [session.posargs] if session.posargs else (["--faults", "3"], ["--faults", "1", "--expiries", "1"]):
-        session.run("python", "-m", "wixvisitor._renewal_model", *bound)
+        session.run("python", "-m", "tests.renewal_model.model", *bound)
 
 
 @nox.session

@@ -18,8 +18,8 @@ from rich.progress import Progress
 from benchmarks import drawing
 from benchmarks.measuring import ENVIRONMENT, Answer, Verdict
 from wixvisitor import AccessToken, RefreshToken, TokenRole, Tokens, VisitorPool
-from wixvisitor._lineage import Lineage
-from wixvisitor._records import render
+from wixvisitor._renewal.lineage import Lineage
+from wixvisitor._renewal.records import render
 
 CLIENT_ID: Final = "5e9c1d0a-7c1e-4a52-9d5e-1f2a3b4c5d6e"
 NUMBERS: Final = (100, 1_000, 10_000, 100_000)

@@ -30,7 +30,7 @@ from rich.progress import Progress
 from benchmarks import drawing
 from benchmarks.measuring import Answer
 from wixvisitor import AccessToken, RefreshToken, TokenRole, Tokens, VisitorPool
-from wixvisitor._records import render
+from wixvisitor._renewal.records import render
 from wixvisitor.storage import FileStorage, MemoryStorage
 from wixvisitor.storage.redis import RedisStorage
 from wixvisitor.storage.sealed import SealedStorage

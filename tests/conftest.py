@@ -62,7 +62,7 @@ def still() -> FakeWix:
 @pytest.fixture
 def no_backoff(monkeypatch: pytest.MonkeyPatch) -> None:
     """Retries of the token endpoint without their pauses; as many attempts as ever."""
-    monkeypatch.setattr("wixvisitor._endpoint.back_off", lambda _: 0.0)
+    monkeypatch.setattr("wixvisitor._renewal.endpoint.back_off", lambda _: 0.0)
 
 
 @pytest.fixture

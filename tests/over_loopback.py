@@ -16,7 +16,7 @@ import httpx_aiohttp
 import httpx_aiohttp.httpx2
 import pytest
 
-from wixvisitor import _own_client
+from wixvisitor._http import own_client
 from wixvisitor.testing import FakeWix
 from wixvisitor.testing._fake import BASE_URL
 from wixvisitor.testing._serve import _listener, _ServerThread
@@ -30,7 +30,7 @@ def _httpx_aiohttp(family: ModuleType) -> Any:
 def _default(family: ModuleType) -> Any:
     if family is not httpx:  # a session makes none of httpx2's
         return family.AsyncHTTPTransport, family.AsyncHTTPTransport
-    return httpx.AsyncHTTPTransport, functools.partial(_own_client._transport, None)
+    return httpx.AsyncHTTPTransport, functools.partial(own_client._transport, None)
 
 
 TRANSPORTS: dict[str, Callable[[ModuleType], Any]] = {

@@ -16,7 +16,7 @@ import httpx_aiohttp
 import pytest
 
 from wixvisitor import ConfigurationError, SessionExpired, TokenRequestError, Tokens, VisitorSession
-from wixvisitor import _aiohttp_bodies as bodies
+from wixvisitor.aiohttp import _bodies as bodies
 from wixvisitor.aiohttp import client_middleware
 from wixvisitor.testing import FakeWix
 

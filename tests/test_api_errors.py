@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wixvisitor import WixAPIError, raise_for_error
-from wixvisitor._api_errors import read_error
+from wixvisitor._wire.api_errors import read_error
 
 TOKEN = "JWS.aaaaaa.classified.cccccc"
 VIOLATION = {

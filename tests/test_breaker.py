@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from wixvisitor import ConfigurationError, TokenRequestError, WixVisitorError
-from wixvisitor._breaker import LONGEST_WAIT, STREAK, Admission, Breaker
+from wixvisitor._renewal.breaker import LONGEST_WAIT, STREAK, Admission, Breaker
 
 NOW = 1_800_000_000.0
 LIMIT = TokenRequestError("slow down", status_code=429)

@@ -13,9 +13,9 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from wixvisitor import ConfigurationError, VisitorPool, VisitorSession
-from wixvisitor._catalog import CATALOG_KEY, CATALOG_PATHS, READING_POSTS
-from wixvisitor._origins import Origins
-from wixvisitor._web._catalog_rules import CatalogRules
+from wixvisitor._http.origins import Origins
+from wixvisitor._web.catalog_rules import CatalogRules
+from wixvisitor._wire.catalog import CATALOG_KEY, CATALOG_PATHS, READING_POSTS
 from wixvisitor.storage import MemoryStorage
 
 BASE = "https://www.wixapis.com"

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wixvisitor._claims import Claims, read_claims
+from wixvisitor._wire.claims import Claims, read_claims
 
 IAT, EXP = 1_795_000_000, 1_795_014_400
 

@@ -18,7 +18,7 @@ import httpx
 import pytest
 
 from wixvisitor import AccessToken, RefreshToken, TokenRole, Tokens, VisitorPool, VisitorSession
-from wixvisitor._records import render
+from wixvisitor._renewal.records import render
 from wixvisitor.aiohttp import client_middleware
 from wixvisitor.testing import FakeWix
 

@@ -21,7 +21,7 @@ from wixvisitor import (
     TokenRole,
     Tokens,
 )
-from wixvisitor._decision import (
+from wixvisitor._renewal.decision import (
     FIRST_PAUSE,
     LONGEST_PAUSE,
     LONGEST_RETRY_AFTER,

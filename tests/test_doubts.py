@@ -19,7 +19,7 @@ from wixvisitor import (
     VisitorSession,
     WixVisitorError,
 )
-from wixvisitor._doubts import Doubts
+from wixvisitor._renewal.doubts import Doubts
 from wixvisitor.storage import MemoryStorage
 from wixvisitor.testing import FakeWix
 

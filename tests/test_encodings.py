@@ -14,8 +14,9 @@ from typing import Any
 import brotli  # type: ignore[import-untyped]
 import pytest
 
-from wixvisitor import InvalidTokenResponse, TokenRequestError, VisitorSession, _encodings
-from wixvisitor._encodings import names_of, unpacked
+from wixvisitor import InvalidTokenResponse, TokenRequestError, VisitorSession
+from wixvisitor._http import encodings
+from wixvisitor._http.encodings import names_of, unpacked
 from wixvisitor.testing import FakeWix
 
 SessionMaker = Callable[..., VisitorSession]
@@ -45,9 +46,9 @@ PACKED = {
 
 @pytest.fixture(autouse=True)
 def looked_up_anew() -> Iterator[None]:
-    _encodings._way_of.cache_clear()
+    encodings._way_of.cache_clear()
     yield
-    _encodings._way_of.cache_clear()
+    encodings._way_of.cache_clear()
 
 
 @pytest.mark.parametrize("encoding", PACKED)

@@ -12,7 +12,8 @@ import anyio.lowlevel
 import attrs
 import pytest
 
-from wixvisitor import TokenRequestError, Tokens, VisitorSession, _family
+from wixvisitor import TokenRequestError, Tokens, VisitorSession
+from wixvisitor._http import compat
 from wixvisitor.testing import FakeWix
 
 SessionMaker = Callable[..., VisitorSession]
@@ -77,7 +78,7 @@ async def test_a_401_that_comes_in_drops(
     session_of: SessionMaker, visitor: Tokens, still: FakeWix, family: ModuleType, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A 401 that takes longer than the time that there is for it is passed on with all that came before."""
-    monkeypatch.setattr(_family, "_LONGEST_READ", 0.0)
+    monkeypatch.setattr(compat, "_LONGEST_READ", 0.0)
     body = b"".join(bytes([65 + number]) * 10 for number in range(20))
 
     class Drops(family.AsyncByteStream):  # type: ignore[misc, name-defined]

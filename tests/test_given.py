@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wixvisitor import EMPTY_TOKENS, AccessToken, ConfigurationError, RefreshToken, TokenRole, Tokens
-from wixvisitor._given import checked_key, checked_refresh, checked_tokens, is_empty
+from wixvisitor._checks import checked_key, checked_refresh, checked_tokens, is_empty
 
 ACCESS, REFRESH = AccessToken("OauthNG.JWS.a.b.c", 7), RefreshToken("JWS.a.b.c", TokenRole.VISITOR)
 GOOD = [Tokens(ACCESS, REFRESH), EMPTY_TOKENS, Tokens(ACCESS, EMPTY_TOKENS.refresh_token)]

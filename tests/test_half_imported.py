@@ -12,7 +12,7 @@ import httpx
 import pytest
 
 from wixvisitor import VisitorSession
-from wixvisitor._family import family_of, family_of_request
+from wixvisitor._http.compat import family_of, family_of_request
 from wixvisitor.storage.sqlite import SQLiteStorage
 from wixvisitor.testing import FakeWix
 

@@ -13,7 +13,8 @@ import httpx
 import pytest
 
 import wixvisitor
-from wixvisitor import Tokens, VisitorSession, _internals, _own_client
+from wixvisitor import Tokens, VisitorSession
+from wixvisitor._http import internals, own_client
 
 from .conftest import CLIENT_ID
 from .storms import CART
@@ -42,20 +43,20 @@ def used_in(path: Path) -> set[str]:
 
 
 def test_one_module_touches_what_is_private() -> None:
-    """No private name of httpx's client or transports, or of httpcore's pool, is used outside of ``_internals``."""
+    """No private name of httpx's client or transports, or of httpcore's pool, is used outside of one module."""
     for path in TOP.rglob("*.py"):
-        if path.name != "_internals.py":
+        if path.name != "internals.py":
             assert used_in(path) & THEIRS == set(), path.name
-    assert {"_transport_for_url", "_max_connections"} <= used_in(TOP / "_internals.py")
+    assert {"_transport_for_url", "_max_connections"} <= used_in(TOP / "_http/internals.py")
 
 
 def test_the_names_are_there(family: ModuleType) -> None:
     """The releases that are installed have what is used of them, so that less than all is no accident."""
     client = family.AsyncClient
-    for name in (*_internals.SENDING, "_send_single_request", "_transport_for_url", "_init_transport"):
+    for name in (*internals.SENDING, "_send_single_request", "_transport_for_url", "_init_transport"):
         assert callable(getattr(client, name)), name
     pool = httpcore.AsyncConnectionPool(max_connections=3)
-    assert _internals.places_of(pool) == 3
+    assert internals.places_of(pool) == 3
     for name in ("_requests", "_connections", "_http2"):
         assert hasattr(pool, name), name
     assert callable(pool._assign_requests_to_connections)
@@ -63,20 +64,20 @@ def test_the_names_are_there(family: ModuleType) -> None:
 
 def test_a_pools_places() -> None:
     """HTTP/2 and pools without a limit have no number of requests that they send at once."""
-    assert _internals.places_of(httpcore.AsyncConnectionPool(max_connections=None)) is None
-    assert _internals.places_of(httpcore.AsyncConnectionPool(max_connections=3, http2=True)) is None
-    assert _internals.places_of(object()) is None
+    assert internals.places_of(httpcore.AsyncConnectionPool(max_connections=None)) is None
+    assert internals.places_of(httpcore.AsyncConnectionPool(max_connections=3, http2=True)) is None
+    assert internals.places_of(object()) is None
 
 
 @pytest.mark.anyio
 async def test_another_pool_is_left_alone() -> None:
     """A pool that is built otherwise is not touched, and nothing fails."""
-    await _internals.recover(object(), object())
+    await internals.recover(object(), object())
 
     class Other:
         _requests, _connections = (), ()
 
-    await _internals.recover(Other(), None)
+    await internals.recover(Other(), None)
 
 
 @pytest.mark.anyio
@@ -84,7 +85,7 @@ async def test_an_httpx_that_is_built_otherwise(
     served: Any, still: Any, visitor: Tokens, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Where httpx's transport has no pool below it, a session's own client is httpx's as it is."""
-    monkeypatch.setattr(_internals, "pool_of", lambda _: None)
+    monkeypatch.setattr(internals, "pool_of", lambda _: None)
     async with VisitorSession(CLIENT_ID, base_url=served.url, tokens=visitor, clock=still.now) as session:
         assert (await session.get(CART)).status_code == 404
         await session.renew_token()
@@ -94,4 +95,4 @@ async def test_an_httpx_that_is_built_otherwise(
 async def test_an_async_client_that_was_replaced(monkeypatch: pytest.MonkeyPatch, still: Any) -> None:
     """A function that a test puts in the place of ``httpx.AsyncClient`` is asked for the client."""
     monkeypatch.setattr(httpx, "AsyncClient", lambda **arguments: "made", raising=True)
-    assert _own_client.own_client() == "made"
+    assert own_client.own_client() == "made"

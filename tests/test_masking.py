@@ -13,7 +13,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wixvisitor._masking import drop_sent_bytes, hides_locals, hides_locals_async, mask, unescaped, without_frames
+from wixvisitor._wire.redaction import (
+    drop_sent_bytes,
+    hides_locals,
+    hides_locals_async,
+    mask,
+    unescaped,
+    without_frames,
+)
 
 ACCESS = "OauthNG.JWS.eyJraWQiOiIxIn0.eyJkYXRhIjoiY2xhc3NpZmllZCJ9.c2lnbmF0dXJl-_"
 REFRESH = "JWS.eyJraWQiOiIxIn0.eyJkYXRhIjoiY2xhc3NpZmllZCJ9.c2lnbmF0dXJl"

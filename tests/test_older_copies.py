@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from wixvisitor import AccessToken, RefreshToken, Tokens, VisitorSession
-from wixvisitor._decision import is_older_copy
+from wixvisitor._renewal.decision import is_older_copy
 from wixvisitor.storage import MemoryStorage
 from wixvisitor.testing import FakeWix
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wixvisitor import ConfigurationError
-from wixvisitor._origins import Origins
+from wixvisitor._http.origins import Origins
 
 WIX = "https://www.wixapis.com"
 EDGE = "https://edge.wixapis.com"

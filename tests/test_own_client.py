@@ -14,7 +14,8 @@ import httpx
 import pytest
 import respx
 
-from wixvisitor import Tokens, VisitorPool, VisitorSession, _exclusive_pool, _idle
+from wixvisitor import Tokens, VisitorPool, VisitorSession
+from wixvisitor._http import connection_pool, idle
 from wixvisitor.testing import FakeWix
 
 from .conftest import CLIENT_ID
@@ -36,7 +37,7 @@ def session(served: Any, still: FakeWix, visitor: Tokens) -> VisitorSession:
 @contextmanager
 def few_places(monkeypatch: pytest.MonkeyPatch, number: int) -> Iterator[None]:
     with monkeypatch.context() as patch:
-        patch.setattr(_exclusive_pool, "MOST", number)
+        patch.setattr(connection_pool, "MOST", number)
         yield
 
 
@@ -58,12 +59,12 @@ async def test_tokens_while_all_places_are_taken(still: FakeWix, served: Any, un
         async with anyio.create_task_group() as group:
             for _ in range(150):
                 group.start_soon(busy.get, "/slow")
-            await until(lambda: len(still.api_calls()) == _exclusive_pool.MOST)
+            await until(lambda: len(still.api_calls()) == connection_pool.MOST)
             with anyio.fail_after(2):
                 await new.generate_visitor_tokens()
                 await old.generate_visitor_tokens()
                 await forced.renew_token()
-            assert len(still.api_calls()) == _exclusive_pool.MOST
+            assert len(still.api_calls()) == connection_pool.MOST
             group.cancel_scope.cancel()
 
 
@@ -121,7 +122,7 @@ async def test_idle_connections_are_closed_when_a_request_ends(
     """After a burst the next request, later, closes the connections that were idle for too long."""
 
     class Later:
-        monotonic = staticmethod(lambda: time.monotonic() + _idle.KEEP + 1)
+        monotonic = staticmethod(lambda: time.monotonic() + idle.KEEP + 1)
 
     async with session:
         await session.get(CART)
@@ -131,8 +132,8 @@ async def test_idle_connections_are_closed_when_a_request_ends(
                 group.start_soon(session.get, CART)
         assert descriptors() > before + 20
         with monkeypatch.context() as patch:
-            patch.setattr(_idle, "time", Later)
-            patch.setattr(_exclusive_pool, "time", Later)
+            patch.setattr(idle, "time", Later)
+            patch.setattr(connection_pool, "time", Later)
             await session.get(CART)
             await until(lambda: descriptors() <= before)
 

@@ -6,7 +6,7 @@ import anyio
 import anyio.lowlevel
 import pytest
 
-from wixvisitor._places import Places
+from wixvisitor._tasks.capacity import Places
 
 pytestmark = pytest.mark.anyio
 

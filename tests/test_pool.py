@@ -504,7 +504,7 @@ async def test_closing_a_pool_ends_renewals_within_seconds(
     still: FakeWix, pool_of: PoolMaker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """aclose() "ends the renewals under way within 3 seconds", however many visitors are being renewed."""
-    monkeypatch.setattr("wixvisitor._refresher._GRACE", 0.1)
+    monkeypatch.setattr("wixvisitor._renewal.refresher._GRACE", 0.1)
     pool = pool_of()
     sessions = [await pool.session(str(number)) for number in range(20)]
     still.hang(times=None)

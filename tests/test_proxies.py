@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from wixvisitor import ConfigurationError, Tokens, VisitorSession
-from wixvisitor._own_client import own_client
-from wixvisitor._proxies import Bypass, from_environment
+from wixvisitor._http.own_client import own_client
+from wixvisitor._http.proxies import Bypass, from_environment
 
 WIX = "https://www.wixapis.com/x"
 SessionMaker = Callable[..., VisitorSession]

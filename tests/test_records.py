@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wixvisitor import EMPTY_TOKENS, AccessToken, RefreshToken, StorageError, TokenRole, Tokens, _records
-from wixvisitor._decision import Unread
-from wixvisitor._records import Records, Stored, parse, render
-from wixvisitor._settings import checked
+from wixvisitor import EMPTY_TOKENS, AccessToken, RefreshToken, StorageError, TokenRole, Tokens
+from wixvisitor._renewal.decision import Unread
+from wixvisitor._renewal.records import Records, Stored, parse, render
+from wixvisitor._renewal.settings import checked
 from wixvisitor.storage import MemoryStorage, Record, VersionConflict
 
 pytestmark = pytest.mark.anyio
@@ -334,7 +334,7 @@ async def test_storage_errors_stay_what_they_are(call):
 @pytest.mark.parametrize("call", CALLS)
 async def test_a_store_that_hangs(call, monkeypatch):
     """A call that does not end is given up, with a StorageError that says so."""
-    monkeypatch.setattr(_records, "_TIMEOUT", 0.01)
+    monkeypatch.setattr("wixvisitor._renewal.records._TIMEOUT", 0.01)
     with anyio.fail_after(5), pytest.raises(StorageError, match=r"within 0\.01 s"):
         await CALLS[call](records(Hanging()))
 

@@ -15,7 +15,8 @@ import httpx_aiohttp
 import httpx_retries
 import pytest
 
-from wixvisitor import TokenRequestError, Tokens, VisitorSession, _recovery
+from wixvisitor import TokenRequestError, Tokens, VisitorSession
+from wixvisitor._http import recovery
 from wixvisitor.testing import FakeWix
 
 from .conftest import CLIENT_ID
@@ -96,7 +97,7 @@ async def test_a_cache_in_front(served: Any) -> None:
     """The pool below hishel's transport is found."""
     async with of_one() as inner:
         cached = hishel.httpx.AsyncCacheTransport(inner, storage=Wrapping(None))  # type: ignore[arg-type] # not asked
-        assert isinstance(_recovery.recovering(cached, httpx), _recovery.RecoveringTransport)
+        assert isinstance(recovery.recovering(cached, httpx), recovery.RecoveringTransport)
 
 
 async def test_a_call_that_waits_in_vain(
@@ -125,7 +126,9 @@ async def test_a_token_call_that_waits_in_vain(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """A token call that finds no free connection is a TokenRequestError that says so."""
-    monkeypatch.setattr("wixvisitor._endpoint._TIMEOUTS", {"connect": 5.0, "read": None, "write": 5.0, "pool": 0.05})
+    monkeypatch.setattr(
+        "wixvisitor._renewal.endpoint._TIMEOUTS", {"connect": 5.0, "read": None, "write": 5.0, "pool": 0.05}
+    )
     async with family.AsyncClient(limits=family.Limits(max_connections=1)) as client:
         session = session_of(client=client, base_url=served.url, tokens=visitor)
         still.hang(path="/slow", times=None)
@@ -176,7 +179,7 @@ async def test_the_line_is_the_clients(
 
 @pytest.fixture(autouse=True)
 def nothing_said_yet(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_recovery, "_warned", set())
+    monkeypatch.setattr(recovery, "_warned", set())
 
 
 async def test_one_warning_where_no_pool_is_found(

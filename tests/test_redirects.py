@@ -16,7 +16,7 @@ import httpx_aiohttp.httpx2
 import pytest
 
 from wixvisitor import Tokens, VisitorSession
-from wixvisitor._bound_header import bind, is_bound
+from wixvisitor._http.bound_header import bind, is_bound
 from wixvisitor.testing import FakeWix
 
 from .origins import NAME, Place, place

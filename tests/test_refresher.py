@@ -29,8 +29,8 @@ from wixvisitor import (
     VisitorSession,
     __version__,
 )
-from wixvisitor._decision import Step
-from wixvisitor._ledger import Ledger
+from wixvisitor._renewal.decision import Step
+from wixvisitor._renewal.state import Ledger
 from wixvisitor.storage import ANY_VERSION, AnyVersion, MemoryStorage, Record
 from wixvisitor.testing import FakeWix
 
@@ -1011,7 +1011,7 @@ async def test_what_closing_cuts_off_says_so(
     session_of: SessionMaker, visitor: Tokens, member: Tokens, monkeypatch: pytest.MonkeyPatch, what: str
 ) -> None:
     """``aclose`` ends a login or a ``forget`` whose store hangs, and neither returns as if it had been done."""
-    monkeypatch.setattr("wixvisitor._refresher._GRACE", 0.0)
+    monkeypatch.setattr("wixvisitor._renewal.refresher._GRACE", 0.0)
 
     class Hanging(MemoryStorage):
         hangs = False

@@ -16,7 +16,7 @@ import trio
 from tests.conftest import CART, EPOCH
 from tests.stores import PlainStorage
 from wixvisitor import AccessToken, StorageError, TokenRequestError, Tokens, VisitorPool, VisitorSession
-from wixvisitor._flight import checkpoint
+from wixvisitor._tasks.shared_task import checkpoint
 from wixvisitor.storage import ANY_VERSION, AnyVersion, MemoryStorage
 from wixvisitor.testing import FakeWix
 

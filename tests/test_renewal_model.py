@@ -9,8 +9,8 @@ from itertools import product
 import attrs
 import pytest
 
-from wixvisitor import _renewal, _renewal_model
-from wixvisitor._renewal_model import (
+from tests.renewal_model import model as module
+from tests.renewal_model.model import (
     MISTAKES,
     ROTATIONS,
     STARTS,
@@ -23,7 +23,8 @@ from wixvisitor._renewal_model import (
     model,
     steps,
 )
-from wixvisitor._renewal_model_search import Found, Model, explore
+from tests.renewal_model.search import Found, Model, explore
+from wixvisitor._renewal import run
 
 # Without tokens that expire, only a stored visitor is ever renewed, so that the rotation matters for no other start.
 BOUND = [Config("empty"), *(Config("expired", rotation) for rotation in ROTATIONS), Config("refused")]
@@ -76,8 +77,8 @@ def test_who_is_who_makes_no_difference(mistake: str, breaks: str) -> None:
 
 def test_the_model_says_what_the_code_says() -> None:
     """The line of steps stands in both modules, and each invariant of the docstring is one that is checked."""
-    line = next(line for line in (_renewal.__doc__ or "").splitlines() if "→" in line)
-    text = _renewal_model.__doc__ or ""
+    line = next(line for line in (run.__doc__ or "").splitlines() if "→" in line)
+    text = module.__doc__ or ""
     checked = re.findall(r'^        "([A-Z]+)":', inspect.getsource(broken), re.MULTILINE)
 
     assert line in text.splitlines()

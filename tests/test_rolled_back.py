@@ -19,7 +19,7 @@ from wixvisitor import (
     VisitorPool,
     VisitorSession,
 )
-from wixvisitor._records import render
+from wixvisitor._renewal.records import render
 from wixvisitor.cookies import generate_key
 from wixvisitor.storage import ANY_VERSION, AnyVersion, FileStorage, MemoryStorage, Record, TokenStorage
 from wixvisitor.storage.sealed import SealedStorage

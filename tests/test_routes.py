@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from wixvisitor import VisitorPool
-from wixvisitor._routes import MOST, STREAK, Routes, route_of
+from wixvisitor._renewal.routes import MOST, STREAK, Routes, route_of
 from wixvisitor.testing import FakeWix
 
 anyio_test = pytest.mark.anyio

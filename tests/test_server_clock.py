@@ -26,7 +26,7 @@ from wixvisitor import (
     VisitorPool,
     VisitorSession,
 )
-from wixvisitor._server_clock import ServerClock
+from wixvisitor._renewal.server_clock import ServerClock
 from wixvisitor.storage import FileStorage, MemoryStorage, TokenStorage
 from wixvisitor.storage.sqlite import SQLiteStorage
 from wixvisitor.testing import FakeWix

@@ -11,8 +11,8 @@ import pytest
 
 from wixvisitor import ConfigurationError, TokensChanged
 from wixvisitor import judge_refusal as default_judge_refusal
-from wixvisitor._decision import OnRefused
-from wixvisitor._settings import ChangeReason, Settings, checked, wall_clock
+from wixvisitor._renewal.decision import OnRefused
+from wixvisitor._renewal.settings import ChangeReason, Settings, checked, wall_clock
 from wixvisitor._tokens import TokenRole
 from wixvisitor.storage import ANY_VERSION, FileStorage, MemoryStorage
 

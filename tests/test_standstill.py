@@ -10,7 +10,9 @@ from typing import Any
 import anyio
 import pytest
 
-from wixvisitor import StorageError, TokenRequestError, Tokens, VisitorPool, VisitorSession, _standstill, _turns
+from wixvisitor import StorageError, TokenRequestError, Tokens, VisitorPool, VisitorSession
+from wixvisitor._renewal import limiter
+from wixvisitor._tasks import time_limits
 from wixvisitor.storage import ANY_VERSION, AnyVersion, MemoryStorage, Record
 from wixvisitor.testing import FakeWix
 
@@ -26,8 +28,8 @@ FROZEN = 0.8  # seconds
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """All times by which a standstill is known, a tenth of what they are."""
     for name in ("_TICK", "_LATE", "_LONG", "_GRACE"):
-        monkeypatch.setattr(_standstill, name, getattr(_standstill, name) / 10)
-    monkeypatch.setattr(_turns, "_LATE", 0.1)
+        monkeypatch.setattr(time_limits, name, getattr(time_limits, name) / 10)
+    monkeypatch.setattr(limiter, "_LATE", 0.1)
 
 
 def freeze(seconds: float = FROZEN) -> None:
@@ -129,8 +131,8 @@ async def test_a_machine_that_sleeps(
     still.advance(LIFETIME + 1)
     gate = still.hold(path=TOKEN, times=1)
     asleep = [0.0]
-    now = _standstill.outside_clock
-    monkeypatch.setattr(_standstill, "outside_clock", lambda: now() + asleep[0])
+    now = time_limits.outside_clock
+    monkeypatch.setattr(time_limits, "outside_clock", lambda: now() + asleep[0])
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(session.auth_headers)
         await gate.wait_for(1)
@@ -225,9 +227,9 @@ async def test_the_store_was_asked(still: FakeWix, session_of: SessionMaker, vis
                 asleep[0] += 3_600.0
                 raise TimeoutError("the server did not answer within 0.5 s")
 
-    now = _standstill.outside_clock
+    now = time_limits.outside_clock
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(_standstill, "outside_clock", lambda: now() + asleep[0])
+        patch.setattr(time_limits, "outside_clock", lambda: now() + asleep[0])
         session = session_of(tokens=visitor, storage=Store())
         assert (await session.auth_headers())["Authorization"] == visitor.access_token.value
     assert failed == [verb]

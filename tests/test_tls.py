@@ -11,7 +11,8 @@ import httpx
 import pytest
 import trustme
 
-from wixvisitor import Tokens, VisitorSession, _tls
+from wixvisitor import Tokens, VisitorSession
+from wixvisitor._http import tls
 from wixvisitor.testing import FakeWix
 
 from .raw_server import raw_server, saying
@@ -22,7 +23,7 @@ CLIENT_ID = "5e9c1d0a-7c1e-4a52-9d5e-1f2a3b4c5d6e"
 @pytest.fixture(autouse=True)
 def another_process(monkeypatch: pytest.MonkeyPatch) -> None:
     """As in a process that has made no context, with no certificates named."""
-    monkeypatch.setattr(_tls, "_made", None)
+    monkeypatch.setattr(tls, "_made", None)
     for name in ("SSL_CERT_FILE", "SSL_CERT_DIR"):
         monkeypatch.delenv(name, raising=False)
 
@@ -30,23 +31,23 @@ def another_process(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_there_is_one() -> None:
     """Threads that ask at once get the same context, and so does who asks later."""
     found: list[ssl.SSLContext] = []
-    threads = [threading.Thread(target=lambda: found.append(_tls.shared_context())) for _ in range(8)]
+    threads = [threading.Thread(target=lambda: found.append(tls.shared_context())) for _ in range(8)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert len({id(context) for context in [*found, _tls.shared_context()]}) == 1
+    assert len({id(context) for context in [*found, tls.shared_context()]}) == 1
     assert found[0].verify_mode is ssl.CERT_REQUIRED
     assert found[0].check_hostname
 
 
 def test_other_certificates_are_another_context(monkeypatch: pytest.MonkeyPatch) -> None:
     """When the environment names another file the context is made anew."""
-    first = _tls.shared_context()
+    first = tls.shared_context()
     monkeypatch.setenv("SSL_CERT_FILE", certifi.where())
-    second = _tls.shared_context()
+    second = tls.shared_context()
     assert second is not first
-    assert _tls.shared_context() is second
+    assert tls.shared_context() is second
 
 
 def test_a_failure_is_not_kept(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -54,9 +55,9 @@ def test_a_failure_is_not_kept(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) 
     place = tmp_path / "ca.pem"
     monkeypatch.setenv("SSL_CERT_FILE", str(place))
     with pytest.raises(FileNotFoundError):
-        _tls.shared_context()
+        tls.shared_context()
     place.write_bytes(Path(certifi.where()).read_bytes())
-    assert _tls.shared_context() is _tls.shared_context()
+    assert tls.shared_context() is tls.shared_context()
 
 
 @pytest.mark.anyio

@@ -14,7 +14,7 @@ import attrs
 import pytest
 
 from wixvisitor import TokenRequestError
-from wixvisitor._turns import Turn, Turns
+from wixvisitor._renewal.limiter import Turn, Turns
 
 pytestmark = pytest.mark.anyio
 
@@ -404,7 +404,7 @@ async def test_a_probe_in_another_event_loop(turns_of: TurnsMaker, clock: Clock)
 
 async def test_a_cooldown_outlives_its_session(turns_of: TurnsMaker, clock: Clock) -> None:
     """A pool remembers a visitor's own pause until it is over or forgotten, and no more than a thousand."""
-    from wixvisitor._decision import Pause
+    from wixvisitor._renewal.decision import Pause
 
     turns, pause = turns_of(), Pause(clock.now, clock.now + 10, 1, OUTAGE)
     turns.note_cooldown("a", pause)

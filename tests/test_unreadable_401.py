@@ -12,7 +12,8 @@ import anyio
 import anyio.lowlevel
 import pytest
 
-from wixvisitor import Tokens, VisitorSession, _family
+from wixvisitor import Tokens, VisitorSession
+from wixvisitor._http import compat
 from wixvisitor.testing import FakeWix
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("no_backoff", "soon")]
@@ -26,7 +27,7 @@ Body = Callable[[ModuleType], AsyncIterator[bytes]]
 def soon(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is waited for seconds is waited for a moment."""
     for name in ("_LONGEST_READ", "_LONGEST_PIECE", "_LONGEST_HOLD"):
-        monkeypatch.setattr(_family, name, 0.05)
+        monkeypatch.setattr(compat, name, 0.05)
 
 
 async def _cut_off(family: ModuleType) -> AsyncIterator[bytes]:

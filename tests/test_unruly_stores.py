@@ -10,7 +10,7 @@ import anyio
 import pytest
 
 from wixvisitor import StorageError, TokenRequestError, Tokens, VisitorSession, WixVisitorError
-from wixvisitor._records import render
+from wixvisitor._renewal.records import render
 from wixvisitor.storage import ANY_VERSION, AnyVersion, MemoryStorage, Record, VersionConflict
 from wixvisitor.testing import FakeWix
 

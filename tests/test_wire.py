@@ -18,13 +18,19 @@ from wixvisitor import (
     TokenAnswer,
     TokenRequestError,
     WixAPIError,
-    _graphql,
-    _wire,
     is_refusal,
     judge_refusal,
 )
-from wixvisitor._graphql import GraphQLResult
-from wixvisitor._wire import Granted, Refused, grant, read_answer, read_retry_after
+from wixvisitor._wire.graphql import GraphQLResult
+from wixvisitor._wire.token_endpoint import (
+    Granted,
+    Refused,
+    grant,
+    graphql,
+    read_answer,
+    read_retry_after,
+    token_endpoint,
+)
 
 NOW = 1_795_000_000.0
 HOURS = 3600
@@ -52,14 +58,14 @@ def http_date(seconds: float) -> str:
 
 def test_mint_request():
     """A new visitor is asked for as @wix/sdk does, byte for byte."""
-    request = _wire.mint_request("client")
+    request = token_endpoint.mint_request("client")
     assert request.content == b'{"clientId":"client","grantType":"anonymous"}'
     assert (request.grant_type, request.secret) == ("anonymous", "")
 
 
 def test_renew_request():
     """A renewal is asked for as @wix/sdk does, and no repr shows the token."""
-    request = _wire.renew_request("client", REFRESH)
+    request = token_endpoint.renew_request("client", REFRESH)
     expected = f'{{"clientId":"client","refreshToken":"{REFRESH}","grantType":"refresh_token"}}'
     assert request.content == expected.encode()
     assert (request.grant_type, request.secret) == ("refresh_token", REFRESH)
@@ -68,20 +74,20 @@ def test_renew_request():
 
 def test_odd_client_id():
     """Whatever the client id is, the body is JSON in UTF-8."""
-    request = _wire.renew_request('"é\\', '"é\n')
+    request = token_endpoint.renew_request('"é\\', '"é\n')
     assert json.loads(request.content) == {"clientId": '"é\\', "refreshToken": '"é\n', "grantType": "refresh_token"}
 
 
 def test_graphql_body():
     """Variables that are not there are left out, empty ones are sent."""
-    assert _graphql.graphql_body("{a}", None) == {"query": "{a}"}
-    assert _graphql.graphql_body("{a}", {}) == {"query": "{a}", "variables": {}}
-    assert _graphql.graphql_body("{a}", {"b": None}) == {"query": "{a}", "variables": {"b": None}}
+    assert graphql.graphql_body("{a}", None) == {"query": "{a}"}
+    assert graphql.graphql_body("{a}", {}) == {"query": "{a}", "variables": {}}
+    assert graphql.graphql_body("{a}", {"b": None}) == {"query": "{a}", "variables": {"b": None}}
 
 
 def test_paths():
     """The paths are those of @wix/sdk."""
-    assert (_wire.TOKEN_PATH, _graphql.GRAPHQL_PATH, _wire.IAM_PREFIX) == (
+    assert (token_endpoint.TOKEN_PATH, graphql.GRAPHQL_PATH, token_endpoint.IAM_PREFIX) == (
         "/oauth2/token",
         "/graphql/alpha",
         "/_api/iam/",
@@ -103,14 +109,14 @@ def test_paths():
 )
 def test_graphql_answers(body, expected):
     """A 200 may hold data, errors, or both."""
-    assert _graphql.read_graphql(200, json.dumps(body).encode()) == GraphQLResult(*expected)
+    assert graphql.read_graphql(200, json.dumps(body).encode()) == GraphQLResult(*expected)
 
 
 @pytest.mark.parametrize("body", [b"", b"<html>", b"[]", b"null", b"\xff", b"[" * 100_000])
 def test_no_graphql_answer(body):
     """What is no JSON object is a WixAPIError with the status."""
     with pytest.raises(WixAPIError, match="no GraphQL answer") as caught:
-        _graphql.read_graphql(200, body)
+        graphql.read_graphql(200, body)
     assert caught.value.status_code == 200
 
 
@@ -439,7 +445,7 @@ def test_answers_of_one_kind():
     """Two answers are of one kind if only ids and numbers differ, and of two kinds if the code or the status does."""
 
     def kind(status: int, **body: object) -> str:
-        return _wire.kind_of(answer(status, body))
+        return token_endpoint.kind_of(answer(status, body))
 
     assert kind(403, message="Forbidden", ray="8a1f") == kind(403, message="Forbidden", ray="9b2e77")
     assert kind(403, message="Forbidden") != kind(401, message="Forbidden")
@@ -469,30 +475,30 @@ def test_client_error_behind_a_long_description(error):
 def test_has_run_out(status, body):
     """A refresh token past its own ``exp`` that Wix turns down is gone, whatever the body is."""
     token = jwt(NOW - 100, NOW - 1, prefix="JWS")
-    assert _wire.has_run_out(token, answer(status, body), NOW)
-    assert not _wire.has_run_out(jwt(NOW - 100, NOW + 1, prefix="JWS"), answer(status, body), NOW)
+    assert token_endpoint.has_run_out(token, answer(status, body), NOW)
+    assert not token_endpoint.has_run_out(jwt(NOW - 100, NOW + 1, prefix="JWS"), answer(status, body), NOW)
 
 
 @pytest.mark.parametrize("status", [200, 302, 404, 408, 425, 429, 500, 503])
 def test_has_not_run_out(status):
     """The clock alone costs nobody: with any other status the token lives."""
-    assert not _wire.has_run_out(jwt(1, 2, prefix="JWS"), answer(status, HTML), NOW)
+    assert not token_endpoint.has_run_out(jwt(1, 2, prefix="JWS"), answer(status, HTML), NOW)
 
 
 def test_has_run_out_by_wix_clock():
     """If the answer tells the time, that clock counts and not ours."""
     token = jwt(NOW - 100, NOW, prefix="JWS")
-    assert not _wire.has_run_out(token, answer(400, HTML, date=http_date(NOW - 50)), NOW + 10 * HOURS)
-    assert _wire.has_run_out(token, answer(400, HTML, date=http_date(NOW + 50)), NOW - 10 * HOURS)
+    assert not token_endpoint.has_run_out(token, answer(400, HTML, date=http_date(NOW - 50)), NOW + 10 * HOURS)
+    assert token_endpoint.has_run_out(token, answer(400, HTML, date=http_date(NOW + 50)), NOW - 10 * HOURS)
 
 
 def test_has_run_out_needs_to_be_about_the_token():
     """An opaque token, or an answer about the client, says nothing."""
-    assert not _wire.has_run_out(REFRESH, answer(400, HTML), NOW)
-    assert not _wire.has_run_out(jwt(1, 2, prefix="JWS"), answer(400, GUID), NOW)
+    assert not token_endpoint.has_run_out(REFRESH, answer(400, HTML), NOW)
+    assert not token_endpoint.has_run_out(jwt(1, 2, prefix="JWS"), answer(400, GUID), NOW)
 
 
-MINT, RENEW = _wire.mint_request("client"), _wire.renew_request("client", REFRESH)
+MINT, RENEW = token_endpoint.mint_request("client"), token_endpoint.renew_request("client", REFRESH)
 TRANSIENT = [301, 302, 307, 308, 404, 408, 425, 429, 500, 502, 503, 504]
 
 
@@ -500,7 +506,7 @@ TRANSIENT = [301, 302, 307, 308, 404, 408, 425, 429, 500, 502, 503, 504]
 @pytest.mark.parametrize("body", [HTML, b"", INVALID_GRANT, {}])
 def test_transient_failures(status, body):
     """No usable answer is a TokenRequestError with what support asks for, and the visitor is unchanged."""
-    error = _wire.failure(answer(status, body, retry_after="9", x_wix_request_id="77"))
+    error = token_endpoint.failure(answer(status, body, retry_after="9", x_wix_request_id="77"))
     assert type(error) is TokenRequestError
     assert (error.status_code, error.retry_after, error.request_id) == (status, 9.0, "77")
     assert "visitor is unchanged" in str(error)
@@ -510,14 +516,14 @@ def test_transient_failures(status, body):
 @pytest.mark.parametrize("body", [HTML, b"", b"[]", b'{"error":'])
 def test_unreadable_4xx(status, body):
     """A 4xx without a JSON object is transient, for a mint as well."""
-    assert type(_wire.failure(answer(status, body))) is TokenRequestError
+    assert type(token_endpoint.failure(answer(status, body))) is TokenRequestError
 
 
 @pytest.mark.parametrize("status", [400, 401, 402, 403, 405, 409, 422])
 @pytest.mark.parametrize("body", [INVALID_GRANT, {}, LEGACY, {"message": "Forbidden"}])
 def test_another_4xx(status, body):
     """A 4xx that does not name the client is transient: a gateway's, for a mint as well."""
-    error = _wire.failure(answer(status, body, x_wix_request_id="77"))
+    error = token_endpoint.failure(answer(status, body, x_wix_request_id="77"))
     assert type(error) is TokenRequestError
     assert (error.status_code, error.request_id) == (status, "77")
 
@@ -526,7 +532,7 @@ def test_another_4xx(status, body):
 @pytest.mark.parametrize("body", [GUID, {"error": "invalid_client"}, {"error": "unauthorized_client"}])
 def test_wrong_client_id(status, body):
     """A 4xx that names the client is a ConfigurationError that shows the answer and where to look."""
-    error = _wire.failure(answer(status, body, x_wix_request_id="77"))
+    error = token_endpoint.failure(answer(status, body, x_wix_request_id="77"))
     assert type(error) is ConfigurationError
     assert json.loads(error.body) == body
     assert error.body in str(error)
@@ -537,7 +543,7 @@ def test_wrong_client_id(status, body):
 def test_failures_hold_no_token():
     """What an answer echoes of a token is in no error."""
     for status in (400, 503):
-        error = _wire.failure(answer(status, {"message": f"bad {REFRESH} {ACCESS}"}))
+        error = token_endpoint.failure(answer(status, {"message": f"bad {REFRESH} {ACCESS}"}))
         assert "classified" not in str(error) + repr(error) + error.body + str(error.__dict__)
 
 
@@ -558,7 +564,7 @@ def test_failures_hold_no_token():
 )
 def test_is_header_safe(value, safe):
     """A token that a header could not carry is recognised."""
-    assert _wire.is_header_safe(value) is safe
+    assert token_endpoint.is_header_safe(value) is safe
 
 
 # Anything
@@ -588,15 +594,15 @@ def test_any_answer_ends_well(status, body, request, cut):
     assert "classified" not in repr(read)
     refused = is_refusal(read)
     assert not refused or status in (400, 401, 403)
-    error = _wire.failure(read)
+    error = token_endpoint.failure(read)
     assert isinstance(error, ConfigurationError | TokenRequestError)
     assert "classified" not in str(error) + error.body
     result = granted_or_error(read)
     if isinstance(result, Granted):
         assert 60 <= result.lifetime <= 86_400
         assert result.access_token.expires_at == int(NOW) + result.lifetime
-        assert _wire.is_header_safe(result.access_token.value)
-        assert result.refresh_token is None or _wire.is_header_safe(result.refresh_token)
+        assert token_endpoint.is_header_safe(result.access_token.value)
+        assert result.refresh_token is None or token_endpoint.is_header_safe(result.refresh_token)
     assert "classified" not in repr(result)
 
 

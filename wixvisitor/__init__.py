@@ -4,15 +4,15 @@ Start with :class:`VisitorSession` (one visitor) or :class:`VisitorPool` (many).
 (``wixvisitor.testing`` and the integrations) are modules of their own and are never imported from here.
 """
 
-from wixvisitor._api_errors import raise_for_error
 from wixvisitor._auth import VisitorAuth
-from wixvisitor._graphql import GraphQLResult
 from wixvisitor._pool import VisitorPool
+from wixvisitor._renewal.settings import ChangeReason, TokensChanged
 from wixvisitor._session import VisitorSession
-from wixvisitor._settings import ChangeReason, TokensChanged
 from wixvisitor._tokens import EMPTY_TOKENS, AccessToken, RefreshToken, TokenRole, Tokens
 from wixvisitor._version import __version__
-from wixvisitor._wire import TokenAnswer, is_refusal, judge_refusal
+from wixvisitor._wire.api_errors import raise_for_error
+from wixvisitor._wire.graphql import GraphQLResult
+from wixvisitor._wire.token_endpoint import TokenAnswer, is_refusal, judge_refusal
 from wixvisitor.errors import (
     ConfigurationError,
     InvalidTokenResponse,

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any, Final
 
 import httpx
 
-from wixvisitor import _wire
 from wixvisitor._authorization import Authorization
-from wixvisitor._bound_header import bind
-from wixvisitor._decision import Held
-from wixvisitor._family import UnansweredResponse, family_of_request, is_replayable
-from wixvisitor._refresher import Refresher
+from wixvisitor._http.bound_header import bind
+from wixvisitor._http.compat import UnansweredResponse, family_of_request, is_replayable
+from wixvisitor._renewal.decision import Held
+from wixvisitor._renewal.refresher import Refresher
+from wixvisitor._wire import token_endpoint
 
 if TYPE_CHECKING:
     from httpx2 import Auth as _Httpx2Auth
@@ -24,7 +24,7 @@ else:
     _Httpx2Auth = object
 
 _MAX_401: Final = 1_048_576  # bytes of a 401 that are read before the renewal
-_CONSISTENT: Final = _wire.CONSISTENT_HEADER.lower().encode()
+_CONSISTENT: Final = token_endpoint.CONSISTENT_HEADER.lower().encode()
 
 
 class VisitorAuth(httpx.Auth, _Httpx2Auth):  # type: ignore[misc] # two unrelated classes with the same methods
@@ -93,7 +93,7 @@ class _Flow(Authorization, AsyncGenerator[Any, Any]):
         self._held = held
         consistent = self._refresher.ledger.consistent
         if consistent or self._replays:  # a replay may be another visitor's
-            bind(self._request.headers, _wire.CONSISTENT_HEADER, consistent)
+            bind(self._request.headers, token_endpoint.CONSISTENT_HEADER, consistent)
 
     def _asked(self) -> tuple[str, Any]:
         return self._request.method, self._request.url
@@ -104,7 +104,7 @@ class _Flow(Authorization, AsyncGenerator[Any, Any]):
     def _consistent(self, response: Any) -> str:
         if not any(name.lower() == _CONSISTENT for name, _ in response.headers.raw):  # a tenth of what ``get`` takes
             return ""
-        return str(response.headers[_wire.CONSISTENT_HEADER]).strip()
+        return str(response.headers[token_endpoint.CONSISTENT_HEADER]).strip()
 
     def _is_replayable(self) -> bool:
         return is_replayable(self._request, family_of_request(self._request))

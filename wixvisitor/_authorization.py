@@ -8,7 +8,7 @@ The safety rules of a request live here:
 3. A 401 is followed by a renewal only if the token was sent, and never on the paths of the login API.
 4. The request is sent once more only if its body is in memory, and ``_MAX_REPLAYS`` times at most.
 
-``_auth`` applies them to httpx and httpx2, ``_aiohttp_middleware`` to aiohttp.
+``_auth`` applies them to httpx and httpx2, ``aiohttp._client`` to aiohttp.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import Any, Final
 
-from wixvisitor import _wire
-from wixvisitor._decision import Held
-from wixvisitor._family import Unanswered
-from wixvisitor._refresher import Refresher
-from wixvisitor._routes import route_of
+from wixvisitor._http.compat import Unanswered
+from wixvisitor._renewal.decision import Held
+from wixvisitor._renewal.refresher import Refresher
+from wixvisitor._renewal.routes import route_of
+from wixvisitor._wire import token_endpoint
 
 _MAX_REPLAYS: Final = 2  # one with a token that another process had renewed, and one with a token of our own
 _MAX_CONSISTENT: Final = 1_024  # characters of X-Wix-Consistent that are kept; its format is not documented
@@ -86,14 +86,14 @@ class Authorization(ABC):
         if len(consistent) <= _MAX_CONSISTENT and consistent.isascii() and consistent.isprintable() and consistent:
             self._refresher.ledger.note_consistent(held, consistent)
         if is_telling:
-            settings.server_clock.note_api_answer(_wire.server_time(response.headers))
+            settings.server_clock.note_api_answer(token_endpoint.server_time(response.headers))
 
     def _is_about(self, held: Held, response: Any) -> bool:
         """Whether this 401 answers our token: it came with it (no redirect stripped it), and not from the login API."""
         origins = self._refresher.settings.origins
         url, token = self._answered(response)
         paths = origins.paths_of(self._asked()[1]) + origins.paths_of(url)
-        if any(path.startswith(_wire.IAM_PREFIX) for path in paths):
+        if any(path.startswith(token_endpoint.IAM_PREFIX) for path in paths):
             return False
         return token == held.value
 

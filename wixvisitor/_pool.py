@@ -11,19 +11,19 @@ from typing import TYPE_CHECKING, Self
 import anyio
 import attrs
 
-from wixvisitor import _given
-from wixvisitor._connections import Connections
-from wixvisitor._decision import Policy
-from wixvisitor._endpoint import TokenEndpoint
-from wixvisitor._refresher import CLOSING, Refresher
+from wixvisitor import _checks
+from wixvisitor._http.clients import Connections
+from wixvisitor._renewal.decision import Policy
+from wixvisitor._renewal.endpoint import TokenEndpoint
+from wixvisitor._renewal.refresher import CLOSING, Refresher
+from wixvisitor._renewal.settings import Settings, TokensChanged, checked
 from wixvisitor._session import DEFAULT_BASE_URL, VisitorSession
-from wixvisitor._settings import Settings, TokensChanged, checked
-from wixvisitor._wire import TokenAnswer, Verdict
+from wixvisitor._wire.token_endpoint import TokenAnswer, Verdict
 from wixvisitor.storage import LeasingStorage, MemoryStorage, TokenStorage
 from wixvisitor.storage._protocol import settle
 
 if TYPE_CHECKING:
-    from wixvisitor._connections import AnyClient
+    from wixvisitor._http.clients import AnyClient
 
 
 class VisitorPool:
@@ -107,7 +107,7 @@ class VisitorPool:
             StorageError: the store cannot be read, or its record is damaged.
             ConfigurationError: the key is no text, or empty, or the one that the catalogue's visitor has.
         """
-        session = self._sessions.get(_given.checked_key(key)) or self._new(key)
+        session = self._sessions.get(_checks.checked_key(key)) or self._new(key)
         await session._refresher.load()  # the pool makes the session out of its parts
         return session
 
@@ -117,7 +117,7 @@ class VisitorPool:
         Raises:
             StorageError: the store cannot remove it.
         """
-        session = self._sessions.get(_given.checked_key(key)) or self._new(key)
+        session = self._sessions.get(_checks.checked_key(key)) or self._new(key)
         await session._refresher.forget()
 
     async def aclose(self) -> None:

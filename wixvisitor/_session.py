@@ -10,19 +10,21 @@ from typing import TYPE_CHECKING, Any, Final, Self, Unpack, cast
 
 import anyio
 
-from wixvisitor import _decision, _given, _graphql
-from wixvisitor._api_errors import raise_for_error
+from wixvisitor import _checks
 from wixvisitor._auth import VisitorAuth, auth_for
-from wixvisitor._connections import Connections
-from wixvisitor._decision import Policy
-from wixvisitor._endpoint import TokenEndpoint
-from wixvisitor._graphql import GraphQLResult
-from wixvisitor._masking import drop_sent_bytes
-from wixvisitor._refresher import CLOSING, Refresher
-from wixvisitor._requests import RequestArguments, check_headers
-from wixvisitor._settings import TokensChanged, checked
+from wixvisitor._http.clients import Connections
+from wixvisitor._http.requests import RequestArguments, check_headers
+from wixvisitor._renewal import decision
+from wixvisitor._renewal.decision import Policy
+from wixvisitor._renewal.endpoint import TokenEndpoint
+from wixvisitor._renewal.refresher import CLOSING, Refresher
+from wixvisitor._renewal.settings import TokensChanged, checked
 from wixvisitor._tokens import RefreshToken, TokenRole, Tokens
-from wixvisitor._wire import TokenAnswer, Verdict
+from wixvisitor._wire import graphql
+from wixvisitor._wire.api_errors import raise_for_error
+from wixvisitor._wire.graphql import GraphQLResult
+from wixvisitor._wire.redaction import drop_sent_bytes
+from wixvisitor._wire.token_endpoint import TokenAnswer, Verdict
 from wixvisitor.errors import ConfigurationError
 from wixvisitor.storage import MemoryStorage, TokenStorage
 from wixvisitor.storage._protocol import settle
@@ -30,7 +32,7 @@ from wixvisitor.storage._protocol import settle
 if TYPE_CHECKING:
     import httpx
 
-    from wixvisitor._connections import AnyClient
+    from wixvisitor._http.clients import AnyClient
 
 DEFAULT_BASE_URL: Final = "https://www.wixapis.com"
 
@@ -107,11 +109,11 @@ class VisitorSession:
             clock=clock,
         )
         if tokens is not None:
-            _given.checked_tokens(tokens)
+            _checks.checked_tokens(tokens)
         self._connections = Connections(client, self._settings.origins.allow)
         endpoint = TokenEndpoint(self._settings, self._connections)
-        given = None if _given.is_empty(tokens) else tokens
-        self._refresher = Refresher(self._settings, _given.checked_key(key), endpoint, given)
+        given = None if _checks.is_empty(tokens) else tokens
+        self._refresher = Refresher(self._settings, _checks.checked_key(key), endpoint, given)
         self._auth: VisitorAuth | None = None
         self._is_pooled = False
 
@@ -172,11 +174,11 @@ class VisitorSession:
         Cancellation: leaves the renewal running; ask again for its result.
         """
         if tokens is not None:
-            _given.checked_tokens(tokens)
-        if tokens is not None and not _given.is_empty(tokens):
+            _checks.checked_tokens(tokens)
+        if tokens is not None and not _checks.is_empty(tokens):
             await self._refresher.load()
             held = self._refresher.ledger.tokens()
-            if tokens != held and not _decision.is_older_copy(tokens, held):
+            if tokens != held and not decision.is_older_copy(tokens, held):
                 await self.set_tokens(tokens)
         return (await self._refresher.usable()).tokens
 
@@ -314,9 +316,9 @@ class VisitorSession:
             WixAPIError: the status is not 2xx, or the answer is no GraphQL answer.
             What ``request`` raises.
         """
-        body = _graphql.graphql_body(query, None if variables is None else dict(variables), operation_name)
-        response = raise_for_error(await self.post(_graphql.GRAPHQL_PATH, json=body))
-        return _graphql.read_graphql(response.status_code, response.content)
+        body = graphql.graphql_body(query, None if variables is None else dict(variables), operation_name)
+        response = raise_for_error(await self.post(graphql.GRAPHQL_PATH, json=body))
+        return graphql.read_graphql(response.status_code, response.content)
 
     async def _send(self, method: str, url: str, arguments: dict[str, Any], *, stream: bool) -> httpx.Response:
         if "auth" in arguments:

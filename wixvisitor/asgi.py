@@ -11,14 +11,14 @@ from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequen
 from typing import Any, Final, Self
 from urllib.parse import quote
 
-from wixvisitor._catalog import CATALOG_PATHS
-from wixvisitor._masking import hides_locals
 from wixvisitor._pool import VisitorPool
 from wixvisitor._session import VisitorSession
-from wixvisitor._web._catalog_reader import CatalogReader
-from wixvisitor._web._headers import Additions, is_document
-from wixvisitor._web._visit import Visit
-from wixvisitor._web._visits import Request, Visits
+from wixvisitor._web.catalog_reader import CatalogReader
+from wixvisitor._web.headers import Additions, is_document
+from wixvisitor._web.visit import Visit
+from wixvisitor._web.visits import Request, Visits
+from wixvisitor._wire.catalog import CATALOG_PATHS
+from wixvisitor._wire.redaction import hides_locals
 from wixvisitor.cookies import VisitorCookie
 from wixvisitor.errors import ConfigurationError
 

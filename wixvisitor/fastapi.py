@@ -17,11 +17,11 @@ except ModuleNotFoundError as error:
     raise ImportError("wixvisitor.fastapi needs FastAPI: pip install 'wixvisitor[fastapi]'", name=error.name) from error
 
 from wixvisitor import asgi
-from wixvisitor._catalog import CATALOG_PATHS
 from wixvisitor._pool import VisitorPool
 from wixvisitor._session import VisitorSession
-from wixvisitor._web._catalog_reader import CatalogReader
-from wixvisitor._web._visits import Visits
+from wixvisitor._web.catalog_reader import CatalogReader
+from wixvisitor._web.visits import Visits
+from wixvisitor._wire.catalog import CATALOG_PATHS
 from wixvisitor.cookies import VisitorCookie
 from wixvisitor.errors import ConfigurationError
 

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from wixvisitor import EMPTY_TOKENS, AccessToken, RefreshToken, TokenRole, Tokens
-from wixvisitor._claims import read_claims
+from wixvisitor._wire.claims import read_claims
 from wixvisitor.cli import _tokens_command
 from wixvisitor.cli._visitor_file import read
 from wixvisitor.testing import FakeWix

@@ -13,10 +13,11 @@ from unittest.mock import patch
 
 import anyio.lowlevel
 
-from wixvisitor import _endpoint, _internals, _turns
-from wixvisitor._breaker import Breaker
-from wixvisitor._exclusive_pool import ExclusivePool
-from wixvisitor._idle import Held
+from wixvisitor._http import internals
+from wixvisitor._http.connection_pool import ExclusivePool
+from wixvisitor._http.idle import Held
+from wixvisitor._renewal import endpoint, limiter
+from wixvisitor._renewal.breaker import Breaker
 
 
 def _leave_orphans() -> Any:
@@ -25,7 +26,7 @@ def _leave_orphans() -> Any:
     async def recover(_pool: object, _ended: object) -> None:
         await anyio.lowlevel.checkpoint()
 
-    return patch.object(_internals, "recover", recover)
+    return patch.object(internals, "recover", recover)
 
 
 def _use_what_ended_badly() -> Any:
@@ -59,7 +60,7 @@ def _lose_places() -> Any:
 
 def token_calls_wait() -> Any:
     """Token calls wait for a place as API calls do."""
-    return patch.object(_endpoint, "URGENT", "some other extension")
+    return patch.object(endpoint, "URGENT", "some other extension")
 
 
 def pause_one_visitor() -> Any:
@@ -70,12 +71,12 @@ def pause_one_visitor() -> Any:
 def new_visitors_first() -> Any:
     """New visitors go before those that exist."""
 
-    def new_first(self: _turns._Queue) -> Iterator[Any]:
+    def new_first(self: limiter._Queue) -> Iterator[Any]:
         known, new = self.lines
         yield from new
         yield from known
 
-    return patch.object(_turns._Queue, "__iter__", new_first)
+    return patch.object(limiter._Queue, "__iter__", new_first)
 
 
 BROKEN_CONNECTIONS: Final[dict[str, tuple[str, tuple[str, ...], Callable[[], AbstractContextManager[Any]]]]] = {

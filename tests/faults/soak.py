@@ -28,7 +28,7 @@ from tests.faults.measuring import Growth, Sample, growth, look_at
 from tests.faults.recovery import SERVED
 from tests.faults.town import CLIENT_ID, Town, is_on_trio
 from tests.storage.visitor_process import open_store
-from wixvisitor._records import parse
+from wixvisitor._renewal.records import parse
 from wixvisitor.storage.redis import RedisStorage
 
 CALM: Final = 10.0  # seconds without faults, before and after

@@ -24,7 +24,7 @@ from tests.faults.town import Worker
 from tests.faults.truth import Truth
 from tests.faults.worker import Finished, Life
 from tests.storage.visitor_process import open_store
-from wixvisitor._records import parse
+from wixvisitor._renewal.records import parse
 from wixvisitor.testing import FakeWix
 
 pytestmark = [

@@ -17,9 +17,9 @@ from typing import Any, Final
 import attrs
 
 from wixvisitor import Tokens
-from wixvisitor._decision import adopted, hold, role_of
-from wixvisitor._given import checked_tokens
-from wixvisitor._wire import is_header_safe
+from wixvisitor._checks import checked_tokens
+from wixvisitor._renewal.decision import adopted, hold, role_of
+from wixvisitor._wire.token_endpoint import is_header_safe
 from wixvisitor.errors import ConfigurationError
 
 NOW: Final = 1_800_000_000.0

@@ -11,8 +11,8 @@ import h11
 import httpx
 
 from wixvisitor import AccessToken, RefreshToken, TokenRole, Tokens, VisitorSession
-from wixvisitor._origins import Origins
-from wixvisitor._wire import CONSISTENT_HEADER, is_header_safe, renew_request
+from wixvisitor._http.origins import Origins
+from wixvisitor._wire.token_endpoint import CONSISTENT_HEADER, is_header_safe, renew_request
 from wixvisitor.errors import ConfigurationError
 
 from .ends import CLIENT_ID, NOW, ending

@@ -13,7 +13,7 @@ import anyio
 import redis.asyncio
 from redis import exceptions
 
-from wixvisitor._records import parse, render
+from wixvisitor._renewal.records import parse, render
 from wixvisitor.errors import StorageError
 from wixvisitor.storage import Record
 from wixvisitor.storage._file_record import read

@@ -9,9 +9,9 @@ from urllib.parse import unquote
 import attrs
 
 from wixvisitor import EMPTY_TOKENS
-from wixvisitor._given import is_empty
-from wixvisitor._web._headers import additions, cookies_of, is_document
-from wixvisitor._web._site_cookie import SiteCookie
+from wixvisitor._checks import is_empty
+from wixvisitor._web.headers import additions, cookies_of, is_document
+from wixvisitor._web.site_cookie import SiteCookie
 from wixvisitor.cookies import Card, IdCookie, SealedCookie, SharedCookie, Unreadable
 from wixvisitor.errors import ConfigurationError
 

@@ -13,11 +13,12 @@ from typing import Any, Final
 
 import httpx
 
-from wixvisitor import AccessToken, RefreshToken, TokenRole, Tokens, WixAPIError, _wire, raise_for_error
-from wixvisitor._claims import read_claims
-from wixvisitor._decision import LONGEST_RETRY_AFTER, hold, next_pause
-from wixvisitor._graphql import GraphQLResult, read_graphql
-from wixvisitor._wire import Granted, Refused, TokenAnswer
+from wixvisitor import AccessToken, RefreshToken, TokenRole, Tokens, WixAPIError, raise_for_error
+from wixvisitor._renewal.decision import LONGEST_RETRY_AFTER, hold, next_pause
+from wixvisitor._wire import token_endpoint
+from wixvisitor._wire.claims import read_claims
+from wixvisitor._wire.graphql import GraphQLResult, read_graphql
+from wixvisitor._wire.token_endpoint import Granted, Refused, TokenAnswer
 from wixvisitor.errors import ConfigurationError, TokenRequestError
 
 from .ends import NOW, check_sendable, check_tokens, ending
@@ -76,22 +77,22 @@ def jwt_payload(data: bytes) -> None:
     refresh = RefreshToken("JWS.r", TokenRole.VISITOR)
     check_tokens(Tokens(AccessToken(token, int(NOW)), refresh))
     answer = TokenAnswer(401, {}, date=NOW)
-    assert isinstance(_wire.has_run_out(token, answer, NOW), bool)
-    if token and _wire.is_header_safe(token):
-        _check_granted(_wire.grant(TokenAnswer(200, {"access_token": token}, date=NOW), NOW))
+    assert isinstance(token_endpoint.has_run_out(token, answer, NOW), bool)
+    if token and token_endpoint.is_header_safe(token):
+        _check_granted(token_endpoint.grant(TokenAnswer(200, {"access_token": token}, date=NOW), NOW))
 
 
 def retry_after(data: bytes) -> None:
     """``Retry-After``: seconds to wait, or None."""
-    _check_patience(_wire.read_retry_after(data.decode("latin-1"), NOW))
+    _check_patience(token_endpoint.read_retry_after(data.decode("latin-1"), NOW))
 
 
 def http_date(data: bytes) -> None:
     """``Date``, and in a second line ``Age``: Wix's clock, or None."""
     date, _, age = data.decode("latin-1").partition("\n")
-    answer = _wire.read_answer(401, b"{}", headers={"date": date, "age": age}, now=NOW)
+    answer = token_endpoint.read_answer(401, b"{}", headers={"date": date, "age": age}, now=NOW)
     assert answer.date is None or (isinstance(answer.date, float) and math.isfinite(answer.date))
-    assert isinstance(_wire.has_run_out(_EXPIRED, answer, NOW), bool)
+    assert isinstance(token_endpoint.has_run_out(_EXPIRED, answer, NOW), bool)
 
 
 def wix_error(data: bytes) -> None:
@@ -128,13 +129,13 @@ _EXPIRED: Final = "JWS.e30.{}.c2ln".format(base64.urlsafe_b64encode(b'{"iat":1,"
 
 def _judged(status: int, body: bytes, headers: dict[str, str]) -> Granted | Refused:
     """What ``TokenEndpoint`` makes of an answer to a renewal."""
-    answer = _wire.read_answer(status, body, headers=headers, now=NOW, secret=OPAQUE)
+    answer = token_endpoint.read_answer(status, body, headers=headers, now=NOW, secret=OPAQUE)
     if status == 200:
-        return _wire.grant(answer, NOW)
-    if _wire.judge_refusal(answer) == "certain" or _wire.has_run_out(_EXPIRED, answer, NOW):
+        return token_endpoint.grant(answer, NOW)
+    if token_endpoint.judge_refusal(answer) == "certain" or token_endpoint.has_run_out(_EXPIRED, answer, NOW):
         return Refused(answer)
-    assert OPAQUE not in _wire.kind_of(answer) or OPAQUE in body.decode(errors="replace")
-    raise _wire.failure(answer)
+    assert OPAQUE not in token_endpoint.kind_of(answer) or OPAQUE in body.decode(errors="replace")
+    raise token_endpoint.failure(answer)
 
 
 def _check_granted(granted: Granted) -> None:

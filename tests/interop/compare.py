@@ -12,7 +12,7 @@ import anyio
 from attrs import field, frozen
 
 from wixvisitor import TokenRole, Tokens
-from wixvisitor._claims import read_claims
+from wixvisitor._wire.claims import read_claims
 from wixvisitor.testing import FakeWix
 
 from .real_sdk import HERE

@@ -8,10 +8,10 @@ from unittest.mock import patch
 
 import attrs
 
-from wixvisitor import _refresher
-from wixvisitor._decision import Held, Unread
-from wixvisitor._records import Records
-from wixvisitor._renewal import Outcome, Renewal
+from wixvisitor._renewal import refresher
+from wixvisitor._renewal.decision import Held, Unread
+from wixvisitor._renewal.records import Records
+from wixvisitor._renewal.run import Outcome, Renewal
 from wixvisitor._tokens import Tokens
 
 
@@ -37,7 +37,7 @@ def _does_not_load_again() -> Any:
             self.has_turn = True
             return await super()._renew()
 
-    return patch.object(_refresher, "Renewal", Blind)
+    return patch.object(refresher, "Renewal", Blind)
 
 
 def _keeps_its_own_after_losing() -> Any:

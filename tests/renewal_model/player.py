@@ -8,12 +8,12 @@ import anyio
 import attrs
 from anyio.lowlevel import checkpoint
 
+from tests.renewal_model.model import Tokens
 from wixvisitor import TokenRequestError, WixVisitorError
 from wixvisitor import Tokens as RealTokens
-from wixvisitor._refresher import Refresher
-from wixvisitor._renewal_model import Tokens
-from wixvisitor._settings import Settings, checked
-from wixvisitor._wire import Granted, Refused, TokenAnswer
+from wixvisitor._renewal.refresher import Refresher
+from wixvisitor._renewal.settings import Settings, checked
+from wixvisitor._wire.token_endpoint import Granted, Refused, TokenAnswer
 from wixvisitor.errors import StorageError
 from wixvisitor.storage import Record
 

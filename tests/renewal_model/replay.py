@@ -1,4 +1,4 @@
-"""Steps of the model (``wixvisitor/_renewal_model.py``), taken by the real code: a few refreshers, one await at a time.
+"""Steps of the model (``tests/renewal_model/model.py``), taken by the real code: a few refreshers, one await at a time.
 
 What is seen after each is put into the model's own words, so that both can be compared, and the model's invariants be
 asked about the real code.
@@ -16,10 +16,11 @@ from unittest.mock import patch
 
 import anyio
 
-from wixvisitor import AccessToken, RefreshToken, TokenRole, _records, _renewal
+from tests.renewal_model.model import Config, Held, Process, State, Step, Tokens
+from wixvisitor import AccessToken, RefreshToken, TokenRole
 from wixvisitor import Tokens as RealTokens
-from wixvisitor._renewal_model import Config, Held, Process, State, Step, Tokens
-from wixvisitor._wire import Granted
+from wixvisitor._renewal import records, run
+from wixvisitor._wire.token_endpoint import Granted
 from wixvisitor.storage import MemoryStorage
 
 from .player import CLIENT_ID, RENEW_TIMEOUT, Player, seen
@@ -27,7 +28,7 @@ from .player import CLIENT_ID, RENEW_TIMEOUT, Player, seen
 KEY: Final = f"{CLIENT_ID}:default"
 LIFETIME: Final = 1_000_000  # seconds; nothing expires unless a step says so
 LOADS: Final = ("look", "wait", "load", "lost")  # for what the model reads the store
-PATIENCE: Final = _renewal._PATIENCE * RENEW_TIMEOUT + 1  # more than anybody has
+PATIENCE: Final = run._PATIENCE * RENEW_TIMEOUT + 1  # more than anybody has
 
 
 class Replay:
@@ -53,7 +54,7 @@ class Replay:
         if self.granted:
             role, expiry = TokenRole.VISITOR, int(self.now) - 1
             tokens = RealTokens(AccessToken("1-1-1", expiry), RefreshToken("1-1", role))
-            await self.store.save(KEY, _records.render(tokens, CLIENT_ID))
+            await self.store.save(KEY, records.render(tokens, CLIENT_ID))
         for number in range(self.config.processes):
             self.players.append(Player(self))
             await self._begin(number)
@@ -167,8 +168,8 @@ async def replayed(config: Config) -> AsyncIterator[Replay]:
         CancelScope=anyio.CancelScope,
         move_on_after=lambda _: anyio.CancelScope(),
     )
-    with patch.object(_renewal, "anyio", still), patch.object(_records, "_TIMEOUT", 600.0):
-        with patch.object(_renewal.logger, "disabled", True):  # it would say of every fault what came of it
+    with patch.object(run, "anyio", still), patch.object(records, "_TIMEOUT", 600.0):
+        with patch.object(run.logger, "disabled", True):  # it would say of every fault what came of it
             with anyio.fail_after(60):
                 async with anyio.create_task_group() as group:
                     try:

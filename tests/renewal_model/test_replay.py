@@ -9,8 +9,8 @@ import anyio
 import attrs
 import pytest
 
-from wixvisitor._renewal_model import MISTAKES, ROTATIONS, STARTS, Config, State, Step, broken, first, model
-from wixvisitor._renewal_model_search import explore
+from tests.renewal_model.model import MISTAKES, ROTATIONS, STARTS, Config, State, Step, broken, first, model
+from tests.renewal_model.search import explore
 
 from .mistakes import WRONG
 from .replay import Replay, check_same, replayed

@@ -5,8 +5,8 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator
 
-from wixvisitor._renewal_model import Config, State, Step, first, model, steps
-from wixvisitor._renewal_model_search import Model
+from tests.renewal_model.model import Config, State, Step, first, model, steps
+from tests.renewal_model.search import Model
 
 Way = list[tuple[Step, State]]
 

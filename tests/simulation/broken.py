@@ -17,15 +17,16 @@ import anyio.lowlevel
 import attrs
 import httpx
 
-from wixvisitor import EMPTY_TOKENS, VisitorSession, _decision, _refresher
-from wixvisitor._decision import Held, Purpose, Unread
-from wixvisitor._flight import Flight
-from wixvisitor._ledger import Ledger
-from wixvisitor._records import Records
-from wixvisitor._refresher import Refresher
-from wixvisitor._renewal import Outcome, Renewal
-from wixvisitor._settings import ChangeReason
-from wixvisitor._wire import Granted
+from wixvisitor import EMPTY_TOKENS, VisitorSession
+from wixvisitor._renewal import decision, refresher
+from wixvisitor._renewal.decision import Held, Purpose, Unread
+from wixvisitor._renewal.records import Records
+from wixvisitor._renewal.refresher import Refresher
+from wixvisitor._renewal.run import Outcome, Renewal
+from wixvisitor._renewal.settings import ChangeReason
+from wixvisitor._renewal.state import Ledger
+from wixvisitor._tasks.shared_task import Flight
+from wixvisitor._wire.token_endpoint import Granted
 from wixvisitor.errors import StorageError, TokenRequestError, WixVisitorError
 
 from . import broken_past, broken_site
@@ -48,7 +49,7 @@ def _no_recheck_after_the_lease() -> Any:
             self.looked = False
             return await super()._renew()
 
-    return patch.object(_refresher, "Renewal", Blind)
+    return patch.object(refresher, "Renewal", Blind)
 
 
 def _publish_after_waking() -> Any:
@@ -76,9 +77,9 @@ def _publish_after_waking() -> Any:
 
     async def take_what_is_there(self: Refresher) -> Held | None:
         step = self.ledger.next_step()[1]
-        if step not in _refresher._PURPOSES:
+        if step not in refresher._PURPOSES:
             return await usable(self)
-        await self._join(_refresher._PURPOSES[step])
+        await self._join(refresher._PURPOSES[step])
         return self.ledger.held
 
     return patch.multiple(Refresher, _fly=wake_first, usable=take_what_is_there)
@@ -133,8 +134,8 @@ def _mint_on_any_error() -> Any:
 
 def _forget_rotation() -> Any:
     """The refresh token that came with the answer is dropped."""
-    after_renewal = _decision.after_renewal
-    return patch.object(_decision, "after_renewal", lambda old, access, _: after_renewal(old, access, None))
+    after_renewal = decision.after_renewal
+    return patch.object(decision, "after_renewal", lambda old, access, _: after_renewal(old, access, None))
 
 
 def _adopt_nothing() -> Any:
@@ -228,12 +229,12 @@ def _ignore_the_expiry() -> Any:
 
 def _replace_members() -> Any:
     """A refused member becomes a visitor, and nobody is told."""
-    return patch.object(_decision, "may_replace", lambda role, policy: True)
+    return patch.object(decision, "may_replace", lambda role, policy: True)
 
 
 def _never_try_again() -> Any:
     """A pause never ends."""
-    return patch.object(_decision.Pause, "active", lambda self, now: True)
+    return patch.object(decision.Pause, "active", lambda self, now: True)
 
 
 def _log_the_tokens() -> Any:

@@ -9,11 +9,11 @@ from unittest.mock import patch
 
 import attrs
 
-from wixvisitor import _lineage
-from wixvisitor._decision import Held
-from wixvisitor._lineage import Lineage, later
-from wixvisitor._records import Records, Stored
-from wixvisitor._renewal import Outcome, Renewal
+from wixvisitor._renewal import lineage
+from wixvisitor._renewal.decision import Held
+from wixvisitor._renewal.lineage import Lineage, later
+from wixvisitor._renewal.records import Records, Stored
+from wixvisitor._renewal.run import Outcome, Renewal
 
 
 def _the_store_always_wins() -> Any:
@@ -23,8 +23,8 @@ def _the_store_always_wins() -> Any:
 
 def _numbers_ignore_the_clock() -> Any:
     """A new identity is numbered after what is known, so that a login after the rollback loses to what was lost."""
-    after_all = _lineage.after_all
-    return patch.object(_lineage, "after_all", lambda now, identity, *known: after_all(0.0, identity, *known))
+    after_all = lineage.after_all
+    return patch.object(lineage, "after_all", lambda now, identity, *known: after_all(0.0, identity, *known))
 
 
 def _numbers_stay() -> Any:

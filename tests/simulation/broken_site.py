@@ -9,15 +9,15 @@ from unittest.mock import patch
 import anyio
 import attrs
 
-from wixvisitor import _quota, _turns
-from wixvisitor._breaker import Admission, Breaker
-from wixvisitor._decision import Unread
-from wixvisitor._doubts import Doubts
-from wixvisitor._flight import Flight
-from wixvisitor._records import Records
-from wixvisitor._refresher import Refresher
-from wixvisitor._renewal import Outcome, Renewal
-from wixvisitor._server_clock import ServerClock
+from wixvisitor._renewal import limiter, quota
+from wixvisitor._renewal.breaker import Admission, Breaker
+from wixvisitor._renewal.decision import Unread
+from wixvisitor._renewal.doubts import Doubts
+from wixvisitor._renewal.records import Records
+from wixvisitor._renewal.refresher import Refresher
+from wixvisitor._renewal.run import Outcome, Renewal
+from wixvisitor._renewal.server_clock import ServerClock
+from wixvisitor._tasks.shared_task import Flight
 from wixvisitor.errors import TokenRequestError, WixVisitorError
 
 
@@ -67,52 +67,52 @@ def _what_is_left_is_not_said() -> Any:
     """Who is sent away is told what Wix said to the first one, however long ago."""
 
     def as_it_was(cause: WixVisitorError, _seconds: float) -> WixVisitorError:
-        return _turns.not_asked(cause._again())
+        return limiter.not_asked(cause._again())
 
-    return patch.object(_turns, "_of_pause", as_it_was)
+    return patch.object(limiter, "_of_pause", as_it_was)
 
 
 def _a_turn_outlives_the_pause() -> Any:
     """Who has its turn asks Wix when the store has answered, whatever has happened meanwhile."""
 
-    async def whatever(self: _turns.Turn, _seconds: float) -> None:
+    async def whatever(self: limiter.Turn, _seconds: float) -> None:
         """It is not looked at again."""
 
-    return patch.object(_turns.Turn, "confirm", whatever)
+    return patch.object(limiter.Turn, "confirm", whatever)
 
 
 def _one_line_for_all() -> Any:
     """Renewals and new visitors stand in one line."""
 
-    def in_one_line(self: _turns._Queue) -> None:
+    def in_one_line(self: limiter._Queue) -> None:
         self.under_way = self.in_a_row = 0
         line: dict[Any, None] = {}
         self.lines = line, line
 
-    return patch.object(_turns._Queue, "__init__", in_one_line)
+    return patch.object(limiter._Queue, "__init__", in_one_line)
 
 
 def _the_cap_counts_nothing() -> Any:
     """There is always room for one more new visitor."""
-    return patch.object(_quota.Quota, "take", lambda self, now: (0.0, False))
+    return patch.object(quota.Quota, "take", lambda self, now: (0.0, False))
 
 
 def _the_cap_counts_reservations() -> Any:
     """A new visitor counts when it joins the line, and no more when a minute has passed since."""
-    take = _quota.Quota.take
+    take = quota.Quota.take
 
-    def count_at_once(self: _quota.Quota, now: float) -> tuple[float, bool]:
+    def count_at_once(self: quota.Quota, now: float) -> tuple[float, bool]:
         seconds, is_news = take(self, now)
         if not seconds:
             self._reserved -= 1
             self._made.append(now)
         return seconds, is_news
 
-    def give_back(self: _quota.Quota, now: float, *, has_minted: bool) -> None:
+    def give_back(self: quota.Quota, now: float, *, has_minted: bool) -> None:
         if not has_minted and self._made:
             self._made.pop()
 
-    return patch.multiple(_quota.Quota, take=count_at_once, settle=give_back)
+    return patch.multiple(quota.Quota, take=count_at_once, settle=give_back)
 
 
 def _deadline_before_the_load() -> Any:

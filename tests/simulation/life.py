@@ -13,7 +13,7 @@ import httpx
 import trio
 
 from wixvisitor import SessionExpired, TokenRequestError, VisitorPool, VisitorSession
-from wixvisitor._wire import TOKEN_PATH
+from wixvisitor._wire.token_endpoint import TOKEN_PATH
 
 from .crowd import Crowd
 from .shopper import Shopper

@@ -18,7 +18,7 @@ import anyio
 import attrs
 
 from wixvisitor import EMPTY_TOKENS, TokenRole, Tokens, VisitorSession
-from wixvisitor._flight import Flight, _inside
+from wixvisitor._tasks.shared_task import Flight, _inside
 from wixvisitor.storage import VersionConflict
 
 from .doubt import PoolDoubts

@@ -13,7 +13,7 @@ from typing import Any
 
 import attrs
 
-from wixvisitor._wire import TOKEN_PATH
+from wixvisitor._wire.token_endpoint import TOKEN_PATH
 from wixvisitor.testing._refusals import Refused
 from wixvisitor.testing._settings import Settings
 from wixvisitor.testing._visitors import IssuedToken, TokenResponse, Visitor, Visitors

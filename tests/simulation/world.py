@@ -15,7 +15,8 @@ from unittest.mock import patch
 import attrs
 import trio._core._run as trio_run
 
-from wixvisitor import TokenRole, VisitorSession, _standstill
+from wixvisitor import TokenRole, VisitorSession
+from wixvisitor._tasks import time_limits
 from wixvisitor.testing._settings import Settings
 
 from .life import Life
@@ -190,7 +191,7 @@ class World:
             Violation: an invariant does not hold.
         """
         try:
-            with _quiet_world(self._chance, self._logged), patch.object(_standstill, "outside_clock", self.watch.now):
+            with _quiet_world(self._chance, self._logged), patch.object(time_limits, "outside_clock", self.watch.now):
                 try:
                     self.scheduler.run(lambda: self.watch.violation is not None)
                 finally:

@@ -18,7 +18,7 @@ import pytest
 
 from tests.storage.visitor_process import STEPS, Life, Work, live, open_store
 from wixvisitor import Tokens
-from wixvisitor._records import parse, render
+from wixvisitor._renewal.records import parse, render
 from wixvisitor.storage import Record
 from wixvisitor.testing import FakeWix
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from wixvisitor import Tokens
-from wixvisitor._web._visit import Visit
-from wixvisitor._web._visits import Request, Visits
+from wixvisitor._web.visit import Visit
+from wixvisitor._web.visits import Request, Visits
 
 
 class Browser:

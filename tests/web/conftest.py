@@ -12,7 +12,7 @@ import pytest
 
 from tests.web.shops import APPS, Shop
 from wixvisitor import Tokens, VisitorPool
-from wixvisitor._web._visits import Visits
+from wixvisitor._web.visits import Visits
 from wixvisitor.cookies import IdCookie, SealedCookie, SharedCookie, VisitorCookie
 from wixvisitor.storage import MemoryStorage
 from wixvisitor.testing import FakeWix

@@ -17,10 +17,9 @@ from tests.stores import PlainStorage
 from tests.web.conftest import KEY
 from tests.web.shops import APPS, Shop, starlette_app
 from wixvisitor import VisitorPool
-from wixvisitor._web import _visits
-from wixvisitor._web._order import Order
-from wixvisitor._web._visit import Visit
-from wixvisitor._web._visits import Request, Visits
+from wixvisitor._web.order import Order
+from wixvisitor._web.visit import Visit
+from wixvisitor._web.visits import Request, Visits
 from wixvisitor.cookies import IdCookie
 from wixvisitor.storage import FileStorage, MemoryStorage
 from wixvisitor.storage.sqlite import SQLiteStorage
@@ -98,7 +97,7 @@ async def test_a_slow_login_after_a_logout(open_shop, framework, form, member_of
 async def test_an_answer_that_takes_very_long(open_shop, framework, member_of, monkeypatch):
     """A request counts from its beginning, though its handler looks at the visitor long after the login."""
     passed = [1_000.0]
-    monkeypatch.setattr(_visits, "Order", partial(Order, clock=lambda: passed[0]))
+    monkeypatch.setattr("wixvisitor._web.visits.Order", partial(Order, clock=lambda: passed[0]))
     async with open_shop(framework, cookie="sealed") as town, town.browsers() as browser:
         await browser.get("/cart")
         town.fake.advance(5 * HOUR)
@@ -489,7 +488,7 @@ async def test_the_id_of_a_login_is_another(processes, still, client_id, member_
 async def test_a_stream_that_goes_on_holds_nothing_back(still, client_id, monkeypatch):
     """What a request might have to know is forgotten once its answer's head is sent, however long its body takes."""
     passed = [1_000.0]
-    monkeypatch.setattr(_visits, "Order", partial(Order, clock=lambda: passed[0]))
+    monkeypatch.setattr("wixvisitor._web.visits.Order", partial(Order, clock=lambda: passed[0]))
     pool = VisitorPool(client_id, client=still.client(), clock=still.now)
     visits = Visits(pool, cookie=IdCookie([KEY]), consent=None, close=True)
     stream = Visit(visits, Request({}, False, None))

@@ -17,7 +17,7 @@ import pytest
 from tests.conftest import CART
 from tests.web.conftest import COOKIES
 from wixvisitor import ConfigurationError, TokenRequestError, Tokens, VisitorPool, VisitorSession
-from wixvisitor._catalog import CATALOG_KEY
+from wixvisitor._wire.catalog import CATALOG_KEY
 from wixvisitor.asgi import CatalogReader, VisitorMiddleware, get_catalog_visitor, get_visitor
 from wixvisitor.storage import FileStorage, MemoryStorage, TokenStorage
 from wixvisitor.storage.sqlite import SQLiteStorage

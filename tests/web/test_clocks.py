@@ -10,7 +10,7 @@ import pytest
 from tests.web.conftest import COOKIES
 from tests.web.shops import APPS
 from wixvisitor import AccessToken, Tokens
-from wixvisitor._web._visits import new_card
+from wixvisitor._web.visits import new_card
 from wixvisitor.cookies import Card
 
 pytestmark = pytest.mark.anyio

@@ -11,7 +11,7 @@ import pytest
 from tests.web.conftest import COOKIES, KEY
 from tests.web.shops import APPS, ASGI_APPS
 from wixvisitor import ConfigurationError, VisitorPool
-from wixvisitor._web._cross_site import checked_origins, is_cross_site
+from wixvisitor._web.cross_site import checked_origins, is_cross_site
 from wixvisitor.asgi import VisitorMiddleware
 from wixvisitor.cookies import IdCookie, SealedCookie, SharedCookie
 from wixvisitor.testing import assert_visitor_cookie

@@ -21,11 +21,11 @@ from wixvisitor import (
     Tokens,
     VisitorPool,
 )
-from wixvisitor._cookie_card import Card
-from wixvisitor._web._headers import cookies_of
-from wixvisitor._web._site_cookie import SiteCookie
-from wixvisitor._web._visits import Visits
+from wixvisitor._web.headers import cookies_of
+from wixvisitor._web.site_cookie import SiteCookie
+from wixvisitor._web.visits import Visits
 from wixvisitor.cookies import SealedCookie, SharedCookie
+from wixvisitor.cookies._content import Card
 from wixvisitor.testing import FakeWix
 
 pytestmark = pytest.mark.anyio

@@ -6,7 +6,7 @@ import gc
 
 import pytest
 
-from wixvisitor._web._order import MOST, SECONDS, Order
+from wixvisitor._web.order import MOST, SECONDS, Order
 
 
 class Request:

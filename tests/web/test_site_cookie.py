@@ -14,10 +14,10 @@ import pytest
 from tests.web.browsers import Browser
 from tests.web.conftest import COOKIES, KEY, OTHER_KEY
 from wixvisitor import EMPTY_TOKENS, VisitorPool
-from wixvisitor._web._headers import longer_paths
-from wixvisitor._web._recent import SECONDS
-from wixvisitor._web._site_cookie import SiteCookie
-from wixvisitor._web._visits import Visits
+from wixvisitor._web.headers import longer_paths
+from wixvisitor._web.site_cookie import SiteCookie
+from wixvisitor._web.ttl_cache import SECONDS
+from wixvisitor._web.visits import Visits
 from wixvisitor.cookies import Card, IdCookie, SealedCookie, SharedCookie, VisitorCookie
 from wixvisitor.storage import MemoryStorage
 

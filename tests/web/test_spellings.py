@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from tests.web.conftest import COOKIES
 from wixvisitor import AccessToken, RefreshToken, TokenRole, Tokens
-from wixvisitor._web._headers import cookies_of
+from wixvisitor._web.headers import cookies_of
 from wixvisitor.cookies import SharedCookie, Unreadable
 
 pytestmark = pytest.mark.anyio

@@ -12,8 +12,8 @@ import pytest
 from tests.web.browsers import Browser
 from tests.web.conftest import COOKIES, KEY, OTHER_KEY
 from wixvisitor import EMPTY_TOKENS, ConfigurationError, StorageError, TokenRole, Tokens
-from wixvisitor._web._recent import MOST, SECONDS, Recent, RecentStorage
-from wixvisitor._web._visit import Visit
+from wixvisitor._web.ttl_cache import MOST, SECONDS, Recent, RecentStorage
+from wixvisitor._web.visit import Visit
 from wixvisitor.cookies import IdCookie, SealedCookie, SharedCookie
 from wixvisitor.storage import MemoryStorage, VersionConflict
 

@@ -16,7 +16,7 @@ import attrs
 import httpx
 
 from wixvisitor import TokensChanged, VisitorSession
-from wixvisitor._claims import read_claims
+from wixvisitor._wire.claims import read_claims
 from wixvisitor.cli._facts import Facts, Setting, to_line
 from wixvisitor.cli._output import silence
 from wixvisitor.errors import WixVisitorError

@@ -8,7 +8,7 @@ import os
 import sys
 from typing import TextIO
 
-from wixvisitor._masking import mask
+from wixvisitor._wire.redaction import mask
 
 
 def accept_any_text() -> None:

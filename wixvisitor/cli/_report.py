@@ -6,8 +6,8 @@ import json
 from collections.abc import Iterator
 from typing import Any, Final
 
-from wixvisitor._claims import Claims, read_claims
 from wixvisitor._tokens import Tokens
+from wixvisitor._wire.claims import Claims, read_claims
 from wixvisitor.cli._times import expiry
 from wixvisitor.cli._visitor_file import VisitorFile
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import attrs
 
-from wixvisitor import _records
+from wixvisitor._renewal import records
 from wixvisitor._tokens import Tokens
 from wixvisitor.errors import StorageError
 from wixvisitor.storage import _file_record, _places
@@ -121,7 +121,7 @@ def _of_record(path: Path, mode: int, data: bytes, content: dict[str, Any]) -> V
     record = _file_record._parsed(data, path, scoped)
     client_id, _, key = scoped.partition(":")
     try:
-        tokens = _records.parse(record.value, client_id)
+        tokens = records.parse(record.value, client_id)
     except StorageError as error:
         raise StorageError(f"{path}: {error}") from None
     return VisitorFile(path=path, mode=stat.S_IMODE(mode), tokens=tokens, key=key, client_id=client_id, content=content)

@@ -14,7 +14,7 @@ from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
-from wixvisitor._fork import forkable_lock
+from wixvisitor._tasks.locks import forkable_lock
 from wixvisitor.errors import ConfigurationError
 from wixvisitor.storage._redis_evaluation import Argument, Client, evaluate
 from wixvisitor.storage._redis_scripts import Script

@@ -8,7 +8,7 @@ from typing import Final
 
 from redis import exceptions
 
-from wixvisitor._masking import mask
+from wixvisitor._wire.redaction import mask
 from wixvisitor.errors import StorageError
 from wixvisitor.storage._redis_scripts import NOT_OURS
 

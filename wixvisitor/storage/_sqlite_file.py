@@ -13,7 +13,7 @@ from typing import Final
 
 import tenacity
 
-from wixvisitor._fork import forkable_lock
+from wixvisitor._tasks.locks import forkable_lock
 from wixvisitor.errors import StorageError
 from wixvisitor.storage._places import (
     Group,

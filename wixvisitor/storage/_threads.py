@@ -22,7 +22,7 @@ from typing import Any, Final, TypeVar
 
 import anyio
 
-from wixvisitor._flight import current_loop
+from wixvisitor._tasks.shared_task import current_loop
 from wixvisitor.errors import StorageError
 
 T = TypeVar("T")

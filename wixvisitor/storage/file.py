@@ -19,7 +19,7 @@ from typing import Final, TypeVar
 
 import anyio
 
-from wixvisitor._masking import hides_locals_async
+from wixvisitor._wire.redaction import hides_locals_async
 from wixvisitor.errors import ConfigurationError, StorageError
 from wixvisitor.storage import _file_lease, _file_record
 from wixvisitor.storage._file_lease import Lease

@@ -20,7 +20,7 @@ except ModuleNotFoundError as error:
         "KeyValueStorage needs py-key-value-aio: pip install 'wixvisitor[kv]'", name=error.name
     ) from error
 
-from wixvisitor._masking import hides_locals_async, mask, safe_cause
+from wixvisitor._wire.redaction import hides_locals_async, mask, safe_cause
 from wixvisitor.errors import ConfigurationError, StorageError
 from wixvisitor.storage._arguments import YEAR, seconds
 from wixvisitor.storage._protocol import Record

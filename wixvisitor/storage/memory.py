@@ -5,8 +5,8 @@ from __future__ import annotations
 import itertools
 import time
 
-from wixvisitor._fork import forkable_lock
-from wixvisitor._masking import hides_locals_async
+from wixvisitor._tasks.locks import forkable_lock
+from wixvisitor._wire.redaction import hides_locals_async
 from wixvisitor.storage._protocol import ANY_VERSION, AnyVersion, Record, VersionConflict
 
 

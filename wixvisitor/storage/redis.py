@@ -15,7 +15,7 @@ except ModuleNotFoundError as error:
         raise
     raise ImportError("RedisStorage needs redis-py: pip install 'wixvisitor[redis]'", name="redis") from error
 
-from wixvisitor._masking import hides_locals_async
+from wixvisitor._wire.redaction import hides_locals_async
 from wixvisitor.errors import ConfigurationError, StorageError
 from wixvisitor.storage import _redis_scripts
 from wixvisitor.storage._arguments import BRIEF, YEAR, seconds

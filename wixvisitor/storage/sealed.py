@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import attrs
 
-from wixvisitor._masking import hides_locals_async
+from wixvisitor._wire.redaction import hides_locals_async
 from wixvisitor.errors import ConfigurationError, StorageError
 from wixvisitor.storage import _sealing
 from wixvisitor.storage._protocol import (

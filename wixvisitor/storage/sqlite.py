@@ -15,7 +15,7 @@ from typing import Concatenate, Final, ParamSpec, TypeVar
 
 import anyio
 
-from wixvisitor._masking import hides_locals_async
+from wixvisitor._wire.redaction import hides_locals_async
 from wixvisitor.errors import ConfigurationError, StorageError
 from wixvisitor.storage import _sqlite_file
 from wixvisitor.storage._arguments import BRIEF, YEAR, seconds

@@ -170,7 +170,7 @@ def _left_open(opened: list[tuple[Any, str]]) -> Iterator[str]:
 @contextmanager
 def _watching() -> Iterator[list[tuple[Any, str]]]:
     """Collects the clients that sessions and pools open for themselves, and where the test made those."""
-    from wixvisitor._connections import Connections  # noqa: PLC0415 - takes a moment
+    from wixvisitor._http.clients import Connections  # noqa: PLC0415 - takes a moment
 
     made: dict[Connections, str] = {}
     opened: list[tuple[Any, str]] = []

@@ -1,0 +1,55 @@
+"""Tokens that come from the application: checked before they are adopted. Pure."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from wixvisitor._tokens import RefreshToken, Tokens
+from wixvisitor._wire.catalog import is_reserved
+from wixvisitor._wire.token_endpoint import is_header_safe
+from wixvisitor.errors import ConfigurationError
+
+
+def is_empty(tokens: Tokens | None) -> bool:
+    """Whether there is neither an access token nor a refresh token."""
+    return tokens is None or not (tokens.access_token.value or tokens.refresh_token.value)
+
+
+def checked_tokens(tokens: Any) -> Tokens:
+    """Returns the tokens.
+
+    Raises:
+        ConfigurationError: these are no ``Tokens``, or a header could not carry them.
+    """
+    if not isinstance(tokens, Tokens):
+        raise ConfigurationError("tokens: expected Tokens; Tokens.from_dict or from_json reads those of @wix/sdk")
+    if not is_header_safe(tokens.access_token.value):
+        raise ConfigurationError("tokens: the access token holds characters that no token has")
+    checked_refresh(tokens.refresh_token)
+    return tokens
+
+
+def checked_refresh(refresh_token: Any) -> RefreshToken:
+    """Returns the refresh token.
+
+    Raises:
+        ConfigurationError: it is none, or holds characters that no token has.
+    """
+    if not isinstance(refresh_token, RefreshToken):
+        raise ConfigurationError("refresh_token: expected a RefreshToken")
+    if not is_header_safe(refresh_token.value):
+        raise ConfigurationError("refresh_token: it holds characters that no token has")
+    return refresh_token
+
+
+def checked_key(key: Any) -> str:
+    """Returns the key of a record.
+
+    Raises:
+        ConfigurationError: it is no text, or empty, or the one that the catalogue's visitor has.
+    """
+    if not isinstance(key, str) or not key:
+        raise ConfigurationError("key: expected a text that names the visitor")
+    if is_reserved(key):  # what a session may do, log in say, would be done to everybody
+        raise ConfigurationError("key: this one is reserved for the visitor that everybody shares (CatalogVisitor)")
+    return key

@@ -1,0 +1,224 @@
+"""httpx and httpx2 behind one face: they do the same with unrelated classes.
+
+Nothing here imports httpx2; whoever hands us one of its clients has.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections import deque
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from contextlib import suppress
+from types import ModuleType
+from typing import Any, Final, Protocol
+
+import anyio
+import attrs
+import httpx
+
+from wixvisitor._http.internals import bare_stream
+from wixvisitor._tasks.shared_task import loaded
+from wixvisitor._wire.redaction import without_frames
+from wixvisitor.errors import ConfigurationError
+
+_LONGEST_ENCODED: Final = 16_384  # bytes; compressed they may be 16 MB, and whoever streams did not ask for that
+_LONGEST_READ: Final = 5.0  # seconds; a server may send a byte now and then for ever
+_LONGEST_PIECE: Final = 1.0  # seconds beyond that for the piece that is being waited for
+_LONGEST_HOLD: Final = 1.0  # seconds that a response without an end may hold its connection while something is awaited
+_LONGEST_END: Final = 1.0  # seconds that leaving a response may take, for closing it and again for what it leaves
+_DRAINED: Final = 16  # chunks that a closed stream may still give before it is cut off
+
+
+def family_of(client: object) -> ModuleType:
+    """Returns the module that this client's class comes from: httpx or httpx2.
+
+    Raises:
+        ConfigurationError: it is no asynchronous client of either.
+    """
+    for name in ("httpx", "httpx2"):
+        module: ModuleType | None = loaded(name)
+        if module is not None and isinstance(client, module.AsyncClient):
+            return module
+    raise ConfigurationError(
+        f"client: expected an httpx.AsyncClient or httpx2.AsyncClient, not {type(client).__module__}."
+        f"{type(client).__qualname__}"
+    )
+
+
+def family_of_request(request: object) -> ModuleType:
+    """Returns the module that this request's class comes from."""
+    httpx2: ModuleType | None = loaded("httpx2")
+    return httpx2 if httpx2 is not None and isinstance(request, httpx2.Request) else httpx
+
+
+def is_replayable(request: Any, family: ModuleType) -> bool:
+    """Whether a request's body is held in memory, so that it can be sent once more."""
+    return isinstance(request.stream, family.ByteStream)
+
+
+class Unanswered(Protocol):
+    """A response that the caller may never see, such as a 401 before the renewal.
+
+    It counts by its status, so nothing that is wrong with its body is raised here: reading it raises that later.
+    """
+
+    async def take(self) -> None:
+        """Reads the body, as far as it comes soon, so that the connection is free for the renewal."""
+
+    async def hold_while(self, wait: Callable[[], Awaitable[None]]) -> None:
+        """Waits; lets the connection go after a second if more of the body is to come."""
+
+    def pass_on(self) -> None:
+        """Leaves the response to the caller."""
+
+    async def make_way(self) -> None:
+        """Ends the response, so that its request can be sent once more."""
+
+
+class UnansweredResponse:
+    """``Unanswered`` for httpx and httpx2.
+
+    Args:
+        response: httpx's or httpx2's, which may be streamed.
+        limit: bytes that are read at most.
+    """
+
+    __slots__ = ("_family", "_limit", "_response", "_taken")
+
+    def __init__(self, response: Any, family: ModuleType, *, limit: int) -> None:
+        self._response, self._family, self._limit = response, family, limit
+        self._taken: _Taken | None = None
+
+    async def take(self) -> None:
+        """Reads the body, which gives the connection back.
+
+        The response then starts again from its first byte, and ends as the reading did: with its end, with an error, or
+        with what is still to come if it is longer than the limit or comes in drops for more than five seconds.
+        """
+        response = self._response
+        if self._taken is not None or response.is_closed:
+            return
+        limit = min(self._limit, _LONGEST_ENCODED) if response.headers.get("content-encoding") else self._limit
+        stream = response.stream
+        taken = self._taken = await _take(aiter(bare_stream(response)), limit)
+        if taken.has_more:
+            response.stream = _rewound(self._family)(taken, stream)
+            return
+        await end_stream(stream, taken.source)
+        if taken.error is None and taken.is_whole and self._can_be_decoded(body := taken.body()):
+            response.stream = self._family.ByteStream(body)
+            await response.aread()
+        else:
+            response.stream = _rewound(self._family)(taken, None)
+
+    def pass_on(self) -> None:
+        """Leaves the response to whoever reads it; leaving it early then closes what is inside, too."""
+        response = self._response
+        if self._taken is None and not response.is_closed:
+            self._taken = _Taken(aiter(bare_stream(response)), has_more=True)
+            response.stream = _rewound(self._family)(self._taken, response.stream)
+
+    async def hold_while(self, wait: Callable[[], Awaitable[None]]) -> None:
+        """Waits, and lets the connection go after a second if more is to come: what is waited for may need it."""
+        if self._taken is not None and self._taken.has_more:
+            with anyio.move_on_after(_LONGEST_HOLD):
+                await wait()
+                return
+            await self._let_go()
+        await wait()
+
+    async def make_way(self) -> None:
+        """Makes sure that reading the response does not fail: the client reads it before it sends the replay."""
+        await self.take()
+        await self._let_go()
+        if self._taken is not None and not self._response.is_closed:
+            self._response.headers.pop("content-encoding", None)
+            self._response.stream = self._family.ByteStream(self._taken.body())
+
+    async def _let_go(self) -> None:
+        if self._taken is not None and self._taken.has_more:
+            self._taken.has_more = False
+            await self._response.stream.aclose()
+
+    def _can_be_decoded(self, body: bytes) -> bool:
+        response = self._response
+        if not response.headers.get("content-encoding"):
+            return True
+        try:  # a copy: reading fails only once, and without asynchronous generators, of which trio complains
+            self._family.Response(response.status_code, headers=response.headers, content=body)
+        except Exception:  # each library's own, as far as httpx lets it through
+            return False
+        return True
+
+
+@attrs.define(eq=False, repr=False, match_args=False)
+class _Taken:
+    """What was read of a stream, and how that ended: with the end, an error, or something to come."""
+
+    source: AsyncIterator[bytes]
+    chunks: deque[bytes] = attrs.field(factory=deque)
+    is_whole: bool = False
+    has_more: bool = False
+    error: Exception | None = None
+
+    def body(self) -> bytes:
+        return b"".join(self.chunks)
+
+
+async def _take(source: AsyncIterator[bytes], limit: int) -> _Taken:
+    """Reads a stream. If a piece does not come in time, the rest is lost: waiting for it cannot be taken up again."""
+    taken, size, now = _Taken(source), 0, anyio.current_time()
+    try:
+        with anyio.CancelScope(deadline=now + _LONGEST_READ + _LONGEST_PIECE):
+            async for chunk in source:
+                taken.chunks.append(chunk)
+                size += len(chunk)
+                if size > limit or anyio.current_time() > now + _LONGEST_READ:
+                    taken.has_more = True
+                    return taken
+            taken.is_whole = True
+    except Exception as error:
+        taken.error = without_frames(error)
+    return taken
+
+
+async def end_stream(stream: Any, source: AsyncIterator[bytes]) -> None:
+    """Closes a stream (or response) that was left early, and with it the generators inside, which nobody could reach.
+
+    trio warns of a generator that is garbage collected half-way; a closed stream soon ends its own. One that goes on
+    sending is cut off, after so many chunks and so much time.
+    """
+    with anyio.move_on_after(_LONGEST_END):
+        await stream.aclose()
+    with anyio.move_on_after(_LONGEST_END), suppress(Exception):
+        for _ in range(_DRAINED):
+            await anext(source)
+        if isinstance(source, AsyncGenerator):
+            await source.aclose()
+
+
+@functools.cache
+def _rewound(family: ModuleType) -> Any:
+    class Rewound(family.AsyncByteStream):  # type: ignore[misc, name-defined]
+        """A stream of which some was read already, from the beginning."""
+
+        def __init__(self, taken: _Taken, stream: Any) -> None:
+            self._chunks, self._taken, self._stream = taken.chunks.copy(), taken, stream
+
+        def __aiter__(self) -> AsyncIterator[bytes]:
+            return self
+
+        async def __anext__(self) -> bytes:  # no generator, which could be left half-way like those inside
+            if self._chunks:
+                return self._chunks.popleft()
+            if self._taken.error is not None:
+                raise self._taken.error
+            if not self._taken.has_more:
+                raise StopAsyncIteration
+            return await anext(self._taken.source)
+
+        async def aclose(self) -> None:
+            if self._stream is not None:
+                await end_stream(self._stream, self._taken.source)
+
+    return Rewound

@@ -1,0 +1,77 @@
+"""The client that a session makes for itself: httpx's, over connections of our own keeping."""
+
+from __future__ import annotations
+
+import ssl
+from typing import Any
+
+import httpx
+
+from wixvisitor._http import internals
+from wixvisitor._http.connection_pool import SECURE, ExclusivePool
+from wixvisitor._http.requests import TIMEOUTS
+from wixvisitor._http.tls import shared_context
+
+
+def own_client() -> httpx.AsyncClient:
+    """Returns a client with the environment's proxies and certificates and our timeouts."""
+    return internals.own_client(_transport, timeout=httpx.Timeout(**TIMEOUTS))
+
+
+def _transport(proxy: httpx.Proxy | None, **settings: Any) -> httpx.AsyncBaseTransport:
+    """Returns httpx's own transport, with our pool in the place of httpcore's."""
+    settings = {name: value for name, value in settings.items() if name not in ("verify", "cert", "trust_env")}
+    sources = _Sources(proxy, settings)
+    front = sources.transport(_no_context())
+    if internals.is_httpcores(internals.pool_of(front)):
+        internals.put_below(front, ExclusivePool(sources))
+        return front
+    return sources.transport(shared_context())  # an httpx that is built otherwise
+
+
+class _Sources:
+    """The httpcore pools that make the connections of one transport.
+
+    There is one for https, made when it is first needed, since reading the certificates takes its time.
+    """
+
+    def __init__(self, proxy: httpx.Proxy | None, settings: dict[str, Any]) -> None:
+        self._proxy, self._settings = proxy, settings
+        self._plain: Any = self.pool(_no_context())
+        self._secure: tuple[ssl.SSLContext, Any] | None = None
+
+    def __call__(self, scheme: bytes) -> Any:
+        if scheme not in SECURE:
+            return self._plain
+        try:
+            context = shared_context()
+        except OSError as error:  # the certificates cannot be read, for instance because no descriptor is left
+            import httpcore  # noqa: PLC0415 - httpx imports it when it makes its first transport
+
+            raise httpcore.ConnectError(f"no client could be made: {error}") from error
+        if self._secure is None or self._secure[0] is not context:
+            self._secure = context, self.pool(context)
+        return self._secure[1]
+
+    async def aclose(self) -> None:
+        """Closes the pools; there is something in them only if a tool sent through them."""
+        await self._plain.aclose()
+        if self._secure is not None:
+            await self._secure[1].aclose()
+
+    def transport(self, context: ssl.SSLContext) -> httpx.AsyncHTTPTransport:
+        return httpx.AsyncHTTPTransport(verify=context, proxy=self._proxy, **self._settings)
+
+    def pool(self, context: ssl.SSLContext) -> Any:
+        return internals.pool_of(self.transport(context))
+
+
+_unused: ssl.SSLContext | None = None
+
+
+def _no_context() -> ssl.SSLContext:
+    """Returns a context that trusts no certificate, for what speaks no TLS; httpx would read them all at once."""
+    global _unused  # noqa: PLW0603 - one will do for the process
+    if _unused is None:
+        _unused = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    return _unused

@@ -1,0 +1,183 @@
+"""Our requests through a caller's ``httpx.AsyncClient``: whatever their end is, its connection pool recovers.
+
+httpcore 1.0, below httpx, loses a connection when a request is cancelled before it has connected
+(encode/httpcore#1093), and looks at every connection for every request that waits in its line, so that callers leave
+late. So after a request of ours that ended badly the pool is put right, and ours wait in a line of our own.
+"""
+
+from __future__ import annotations
+
+import logging
+import weakref
+from collections.abc import AsyncIterator, Iterable
+from types import ModuleType
+from typing import Any
+
+import anyio
+import httpx
+
+from wixvisitor._http import internals
+from wixvisitor._http.requests import MARK, URGENT
+from wixvisitor._tasks.capacity import Places
+
+logger = logging.getLogger("wixvisitor")
+
+_WITHOUT_SOCKETS = (httpx.MockTransport, httpx.ASGITransport)
+_KNOWN = ("wixvisitor", "httpx_aiohttp", "respx", "pytest_httpx")  # packages whose transports need no recovery
+_lines: weakref.WeakKeyDictionary[Any, Places] = weakref.WeakKeyDictionary()  # of each pool, whoever uses it
+_warned: set[type] = set()
+
+
+def recovering(transport: Any, family: ModuleType) -> Any:
+    """Returns a transport that sends through this one and keeps its pool well, or this one if it needs none.
+
+    The pool is looked for in the transport and in the transports that it wraps.
+    """
+    if family is not httpx or _is_known(transport):
+        return transport
+    candidates = [transport, *internals.inner_transports(transport)]
+    pools = [pool for one in candidates if internals.is_httpcores(pool := internals.pool_of(one))]
+    if pools:
+        return RecoveringTransport(transport, pools)
+    if not any(map(_is_known, candidates)):
+        _warn(type(transport))
+    return transport
+
+
+def _is_known(transport: Any) -> bool:
+    kinds = (*type(transport).__mro__, type(internals.pool_of(transport)))
+    return isinstance(transport, _WITHOUT_SOCKETS) or any(_package(kind) in _KNOWN for kind in kinds)
+
+
+def _package(kind: type) -> str:
+    return kind.__module__.partition(".")[0]
+
+
+def _warn(kind: type) -> None:
+    if kind not in _warned:
+        _warned.add(kind)
+        logger.warning(
+            "wixvisitor: no connection pool of httpx's was found below %s.%s; if there is one, it is not put right "
+            "after cancelled requests (docs/reliability.md)",
+            kind.__module__,
+            kind.__qualname__,
+        )
+
+
+class RecoveringTransport(httpx.AsyncBaseTransport):
+    """Sends through another transport; at most as many requests at once as its pool has connections.
+
+    Token calls do not wait in that line.
+
+    Args:
+        transport: the caller's; never closed here.
+        pools: httpcore's, below it.
+
+    Concurrency: share it between tasks of one event loop.
+    Cancellation: the pool is put right.
+    """
+
+    def __init__(self, transport: Any, pools: list[Any]) -> None:
+        self._transport, self._pools = transport, pools
+        self._line = _line_of(pools)
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        """Sends the request.
+
+        Raises:
+            httpx.PoolTimeout: the client's connections were busy all of ``timeout["pool"]`` seconds.
+            What the transport raises.
+        """
+        extensions = request.extensions
+        line = None if URGENT in extensions else self._line
+        if line is not None and not line.take_now():
+            request.extensions = await _waited(line, request)
+        use = _Use(self._pools, line, extensions.get(MARK))
+        try:
+            response: httpx.Response = await self._transport.handle_async_request(request)
+        except BaseException as error:
+            await use.end(error)
+            raise
+        finally:
+            if request.extensions is not extensions:
+                request.extensions = extensions  # a redirect, or a replay, has all of its time again
+        if response.is_closed:  # a transport that caches or logs has read it
+            use.leave()
+        else:
+            response.stream = _Stream(response.stream, use)
+        return response
+
+
+def _line_of(pools: list[Any]) -> Places | None:
+    """Returns the line before a pool; None where it has no limit, and before several, each with a limit of its own."""
+    number = internals.places_of(pools[0]) if len(pools) == 1 else None
+    if number is None:
+        return None
+    return _lines.get(pools[0]) or _lines.setdefault(pools[0], Places(number))
+
+
+async def _waited(line: Places, request: httpx.Request) -> dict[str, Any]:
+    """Waits for a place; returns the extensions with what is left of the pool timeout, for the pool itself."""
+    timeout = request.extensions.get("timeout", {})
+    seconds, began = timeout.get("pool"), anyio.current_time()
+    try:
+        await line.take(seconds)
+    except TimeoutError:
+        raise httpx.PoolTimeout("all of the client's connections are busy", request=request) from None
+    left = None if seconds is None else max(0.0, seconds - (anyio.current_time() - began))
+    return {**request.extensions, "timeout": {**timeout, "pool": left}}
+
+
+class _Use:
+    """One request's use of the pools, until its end."""
+
+    __slots__ = ("_line", "_mark", "_pools")
+
+    def __init__(self, pools: Iterable[Any], line: Places | None, mark: object) -> None:
+        self._pools, self._line, self._mark = pools, line, mark
+
+    def leave(self) -> None:
+        if self._line is not None:
+            self._line.give_back()
+
+    async def end(self, error: BaseException | None, *, had_response: bool = False) -> None:
+        """Puts the pools right and leaves the line."""
+        self.leave()
+        if not isinstance(error, GeneratorExit):  # which allows no waiting
+            for pool in self._pools:
+                await internals.recover(pool, self._mark if had_response else None)
+
+
+class _Stream(httpx.AsyncByteStream):
+    """A response's body, and what follows when it has been closed."""
+
+    def __init__(self, stream: Any, use: _Use) -> None:
+        self._stream, self._use = stream, use
+        self._source: AsyncIterator[bytes] | None = None
+        self._is_whole = self._is_closed = False
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        self._source = aiter(self._stream)
+        return self
+
+    async def __anext__(self) -> bytes:
+        assert self._source is not None
+        try:
+            return await anext(self._source)
+        except StopAsyncIteration:
+            self._is_whole = True
+            raise
+
+    async def aclose(self) -> None:
+        if self._is_closed:
+            return
+        self._is_closed = True
+        try:
+            await self._stream.aclose()
+        except BaseException as error:
+            await self._use.end(error, had_response=True)
+            raise
+        if self._is_whole:
+            self._use.leave()
+        else:
+            await self._use.end(None, had_response=True)

@@ -1,0 +1,312 @@
+"""When a token is used, renewed or replaced: every rule that a visitor's identity depends on. Pure: no I/O, no clock.
+
+Identity rules; the words in capitals are looked for by the tests that are named after them:
+
+1. REFUSAL ONLY. Only Wix's refusal of this refresh token may cost a visitor. ``judge_refusal`` says what is one: a
+   certain one names the token; a doubtful one costs nothing until it is confirmed (``doubts``). No network error,
+   timeout, 404, 408, 425, 429, 5xx, HTML, empty or cut-off answer ever does, unless the refresh token's own ``exp`` is
+   past, and then 400, 401 and 403 only (``has_run_out``). Before a token counts as refused the store is read again: if
+   another process has moved on, its tokens win. [``Renewal._renew``]
+2. POLICY. ``on_refused="auto"``: a refused visitor is replaced, a refused member raises ``SessionExpired``, so that
+   nobody is silently logged out. [``may_replace``]
+3. NO MINT FROM AN API ANSWER. A 401 leads to one renewal and one replay, never to a mint; if the replay is refused
+   too, the 401 was not about the token, and 401s are passed through for ``PASS_THROUGH`` seconds. A pool learns the
+   routes where that is so (``routes``). [``Purpose``]
+4. LATE LOSES. A late renewal never overwrites newer tokens. [``Ledger.publish``, compare-and-set in ``run``]
+5. ROTATION. A refresh token in the answer replaces the old one, an absent one keeps it. [``after_renewal``]
+6. SAVE FIRST. New tokens are saved before anyone is told. If saving fails the session goes on from memory and logs it;
+   but if the refresh token changed it raises, keeps the tokens, and the next use saves again. [``must_be_saved``]
+7. GOES BACK. A store that goes back in time takes nobody along: the later state is kept, tried first and saved again.
+   [``lineage``, ``Renewal._load``]
+8. STANDSTILL. A token call during which the process stood still is no failure. [``_tasks.time_limits``]
+"""
+
+from __future__ import annotations
+
+from enum import Enum, StrEnum, auto
+from typing import Final, Literal
+
+import attrs
+
+from wixvisitor._renewal.lineage import Lineage
+from wixvisitor._tokens import EMPTY_TOKENS, AccessToken, RefreshToken, TokenRole, Tokens
+from wixvisitor._wire.claims import read_claims
+from wixvisitor._wire.token_endpoint import DEFAULT_LIFETIME
+from wixvisitor.errors import SessionExpired, WixVisitorError
+
+PASS_THROUGH: Final = 60.0  # seconds in which 401s are passed on after a replay was refused as well
+FIRST_PAUSE: Final = 1.0  # seconds, at most, after a first failure; doubled each time …
+LONGEST_PAUSE: Final = 60.0  # … up to here
+LONGEST_RETRY_AFTER: Final = 300.0  # a pause that Wix asks for is kept up to here
+_JITTER: Final = 0.05  # of the renewal window, so that processes sharing a visitor do not wake together
+_SHORTEST_LIFETIME: Final = 60  # seconds that any token is taken to have
+_STAMP_SLACK: Final = 60  # seconds by which an expiry stamp may exceed the token's own
+
+
+Policy = Literal["auto", "new_visitor", "raise"]
+"""What users write for ``on_refused``."""
+
+
+class OnRefused(StrEnum):
+    """What to do when Wix refuses the refresh token."""
+
+    AUTO = "auto"
+    NEW_VISITOR = "new_visitor"
+    RAISE = "raise"
+
+
+class Unread(Enum):
+    """The version of a record that nobody has read: saving over it is unconditional."""
+
+    UNREAD = auto()
+
+
+@attrs.frozen(eq=False, repr=False, match_args=False, weakref_slot=False)
+class Unsaved:
+    """Why tokens wait to be saved, and what the save has to write.
+
+    Attributes:
+        seeds: what the record remembers of seeds. None: these tokens are a seed themselves, which the application gave
+            at the start, as ``tokens=``; a record that has had them before wins.
+        is_renewal: whether they are the same visitor as before, renewed; else a new identity.
+        lineage: where a new identity stands since the first attempt, so that a late save is not the later state (rule
+            7). None: there was no attempt yet.
+    """
+
+    seeds: tuple[str, ...] | None = ()
+    is_renewal: bool = False
+    lineage: Lineage | None = None
+
+
+@attrs.frozen(eq=False, repr=False, match_args=False, weakref_slot=False)
+class Held:
+    """What a session holds: one snapshot, swapped in one assignment.
+
+    Attributes:
+        tokens: the visitor.
+        renew_at: from here (epoch seconds by Wix's clock, as all here) a renewal starts in the background.
+        version: the store's version of these tokens, None if the store has none.
+        unsaved: these tokens must be saved before anyone uses them (rule 6); None if they are, or need not be.
+        rejected: an API answered 401 to this access token.
+        lineage: where the last state stands that was read, or that a save acknowledged (rule 7).
+        grant: counts what Wix granted to this session. A later grant may bring the same access token again, as mocks
+            and caching proxies do.
+    """
+
+    tokens: Tokens
+    renew_at: float
+    version: str | Unread | None = None
+    unsaved: Unsaved | None = None
+    rejected: bool = False
+    lineage: Lineage | None = None
+    grant: int = 0
+    fresh_until: float = attrs.field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        usable = self.tokens.access_token.value and not self.unsaved and not self.rejected
+        object.__setattr__(self, "fresh_until", self.renew_at if usable else float("-inf"))
+
+    @property
+    def value(self) -> str:
+        """The access token's text."""
+        return self.tokens.access_token.value
+
+    @property
+    def was_forgotten(self) -> bool:
+        """Whether it is known that there is nobody any more; the store may know of somebody new."""
+        return self.lineage is not None and self.tokens == EMPTY_TOKENS
+
+    def is_after(self, other: Held) -> bool:
+        """Whether this is another token than the other one, or a later grant of the same text."""
+        return self.value != other.value or self.grant > other.grant
+
+    def unexpired(self, now: float) -> bool:
+        """Whether the access token still works by the clock."""
+        return bool(self.value) and now < self.tokens.access_token.expires_at
+
+
+@attrs.frozen(eq=False, repr=False, match_args=False)
+class Pause:
+    """How long to leave the token endpoint alone after a failure.
+
+    Attributes:
+        since, until: epoch seconds. A clock that was set back before ``since`` ends the pause.
+        failures: how many in a row.
+        cause: what callers without a usable token are told; None lets them ask (only background renewals wait).
+    """
+
+    since: float
+    until: float
+    failures: int
+    cause: WixVisitorError | None
+
+    def active(self, now: float) -> bool:
+        """Whether the pause lasts at ``now``."""
+        return self.since <= now < self.until
+
+
+class Step(Enum):
+    """What a caller does next."""
+
+    USE = auto()
+    USE_AND_RENEW = auto()
+    LOAD = auto()
+    SAVE = auto()
+    RENEW = auto()
+    FAIL = auto()
+
+
+class Purpose(Enum):
+    """Why a renewal runs, which limits what it may do."""
+
+    LOAD = auto()  # read the store, ask nobody
+    SAVE = auto()  # save what is held but could not be saved
+    NEED = auto()  # somebody waits for a usable token: renew, or mint if there is nothing to renew
+    AGEING = auto()  # in the background, while the token still works: never replaces anybody
+    REJECTED = auto()  # an API said 401: never mints by itself (rule 3)
+    FORCED = auto()  # renew_token: asks Wix even if the token is fresh
+
+    @property
+    def may_mint(self) -> bool:
+        """Whether a visitor may be minted when there is nothing to renew."""
+        return self is Purpose.NEED
+
+    @property
+    def may_replace(self) -> bool:
+        """Whether a refusal may end in a new visitor now. In the background the old token goes on while it works."""
+        return self is not Purpose.AGEING
+
+
+def decide(held: Held | None, now: float, pause: Pause | None, *, offset: float = 0.0) -> Step:
+    """Returns what a caller that needs a token does next.
+
+    Args:
+        held: the snapshot, None before the store was read.
+        now: epoch seconds by the machine's clock, which pauses go by.
+        pause: the last one.
+        offset: seconds that Wix's clock is ahead of it; tokens end by Wix's.
+    """
+    if held is None:
+        return Step.LOAD
+    active = pause if pause is not None and pause.active(now) else None
+    cause = active.cause if active else None
+    if held.unsaved:
+        return Step.FAIL if cause is not None and cause._backs_off else Step.SAVE
+    wix_now = now + offset
+    if not held.unexpired(wix_now) or (held.rejected and isinstance(cause, SessionExpired)):
+        return Step.FAIL if cause else Step.RENEW
+    if held.rejected and not cause:
+        return Step.RENEW
+    if wix_now < held.renew_at or active or not held.tokens.refresh_token.value:
+        return Step.USE
+    return Step.USE_AND_RENEW
+
+
+def hold(
+    tokens: Tokens,
+    *,
+    renew_before: float,
+    jitter: float,
+    lifetime: float | None = None,
+    version: str | Unread | None = None,
+    unsaved: Unsaved | None = None,
+    lineage: Lineage | None = None,
+) -> Held:
+    """Returns the snapshot of these tokens.
+
+    Args:
+        tokens: the visitor.
+        renew_before: seconds before expiry; never more than a quarter of the token's lifetime counts.
+        jitter: a number from 0 to 1, drawn once for these tokens.
+        lifetime: seconds from issue to expiry as just granted; None: what the token itself says, else 4 hours.
+        version: the store's version.
+        unsaved: why they must be saved first, if they must.
+        lineage: where the last state stands that was read or saved.
+    """
+    if lifetime is None:
+        claims = read_claims(tokens.access_token.value)
+        lifetime = claims.lifetime if claims else DEFAULT_LIFETIME
+        if claims and tokens.access_token.expires_at > claims.expires_at + _STAMP_SLACK:
+            # It works on after its own end, so what it says of its life is not true either; the answer that brought it
+            # may have given it the shortest.
+            lifetime = _SHORTEST_LIFETIME
+    window = min(renew_before, lifetime / 4)
+    renew_at = tokens.access_token.expires_at - window * (1 - _JITTER * jitter)
+    return Held(tokens, renew_at, version, unsaved, lineage=lineage)
+
+
+def adopted(tokens: Tokens) -> Tokens:
+    """Returns tokens from elsewhere with an expiry no later than the access token's own.
+
+    A cached token response stamped with "now + expires_in" claims hours that the token does not have.
+    """
+    access = tokens.access_token
+    claims = read_claims(access.value)
+    if claims is None or access.expires_at <= claims.expires_at + _STAMP_SLACK:
+        return tokens
+    return Tokens(AccessToken(access.value, claims.expires_at), tokens.refresh_token)
+
+
+def after_mint(access: AccessToken, refresh_token: str | None) -> Tokens:
+    """Returns a new visitor's tokens."""
+    if not refresh_token:
+        return Tokens(access, EMPTY_TOKENS.refresh_token)
+    return Tokens(access, RefreshToken(refresh_token, TokenRole.VISITOR))
+
+
+def after_renewal(old: Tokens, access: AccessToken, refresh_token: str | None) -> Tokens:
+    """Returns the same visitor with a new access token (rule 5, ROTATION)."""
+    if not refresh_token or refresh_token == old.refresh_token.value:
+        return Tokens(access, old.refresh_token)
+    return Tokens(access, RefreshToken(refresh_token, old.refresh_token.role))
+
+
+def role_of(tokens: Tokens) -> TokenRole:
+    """Returns whose tokens these are, also when only the access token is there."""
+    if tokens.refresh_token.role is not TokenRole.NONE:
+        return tokens.refresh_token.role
+    if not tokens.access_token.value:
+        return TokenRole.NONE
+    claims = read_claims(tokens.access_token.value)
+    return TokenRole.MEMBER if claims and claims.member_id else TokenRole.VISITOR
+
+
+def is_older_copy(given: Tokens, known: Tokens) -> bool:
+    """Returns whether ``known`` are later tokens of the same visitor, as far as both access tokens tell.
+
+    A bot that gives what it saved long ago, at each call, must not go back to it.
+    """
+    theirs, ours = read_claims(given.access_token.value), read_claims(known.access_token.value)
+    if theirs is None or ours is None or theirs.visitor_id is None or theirs.visitor_id != ours.visitor_id:
+        return False
+    return role_of(given) is role_of(known) and theirs.issued_at < ours.issued_at
+
+
+def may_replace(role: TokenRole, policy: OnRefused) -> bool:
+    """Whether whoever cannot be renewed any more becomes a new visitor (rule 2, POLICY)."""
+    if role is TokenRole.NONE or policy is OnRefused.NEW_VISITOR:
+        return True
+    return policy is OnRefused.AUTO and role is not TokenRole.MEMBER
+
+
+def must_be_saved(old: Tokens, new: Tokens) -> bool:
+    """Whether losing ``new`` would lose the visitor (rule 6, SAVE FIRST)."""
+    return old.refresh_token.value != new.refresh_token.value
+
+
+def next_pause(
+    pause: Pause | None, now: float, jitter: float, *, cause: WixVisitorError | None, retry_after: float | None
+) -> Pause:
+    """Returns the pause after one more failure: at most 1 s, doubling to at most 60 s, or what Wix asked for."""
+    failures = 1 if pause is None else pause.failures + 1
+    longest = min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** min(failures - 1, 10))
+    seconds = longest * (0.5 + 0.5 * jitter)
+    if retry_after:
+        seconds = min(retry_after, LONGEST_RETRY_AFTER)
+    return Pause(now, now + seconds, failures, cause)
+
+
+def extended(pause: Pause, now: float, retry_after: float | None) -> Pause:
+    """Returns a pause that lasts at least as long as Wix has asked for meanwhile."""
+    until = now + min(retry_after or 0.0, LONGEST_RETRY_AFTER)
+    return attrs.evolve(pause, until=max(pause.until, until))

@@ -1,0 +1,253 @@
+"""Asks Wix's token endpoint: sends what ``_wire.token_endpoint`` built, and maps whatever goes wrong at this one edge.
+
+A token request uses the session's transport and the client's own headers, and nothing else of the caller's: no hooks,
+no history, no cookies, no redirects, no ``auth``, and it has a timeout of its own. It is repeated inside the renewal's
+time budget.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+from functools import partial
+from typing import Any, Final
+
+import anyio
+
+from wixvisitor._http.clients import Connections
+from wixvisitor._http.compat import end_stream
+from wixvisitor._http.requests import MARK, URGENT, USER_AGENT, of_every_request
+from wixvisitor._renewal.limiter import Turn
+from wixvisitor._renewal.settings import Settings
+from wixvisitor._tasks.shared_task import is_foreign
+from wixvisitor._tasks.time_limits import Watch
+from wixvisitor._wire import token_endpoint
+from wixvisitor._wire.redaction import hides_locals_async, mask, safe_cause
+from wixvisitor._wire.token_endpoint import Granted, Refused, TokenAnswer, TokenRequest
+from wixvisitor.errors import ConfigurationError, TokenRequestError
+
+logger = logging.getLogger("wixvisitor")
+
+_ATTEMPTS: Final = 3
+_MAX_WAIT: Final = 2.0  # seconds before a repeat; if Wix asks for more, the caller is told at once
+_TIMEOUTS: Final = {"connect": 5.0, "read": None, "write": 5.0, "pool": 5.0}  # seconds, of one attempt
+_LONGEST_ATTEMPT: Final = 10.0  # seconds of it in all; kept here, since an HTTP client does not know a standstill
+_LONGEST_BODY: Final = 65_536  # bytes, unpacked ones too; a token response has about 1,500
+_HEADERS: Final = {  # beside the client's own
+    "Accept-Encoding": "identity",  # a gateway may compress all the same
+    "Accept": "application/json",  # without it Wix's bot protection was seen to answer 403 with an HTML page
+    "Content-Type": "application/json",
+}
+
+
+def back_off(attempt: int) -> float:
+    """Returns the seconds before the next attempt: 0.1 to 0.3 after the first, then 0.2 to 0.4."""
+    return 0.1 * 2.0 ** (attempt - 1) + random.uniform(0.0, 0.2)  # noqa: S311 - spreads load, protects nothing
+
+
+class TokenEndpoint:
+    """Wix's ``/oauth2/token``.
+
+    Concurrency: safe from many tasks. Cancellation: whether Wix saw the request is then unknown, which does no harm:
+    a renewal can be repeated, and a minted visitor that nobody was told of is nobody's.
+    """
+
+    __slots__ = ("connections", "settings")
+
+    def __init__(self, settings: Settings, connections: Connections) -> None:
+        self.settings = settings
+        self.connections = connections
+
+    @hides_locals_async
+    async def mint(self, deadline: float, turn: Turn) -> Granted:
+        """Returns a new visitor's tokens.
+
+        Args:
+            deadline: by ``anyio.current_time()``; repeats included.
+            turn: is told what came of it.
+
+        Raises:
+            TokenRequestError: no usable answer.
+            ConfigurationError: the client ID is wrong.
+        """
+        answer = await self._ask(token_endpoint.mint_request(self.settings.client_id), deadline, turn)
+        assert isinstance(answer, Granted)
+        return answer
+
+    @hides_locals_async
+    async def renew(self, refresh_token: str, deadline: float, turn: Turn) -> Granted | Refused:
+        """Returns a new access token for the same visitor, or that Wix refuses.
+
+        Args:
+            refresh_token: the visitor.
+            deadline: by ``anyio.current_time()``; repeats included.
+            turn: is told what came of it.
+
+        Raises:
+            TokenRequestError: no usable answer; the visitor is intact.
+            ConfigurationError: the client ID is wrong.
+        """
+        return await self._ask(token_endpoint.renew_request(self.settings.client_id, refresh_token), deadline, turn)
+
+    async def _ask(self, request: TokenRequest, deadline: float, turn: Turn) -> Granted | Refused:
+        watch = Watch(deadline, self.settings.renew_timeout)
+        try:
+            answer = await watch.over(partial(self._ask_repeatedly, request, deadline, turn, watch))
+        except TimeoutError:
+            late = TokenRequestError(
+                f"The token endpoint gave no answer within {self.settings.renew_timeout:g} s. "
+                "The visitor is unchanged; try again later."
+            )
+            raise self._noted(late, request, turn, watch) from None
+        except (TokenRequestError, ConfigurationError) as error:
+            self._noted(error, request, turn, watch)
+            raise
+        if isinstance(answer, Granted):
+            turn.succeeded(is_renewal=bool(request.secret))
+        return answer
+
+    def _noted(
+        self, error: TokenRequestError | ConfigurationError, request: TokenRequest, turn: Turn, watch: Watch
+    ) -> TokenRequestError | ConfigurationError:
+        """Notes a failure, and returns it; if the process stood still meanwhile and Wix said nothing, it is none."""
+        if watch.was_frozen and error.status_code is None and isinstance(error, TokenRequestError):
+            error._was_frozen = True
+            if request.secret:
+                turn.was_frozen(request.secret)
+        else:
+            turn.failed(error)
+        return error
+
+    async def _ask_repeatedly(
+        self, request: TokenRequest, deadline: float, turn: Turn, watch: Watch
+    ) -> Granted | Refused:
+        """Asks up to three times, as long as it may help and there is time for an answer."""
+        answered: TokenRequestError | None = None
+        for attempt in range(1, _ATTEMPTS + 1):
+            try:
+                return await self._ask_once(request, turn, watch)
+            except TokenRequestError as error:
+                if error.status_code is None and watch.look():
+                    raise  # who waits for it asks anew, with all of the time
+                if error.status_code is None and answered is not None:
+                    raise answered from None  # what Wix said tells more than its silence after it
+                answered = error if error.status_code else None
+                if error.status_code == 429:
+                    turn.failed(error)  # it is the site's limit, so the others need to know at once
+                wait = self._wait_before_repeat(attempt, error, deadline)
+                if wait is None or turn.is_stopped:
+                    raise
+                logger.info("wixvisitor: the token request is repeated in %.1f s: %s", wait, error)
+                await anyio.sleep(wait)
+                if turn.is_stopped:
+                    raise
+        raise AssertionError("the last attempt returns or raises")  # pragma: no cover
+
+    def _wait_before_repeat(self, attempt: int, error: TokenRequestError, deadline: float) -> float | None:
+        """Returns the seconds that Wix asks to wait, else 0.1 to 0.3, doubling; None if the call is not repeated.
+
+        No call is made whose answer could not be waited for: with refresh tokens that work once, its visitor would be
+        lost.
+        """
+        if attempt == _ATTEMPTS or error.status_code in (400, 401, 403):  # what was judged is judged alike at once
+            return None
+        wait = back_off(attempt) if error.retry_after is None else error.retry_after
+        least = min(1.0, self.settings.renew_timeout / 10)
+        fits = wait <= _MAX_WAIT and anyio.current_time() + wait + least < deadline
+        return wait if fits else None
+
+    async def _ask_once(self, request: TokenRequest, turn: Turn, watch: Watch) -> Granted | Refused:
+        requested_at = self.settings.clock()
+        try:
+            with watch.limit(_LONGEST_ATTEMPT):
+                answer = await self._exchange(request)
+        except ConfigurationError:
+            raise  # of the client's making, such as a proxy that it cannot use
+        except BaseException as error:
+            if not is_foreign(error):
+                raise
+            raise _no_answer(error, request) from safe_cause(error, (request.secret,))
+        requested_at = self.settings.server_clock.note_token_answer(answer.date, requested_at)
+        if answer.status_code == 200:
+            granted = token_endpoint.grant(answer, requested_at)
+            self.settings.server_clock.note_grant(granted.access_token)
+            return granted
+        if request.secret and self._is_refused(request.secret, answer, turn):
+            return Refused(answer)
+        raise token_endpoint.failure(answer)
+
+    def _is_refused(self, refresh_token: str, answer: TokenAnswer, turn: Turn) -> bool:
+        if token_endpoint.has_run_out(refresh_token, answer, self.settings.server_clock.now()):
+            return True
+        verdict = self.settings.judge_refusal(answer)
+        if verdict == "certain" and turn.is_after_standstill(refresh_token):
+            verdict = "doubtful"  # that call may have arrived, and have brought another refresh token
+        return verdict == "certain" or (
+            verdict == "doubtful" and turn.doubts(refresh_token, token_endpoint.kind_of(answer))
+        )
+
+    async def _exchange(self, request: TokenRequest) -> TokenAnswer:
+        connection = self.connections.current()
+        if connection.client.is_closed:
+            raise RuntimeError("the httpx client has been closed")
+        family = connection.family
+        url = family.URL(self.settings.origins.absolute(token_endpoint.TOKEN_PATH))
+        headers = family.Headers([*of_every_request(connection.client.headers.raw), *_HEADERS.items()])
+        headers.setdefault("User-Agent", USER_AGENT)
+        extensions = {"timeout": dict(_TIMEOUTS), MARK: object(), URGENT: True}
+        message = family.Request("POST", url, headers=headers, content=request.content, extensions=extensions)
+        try:
+            response = await connection.ways.of_token_calls(connection.client, url).handle_async_request(message)
+        except family.PoolTimeout:
+            wait = f"the client's connections were all busy with other requests for {_TIMEOUTS['pool']:g} s"
+            raise family.PoolTimeout(wait, request=message) from None
+        is_unpacked = response.is_closed  # a transport that logs or caches has read it
+        body, cut = await _read(response)
+        headers = {name.lower(): value for name, value in response.headers.items()}
+        encodings = headers.get("content-encoding", "")
+        if encodings:
+            body, cut, encodings = _unpacked(body, encodings, cut=cut, is_unpacked=is_unpacked)
+        return token_endpoint.read_answer(
+            response.status_code,
+            body,
+            headers=headers,
+            now=self.settings.clock(),
+            secret=request.secret,
+            cut=cut,
+            encodings=encodings,
+        )
+
+
+def _unpacked(body: bytes, encodings: str, *, cut: bool, is_unpacked: bool) -> tuple[bytes, bool, str]:
+    """Returns the body as it was before it was compressed, whether it is cut, and how it still is compressed."""
+    from wixvisitor._http.encodings import is_text, unpacked  # noqa: PLC0415 - most answers are not compressed
+
+    if is_unpacked:
+        return body, cut, "" if is_text(body) else encodings  # what the transport's own library does not know
+    found = None if cut else unpacked(body, encodings, _LONGEST_BODY)
+    return (body, cut, encodings) if found is None else (*found, "")
+
+
+async def _read(response: Any) -> tuple[bytes, bool]:
+    """Returns the body as it came and whether it was cut: a token answer is short. Closes the response."""
+    if response.is_closed:
+        return response.content[:_LONGEST_BODY], len(response.content) > _LONGEST_BODY
+    chunks, size, source = [], 0, aiter(response.stream)
+    try:
+        async for chunk in source:
+            chunks.append(chunk)
+            size += len(chunk)
+            if size > _LONGEST_BODY:
+                return b"".join(chunks)[:_LONGEST_BODY], True
+        return b"".join(chunks), False
+    finally:
+        with anyio.CancelScope(shield=True), anyio.move_on_after(1.0):
+            await end_stream(response, source)
+
+
+def _no_answer(error: BaseException, request: TokenRequest) -> TokenRequestError:
+    reason = mask(str(error), (request.secret,))[:200]
+    return TokenRequestError(
+        f"The token endpoint could not be reached ({type(error).__name__}{': ' if reason else ''}{reason}). "
+        "The visitor is unchanged; try again later."
+    )

@@ -1,0 +1,463 @@
+"""Who asks the token endpoint next: a pool's queue, its breaker, and its cap for new visitors.
+
+A visitor that has a cart goes before one that has nothing yet: renewals, and mints that save a visitor, stand in a line
+of their own. While both lines wait, every fourth turn is a new visitor's.
+"""
+
+from __future__ import annotations
+
+import functools
+import logging
+from collections import OrderedDict
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager
+from math import inf
+from typing import Final
+
+import anyio
+
+from wixvisitor._renewal.breaker import Admission, Breaker
+from wixvisitor._renewal.decision import Pause
+from wixvisitor._renewal.doubts import Doubts
+from wixvisitor._renewal.quota import Quota
+from wixvisitor._renewal.routes import MOST, Routes
+from wixvisitor._tasks import shared_task
+from wixvisitor._tasks.locks import forkable_lock
+from wixvisitor.errors import TokenRequestError, WixVisitorError
+
+logger = logging.getLogger("wixvisitor")
+
+_IN_A_ROW: Final = 3  # turns of visitors that exist, while a new one waits
+_MINUTE: Final = 60.0  # seconds
+_MAX_COOLDOWNS: Final = 1_000  # visitors whose pause is remembered; the oldest is dropped
+_LATE: Final = 1.0  # seconds that a busy machine may be late; if it is more, the process stood still
+_SHORTEST_WAIT: Final = 0.05  # seconds after which a waiter looks at the clock again, which may have been moved
+
+
+class Turn:
+    """A visitor's permission to ask Wix, which reports what came of it.
+
+    Attributes:
+        visitor: its key.
+        is_new: whether a visitor is about to be made that has nothing to lose yet.
+        has_minted: whether a new visitor came of it.
+        is_wanted: whether the answer would still be used.
+        began: epoch seconds when Wix could be asked.
+    """
+
+    __slots__ = ("_queue", "_turns", "began", "has_minted", "is_new", "is_wanted", "visitor")
+
+    def __init__(self, visitor: str, turns: Turns, *, is_new: bool) -> None:
+        self.visitor, self.is_new = visitor, is_new
+        self.has_minted = False
+        self.began = inf
+        self.is_wanted: Callable[[], bool] = lambda: True
+        self._turns = turns
+        self._queue: _Queue | None = None
+
+    async def confirm(self, seconds: float) -> None:
+        """Returns when Wix may be asked now. A pause may have begun since the turn was given, while the store worked.
+
+        Args:
+            seconds: how long to wait at most for the visitor that asks for all.
+
+        Raises:
+            TokenRequestError, ConfigurationError: the endpoint is left alone for now.
+        """
+        await self._turns._confirm(self, seconds)
+        self.began = self._turns._clock()
+
+    def succeeded(self, *, is_renewal: bool = False) -> None:
+        """Notes that Wix granted tokens."""
+        self._turns._note_success(self.visitor, is_renewal=is_renewal)
+
+    def doubts(self, refresh_token: str, answer: str) -> bool:
+        """Notes a doubtful answer, and returns whether it counts as a refusal of this refresh token by now."""
+        return self._turns._note_doubt(self.visitor, hash(refresh_token), answer)
+
+    def was_frozen(self, refresh_token: str) -> None:
+        """Notes that the process stood still during a call with this token; that is no failure."""
+        self._turns._note_standstill(hash(refresh_token))
+
+    def is_after_standstill(self, refresh_token: str) -> bool:
+        """Returns whether that was noted within the last minute."""
+        return self._turns._stood_still(hash(refresh_token))
+
+    def failed(self, error: WixVisitorError) -> None:
+        """Notes that Wix gave no usable answer. A certain refusal is an answer."""
+        twin = error._again()  # other visitors are told of it, and its frames hold this one's refresh token
+        self._turns._note_failure(self.visitor, twin, self.began)
+
+    @property
+    def is_stopped(self) -> bool:
+        """Whether a call that failed is not repeated: a pause has begun, or its answer would be thrown away."""
+        return self._turns.pause() is not None or not self.is_wanted()
+
+
+class _Waiter:
+    __slots__ = ("has_turn", "loop", "pause", "visitor", "woken")
+
+    def __init__(self, visitor: str) -> None:
+        self.visitor = visitor
+        self.loop = shared_task.current_loop()
+        self.woken = anyio.Event()
+        self.has_turn = False
+        self.pause: Pause | None = None
+
+    def wake(self) -> None:
+        shared_task.call_in(self.loop, self.woken.set)
+
+
+class _Queue:
+    """Who has a turn in one event loop, and who waits for one: two lines, the second one for new visitors."""
+
+    __slots__ = ("in_a_row", "lines", "under_way")
+
+    def __init__(self) -> None:
+        self.under_way = 0
+        self.in_a_row = 0
+        self.lines: tuple[dict[_Waiter, None], dict[_Waiter, None]] = ({}, {})
+
+    def __iter__(self) -> Iterator[_Waiter]:
+        """Yields the waiters in the order of their turns."""
+        known, new = self.lines
+        first, second = (new, known) if new and self.in_a_row >= _IN_A_ROW else (known, new)
+        yield from first
+        yield from second
+
+    def give_turn(self, waiter: _Waiter) -> None:
+        """Gives this waiter a turn."""
+        is_new = waiter in self.lines[1]
+        self.in_a_row = self.in_a_row + 1 if self.lines[1] and not is_new else 0
+        self.leave(waiter)
+        self.under_way += 1
+        waiter.has_turn = True
+        waiter.wake()
+
+    def stop(self, pause: Pause) -> None:
+        """Sends all waiters away."""
+        for waiter in list(self):
+            self.leave(waiter)
+            waiter.pause = pause
+            waiter.wake()
+
+    def leave(self, waiter: _Waiter) -> None:
+        """Takes this waiter out of its line, if it is in one."""
+        for line in self.lines:
+            line.pop(waiter, None)
+
+
+class Turns:
+    """A pool's turns at the token endpoint.
+
+    Args:
+        number: how many turns there are at once in each event loop. Infinity is for a session by itself, which has no
+            others to wait for.
+        clock: seconds since the epoch.
+        wix_clock: the same by Wix's clock, which does not jump where the machine's does; None: there is only one.
+        jitter: a number from 0 to 1, a new one for each call.
+        new_per_minute: how many new visitors there are at most in any minute; None for no cap.
+
+    Attributes:
+        live: the pool's live visitors by key.
+
+    Concurrency: safe from any number of tasks and threads. Turns are counted in each event loop, the rest in all.
+    Cancellation: a cancelled waiter or holder frees its turn.
+    """
+
+    def __init__(
+        self,
+        number: float = inf,
+        *,
+        clock: Callable[[], float],
+        wix_clock: Callable[[], float] | None = None,
+        jitter: Callable[[], float],
+        new_per_minute: int | None = None,
+    ) -> None:
+        self.number = number
+        self.live: Mapping[str, object] = {}
+        self._clock, self._jitter = clock, jitter
+        self._wix_clock = wix_clock or clock  # how long an answer has been doubtful may cost a visitor
+        self._breaker = Breaker()
+        self._doubts = Doubts()
+        self._routes = Routes()
+        self._frozen_at: OrderedDict[int, float] = OrderedDict()  # hashes of refresh tokens
+        self._quota = Quota(new_per_minute)
+        self._queues: dict[object, _Queue] = {}
+        self._cooldowns: OrderedDict[str, Pause] = OrderedDict()
+        self._lock = forkable_lock()
+
+    @asynccontextmanager
+    async def turn(self, visitor: str, *, is_new: bool, seconds: float) -> AsyncIterator[Turn]:
+        """Waits for a turn, and has it until the block ends.
+
+        Args:
+            visitor: its key.
+            is_new: whether a visitor is about to be made that has nothing to lose yet.
+            seconds: how long to wait at most.
+
+        Raises:
+            TokenRequestError, ConfigurationError: the endpoint is left alone for now, no turn came in time, or the cap
+                for new visitors is reached. Wix was not asked.
+        """
+        turn = Turn(visitor, self, is_new=is_new)
+        if self.number == inf:
+            yield turn
+            return
+        if is_new:
+            self._reserve()
+        try:
+            await self._enter(turn, seconds)
+            yield turn
+        finally:
+            with self._lock:
+                self._leave(turn)
+                if is_new:
+                    self._quota.settle(self._clock(), has_minted=turn.has_minted)
+
+    @property
+    def under_way(self) -> int:
+        """How many turns are taken now, in all event loops."""
+        return sum(queue.under_way for queue in self._queues.values())
+
+    def pause(self) -> Pause | None:
+        """Returns the pause that lasts now, None if there is none. Takes no lock."""
+        pause = self._breaker.pause
+        return pause if pause is not None and pause.active(self._clock()) else None
+
+    def cooldown(self, visitor: str) -> Pause | None:
+        """Returns the visitor's own pause, which outlives its session object; None if there is none."""
+        pause = self._cooldowns.get(visitor)
+        return pause if pause is not None and pause.active(self._clock()) else None
+
+    def note_cooldown(self, visitor: str, pause: Pause | None) -> None:
+        """Remembers the visitor's own pause; None forgets it."""
+        if self.number == inf:
+            return
+        with self._lock:
+            self._cooldowns.pop(visitor, None)
+            if pause is not None:
+                self._cooldowns[visitor] = pause
+            while len(self._cooldowns) > _MAX_COOLDOWNS:
+                self._cooldowns.popitem(last=False)
+
+    def may_renew_for(self, route: str) -> bool:
+        """Returns whether a 401 of this route (``routes.route_of``) may lead to a renewal now."""
+        with self._lock:
+            return self._routes.may_renew(route, self._clock())
+
+    def take_renewal_for(self, route: str) -> bool:
+        """Returns whether it still may now that it is about to be made, and counts it."""
+        with self._lock:
+            return self._routes.take(route, self._clock())
+
+    def note_replay(self, route: str, visitor: str, *, is_turned_down: bool) -> None:
+        """Notes what came of a request that was sent once more with a fresh token."""
+        with self._lock:
+            if not is_turned_down:
+                self._routes.succeeded(route)
+            is_news = is_turned_down and self._routes.turned_down(route, visitor)
+        if is_news:
+            logger.warning("wixvisitor: %s answers 401 to fresh tokens; at most %s renewals a minute", route, MOST)
+
+    async def _confirm(self, turn: Turn, seconds: float) -> None:
+        if self._breaker.pause is None or self.number == inf:
+            return
+        with self._lock:
+            if self._is_admitted(turn.visitor):
+                return
+            self._leave(turn)
+        await self._enter(turn, seconds)
+
+    async def _enter(self, turn: Turn, seconds: float) -> None:
+        deadline, waiter = anyio.current_time() + max(seconds, 0.0), _Waiter(turn.visitor)
+        with self._lock:
+            queue = self._queue(waiter.loop)
+            queue.lines[turn.is_new][waiter] = None
+            self._dispatch()
+        try:
+            while not waiter.has_turn:
+                if waiter.pause is not None:
+                    raise_paused(waiter.pause, self._clock())
+                deadline += await self._wait(waiter, deadline)
+        except BaseException:
+            with self._lock:
+                queue.leave(waiter)
+                if waiter.has_turn:
+                    turn._queue = queue
+                    self._leave(turn)
+            raise
+        turn._queue, turn.began = queue, self._clock()
+
+    async def _wait(self, waiter: _Waiter, deadline: float) -> float:
+        """Waits until the waiter is woken, its own wait is over, or raises because no turn came in time.
+
+        Returns:
+            Seconds that do not count, because the process stood still.
+        """
+        began = anyio.current_time()
+        left = deadline - began
+        if left <= 0:
+            raise self._too_late(waiter.visitor)
+        own_wait = self._breaker.seconds_to_wait(waiter.visitor, self._clock()) or inf
+        wait = min(left, max(own_wait, _SHORTEST_WAIT))
+        with anyio.move_on_after(wait):
+            await waiter.woken.wait()
+            return 0.0
+        with self._lock:
+            self._dispatch()
+        took = anyio.current_time() - began
+        return took if took > wait + _LATE else 0.0
+
+    # Under the lock
+
+    def _queue(self, loop: object) -> _Queue:
+        for old in [old for old in self._queues if old is not loop and shared_task.has_ended(old)]:
+            del self._queues[old]
+        return self._queues.setdefault(loop, _Queue())
+
+    def _dispatch(self) -> None:
+        """Gives turns to those whose turn it is, or sends all away while the endpoint is left alone."""
+        pause = self.pause()
+        for queue in self._queues.values():
+            if pause is not None:
+                queue.stop(pause)
+            while queue.under_way < self.number and (waiter := self._next(queue)) is not None:
+                queue.give_turn(waiter)
+
+    def _next(self, queue: _Queue) -> _Waiter | None:
+        now = self._clock()
+        is_hopeless = functools.cache(self._is_hopeless)
+        for waiter in queue:
+            if self._breaker.probe is not None:
+                break  # the others wait for its answer
+            match self._breaker.admit(waiter.visitor, now, is_hopeless):
+                case Admission.PROBE:
+                    self._breaker.probe = waiter.visitor
+                    return waiter
+                case Admission.GO:
+                    return waiter
+                case Admission.WAIT | Admission.FAIL:
+                    continue
+        return None
+
+    def _is_admitted(self, visitor: str) -> bool:
+        """Whether a visitor that has a turn may ask now, as the probe where one is needed."""
+        if self._breaker.probe == visitor:
+            return self.pause() is None
+        admission = self._breaker.admit(visitor, self._clock(), self._is_hopeless)
+        if admission is Admission.PROBE:
+            self._breaker.probe = visitor
+        return admission in (Admission.GO, Admission.PROBE)
+
+    def _is_hopeless(self) -> bool:
+        return self._breaker.have_failed(list(self.live))
+
+    def _leave(self, turn: Turn) -> None:
+        """Ends the turn, if there is one."""
+        if turn._queue is None:
+            return
+        turn._queue.under_way -= 1
+        turn._queue = None
+        self._breaker.left(turn.visitor)
+        self._dispatch()
+
+    # What turns report
+
+    def _note_doubt(self, visitor: str, token: int, answer: str) -> bool:
+        with self._lock:
+            return self._doubts.is_confirmed(visitor, token, answer, self._wix_clock())
+
+    def _note_standstill(self, token: int) -> None:
+        with self._lock:
+            self._frozen_at[token] = self._clock()
+            self._frozen_at.move_to_end(token)
+            while len(self._frozen_at) > _MAX_COOLDOWNS:
+                self._frozen_at.popitem(last=False)
+
+    def _stood_still(self, token: int) -> bool:
+        frozen_at = self._frozen_at.get(token)
+        return frozen_at is not None and 0 <= self._clock() - frozen_at < _MINUTE
+
+    def _note_success(self, visitor: str, *, is_renewal: bool) -> None:
+        with self._lock:
+            if is_renewal:
+                self._doubts.renewed(visitor, self._wix_clock())
+            else:
+                self._doubts.end(visitor)
+        if self.number == inf:
+            return
+        with self._lock:
+            was_paused = self._breaker.pause is not None
+            self._breaker.succeeded(visitor)
+            self._dispatch()
+        if was_paused:
+            logger.info("wixvisitor: the token endpoint answers again")
+
+    def _note_failure(self, visitor: str, error: WixVisitorError, began: float) -> None:
+        if self.number == inf:
+            return
+        retry_after = getattr(error, "retry_after", None)
+        with self._lock:
+            now = self._clock()
+            has_opened = self._breaker.failed(visitor, error, now, self._jitter(), retry_after=retry_after, began=began)
+            pause = self._breaker.pause
+            self._dispatch()
+        if has_opened and pause is not None:
+            seconds = pause.until - now
+            logger.warning("wixvisitor: no visitor of the pool asks the token endpoint for %.1f s: %s", seconds, error)
+
+    def _reserve(self) -> None:
+        now = self._clock()
+        with self._lock:
+            seconds, is_news = self._quota.take(now)
+        if not seconds:
+            return
+        if is_news:
+            logger.warning(
+                "wixvisitor: more new visitors than new_visitors_per_minute=%s; the others are told to try later",
+                self._quota.number,
+            )
+        raise not_asked(
+            TokenRequestError(
+                f"The pool makes no more than {self._quota.number} new visitors a minute (new_visitors_per_minute). "
+                f"Try again in {seconds:.0f} s.",
+                retry_after=seconds,
+            )
+        )
+
+    def _too_late(self, visitor: str) -> WixVisitorError:
+        now, pause = self._clock(), self._breaker.pause
+        if pause is not None and pause.cause is not None:
+            return _of_pause(pause.cause, self._breaker.seconds_to_wait(visitor, now))
+        return not_asked(
+            TokenRequestError(
+                f"The token endpoint was busy with other visitors: {self.number:g} of the pool's token requests "
+                f"(max_token_requests) were under way all the time. The visitor is intact, try later."
+            )
+        )
+
+
+def raise_paused(pause: Pause, now: float) -> None:
+    """Raises why the endpoint is left alone, as this task's own exception; nothing if no cause is known.
+
+    Args:
+        pause: the pause.
+        now: epoch seconds; what is left of the pause is the error's ``retry_after``.
+    """
+    if pause.cause is not None:
+        raise _of_pause(pause.cause, pause.until - now) from pause.cause
+
+
+def _of_pause(cause: WixVisitorError, seconds: float) -> WixVisitorError:
+    error = cause._again()
+    if isinstance(error, TokenRequestError):
+        error.retry_after = max(0.0, seconds)
+        error.args = (f"{cause} No visitor of the pool asks for the next {error.retry_after:.1f} s.",)
+    return not_asked(error)
+
+
+def not_asked(error: WixVisitorError) -> WixVisitorError:
+    """Returns the error, marked: Wix was not asked, so it begins no cooldown of the visitor's own."""
+    error._asked_wix = False
+    return error

@@ -1,0 +1,336 @@
+"""A visitor's record in the store: its format, its key, and the one edge where a store's failures are mapped."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+import random
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from typing import Any, Final, TypeVar, cast
+
+import anyio
+import attrs
+
+from wixvisitor._checks import checked_tokens
+from wixvisitor._renewal.decision import Unread
+from wixvisitor._renewal.lineage import Lineage, after_all, written
+from wixvisitor._renewal.lineage import read as read_lineage
+from wixvisitor._renewal.settings import Settings
+from wixvisitor._tasks import time_limits
+from wixvisitor._tasks.shared_task import Flight, NoException, current_loop
+from wixvisitor._tokens import EMPTY_TOKENS, Tokens
+from wixvisitor._wire.redaction import hides_locals, hides_locals_async, mask, safe_cause
+from wixvisitor.errors import ConfigurationError, StorageError
+from wixvisitor.storage import ANY_VERSION, Record, VersionConflict
+from wixvisitor.storage.memory import never_waits
+
+T = TypeVar("T")
+
+_FORMAT: Final = 1
+_NO_JSON: Final = object()
+_BRIEF: Final = 30 * 86_400.0  # seconds that a record is kept which only says that there is nobody
+_ROUNDS: Final = 4  # how often a record may turn out to have changed before the visitor could be forgotten
+_SEEDS: Final = 8  # that a record remembers
+_TIMEOUT: Final = 10.0  # seconds that a store may take for one call
+_LATE: Final = 2.0  # seconds; a call that took so much longer than it may was frozen with the process
+_LAST_STEPS: Final = 0.5  # seconds that a call has to end once it is cancelled
+
+
+@attrs.frozen(repr=False, match_args=False)
+class Stored:
+    """What the store holds for a visitor."""
+
+    tokens: Tokens
+    version: str | None
+    lineage: Lineage | None = None
+
+
+class Records:
+    """One visitor's record.
+
+    Attributes:
+        seeds: what the record that was read last remembers of the tokens that the application gave at a start, as
+            ``tokens=``; every save writes them again. They are hashes of refresh tokens, the newest last.
+        lineage: where the record that was read last stands; None if it does not say, or there was none.
+
+    Raises:
+        StorageError: by every method, whatever the store raised; its text holds no token.
+        VersionConflict: by ``save``, which then changed nothing.
+    """
+
+    __slots__ = ("_last", "key", "lineage", "seeds", "settings")
+
+    def __init__(self, settings: Settings, key: str) -> None:
+        self.settings = settings
+        self.key = key
+        self.seeds: tuple[str, ...] = ()
+        self.lineage: Lineage | None = None
+        self._last: tuple[Record | None, Any] = None, None
+
+    @property
+    def scoped_key(self) -> str:
+        """The key in the store: two sites on one store never mix."""
+        return f"{self.settings.client_id}:{self.key}"
+
+    @hides_locals_async
+    async def load(self) -> Stored | None:
+        """Returns what the store holds."""
+        await self._read()
+        return self.last_read()
+
+    @hides_locals
+    def last_read(self) -> Stored | None:
+        """Returns what the store held when it was read last."""
+        record, content = self._last
+        if record is None:
+            return None
+        tokens = _tokens_of(content, self.settings.client_id)  # perhaps of a machine whose clock is wrong
+        return Stored(self.settings.server_clock.limited(tokens), record.version, self.lineage)
+
+    @hides_locals_async
+    async def version(self) -> str | Unread | None:
+        """Returns the version of what the store holds, also of a damaged record; None if it holds nothing."""
+        record, _ = await self._read()
+        return None if record is None else (record.version or Unread.UNREAD)
+
+    @hides_locals_async
+    async def look(self) -> tuple[str | Unread | None, Stored | None]:
+        """Returns the version of what the store holds, None if it holds nothing; and the record if it is whole."""
+        version, stored = await self.version(), None
+        with suppress(StorageError):
+            stored = self.last_read()
+        return version, stored
+
+    async def _read(self) -> tuple[Record | None, Any]:
+        """Returns the record and its content, and notes both, and what the record remembers."""
+        self._last = None, None
+        record = await self._call("load", functools.partial(self.settings.storage.load, self.scoped_key))
+        if isinstance(record, str):
+            record = Record(record)
+        if record is None:  # what a record that is gone remembered is written again
+            return None, None
+        if not isinstance(record, Record):
+            raise StorageError(f"the store returned a {type(record).__name__}; expected a Record, a text or None")
+        content = _content_of(record.value)
+        known = content if isinstance(content, dict) else {}
+        self.seeds, self.lineage = _seeds_of(known), read_lineage(known)
+        self._last = record, content
+        return self._last
+
+    def knows_seed(self, tokens: Tokens) -> bool:
+        """Whether the record that was read last has had these tokens as a seed."""
+        return _fingerprint(tokens) in self.seeds
+
+    def add_seed(self, tokens: Tokens) -> None:
+        """Remembers these tokens as a seed, from the next save on; the eight newest are kept."""
+        others = tuple(seed for seed in self.seeds if seed != _fingerprint(tokens))
+        self.seeds = (*others, _fingerprint(tokens))[-_SEEDS:]
+
+    def new_identity(self, *known: Lineage | None) -> Lineage:
+        """Returns where a new identity stands: after what is known, and what was read last."""
+        identity = random.getrandbits(48)
+        return after_all(self.settings.clock(), identity, self.lineage, *known)
+
+    @hides_locals_async
+    async def save(self, tokens: Tokens, expected: str | Unread | None, lineage: Lineage | None = None) -> str | None:
+        """Saves, if the store still holds the version that was expected, and returns the new version.
+
+        Args:
+            tokens: the visitor; without any the record only says that there is nobody, and may go after 30 days.
+            expected: the version that was read.
+            lineage: where this state stands.
+        """
+        text = render(tokens, self.settings.client_id, self.seeds, lineage)
+        secrets = tokens.access_token.value, tokens.refresh_token.value
+        return await self._write(text, expected, is_brief=tokens == EMPTY_TOKENS, secrets=secrets)
+
+    async def _write(
+        self, text: str, expected: str | Unread | None, *, is_brief: bool, secrets: tuple[str, ...] = ()
+    ) -> str | None:
+        """Writes a record's text, with what the store's ``save`` takes, and returns the new version.
+
+        Args:
+            text: the record.
+            expected: the version that was read.
+            is_brief: whether it may go after ``_BRIEF`` seconds.
+            secrets: what no error may show.
+        """
+        arguments: dict[str, Any] = {}
+        if self.settings.conditional:
+            arguments["expected"] = ANY_VERSION if isinstance(expected, Unread) else expected
+        if is_brief and self.settings.keeps_briefly:
+            arguments["keep_for"] = _BRIEF
+        save = functools.partial(self.settings.storage.save, self.scoped_key, text, **arguments)
+        version = await self._call("save", save, secrets=secrets, writes=True)
+        return version if isinstance(version, str) and self.settings.conditional else None
+
+    @hides_locals_async
+    async def forget(self, held: Lineage | None) -> Lineage | None:
+        """Forgets the visitor: leaves a record without tokens, which tells others who still hold them (rule 7).
+
+        A store that cannot compare and set deletes the record.
+
+        Args:
+            held: where the state stands that the session held.
+
+        Returns:
+            Where the record without tokens stands; None if there is none.
+        """
+        if not self.settings.conditional:
+            delete = functools.partial(self.settings.storage.delete, self.scoped_key)
+            await self._call("delete", delete, writes=True)
+            return None
+        await self._after_the_write_before()  # it may be a first mint, in a thread that cannot be cancelled
+        for _ in range(_ROUNDS):
+            version = await self.version()
+            if version is None and held is None:
+                return None  # there was nobody
+            gone = self.new_identity(held)
+            try:
+                await self.save(EMPTY_TOKENS, version, gone)
+            except VersionConflict:
+                continue
+            return gone
+        raise contradiction("forgotten")
+
+    async def acquire_lease(self, holder: str, seconds: float) -> float:
+        """Returns 0.0 if ``holder`` has the lease (or the store has none), else the seconds it may take."""
+        if self.settings.leases is None:
+            return 0.0
+        acquire = functools.partial(self.settings.leases.acquire_lease, self.scoped_key, holder, seconds)
+        return await self._call("lease", acquire)
+
+    async def release_lease(self, holder: str) -> None:
+        """Gives the lease back."""
+        if self.settings.leases is not None:
+            await self._call("lease", functools.partial(self.settings.leases.release_lease, self.scoped_key, holder))
+
+    async def _call(
+        self, verb: str, call: Callable[[], Awaitable[T]], *, secrets: tuple[str, ...] = (), writes: bool = False
+    ) -> T:
+        """Calls the store; once more if that failed while the process stood still, which is not the store's doing."""
+        began = time_limits.outside_clock()
+        try:
+            return await self._call_once(verb, call, secrets, writes=writes)
+        except StorageError as error:
+            if isinstance(error, VersionConflict) or time_limits.outside_clock() - began < _TIMEOUT + _LATE:
+                raise
+        return await self._call_once(verb, call, secrets, writes=writes)
+
+    async def _call_once(
+        self, verb: str, call: Callable[[], Awaitable[T]], secrets: tuple[str, ...], *, writes: bool
+    ) -> T:
+        """Calls the store, and maps what it raises. It has ``_TIMEOUT`` seconds."""
+        try:
+            if never_waits(self.settings.storage):
+                return await call()
+            return await self._bounded(verb, call, writes=writes)
+        except VersionConflict as error:
+            raise VersionConflict(mask(str(error), secrets)) from None
+        except StorageError as error:
+            raise StorageError(mask(str(error), secrets)) from safe_cause(error, secrets)
+        except NoException as error:
+            raise StorageError(f"the store could not {verb}: it raised {error} by itself") from None
+        except Exception as error:
+            if isinstance(error, ExceptionGroup) and error.split(VersionConflict)[1] is None:
+                raise VersionConflict("the record was changed by somebody else") from None
+            reason = f"the store could not {verb}: {type(error).__name__}: {mask(str(error), secrets)}"
+            raise StorageError(reason) from safe_cause(error, secrets)
+
+    async def _bounded(self, verb: str, call: Callable[[], Awaitable[T]], *, writes: bool) -> T:
+        """Makes one call in a task of its own, which is left behind if it does not end in time.
+
+        A store may work in a thread, which cannot be cancelled. So that what such a thread writes late is not written
+        over something newer, the visitor's next write waits for it, as long as this call may take.
+        """
+        if writes:
+            await self._after_the_write_before()
+        flight, deadline = Flight(), anyio.current_time() + _TIMEOUT
+        if writes:
+            self.settings.writes[self.scoped_key] = flight, deadline
+        flight.start(functools.partial(self._do, call, flight), name=f"wixvisitor: the store's {verb}")
+        try:
+            with anyio.move_on_after(_TIMEOUT):
+                await flight.wait()
+        finally:
+            if not flight.done:
+                await flight.end(_LAST_STEPS)
+        if flight.error is not None:
+            raise flight.error
+        if flight.result is None:
+            raise StorageError(f"the store did not {verb} within {_TIMEOUT:g} s")
+        return cast("tuple[T]", flight.result)[0]
+
+    async def _do(self, call: Callable[[], Awaitable[T]], flight: Flight) -> tuple[T]:
+        try:
+            return (await call(),)
+        finally:
+            if self.settings.writes.get(self.scoped_key, (None,))[0] is flight:
+                del self.settings.writes[self.scoped_key]
+
+    async def _after_the_write_before(self) -> None:
+        flight, deadline = self.settings.writes.get(self.scoped_key, (None, 0.0))
+        if flight is not None and flight.loop is current_loop():
+            with anyio.move_on_after(deadline - anyio.current_time()):
+                await flight.wait()
+
+
+def contradiction(done: str) -> StorageError:
+    """Returns the error about a store that does not save over the very record that it returns."""
+    error = StorageError(
+        f"the store's record changes faster than it can be {done}, or the store reads from a replica that lags behind"
+    )
+    error._backs_off = True
+    return error
+
+
+def render(tokens: Tokens, client_id: str, seeds: tuple[str, ...] = (), lineage: Lineage | None = None) -> str:
+    """Returns the text of a record: ``@wix/sdk``'s token JSON, whose it is, where it stands, and its seeds."""
+    content = {"format": _FORMAT, "clientId": client_id, **tokens.to_dict(), **written(lineage)}
+    if seeds:
+        content["seeds"] = list(seeds)
+    return json.dumps(content, separators=(",", ":"))
+
+
+def _seeds_of(content: dict[str, Any]) -> tuple[str, ...]:
+    seeds = content.get("seeds")
+    return tuple(seed for seed in seeds if isinstance(seed, str))[-_SEEDS:] if isinstance(seeds, list) else ()
+
+
+def _fingerprint(tokens: Tokens) -> str:
+    """Returns what tells seeds apart without being a secret."""
+    return hashlib.sha256(tokens.refresh_token.value.encode()).hexdigest()
+
+
+def parse(text: str, client_id: str) -> Tokens:
+    """Returns a record's tokens.
+
+    Raises:
+        StorageError: it is none, of another format, or another site's. It stays in the store.
+    """
+    return _tokens_of(_content_of(text), client_id)
+
+
+def _content_of(text: str) -> Any:
+    """Returns what a record's JSON says."""
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return _NO_JSON
+
+
+def _tokens_of(content: Any, client_id: str) -> Tokens:
+    if content is _NO_JSON:
+        raise StorageError("the store's record is no JSON (cut off?); it was left as it is")
+    if not isinstance(content, dict) or "format" not in content:
+        raise StorageError("the store's record is not one of wixvisitor's; it was left as it is")
+    if content["format"] != _FORMAT:
+        raise StorageError(f"the store's record has format {content['format']!r:.20}; this version reads {_FORMAT}")
+    if content.get("clientId") != client_id:
+        raise StorageError("the store's record belongs to another client ID; it was left as it is")
+    try:
+        return checked_tokens(Tokens.from_dict(content))
+    except (ValueError, ConfigurationError) as error:
+        raise StorageError(f"the store's record is damaged ({error}); it was left as it is") from None

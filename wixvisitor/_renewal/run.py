@@ -1,0 +1,387 @@
+"""What one renewal does, from the lease to the saved tokens. It publishes nothing: it returns an ``Outcome``.
+
+    take the lease → load again → decide again → ask Wix → save if nobody else did → give the lease back
+
+Losing a race is no error: whoever saved first is the visitor, and the loser adopts it.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
+from functools import partial
+from typing import Final, TypeVar
+
+import anyio
+import attrs
+
+from wixvisitor._renewal import decision
+from wixvisitor._renewal.decision import Held, Purpose, Unread, Unsaved
+from wixvisitor._renewal.endpoint import TokenEndpoint
+from wixvisitor._renewal.limiter import Turn
+from wixvisitor._renewal.lineage import Lineage, later
+from wixvisitor._renewal.records import Records, Stored, contradiction
+from wixvisitor._renewal.settings import ChangeReason, Settings
+from wixvisitor._tokens import EMPTY_TOKENS, TokenRole, Tokens
+from wixvisitor._wire.catalog import CATALOG_KEY
+from wixvisitor._wire.token_endpoint import Granted, Refused, described
+from wixvisitor.errors import ConfigurationError, SessionExpired, StorageError, WixVisitorError
+from wixvisitor.storage import VersionConflict
+
+T = TypeVar("T")
+
+logger = logging.getLogger("wixvisitor")
+
+_ROUNDS: Final = 4  # how often the store may turn out to have moved on before somebody must be wrong
+_CONFLICTS: Final = 3  # how often a save may find another version than the one that was read
+_LEASE: Final = 0.35  # of ``renew_timeout``; as long as a lease lasts
+_PATIENCE: Final = 0.75  # of it; two leases have run out by then, and the rest is for asking Wix oneself
+_LEAST: Final = 1.0 - _PATIENCE  # of it, that Wix has at least to answer, however long the store has taken
+
+
+@attrs.frozen(eq=False, repr=False, match_args=False)
+class Outcome:
+    """What a renewal found.
+
+    Attributes:
+        held: what the session holds from now on.
+        reason: why it changed, None if it did not.
+        error: what the waiters are told although ``held`` counts (rule 6: minted, but not saved).
+    """
+
+    held: Held
+    reason: ChangeReason | None = None
+    error: WixVisitorError | None = None
+
+
+class _Lap:
+    """A stopwatch: each ``took`` returns the seconds since the one before."""
+
+    def __init__(self) -> None:
+        self._since = anyio.current_time()
+
+    def took(self) -> float:
+        since, self._since = self._since, anyio.current_time()
+        return self._since - since
+
+
+class Superseded(Exception):
+    """Newer tokens were set meanwhile; this renewal's result is nobody's (rule 4, LATE LOSES)."""
+
+
+@attrs.define(eq=False, repr=False, match_args=False)
+class Renewal:
+    """One run, for one purpose.
+
+    Attributes:
+        held: what the session held when it started, None if nothing was loaded yet.
+        is_wanted: whether no other tokens were set since.
+        may_ask: whether Wix may still be asked once it is this renewal's turn; else the token counts as it did before.
+        turn: the permission to ask Wix, once there is one.
+        left: seconds that Wix may still take to answer. They pass only while Wix is asked, not while the store works.
+    """
+
+    settings: Settings
+    records: Records
+    endpoint: TokenEndpoint
+    purpose: Purpose
+    held: Held | None
+    is_wanted: Callable[[], bool]
+    may_ask: Callable[[], bool] = lambda: True
+    turn: Turn | None = attrs.field(init=False, default=None)
+    left: float = attrs.field(init=False, default=0.0)
+
+    async def run(self) -> Outcome:
+        """Returns what the session holds next.
+
+        Raises:
+            TokenRequestError, ConfigurationError: Wix could not be asked; nothing changed.
+            SessionExpired: Wix refused, and nobody may be replaced.
+            StorageError: the store could not be read; nothing changed.
+            Superseded: newer tokens were set meanwhile.
+        """
+        if self.purpose is Purpose.LOAD:
+            return Outcome(await self._load())
+        if self.held is not None and self.held.unsaved:
+            if self.held.version is Unread.UNREAD:
+                return await self._save_given(self.held)
+            waiting, saved = self.held.unsaved, attrs.evolve(self.held, unsaved=None)
+            self.records.seeds = waiting.seeds or ()
+            return await self._save(saved, None, must=True, is_renewal=waiting.is_renewal, stands=waiting.lineage)
+        return await self._in_turn()
+
+    async def _renew(self) -> Outcome:
+        refusal: Refused | None = None
+        refused: frozenset[str] = frozenset()
+        for _ in range(_ROUNDS):
+            held = await self._load(refused)
+            if not self.is_wanted():
+                raise Superseded  # Wix need not make a visitor that nobody wants
+            if self._is_enough(held):
+                return Outcome(held, self._adopted_or_not(held))
+            token = held.tokens.refresh_token.value
+            if not token:
+                if not self.purpose.may_mint and self._was_forgotten(held):
+                    return Outcome(held, ChangeReason.ADOPTED, _nobody_to_renew())
+                self._check_may_mint(held.tokens)
+                return await self._mint(held, ChangeReason.MINTED)
+            if refusal is not None and token in refused:
+                self._check_may_replace(held.tokens, refusal)
+                return await self._mint(held, ChangeReason.REPLACED)
+            if not self.may_ask():
+                return Outcome(attrs.evolve(held, rejected=False))
+            answer = await self._asked(partial(self.endpoint.renew, token))
+            if isinstance(answer, Granted):
+                return await self._renewed(held, answer)
+            refusal = answer
+            refused |= {token}  # once more around: another process may have moved on (REFUSAL ONLY)
+        raise StorageError("the store's record changes faster than it can be renewed")
+
+    def _is_enough(self, held: Held) -> bool:
+        """Whether the store had what this renewal is about, so that Wix need not be asked."""
+        now, ours = self.settings.server_clock.now(), self.held
+        refused = ours is not None and ours.rejected and held.value == ours.value
+        if self.purpose is Purpose.FORCED or refused or not held.unexpired(now):
+            return False
+        return now < held.renew_at or self.purpose is not Purpose.AGEING
+
+    def _check_may_mint(self, tokens: Tokens) -> None:
+        """Raises unless whoever has nothing to renew may become a new visitor."""
+        role = decision.role_of(tokens)
+        if role is TokenRole.NONE and not self.purpose.may_mint:
+            raise _nobody_to_renew()
+        if not (self.purpose.may_mint and decision.may_replace(role, self.settings.on_refused)):
+            raise SessionExpired(f"The {role} has no refresh token, so the session cannot go on.", role=role)
+
+    def _check_may_replace(self, tokens: Tokens, refusal: Refused) -> None:
+        """Raises unless whoever was refused becomes a new visitor (rule 2, POLICY)."""
+        role = decision.role_of(tokens)
+        if self.purpose.may_replace and decision.may_replace(role, self.settings.on_refused):
+            return
+        raise SessionExpired(
+            f"Wix refused the {role}'s refresh token ({refusal.answer.status_code}).",
+            role=role,
+            **described(refusal.answer),
+        )
+
+    async def _mint(self, held: Held, reason: ChangeReason) -> Outcome:
+        granted = await self._asked(self.endpoint.mint)
+        if self.turn is not None:
+            self.turn.has_minted = True
+        tokens = decision.after_mint(granted.access_token, granted.refresh_token)
+        new = self._hold(tokens, held.version, held.lineage, granted.lifetime)
+        return await self._save(new, reason, must=True, is_renewal=False)
+
+    async def _asked(self, ask: Callable[[float, Turn], Awaitable[T]]) -> T:
+        """Asks Wix. Its time starts now: no call is made whose answer could not be waited for."""
+        assert self.turn is not None
+        await self.turn.confirm(self.settings.renew_timeout)
+        self.turn.is_wanted = self.is_wanted
+        since = anyio.current_time()
+        try:
+            return await ask(since + max(self.left, _LEAST * self.settings.renew_timeout), self.turn)
+        finally:
+            self.left -= anyio.current_time() - since
+
+    async def _renewed(self, held: Held, granted: Granted) -> Outcome:
+        tokens = decision.after_renewal(held.tokens, granted.access_token, granted.refresh_token)
+        must = decision.must_be_saved(held.tokens, tokens)
+        new = self._hold(tokens, held.version, held.lineage, granted.lifetime)
+        return await self._save(new, ChangeReason.RENEWED, must=must, is_renewal=True)
+
+    async def _save_given(self, given: Held) -> Outcome:
+        """Saves what the application has set over what the store holds now, but over nothing that is saved later."""
+        waiting = given.unsaved or Unsaved()
+        lineage = waiting.lineage or self.records.new_identity(given.lineage)
+        for _ in range(_ROUNDS):
+            try:
+                version, stored = await self.records.look()
+                if stored is not None and self._counts_instead(stored, given.tokens, waiting):
+                    return Outcome(self._hold_stored(stored), ChangeReason.ADOPTED)
+                given = attrs.evolve(given, version=version if self.settings.conditional else Unread.UNREAD)
+                if not self.is_wanted():
+                    raise Superseded
+                if waiting.seeds is None:
+                    self.records.add_seed(given.tokens)
+                lineage = waiting.lineage or self.records.new_identity(given.lineage)
+                version = await self.records.save(given.tokens, given.version, lineage)
+            except VersionConflict:
+                continue
+            except StorageError as error:
+                waiting = attrs.evolve(waiting, lineage=lineage)
+                if given.version is not Unread.UNREAD:  # else it is all to be done again
+                    waiting = attrs.evolve(waiting, seeds=self.records.seeds)
+                    given = attrs.evolve(given, lineage=later(given.lineage, self.records.lineage))
+                return Outcome(attrs.evolve(given, unsaved=waiting), None, error)
+            return Outcome(attrs.evolve(given, version=version, lineage=lineage, unsaved=None))
+        waiting = attrs.evolve(waiting, lineage=lineage)
+        return Outcome(attrs.evolve(given, version=Unread.UNREAD, unsaved=waiting), None, contradiction("set"))
+
+    def _counts_instead(self, stored: Stored, tokens: Tokens, waiting: Unsaved) -> bool:
+        """Whether the record that was just read counts, and not what was given.
+
+        A restart changes nothing: a record counts that has had these tokens as a seed, or holds later ones of the same
+        visitor. So does one that was saved since these tokens could not be.
+        """
+        stands = stored.lineage
+        is_later = waiting.lineage is not None and stands is not None and not waiting.lineage.is_after(stands)
+        is_known = self.records.knows_seed(tokens) or decision.is_older_copy(tokens, stored.tokens)
+        return is_later or (waiting.seeds is None and is_known)
+
+    async def _save(
+        self, new: Held, reason: ChangeReason | None, *, must: bool, is_renewal: bool, stands: Lineage | None = None
+    ) -> Outcome:
+        """Saves before anyone is told (rule 6, SAVE FIRST), over the state that ``new`` follows and over no later one.
+
+        Args:
+            new: what was granted, with the version and the lineage of the state that it follows.
+            reason: what the waiters are told.
+            must: whether the visitor would be lost without the save.
+            is_renewal: whether it is the same visitor.
+            stands: where a new identity stands since the first attempt; None: this is the first.
+        """
+        error = contradiction("saved")
+        for _ in range(_CONFLICTS):
+            if not self.is_wanted():
+                raise Superseded
+            lineage = stands or self._next(new.lineage, is_renewal=is_renewal)
+            try:
+                try:
+                    version = await self.records.save(new.tokens, new.version, lineage)
+                    return Outcome(attrs.evolve(new, version=version, lineage=lineage), reason)
+                except VersionConflict:
+                    winner = await self.records.load()
+            except StorageError as failure:
+                error, stands = failure, lineage
+                break
+            if winner is not None and not self._may_save_over(winner, new):
+                return self._lost_to(winner, new, reason)
+            new = attrs.evolve(new, version=None if winner is None else winner.version)
+        if must:
+            stands = None if is_renewal else stands
+            waiting = Unsaved(self.records.seeds, is_renewal=is_renewal, lineage=stands)
+            return Outcome(attrs.evolve(new, unsaved=waiting), reason, error)
+        logger.warning("wixvisitor: renewed, but could not be saved; going on from memory: %s", error)
+        return Outcome(new, reason)
+
+    def _next(self, base: Lineage | None, *, is_renewal: bool) -> Lineage:
+        """Returns where a state stands that follows ``base``: after all that is known."""
+        ours = None if self.held is None else self.held.lineage
+        if is_renewal and base is not None and (ours is None or not ours.is_after(base)):
+            return base.renewed()
+        return self.records.new_identity(base, ours)
+
+    def _may_save_over(self, winner: Stored, new: Held) -> bool:
+        """Whether the store still shows what ``new`` follows, or went back in time; else somebody saved first."""
+        if winner.tokens == new.tokens:  # our own save, whose reply was lost
+            return False
+        return winner.version == new.version or (new.lineage is not None and new.lineage.is_after(winner.lineage))
+
+    def _lost_to(self, winner: Stored, new: Held, reason: ChangeReason | None) -> Outcome:
+        """Somebody saved first: theirs count."""
+        if winner.tokens == new.tokens:
+            return Outcome(attrs.evolve(new, version=winner.version, lineage=winner.lineage), reason)
+        return Outcome(self._hold_stored(winner), ChangeReason.ADOPTED)
+
+    async def _load(self, refused: frozenset[str] = frozenset()) -> Held:
+        """Returns the later of what the store holds and what the session holds (rule 7, GOES BACK).
+
+        Args:
+            refused: the refresh tokens that Wix has refused to this renewal. What is held with one of them does not win
+                any more, unless a member would become a visitor.
+        """
+        stored = await self.records.load()
+        ours = self.held
+        if ours is None:
+            return self._hold(EMPTY_TOKENS, None, None) if stored is None else self._hold_stored(stored)
+        if stored is None:  # evicted, say
+            return attrs.evolve(ours, version=None)
+        if ours.tokens == stored.tokens:
+            return attrs.evolve(ours, version=stored.version, lineage=later(ours.lineage, stored.lineage))
+        if stored.version is not None and stored.version == ours.version:
+            return ours  # what is held is newer than what could be saved
+        if ours.lineage is not None and ours.lineage.is_after(stored.lineage):
+            logs_out = _is_member(ours.tokens) and not _is_member(stored.tokens)
+            if logs_out or ours.tokens.refresh_token.value not in refused:
+                return attrs.evolve(ours, version=stored.version)
+        return self._hold_stored(stored)
+
+    def _was_forgotten(self, held: Held) -> bool:
+        """Whether the session holds somebody of whom the store knows that he was forgotten, by another process."""
+        return held is not self.held and self.held is not None and self.held.tokens != EMPTY_TOKENS
+
+    def _adopted_or_not(self, found: Held) -> ChangeReason | None:
+        return None if self.held is None or found.tokens == self.held.tokens else ChangeReason.ADOPTED
+
+    def _hold_stored(self, stored: Stored) -> Held:
+        return self._hold(stored.tokens, stored.version, stored.lineage)
+
+    def _hold(
+        self, tokens: Tokens, version: str | Unread | None, lineage: Lineage | None, lifetime: float | None = None
+    ) -> Held:
+        return decision.hold(
+            tokens,
+            renew_before=self.settings.renew_before,
+            jitter=self.settings.jitter(),
+            lifetime=lifetime,
+            version=version,
+            lineage=lineage,
+        )
+
+    async def _in_turn(self) -> Outcome:
+        """Waits for a turn and for the lease, then renews, or adopts what the lease's holder has saved meanwhile.
+
+        The lease only saves calls. It runs out under a holder that is stopped, or has no answer of Wix's for so long,
+        and whoever takes it then asks once more; where it cannot be had, or two in a row run out, nobody waits for it
+        any longer. Whoever waits leaves the turn to other visitors.
+        """
+        seconds, holder, lap = self.settings.renew_timeout, os.urandom(16).hex(), _Lap()
+        queued = waited = slept = 0.0  # for a turn; for the lease, with the store's own time and without
+        while True:
+            async with self._turn(seconds - queued) as self.turn:
+                queued += lap.took()
+                remaining = await self._acquire(holder, _LEASE * seconds) if waited < _PATIENCE * seconds else 0.0
+                waited += lap.took()
+                if remaining <= 0:
+                    self.left = seconds - slept
+                    return await self._renew_and_release(holder)
+            await anyio.sleep(min(remaining, 0.02 + 0.08 * self.settings.jitter()))
+            slept += (pause := lap.took())
+            held = await self._load()
+            if self._is_enough(held):
+                return Outcome(held, ChangeReason.ADOPTED)
+            waited += pause + lap.took()
+            if waited >= _PATIENCE * seconds:
+                logger.info("wixvisitor: whoever holds the lease has not renewed in %g s; going ahead", waited)
+
+    def _turn(self, seconds: float) -> AbstractAsyncContextManager[Turn]:
+        has_nothing = self.held is None or self.held.tokens == EMPTY_TOKENS
+        is_new = has_nothing and self.records.key != CATALOG_KEY  # the catalogue's serves many
+        return self.settings.turns.turn(self.records.key, is_new=is_new, seconds=seconds)
+
+    async def _renew_and_release(self, holder: str) -> Outcome:
+        try:
+            return await self._renew()
+        finally:
+            with anyio.CancelScope(shield=True), anyio.move_on_after(2.0):
+                try:
+                    await self.records.release_lease(holder)
+                except StorageError as error:
+                    logger.warning("wixvisitor: the lease could not be given back, it will run out: %s", error)
+
+    async def _acquire(self, holder: str, seconds: float) -> float:
+        try:
+            return await self.records.acquire_lease(holder, seconds)
+        except StorageError as error:
+            logger.warning("wixvisitor: no lease to be had, going ahead without: %s", error)
+            return 0.0
+
+
+def _nobody_to_renew() -> ConfigurationError:
+    return ConfigurationError("There is no refresh token to renew; generate_visitor_tokens() makes a visitor.")
+
+
+def _is_member(tokens: Tokens) -> bool:
+    return decision.role_of(tokens) is TokenRole.MEMBER

@@ -1,0 +1,197 @@
+"""What all sessions of one site share, checked once."""
+
+from __future__ import annotations
+
+import inspect
+import random
+import threading
+import time
+import warnings
+from collections.abc import Callable, Sequence
+from enum import StrEnum
+from math import inf
+from typing import Any, Final, cast, get_args
+
+import attrs
+
+from wixvisitor._http.origins import Origins
+from wixvisitor._renewal.decision import OnRefused, Policy
+from wixvisitor._renewal.limiter import Turns
+from wixvisitor._renewal.server_clock import ServerClock
+from wixvisitor._tasks.locks import forkable_lock
+from wixvisitor._tokens import TokenRole
+from wixvisitor._wire import token_endpoint
+from wixvisitor._wire.token_endpoint import TokenAnswer, Verdict
+from wixvisitor.errors import ConfigurationError
+from wixvisitor.storage import LeasingStorage, TokenStorage
+from wixvisitor.storage._protocol import takes_expected, takes_keep_for
+
+_VERDICTS: Final[tuple[str, ...]] = get_args(Verdict)
+_DEPRECATED: Final = (
+    'is_refusal= goes with the next release: give judge_refusal=, a function that returns "certain" (what True was), '
+    '"doubtful" or "never" (what False was)'
+)
+
+
+class ChangeReason(StrEnum):
+    """Why a session's tokens changed."""
+
+    MINTED = "minted"  # there were none
+    RENEWED = "renewed"  # the same visitor, a new access token
+    REPLACED = "replaced"  # Wix refused the refresh token; this is another visitor
+    ADOPTED = "adopted"  # another process had moved on
+    SET = "set"  # set_tokens, or generate_visitor_tokens with tokens
+    FORGOTTEN = "forgotten"  # forget: there is nobody any more
+
+
+@attrs.frozen
+class TokensChanged:
+    """What ``on_change`` is told; never a secret.
+
+    Attributes:
+        reason: why.
+        key: which record of the storage.
+        old_role: whose tokens were held before.
+        new_role: whose are held now.
+    """
+
+    reason: ChangeReason
+    key: str
+    old_role: TokenRole
+    new_role: TokenRole
+
+
+def wall_clock() -> float:
+    """Returns the time in seconds since the epoch; looked up at each call, so that tests can move it."""
+    return time.time()
+
+
+@attrs.frozen(kw_only=True, eq=False, repr=False, match_args=False)
+class Settings:
+    """The checked arguments of a session or a pool, documented there, and what is known of Wix's time."""
+
+    client_id: str
+    origins: Origins
+    storage: TokenStorage
+    conditional: bool
+    keeps_briefly: bool  # whether its save can be told how long a record has to be kept
+    leases: LeasingStorage | None
+    renew_before: float
+    renew_timeout: float
+    on_refused: OnRefused
+    on_change: Callable[[TokensChanged], object] | None
+    judge_refusal: Callable[[TokenAnswer], Verdict]
+    clock: Callable[[], float]
+    server_clock: ServerClock
+    turns: Turns
+    lock: threading.Lock = attrs.field(factory=forkable_lock)  # of all that is noted of its visitors
+    writes: dict[str, Any] = attrs.field(factory=dict)  # the store's calls under way that write, by key
+    jitter: Callable[[], float] = random.random  # spreads load, protects nothing
+
+
+def checked(
+    client_id: str,
+    *,
+    storage: TokenStorage,
+    base_url: str,
+    allowed_origins: Sequence[str],
+    renew_before: float,
+    renew_timeout: float,
+    on_refused: Policy,
+    on_change: Callable[[TokensChanged], object] | None,
+    judge_refusal: Callable[[TokenAnswer], Verdict] | None = None,
+    is_refusal: Callable[[TokenAnswer], bool] | None,
+    clock: Callable[[], float] | None,
+    max_token_requests: int | None = None,
+    new_visitors_per_minute: int | None = None,
+) -> Settings:
+    """Returns the settings.
+
+    Raises:
+        ConfigurationError: an argument is wrong; the text says which, and what it should be.
+    """
+    if isinstance(storage, type) or not isinstance(storage, TokenStorage):
+        raise ConfigurationError("storage: expected an object with async load, save and delete")
+    now: Callable[[], float] = plain_function(clock, "clock") or wall_clock
+    server_clock = ServerClock(now)
+    return Settings(
+        client_id=_client_id(client_id),
+        origins=Origins(base_url, allowed_origins),
+        storage=storage,
+        conditional=takes_expected(storage),
+        keeps_briefly=takes_keep_for(storage),
+        leases=storage if isinstance(storage, LeasingStorage) else None,
+        renew_before=_seconds(renew_before, "renew_before", least=0.0),
+        renew_timeout=_seconds(renew_timeout, "renew_timeout", least=0.001),
+        on_refused=_policy(on_refused),
+        on_change=plain_function(on_change, "on_change"),
+        judge_refusal=_judge(judge_refusal, is_refusal),
+        clock=now,
+        server_clock=server_clock,
+        turns=_turns(server_clock, now, max_token_requests, new_visitors_per_minute),
+    )
+
+
+def _judge(judge: Any, is_refusal: Any) -> Callable[[TokenAnswer], Verdict]:
+    """Returns the function that judges refusals: the given one, checked at each use, or the default."""
+    plain_function(judge, "judge_refusal")
+    if plain_function(is_refusal, "is_refusal") is not None:
+        if judge is not None:
+            raise ConfigurationError("is_refusal: judge_refusal takes its place; give that one alone")
+        warnings.warn(_DEPRECATED, DeprecationWarning, stacklevel=4)
+        return lambda answer: "certain" if is_refusal(answer) else "never"
+    if judge is None:
+        return token_endpoint.judge_refusal
+
+    def checked_judge(answer: TokenAnswer) -> Verdict:
+        verdict = judge(answer)
+        if verdict not in _VERDICTS:
+            raise ConfigurationError(f"judge_refusal: expected it to return one of {', '.join(_VERDICTS)}")
+        return cast("Verdict", verdict)
+
+    return checked_judge
+
+
+def _turns(
+    server_clock: ServerClock, clock: Callable[[], float], at_once: int | None, new_per_minute: int | None
+) -> Turns:
+    number = inf if at_once is None else _count(at_once, "max_token_requests")
+    cap = None if new_per_minute is None else _count(new_per_minute, "new_visitors_per_minute")
+    return Turns(number, clock=clock, wix_clock=server_clock.now, jitter=random.random, new_per_minute=cap)
+
+
+def _client_id(value: object) -> str:
+    if not isinstance(value, str) or not value or not token_endpoint.is_header_safe(value) or ":" in value:
+        raise ConfigurationError("client_id: expected the client ID from Wix's Headless Settings, a GUID")
+    return value
+
+
+def _seconds(value: object, name: str, *, least: float) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not least <= value < 1e9:
+        raise ConfigurationError(f"{name}: expected seconds, a number from {least:g} on")
+    return float(value)
+
+
+def _count(value: object, name: str) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise ConfigurationError(f"{name}: expected a whole number from 1 on")
+    return value
+
+
+def _policy(value: str) -> OnRefused:
+    try:
+        return OnRefused(value)
+    except ValueError:
+        raise ConfigurationError(f"on_refused: expected one of {', '.join(OnRefused)}") from None
+
+
+def plain_function(value: Any, name: str) -> Any:
+    """Returns the function, or None if there is none.
+
+    Raises:
+        ConfigurationError: it is none that can be called without awaiting it.
+    """
+    call = getattr(value, "__call__", None)  # noqa: B004 - its type is the question
+    if value is not None and (call is None or any(map(inspect.iscoroutinefunction, (value, call)))):
+        raise ConfigurationError(f"{name}: expected a plain function; it is called, not awaited")
+    return value

@@ -1,0 +1,258 @@
+"""A visitor's books: what is held, and what was learnt about it. Nothing here awaits; every change is under the lock.
+
+The lock is a ``threading.Lock``, held for microseconds: asyncio's own belongs to one event loop, and a session may be
+used in several. The refresher takes the same one to start a renewal.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Final
+
+import attrs
+
+from wixvisitor._renewal import decision
+from wixvisitor._renewal.decision import PASS_THROUGH, Held, Pause, Purpose, Step, Unread, Unsaved
+from wixvisitor._renewal.limiter import raise_paused
+from wixvisitor._renewal.lineage import Lineage
+from wixvisitor._renewal.run import Outcome, Superseded
+from wixvisitor._renewal.settings import ChangeReason, Settings, TokensChanged
+from wixvisitor._tokens import EMPTY_TOKENS, TokenRole, Tokens
+from wixvisitor.errors import ConfigurationError, SessionExpired, TokenRequestError, WixVisitorError
+
+_GRANTED: Final = (ChangeReason.MINTED, ChangeReason.RENEWED, ChangeReason.REPLACED)
+_ADOPTED: Final = -math.inf  # since never are 401s passed on, and what is held was renewed by somebody else
+
+
+class Ledger:
+    """One visitor's books.
+
+    Attributes:
+        held: the snapshot, swapped in one assignment; None before the store was read.
+        consistent: the last ``X-Wix-Consistent`` that Wix sent to this visitor, ``""`` for none.
+        generation: counts the changes of whose tokens are held; a renewal that started before the last one is late.
+        lock: guards every change; all visitors of a pool have the same one.
+
+    Concurrency: safe from any task and thread.
+    """
+
+    __slots__ = (
+        "_grants",
+        "_passing_since",
+        "_pause",
+        "_same_since",
+        "_settings",
+        "consistent",
+        "generation",
+        "held",
+        "key",
+        "lock",
+    )
+
+    def __init__(self, settings: Settings, key: str, tokens: Tokens | None) -> None:
+        self.key = key
+        self.lock = settings.lock
+        self.generation = 0
+        self.consistent = ""
+        self._settings = settings
+        self._pause = settings.turns.cooldown(key)
+        self._passing_since: float | None = None
+        self._grants = 0
+        self._same_since: float | None = None  # since when a renewal after a 401 has brought the same token again
+        self.held = None if tokens is None else attrs.evolve(self.given(tokens), unsaved=Unsaved(seeds=None))
+
+    def given(self, tokens: Tokens) -> Held:
+        """Returns the snapshot of tokens that the application hands in: to be saved first, whatever the store holds."""
+        return decision.hold(
+            self._settings.server_clock.limited(tokens),
+            renew_before=self._settings.renew_before,
+            jitter=self._settings.jitter(),
+            version=Unread.UNREAD,
+            unsaved=Unsaved(),
+        )
+
+    def fresh(self) -> Held | None:
+        """Returns the snapshot if its token is fresh: no lock."""
+        held, settings = self.held, self._settings
+        if held is not None and settings.clock() + settings.server_clock.offset < held.fresh_until:
+            return held
+        return None
+
+    def working(self) -> Held | None:
+        """Returns the snapshot if its token works, fresh or not."""
+        held = self.held
+        return held if held and not held.unsaved and held.unexpired(self._settings.server_clock.now()) else None
+
+    def tokens(self) -> Tokens:
+        """Returns what is held."""
+        held = self.held
+        return EMPTY_TOKENS if held is None else held.tokens
+
+    def lineage(self) -> Lineage | None:
+        """Returns where what is held stands (rule 7)."""
+        held = self.held
+        return None if held is None else held.lineage
+
+    def next_step(self) -> tuple[Held | None, Step]:
+        """Returns the snapshot, and what a caller that needs a token does next."""
+        held, now = self.held, self._settings.clock()
+        return held, decision.decide(held, now, self._pause_at(now), offset=self._settings.server_clock.offset)
+
+    def raise_cause(self) -> None:
+        """Raises why Wix is left alone at the moment, as this task's own exception."""
+        now = self._settings.clock()
+        pause = self._pause_at(now)
+        if pause is None or pause.cause is None:
+            return
+        if pause is not self._pause:
+            raise_paused(pause, now)
+        error = pause.cause._again()
+        if isinstance(error, TokenRequestError):
+            error.retry_after = max(0.0, pause.until - now)
+        raise error from pause.cause
+
+    def reject(self, rejected: Held) -> Held | None:
+        """Notes that an API answered 401 to this token.
+
+        Returns:
+            What is held now, which may be another token already; None if nothing can or should be done about the 401.
+
+        Raises:
+            SessionExpired: Wix refused whom the token belongs to.
+        """
+        now = self._settings.clock()
+        with self.lock:
+            held = self.held
+            if held is None or held.is_after(rejected):
+                return held
+            since = self._passing_since
+            if since is not None and 0 <= now - since < PASS_THROUGH:
+                return None
+            if not held.tokens.refresh_token.value:
+                return None
+            if self._same_since is not None and 0 <= now - self._same_since < PASS_THROUGH:
+                self._pass_through(now)  # a renewal has just brought this very token: another one would not help
+                return None
+            self.held = attrs.evolve(held, rejected=True)
+            cause = self._cause(now)
+            if isinstance(cause, SessionExpired):
+                raise cause._again() from cause
+            return None if cause is not None else self.held
+
+    def replay_refused(self, replayed: Held) -> bool:
+        """Notes that a new token was refused as well.
+
+        Returns:
+            Whether the 401 was not about the token. It may have been where another token is held by now, and where
+            this one was only adopted: that has not come from Wix just now, and may be as bad as the one before it.
+        """
+        with self.lock:
+            if self.held is None:
+                return True
+            if self.held.value != replayed.value or self._passing_since == _ADOPTED:
+                return False
+            self._pass_through(self._settings.clock())
+            return True
+
+    def _pass_through(self, now: float) -> None:
+        self._passing_since, self._same_since = now, None
+
+    def note_consistent(self, held: Held, value: str) -> None:
+        """Keeps an answer's ``X-Wix-Consistent``, if it was sent to whom is still held."""
+        with self.lock:
+            if self.tokens().refresh_token.value == held.tokens.refresh_token.value:
+                self.consistent = value
+
+    def supersede(self) -> None:
+        """Makes every renewal under way late (rule 4, LATE LOSES). The lock is held by the caller."""
+        self.generation += 1
+
+    def forget(self) -> TokensChanged | None:
+        """Holds nobody any more, and returns what changed, None if there was nobody."""
+        with self.lock:
+            old = self.tokens()
+            self.supersede()
+            self.held = self._passing_since = None
+            self._end_pause()
+            self.consistent = ""
+        if old == EMPTY_TOKENS:
+            return None
+        return TokensChanged(ChangeReason.FORGOTTEN, self.key, old.refresh_token.role, TokenRole.NONE)
+
+    def note_forgotten(self, gone: Lineage | None) -> None:
+        """Keeps that the visitor was forgotten, should the store go back in time (rule 7)."""
+        with self.lock:
+            if self.held is None and gone is not None:
+                self.held = decision.hold(EMPTY_TOKENS, renew_before=0.0, jitter=0.0, lineage=gone)
+
+    def publish(self, outcome: Outcome, generation: int) -> TokensChanged | None:
+        """Swaps the snapshot and returns what changed, None if only the books did.
+
+        Raises:
+            Superseded: newer tokens were set meanwhile (rule 4, LATE LOSES).
+        """
+        with self.lock:
+            if generation != self.generation:
+                raise Superseded
+            old, held, before = self.tokens(), outcome.held, self.held
+            if outcome.reason in _GRANTED:
+                self._grants += 1
+                is_same = before is not None and before.rejected and before.value == held.value
+                self._same_since = self._settings.clock() if is_same else None
+            self.held = held if held.grant == self._grants else attrs.evolve(held, grant=self._grants)
+            self._note_store(outcome.error)
+            if outcome.reason is None or old == outcome.held.tokens:
+                return None
+            self.supersede()
+            if outcome.error is None or not outcome.error._backs_off:
+                self._end_pause()
+            if outcome.reason is ChangeReason.ADOPTED:
+                self._passing_since = _ADOPTED
+            elif outcome.reason is not ChangeReason.RENEWED or self._passing_since == _ADOPTED:
+                self._passing_since = None  # another visitor, or the first token of our own
+            new = outcome.held.tokens.refresh_token
+            if new.value != old.refresh_token.value and outcome.reason is not ChangeReason.RENEWED:
+                self.consistent = ""  # it was somebody else's
+            roles = old.refresh_token.role, new.role
+            return TokensChanged(outcome.reason, self.key, *roles)
+
+    def fail(self, error: WixVisitorError, purpose: Purpose, generation: int) -> None:
+        """Starts a pause, if this failure is one of asking Wix and no other tokens were set."""
+        answered = isinstance(error, ConfigurationError | SessionExpired) and error.status_code is not None
+        if not (answered or isinstance(error, TokenRequestError)) or not error._asked_wix:
+            return  # Wix was not asked; and a store's failures have their own time limits
+        now, retry_after = self._settings.clock(), getattr(error, "retry_after", None)
+        # In the background a refusal replaces nobody, so it must not stop those who wait for it in earnest.
+        cause = None if purpose is Purpose.AGEING and isinstance(error, SessionExpired) else error
+        with self.lock:
+            if generation == self.generation:
+                self._pause = decision.next_pause(
+                    self._pause, now, self._settings.jitter(), cause=cause, retry_after=retry_after
+                )
+                self._settings.turns.note_cooldown(self.key, self._pause)
+
+    def _note_store(self, error: WixVisitorError | None) -> None:
+        """Begins a pause if the store contradicted itself; the next save that is answered ends it."""
+        if error is not None and error._backs_off:
+            now, jitter = self._settings.clock(), self._settings.jitter()
+            self._pause = decision.next_pause(self._pause, now, jitter, cause=error, retry_after=None)
+        elif self._pause is not None and self._pause.cause is not None and self._pause.cause._backs_off:
+            self._end_pause()
+
+    def _end_pause(self) -> None:
+        if self._pause is not None:
+            self._pause = None
+            self._settings.turns.note_cooldown(self.key, None)
+
+    def _pause_at(self, now: float) -> Pause | None:
+        """Returns the pause that lasts now: the visitor's own, or the pool's if that lasts longer."""
+        own, pools = self._pause, self._settings.turns.pause()
+        if own is None or not own.active(now) or (pools is not None and own.cause is None):
+            return pools
+        is_longer = pools is not None and pools.until > own.until
+        return pools if is_longer and isinstance(own.cause, TokenRequestError) else own
+
+    def _cause(self, now: float) -> WixVisitorError | None:
+        """Why Wix is left alone, by those who wait for it; None if it is not."""
+        pause = self._pause_at(now)
+        return pause.cause if pause is not None else None

@@ -1,0 +1,46 @@
+"""Closing that happens, whatever happens to the task that asks for it."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from typing import Any, Final
+
+import anyio
+
+from wixvisitor._tasks.shared_task import loaded
+
+_LONGEST: Final = 1.0  # seconds; a socket takes microseconds, and what takes longer is left to itself
+_under_way: set[Any] = set()  # asyncio keeps no strong reference to its tasks
+
+
+async def close_surely(*close: Callable[[], Awaitable[object]]) -> None:
+    """Calls each of these to its end, for at most a second each. What they raise is of no interest any more.
+
+    On asyncio they run in a task of their own: an anyio shield does not stop ``task.cancel()`` or ``asyncio.timeout``,
+    and a second cancellation would leave a socket open.
+
+    Cancellation: the caller leaves, the closing goes on.
+    """
+    asyncio = loaded("asyncio")
+    with anyio.CancelScope(shield=True):
+        if asyncio is None or not _runs_in(asyncio):
+            await _close(close)
+            return
+        task = asyncio.get_running_loop().create_task(_close(close))
+        _under_way.add(task)
+        task.add_done_callback(_under_way.discard)
+        await asyncio.shield(task)
+
+
+async def _close(close: tuple[Callable[[], Awaitable[object]], ...]) -> None:
+    for one in close:
+        with suppress(Exception), anyio.move_on_after(_LONGEST):
+            await one()
+
+
+def _runs_in(asyncio: Any) -> bool:
+    try:
+        return asyncio.current_task() is not None
+    except RuntimeError:
+        return False

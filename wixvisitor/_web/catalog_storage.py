@@ -1,0 +1,66 @@
+"""What the catalogue's visitor sees of the pool's storage: its own record, and no member in it."""
+
+from __future__ import annotations
+
+import json
+import logging
+from typing import Any
+
+import attrs
+
+from wixvisitor._tokens import EMPTY_TOKENS, TokenRole
+from wixvisitor._wire.claims import read_claims
+from wixvisitor.storage import Record, TokenStorage
+
+logger = logging.getLogger("wixvisitor")
+
+
+class CatalogStorage:
+    """The pool's storage, where a record that holds a member reads as one without tokens.
+
+    A new visitor then takes its place by compare-and-set. So a member whom somebody wrote into the store, at whatever
+    time, is never used for all browsers.
+
+    Concurrency: as the storage's.
+    """
+
+    __slots__ = ("_storage",)
+
+    def __init__(self, storage: TokenStorage) -> None:
+        self._storage = storage
+
+    async def load(self, key: str) -> Any:
+        """Returns the record, None if there is none."""
+        record: Any = await self._storage.load(key)
+        if isinstance(record, Record):
+            return attrs.evolve(record, value=_without_member(record.value))
+        return _without_member(record) if isinstance(record, str) else record
+
+    async def save(self, key: str, value: str, **arguments: Any) -> Any:
+        """Saves, as the storage does."""
+        return await self._storage.save(key, value, **arguments)
+
+    async def delete(self, key: str) -> None:
+        """Forgets the record."""
+        await self._storage.delete(key)
+
+
+def _without_member(text: str) -> str:
+    """Returns the record's text, with empty tokens in place of a member's. What is no record stays as it is."""
+    try:
+        content = json.loads(text)
+    except (ValueError, RecursionError):
+        return text
+    if not isinstance(content, dict) or not _is_members(content):
+        return text
+    logger.warning("wixvisitor: the catalogue's record held a member; a new visitor takes its place")
+    return json.dumps({**content, **EMPTY_TOKENS.to_dict()}, separators=(",", ":"))
+
+
+def _is_members(content: dict[str, Any]) -> bool:
+    access, refresh = content.get("accessToken"), content.get("refreshToken")
+    if isinstance(refresh, dict) and refresh.get("role") == TokenRole.MEMBER:
+        return True
+    value = access.get("value") if isinstance(access, dict) else None
+    claims = read_claims(value) if isinstance(value, str) else None
+    return claims is not None and claims.member_id is not None

@@ -1,0 +1,61 @@
+"""Whether a GraphQL document only asks. Needs the extra ``graphql``: a parser decides, no pattern could."""
+
+from __future__ import annotations
+
+import functools
+import re
+from typing import Any, Final
+
+from wixvisitor._web.catalog_rules import refusal
+
+_LONGEST: Final = 100_000  # characters
+# A comment ends at the end of its line. These end a line for some parsers, and are just part of it for ours.
+_OTHER_LINE_ENDS: Final = re.compile("[\x0b\x0c\x1c-\x1e\x85\u2028\u2029\ufeff]")
+
+
+@functools.lru_cache(256)
+def _kinds(document: str) -> frozenset[str]:
+    """Returns what the document's definitions are: "query", "mutation", "subscription", "fragment", or something else.
+
+    Raises:
+        ValueError: it is no GraphQL document.
+    """
+    from graphql import (  # noqa: PLC0415 - an extra, and nobody else should pay for its import
+        FragmentDefinitionNode,
+        GraphQLError,
+        OperationDefinitionNode,
+        parse,
+    )
+
+    def kind(definition: Any) -> str:
+        if isinstance(definition, OperationDefinitionNode):
+            return str(definition.operation.value)
+        return "fragment" if isinstance(definition, FragmentDefinitionNode) else str(definition.kind)
+
+    try:
+        return frozenset(kind(definition) for definition in parse(document, no_location=True).definitions)
+    except (GraphQLError, RecursionError):  # before 3.3 graphql-core does not count how deep it is
+        raise ValueError("no GraphQL document") from None
+
+
+def check_only_queries(document: Any) -> None:
+    """Raises unless every operation in the document is a query, and there is one.
+
+    Raises:
+        ConfigurationError: it is none of that kind.
+        ImportError: graphql-core is not installed.
+    """
+    if not isinstance(document, str) or len(document) > _LONGEST or _OTHER_LINE_ENDS.search(document):
+        raise refusal(f"query: expected a GraphQL document, a text of at most {_LONGEST} plain characters")
+    try:
+        kinds = _kinds(document)
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] != "graphql":
+            raise
+        raise ImportError(
+            "graphql of CatalogVisitor needs graphql-core: pip install 'wixvisitor[graphql]'", name=error.name
+        ) from error
+    except ValueError:
+        raise refusal("query: this is no GraphQL document, so it cannot be said that it only asks") from None
+    if "query" not in kinds or kinds - {"query", "fragment"}:
+        raise refusal(f"query: the document has to hold queries only, and holds {', '.join(sorted(kinds))}")

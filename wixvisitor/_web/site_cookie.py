@@ -1,0 +1,239 @@
+"""The cookies that keep one site's visitor: their names in a request, who they say it is, and what an answer sets.
+
+Rule 1, OTHERS: a cookie that another site on the host has written is left alone. Where the application, or the page's
+front end, has chosen the name, and another site uses it, ours has a second name.
+Rule 2, OLDER VERSIONS: they knew no site's own name. A visitor with the older name keeps it until a login or logout.
+Rule 3, PLANTED: of several visitors in one request none is taken, since somebody may have planted one. The same ones
+are always the same new visitor, and the copies that an answer can tell from the real one are removed.
+Rule 4, TOO LARGE: an answer keeps as much of its visitor as fits, and is never an error for it.
+"""
+
+from __future__ import annotations
+
+import itertools
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final
+
+import attrs
+
+from wixvisitor._tokens import Tokens
+from wixvisitor._web.headers import cookies_of, longer_paths
+from wixvisitor._web.ttl_cache import Recent
+from wixvisitor._wire.redaction import hides_locals
+from wixvisitor.cookies import VisitorCookie
+from wixvisitor.cookies._content import Card, Foreign, Unreadable
+from wixvisitor.cookies._parts import parts_among
+from wixvisitor.cookies._sealed import SealedForm
+from wixvisitor.errors import ConfigurationError
+
+logger = logging.getLogger("wixvisitor")
+
+_MOST_REMOVED: Final = 2_000  # bytes of removals in one answer; a proxy's buffer for all headers may have 4,096
+_SPLIT: Final = (
+    "wixvisitor: the visitor's tokens are too large for one cookie, so %s is split over %d. nginx answers 502 to "
+    "headers that are larger than its proxy_buffer_size (4k or 8k): raise it, or keep the tokens in a storage, with "
+    "cookie=IdCookie(…)."
+)
+_NO_ACCESS: Final = (
+    "wixvisitor: the visitor's tokens are too large, so %s keeps only the refresh token, and a request in another "
+    "process renews it first. Keep the tokens in a storage, with cookie=IdCookie(…)."
+)
+_TAKEN: Final = (
+    "wixvisitor: the cookie %s in a browser seems to be another site's on this host (or its key is gone), and is left "
+    "alone; this site's visitor is kept in %s. Give each site a name= of its own, or a host of its own."
+)
+
+
+@attrs.frozen
+class Reading:
+    """What a request's cookies say.
+
+    Attributes:
+        card: whose they are; None: nobody's.
+        name: under which name an answer keeps this visitor.
+        new_name: under which name it keeps another one.
+        held: the names under which there is a visitor of ours.
+        doubled: those of them under which there are several cookies.
+        sent: the names of all cookies that may be ours.
+    """
+
+    card: Card | None
+    name: str
+    new_name: str
+    held: tuple[str, ...] = ()
+    doubled: tuple[str, ...] = ()
+    sent: tuple[str, ...] = ()
+
+
+@attrs.frozen
+class _Found:
+    """What stands under one name: several visitors are one derived from them."""
+
+    cards: tuple[Card, ...] = ()
+    card: Card | None = None
+    is_foreign: bool = False
+
+
+_NOTHING: Final = _Found()
+
+
+class SiteCookie:
+    """Reads and writes the cookies of one site.
+
+    Args:
+        form: what a cookie holds, and how.
+        client_id: the site's.
+        clock: seconds since the epoch.
+
+    Concurrency: for one event loop at a time.
+    """
+
+    def __init__(self, form: VisitorCookie | SealedForm, client_id: str, clock: Callable[[], float]) -> None:
+        self.form = form
+        self._names = form.names(client_id)
+        self._client_id, self._clock = client_id, clock
+        self._reserving = SiteCookie(form.reservation, client_id, clock) if form.reservation is not None else None
+        self._said: set[str] = set()
+        self._pairs = Recent[bool]()  # that the log has told of
+
+    # The request
+
+    @hides_locals
+    def read(self, header: str) -> Reading:
+        """Returns what a ``Cookie`` header says."""
+        names = (self._names.first, self._names.second)
+        sent = cookies_of(header, *names)
+        found = {name: self._found(name, sent) if name in sent else _NOTHING for name in names}
+        reading = self._chosen(found, tuple(sent))
+        if reading.card is None and self._reserving is not None:
+            return attrs.evolve(reading, card=self._reserving.read(header).card)
+        return reading
+
+    def _chosen(self, found: Mapping[str, _Found], sent: tuple[str, ...]) -> Reading:
+        first, second = self._names.first, self._names.second
+        is_taken = self._names.is_common and found[first].is_foreign
+        new_name = second if is_taken else first
+        card, name = found[first].card, first
+        if card is None and is_taken:
+            self._say_once(_TAKEN, first, second)
+        other = found[second].card
+        if card is None and other is not None:
+            goes_back = self._names.is_common and not is_taken
+            card, name = attrs.evolve(other, is_due=other.is_due or goes_back), first if goes_back else second
+        return Reading(
+            card,
+            name if card else new_name,
+            new_name,
+            held=tuple(name for name in found if found[name].cards),
+            doubled=tuple(name for name in found if len(found[name].cards) > 1),
+            sent=sent,
+        )
+
+    @hides_locals
+    def _found(self, name: str, sent: Mapping[str, Sequence[str]]) -> _Found:
+        cards, is_foreign = [], False
+        for value in sent[name]:
+            try:
+                cards.append(self.form.read(value, self._client_id, self._clock(), name=name, others=sent))
+            except Unreadable as error:
+                is_foreign = is_foreign or isinstance(error, Foreign)
+                logger.info("wixvisitor: the cookie %s is not taken: %s", name, error)
+        return _Found(tuple(cards), self._one_of(name, cards), is_foreign and not cards)
+
+    def _one_of(self, name: str, cards: list[Card]) -> Card | None:
+        keys = {card.key for card in cards}
+        if len(keys) < 2:
+            return max(cards, key=lambda card: card.tokens.access_token.expires_at, default=None)
+        card = Card(self.form.derive(keys), is_derived=True)
+        if self._pairs.get(card.key) is None:
+            self._pairs.put(card.key, True)
+            logger.warning("wixvisitor: two different cookies %s; somebody may have planted one: none is taken", name)
+        return card
+
+    # The answer
+
+    def check(self, reading: Reading, tokens: Tokens) -> None:
+        """Raises a ConfigurationError if cookies cannot keep these tokens of a new visitor."""
+        if self.form.holds_tokens:
+            self.form.write_all(Card("-" * 43, tokens), self._client_id, self._clock(), name=reading.new_name)
+
+    def check_refresh(self, reading: Reading, tokens: Tokens) -> None:
+        """Raises a ConfigurationError if cookies cannot keep as much as who a visitor with these tokens is."""
+        self.check(reading, self.form.without_access(tokens, self._clock()))
+
+    def keeps(self, reading: Reading, tokens: Tokens) -> bool:
+        """Whether the browser's cookies say of these tokens all that they can."""
+        given = reading.card.tokens if reading.card is not None else None
+        if given is None or given.refresh_token != tokens.refresh_token or given.access_token.value:
+            return given == tokens
+        try:
+            self.check(reading, tokens)
+        except ConfigurationError:
+            return True
+        return False
+
+    @hides_locals
+    def write(self, reading: Reading, card: Card, *, anew: bool) -> list[str]:
+        """Returns the ``Set-Cookie`` headers that keep a visitor: as much of it as fits (rule 4, TOO LARGE).
+
+        Args:
+            reading: the request's.
+            card: the visitor.
+            anew: whether that is another one than the request's, after a login say.
+        """
+        name = reading.new_name if anew else reading.name
+        headers = self._fitting(card, name)
+        if not headers:
+            return []
+        written = {header.partition("=")[0] for header in headers}
+        left = [other for other in reading.held if other != name and (anew or self._names.is_common)]
+        gone = [*left, *(part for other in (name, *left) for part in parts_among(reading.sent, other))]
+        return headers + [self.form.clear(other) for other in gone if other not in written]
+
+    def reserve(self, reading: Reading, card: Card, *, anew: bool) -> list[str]:
+        """Returns the ``Set-Cookie`` headers that keep a visitor who has no tokens yet."""
+        if self._reserving is not None:
+            return [self._reserving.form.write(card, self._client_id, self._clock())]
+        return self.write(reading, card, anew=anew)
+
+    def forget(self, reading: Reading) -> list[str]:
+        """Returns the ``Set-Cookie`` headers that remove all that there may be of ours."""
+        names = dict.fromkeys([*reading.held, reading.new_name])
+        reserved = [] if self._reserving is None else [self._reserving.form.clear(self._reserving._names.first)]
+        return [*(self.form.clear(name) for name in names), *reserved]
+
+    def remove_copies(self, reading: Reading, path: str) -> list[str]:
+        """Returns the ``Set-Cookie`` headers that remove copies; what stands at ``/`` stays (rule 3, PLANTED).
+
+        Args:
+            reading: the request's.
+            path: the request's, encoded as the browser sent it.
+        """
+        names = [each for name in reading.doubled for each in (name, *parts_among(reading.sent, name))]
+        paths = longer_paths(path) if names else []
+        removals = [self.form.clear(name, prefix) for prefix in paths for name in names]
+        sizes = itertools.accumulate(map(len, removals))
+        return [removal for removal, size in zip(removals, sizes, strict=True) if size <= _MOST_REMOVED]
+
+    def _fitting(self, card: Card, name: str) -> list[str]:
+        now = self._clock()
+        try:
+            headers = self.form.write_all(card, self._client_id, now, name=name)
+        except ConfigurationError:
+            self._say_once(_NO_ACCESS, name)
+            lean = attrs.evolve(card, tokens=self.form.without_access(card.tokens, now))
+        else:
+            if len(headers) > 1:
+                self._say_once(_SPLIT, name, len(headers))
+            return headers
+        try:
+            return self.form.write_all(lean, self._client_id, now, name=name)
+        except ConfigurationError as error:
+            logger.error("wixvisitor: the visitor is lost with this answer: %s", error)  # noqa: TRY400 - it says enough
+            return []
+
+    def _say_once(self, text: str, *arguments: object) -> None:
+        if text not in self._said:
+            self._said.add(text)
+            logger.warning(text, *arguments)

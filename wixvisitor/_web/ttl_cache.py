@@ -1,0 +1,101 @@
+"""What a process remembers for a while."""
+
+from __future__ import annotations
+
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import Final, Generic, TypeVar
+
+from wixvisitor._wire.redaction import hides_locals_async
+from wixvisitor.storage import ANY_VERSION, MemoryStorage, Record
+from wixvisitor.storage._protocol import AnyVersion
+
+T = TypeVar("T")
+
+SECONDS: Final = 120.0  # longer than a page takes to make its first calls
+MOST: Final = 10_000  # things that are remembered; 20 MB of tokens
+
+
+class Recent(Generic[T]):
+    """Remembers what was put here within the last seconds, and no more than so much.
+
+    Args:
+        forget: called with the key of what is forgotten.
+        clock: seconds, from any point on.
+
+    Concurrency: for one event loop.
+    """
+
+    def __init__(
+        self, forget: Callable[[str], object] = lambda _: None, *, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._things: OrderedDict[str, tuple[float, T]] = OrderedDict()
+        self._forget = forget
+        self._clock = clock
+
+    def put(self, key: str, thing: T) -> None:
+        """Remembers this; the older things that are over are forgotten."""
+        now = self._clock()
+        self._things[key] = (now, thing)
+        self._things.move_to_end(key)
+        while len(self._things) > MOST or now - next(iter(self._things.values()))[0] > SECONDS:
+            self._forget(self._things.popitem(last=False)[0])
+
+    def get(self, key: str) -> T | None:
+        """Returns what was put there, None if nothing was or it is over."""
+        since, thing = self._things.get(key, (0.0, None))
+        return thing if thing is not None and self._clock() - since <= SECONDS else None
+
+    def keep(self, key: str) -> None:
+        """Remembers this longer, if it is not over."""
+        thing = self.get(key)
+        if thing is not None:
+            self.put(key, thing)
+
+    def drop(self, key: str) -> None:
+        """Forgets this at once."""
+        self._things.pop(key, None)
+
+    def __len__(self) -> int:
+        return len(self._things)
+
+
+class RecentStorage(MemoryStorage):
+    """Keeps visitors for 2 minutes after they were last saved: those whose home is the browser's cookie."""
+
+    _never_waits = True
+
+    def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
+        super().__init__()
+        self._recent = Recent[bool](lambda key: self._records.pop(key, None), clock=clock)
+
+    @hides_locals_async
+    async def load(self, key: str) -> Record | None:
+        """Returns the record, None if there is none or it is over."""
+        return await super().load(key) if self._recent.get(key) else None
+
+    @hides_locals_async
+    async def save(
+        self,
+        key: str,
+        value: str,
+        *,
+        expected: str | AnyVersion | None = ANY_VERSION,
+        keep_for: float | None = None,  # noqa: ARG002 - all is gone sooner
+    ) -> str:
+        """Keeps ``value``, for 2 minutes, and returns its version."""
+        if not self._recent.get(key):
+            await self.delete(key)
+        version = await super().save(key, value, expected=expected)
+        self._recent.put(key, True)
+        return version
+
+    def keep(self, key: str) -> None:
+        """Keeps a record that is there for the whole time again."""
+        self._recent.keep(key)
+
+    async def delete(self, key: str) -> None:
+        """Forgets the record."""
+        await super().delete(key)
+        self._recent.drop(key)

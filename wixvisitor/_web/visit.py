@@ -1,0 +1,359 @@
+"""One request of a browser: who its visitor is, and what its answer has to say about that.
+
+Rule 1, LAZY: whoever is not looked at is not loaded; who makes no call to Wix is not made and not stored.
+Rule 2, OURS: an id is one that we issued. Login and logout change it: whoever knew the old one is not the member.
+Rule 3, IN TIME: a cookie travels in the headers. Whoever cannot be kept any more is not made.
+Rule 4, PRIVATE: an answer that knows a visitor says ``Vary: Cookie``; one with a cookie is in no shared cache.
+Rule 5, CONSENT: without it, there is neither a cookie nor a record.
+Rule 6, ORDER: an answer whose head is sent after that of a login or logout carries no older cookie.
+Rule 7, OTHER SITES: what another site's page sends changes no cookie, unless it is safe or that site is trusted.
+"""
+
+from __future__ import annotations
+
+import functools
+import logging
+import weakref
+from collections.abc import Callable
+from typing import Final
+
+import attrs
+
+from wixvisitor import _checks
+from wixvisitor._renewal.decision import role_of
+from wixvisitor._session import VisitorSession
+from wixvisitor._tokens import EMPTY_TOKENS, RefreshToken, TokenRole, Tokens
+from wixvisitor._web.catalog_reader import CatalogReader
+from wixvisitor._web.cross_site import UNTRUSTED, WITHHELD
+from wixvisitor._web.headers import NOTHING, Additions, additions, is_shared
+from wixvisitor._web.logins import successor
+from wixvisitor._web.request_visitor import RequestVisitor
+from wixvisitor._web.site_cookie import Reading
+from wixvisitor._web.visits import Request, Visits, is_newer, new_card, new_key
+from wixvisitor.cookies._content import Card
+from wixvisitor.errors import ConfigurationError
+
+logger = logging.getLogger("wixvisitor")
+
+_LATE: Final = (
+    "The response has started, so that its cookie cannot keep a new visitor any more, and the next request would make "
+    "another one. Ask for the visitor, and make its first call, before the response (or the websocket) starts."
+)
+_FOREIGN: Final = "another site's page sent the request"
+_OLDER: Final = "a login or logout of this browser was answered before"
+
+
+@attrs.define(eq=False, repr=False)
+class Visit:
+    """One request or websocket.
+
+    Attributes:
+        started: whether the answer's headers are gone.
+
+    Concurrency: for the tasks of one request.
+    Cancellation: leaves the visitor whole; one that was new, and whose answer never started, is nobody's.
+    """
+
+    visits: Visits
+    request: Request
+    started: bool = False
+    _session: VisitorSession | None = None  # the pool's, held until the request is over
+    _visitor: Callable[[], RequestVisitor | None] = lambda: None  # a weak reference: no cycle keeps it alive
+    _began: Tokens = EMPTY_TOKENS  # what that held when the request first looked
+    _moved: Card | None = None  # whom login or logout made of it
+    _is_set: bool = False  # the application has set tokens, so the cookie changes whatever the clock says
+    _reads_catalog: bool = False  # what it shows is the same for everybody, unless the visitor is looked at, too
+    _is_kept: bool = False  # the answer has started, and the browser has the key
+    _sent: Tokens = EMPTY_TOKENS  # what the browser's cookie holds once the answer is there
+    _since: float = 0.0  # when the request began
+    _number: int | None = None  # which login or logout this was, of all in this process
+    _over: str = ""  # the id that another process has ended meanwhile
+
+    def __attrs_post_init__(self) -> None:
+        self._since = self.visits.order.enter(self)
+
+    @functools.cached_property
+    def allowed(self) -> bool:
+        """Whether the browser may be remembered (rules 5, CONSENT, and 7, OTHER SITES)."""
+        return self._has_consent and (not self.is_foreign or self._given is not None)
+
+    @functools.cached_property
+    def is_foreign(self) -> bool:
+        """Whether this request may change no cookie (rule 7, OTHER SITES).
+
+        Browsers send embedded cookies with everything, so that only the origin counts; Lax ones tell by being there.
+        """
+        return self.visits.is_suspect(self.request) and (self.visits.cookie.is_embedded or self._given is None)
+
+    @functools.cached_property
+    def _has_consent(self) -> bool:
+        return self.visits.allows(self.request)
+
+    @functools.cached_property
+    def _reading(self) -> Reading:
+        return self.visits.read(self.request)
+
+    @functools.cached_property
+    def _given(self) -> Card | None:
+        return self._reading.card if self._has_consent else None
+
+    @functools.cached_property
+    def _reserved(self) -> Card:
+        return new_card()
+
+    @property
+    def _card(self) -> Card:
+        return self._moved or self._given or self._reserved
+
+    async def visitor(self) -> VisitorSession:
+        """Returns the visitor of this request, always the same object; makes no call to Wix.
+
+        Raises:
+            ConfigurationError: the answer has started, and no cookie can keep a new visitor any more (rule 3, IN TIME).
+            StorageError: the store cannot be read.
+        """
+        if self._session is None:
+            if self.started and self.allowed and not self._is_kept:
+                raise ConfigurationError(_LATE)
+            session = await self.visits.session(self._card, allowed=self.allowed)
+            if self._session is None:
+                self._session, self._began = session, session.get_tokens()
+        visitor = self._visitor() or RequestVisitor.within(self, self._session)
+        self._visitor = weakref.ref(visitor)
+        return visitor
+
+    def catalog(self) -> CatalogReader:
+        """Returns what reads the catalogue, as the visitor whom all browsers share. This browser needs none for it."""
+        self._reads_catalog = True
+        return self.visits.catalog
+
+    def check_can_keep(self) -> None:
+        """Raises unless whoever is made now can be kept, or nobody has to be made (rule 3, IN TIME)."""
+        if not self.started or not self.allowed or (self._is_kept and not self.visits.cookie.holds_tokens):
+            return
+        if _checks.is_empty(self._tokens()):
+            raise ConfigurationError(_LATE)
+
+    # Login and logout: rule 2, OURS
+
+    async def adopt(self, visitor: RequestVisitor, tokens: Tokens) -> None:
+        """See ``RequestVisitor.set_tokens``."""
+        self._check_not_foreign()
+        before = visitor.get_tokens()
+        if self.allowed:
+            self.visits.kept.check(self._reading, tokens)
+        if not _is_another(before, tokens):
+            await VisitorSession.set_tokens(visitor, tokens)
+            self._is_set = True
+            return
+        self._check_not_started()
+        number, left = self.visits.order.number(), self._card
+        card = await self._new_card(is_login=not _checks.is_empty(tokens))
+        session = await self.visits.session(card, allowed=self.allowed)
+        if not _checks.is_empty(tokens):
+            await session.set_tokens(tokens)
+            await self._end_if_over(card)
+        self._move(visitor, card, session, number)
+        if _checks.is_empty(tokens) or role_of(before) is TokenRole.MEMBER:
+            await self._end(left, but=card)
+
+    async def renew_into(self, visitor: RequestVisitor, refresh_token: RefreshToken) -> Tokens:
+        """Renews somebody's refresh token and goes on as them."""
+        self._check_not_foreign()
+        self._check_not_started()
+        if self.allowed:
+            self.visits.kept.check_refresh(self._reading, Tokens(EMPTY_TOKENS.access_token, refresh_token))
+        number = self.visits.order.number()
+        card = await self._new_card(is_login=True)
+        session = await self.visits.session(card, allowed=self.allowed)
+        tokens = await session.renew_token(refresh_token)
+        await self._end_if_over(card)
+        self._move(visitor, card, session, number)
+        return tokens
+
+    async def _new_card(self, *, is_login: bool) -> Card:
+        """Returns a new id. One of a login is noted first: the browser may send it again, or never get the answer."""
+        left = self._card
+        if not is_login or not self._is_listed:
+            return new_card()
+        card = Card(successor(left.key, new_key()))
+        await self.visits.forget(await self.visits.logins.add(left.key, card.key), allowed=True)
+        return card
+
+    async def _end(self, left: Card, *, but: Card) -> None:
+        """Forgets an id, and those that other answers to its browser may have given, or came from the same one."""
+        await self.visits.forget([left.key], allowed=self.allowed)
+        if self._is_listed:
+            await self.visits.forget(await self.visits.logins.end(left.key, but=but.key), allowed=True)
+
+    async def _end_if_over(self, card: Card) -> None:
+        """Forgets a login that a logout elsewhere has ended while it was being saved."""
+        if self._is_listed and await self.visits.logins.is_over(card.key, is_new=True):
+            await self.visits.forget([card.key], allowed=True)
+
+    @property
+    def _is_listed(self) -> bool:
+        """Whether the ids of this browser's logins are listed in the store: others have to know the id from before."""
+        return self.allowed and self._given is not None and not self.visits.cookie.holds_tokens
+
+    def _move(self, visitor: RequestVisitor, card: Card, session: VisitorSession, number: int) -> None:
+        self._session, self._moved, self._is_set, self._number = session, card, True, number
+        visitor.become(session)
+
+    def _check_not_foreign(self) -> None:
+        if self.is_foreign:
+            raise ConfigurationError(UNTRUSTED if self.visits.cookie.is_embedded else WITHHELD)
+
+    def _check_not_started(self) -> None:
+        if self.started and self.allowed:
+            raise ConfigurationError(
+                "The response has started, so that the visitor's cookie cannot be changed any more: set tokens before. "
+                "Nothing was changed."
+            )
+
+    # The answer
+
+    async def settle(self) -> None:
+        """Asks the store whether another process has ended the id that the answer is about to carry (rule 6, ORDER).
+
+        Right before ``start``. The store is asked only where the answer is about to carry an id that others know.
+
+        Cancellation: leaves the visitor whole.
+        """
+        session, given, moved = self._session, self._given, self._moved
+        if session is None or given is None or self.is_foreign or self.visits.cookie.holds_tokens:
+            return
+        if given.is_due if moved is None else not _checks.is_empty(self._tokens()):
+            card = self._card
+            if await self.visits.has_ended(card, session, is_new=moved is not None):
+                self._over = card.key
+
+    def _is_older(self) -> bool:
+        """Whether a login or logout came first (rule 6, ORDER)."""
+        if self._over == self._card.key:
+            return True
+        return self._given is not None and self.visits.order.is_older(self._given.key, self._number, self._since)
+
+    def start(self, *, vary: str, cache_control: str) -> Additions:
+        """Returns what the answer's headers get. Called once, when they are about to be sent.
+
+        Args:
+            vary: the answer's own ``Vary``.
+            cache_control: the answer's own ``Cache-Control``.
+        """
+        self.started = True
+        self.visits.order.leave(self)
+        cookies = self._cookies()
+        if cookies and is_shared(cache_control):
+            level = logging.DEBUG if self._session is None else logging.ERROR
+            logger.log(
+                level,
+                "wixvisitor: no cookie for an answer that caches share (Cache-Control: %s); a visitor that is new, or "
+                "logged in, is lost with it",
+                cache_control,
+            )
+            cookies = []
+        self._is_kept = bool(cookies) or (self._given is not None and self._moved is None)
+        self._note()
+        self._note_order(is_written=bool(cookies))
+        if self._session is None and not cookies:
+            return NOTHING
+        if self.allowed and not self.is_foreign and not is_shared(cache_control):
+            cookies = [*cookies, *self.visits.kept.remove_copies(self._reading, self.request.path)]
+        return additions(cookies, vary=vary, cache_control=cache_control)
+
+    def _cookies(self) -> list[str]:
+        if not self.allowed or (self._session is None and (self._reads_catalog or not self._is_document)):
+            return []
+        if self.is_foreign or self._is_older():
+            logger.debug("wixvisitor: no cookie: %s", _FOREIGN if self.is_foreign else _OLDER)
+            self._sent = self._tokens()  # none of it is the browser's, and none of it is missed
+            return []
+        if self.visits.cookie.holds_tokens:
+            return self._token_cookies()
+        if self._is_anew or (self._session is not None and self._card.is_due):
+            return self._written(EMPTY_TOKENS)
+        return []
+
+    def _token_cookies(self) -> list[str]:
+        given, now = self._given, self._tokens()
+        self._sent = EMPTY_TOKENS if given is None else given.tokens
+        if given is not None and given.is_derived and self._moved is None:
+            self._sent = now  # as far as it can be kept at all: the cookies that it was derived from stay
+            return []
+        if _checks.is_empty(now):
+            return self._emptied(given)
+        if self._is_set or (self._has_later(now) and not self.visits.kept.keeps(self._reading, now)):
+            self._sent = now
+        elif given is None or not given.is_due:
+            return []
+        return self._written(self._sent)
+
+    def _emptied(self, given: Card | None) -> list[str]:
+        kept = self.visits.kept
+        if self._is_set and self.visits.cookie.reservation is not None:
+            return kept.forget(self._reading)
+        if not self._is_set and given is not None:
+            return []
+        return kept.reserve(self._reading, Card(self._card.key), anew=self._is_anew)
+
+    def _has_later(self, now: Tokens) -> bool:
+        """Whether these are later than the cookie's: they came within this request, or are newer.
+
+        When they end would not do: servers' clocks differ, and a new token may live shorter than the one before.
+        """
+        return now != self._sent and (now != self._began or is_newer(now, than=self._sent))
+
+    @property
+    def _is_anew(self) -> bool:
+        return self._moved is not None or self._given is None
+
+    def _written(self, tokens: Tokens) -> list[str]:
+        return self.visits.kept.write(self._reading, Card(self._card.key, tokens), anew=self._is_anew)
+
+    def _note_order(self, *, is_written: bool) -> None:
+        """Notes what the browser goes on with, once the cookie is on its way."""
+        given, order = self._given, self.visits.order
+        if not is_written or given is None:
+            return
+        if self._moved is not None and self._number is not None:
+            order.sent(given.key, self.visits.cookie.key_of(self._sent) or self._moved.key, self._number)
+        elif (key := self.visits.cookie.key_of(self._sent) or given.key) != given.key:
+            order.same(given.key, key)
+
+    def finish(self) -> None:
+        """Looks whether everything was kept, when the request is over."""
+        self.visits.order.leave(self)
+        self._note()
+        tokens = self._tokens()
+        if self.is_foreign and not self.allowed and not _checks.is_empty(tokens):
+            logger.info("wixvisitor: a new visitor is not kept: %s, without the cookie", _FOREIGN)
+        if not self.allowed or _checks.is_empty(tokens):
+            return
+        if not self.started and (self._given is None or self._moved is not None):
+            logger.info("wixvisitor: a new visitor's request ended without an answer, so that nobody has its cookie")
+        elif self.started and self.visits.cookie.holds_tokens and _is_another(self._sent, tokens):
+            logger.error(
+                "wixvisitor: the visitor changed after the response had started, so that its cookie %s could not; "
+                "use IdCookie where responses are streamed",
+                self.visits.cookie.name,
+            )
+
+    @property
+    def _is_document(self) -> bool:
+        return self.visits.is_document(self.request)
+
+    def _note(self) -> None:
+        if self._session is not None and self.allowed:
+            self.visits.note(self._card.key, self._session)
+
+    def _tokens(self) -> Tokens:
+        return EMPTY_TOKENS if self._session is None else self._session.get_tokens()
+
+    def __repr__(self) -> str:
+        looked = "not looked at" if self._session is None else "looked at"
+        return f"<Visit with {self.visits.cookie!r}, {looked}, {'started' if self.started else 'not started'}>"
+
+
+def _is_another(old: Tokens, new: Tokens) -> bool:
+    return old.refresh_token.value != new.refresh_token.value

@@ -1,0 +1,161 @@
+"""Visitors for aiohttp's server and client.
+
+Server: ``setup(app, pool, cookie=…)``, and ``await get_visitor(request)`` in a handler. Client:
+``aiohttp.ClientSession(middlewares=(client_middleware(session),))``.
+
+Needs the extra ``aiohttp``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from typing import Final
+
+try:
+    from aiohttp import web
+except ModuleNotFoundError as error:
+    if (error.name or "").partition(".")[0] != "aiohttp":
+        raise
+    raise ImportError("wixvisitor.aiohttp needs aiohttp: pip install 'wixvisitor[aiohttp]'", name=error.name) from error
+
+from wixvisitor._pool import VisitorPool
+from wixvisitor._session import VisitorSession
+from wixvisitor._web.catalog_reader import CatalogReader
+from wixvisitor._web.headers import Additions, is_document
+from wixvisitor._web.visit import Visit
+from wixvisitor._web.visits import Request, Visits
+from wixvisitor._wire.catalog import CATALOG_PATHS
+from wixvisitor._wire.redaction import hides_locals
+from wixvisitor.aiohttp._client import client_middleware
+from wixvisitor.cookies import VisitorCookie
+from wixvisitor.errors import ConfigurationError
+
+__all__ = ["CATALOG_PATHS", "CatalogReader", "client_middleware", "get_catalog_visitor", "get_visitor", "setup"]
+
+_VISITS: Final = web.AppKey("wixvisitor_visits", Visits)
+_VISIT: Final = web.RequestKey("wixvisitor_visit", Visit)
+
+
+def setup(
+    app: web.Application,
+    pool: VisitorPool,
+    *,
+    cookie: VisitorCookie | None = None,
+    consent: Callable[[web.BaseRequest], bool] | None = None,
+    close: bool = True,
+    catalog_paths: Sequence[str] = CATALOG_PATHS,
+    trusted_origins: Sequence[str] = (),
+) -> None:
+    """Gives each browser of this app its visitor, its sub-applications included.
+
+    Args:
+        app: before it is started.
+        pool: makes the visitors.
+        cookie: where they live: an ``IdCookie``, ``SealedCookie`` or ``SharedCookie`` of ``wixvisitor.cookies``; None,
+            for a pool without a storage, an ``IdCookie`` whose key is lost with the process, as the visitors are.
+        consent: called with the request; without its consent there is no cookie and no record, and each request that
+            calls Wix does so as a visitor of its own.
+        close: whether the pool and its storage are closed when the app is cleaned up.
+        catalog_paths: what the catalogue's visitor may read, as prefixes of paths without ``base_url``'s own; one that
+            ends in a slash covers what is below it, another one covers itself, too. Instead of ``CATALOG_PATHS``.
+        trusted_origins: for a cookie with ``same_site="none"``: origins of pages that the shop is inside of, like
+            ``"https://partner.example"``. Their pages' requests may log in and out, and set the cookie; those of other
+            sites' pages only if they are safe (``GET``, say).
+
+    Raises:
+        ConfigurationError: an argument is wrong, or the app was set up before.
+    """
+    if _VISITS in app:
+        raise ConfigurationError("setup: this app has been set up already")
+    visits = Visits(
+        pool,
+        cookie=cookie,
+        consent=consent,
+        close=close,
+        catalog_paths=catalog_paths,
+        trusted_origins=trusted_origins,
+    )
+    app[_VISITS] = visits
+    app.middlewares.append(_finish)
+    app.on_response_prepare.append(_add_headers)
+
+    async def closing(_: web.Application) -> AsyncIterator[None]:
+        yield
+        await visits.aclose()
+
+    app.cleanup_ctx.append(closing)
+
+
+async def get_visitor(request: web.Request) -> VisitorSession:
+    """Returns the visitor of the browser that made this request; makes no call to Wix.
+
+    Raises:
+        ConfigurationError: the app was not set up; or the response has started, and nothing can keep a new visitor.
+        StorageError: the store cannot be read.
+
+    Concurrency: any number of calls within a request get the same object.
+    """
+    return await _visit(request).visitor()
+
+
+async def get_catalog_visitor(request: web.Request) -> CatalogReader:
+    """Returns what reads the catalogue, as one visitor whom all browsers share; makes no call to Wix.
+
+    An answer for which no other visitor was looked at carries no cookie and no ``Vary``.
+
+    Raises:
+        ConfigurationError: the app was not set up.
+
+    Concurrency: one object for all requests.
+    """
+    return _visit(request).catalog()
+
+
+def _visit(request: web.Request) -> Visit:
+    visit = request.get(_VISIT)
+    if visit is None:
+        visits = request.config_dict.get(_VISITS)
+        if visits is None:
+            raise ConfigurationError("This app knows no visitors: call wixvisitor.aiohttp.setup(app, pool, cookie=…)")
+        visit = request[_VISIT] = Visit(visits, _request(request))
+    return visit
+
+
+@hides_locals
+def _request(request: web.Request) -> Request:
+    headers = {name.lower(): "; ".join(request.headers.getall(name)) for name in request.headers}
+    is_websocket = headers.get("upgrade", "").lower() == "websocket"
+    is_page, path = is_document(request.method, headers), request.rel_url.raw_path
+    return Request(headers, is_page, request, method=request.method, is_websocket=is_websocket, path=path)
+
+
+async def _add_headers(request: web.Request, response: web.StreamResponse) -> None:
+    visit = _visit(request)
+    if visit.started:
+        return
+    await visit.settle()
+    vary, cache_control = (", ".join(response.headers.getall(name, ())) for name in ("Vary", "Cache-Control"))
+    _add(response, visit.start(vary=vary, cache_control=cache_control))
+
+
+@hides_locals
+def _add(response: web.StreamResponse, added: Additions) -> None:
+    headers = response.headers
+    for cookie in added.cookies:  # response.set_cookie would come too late: those are written before this signal
+        headers.add("Set-Cookie", cookie)
+    if added.vary is not None:
+        headers["Vary"] = added.vary
+    if added.cache_control is not None:
+        headers["Cache-Control"] = added.cache_control
+
+
+@web.middleware
+async def _finish(
+    request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
+) -> web.StreamResponse:
+    visit = _visit(request)  # from the beginning: what comes first counts
+    try:
+        return await handler(request)
+    finally:
+        if visit.started:  # a plain response starts after this, and looks by itself
+            visit.finish()

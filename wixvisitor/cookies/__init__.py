@@ -1,0 +1,255 @@
+"""Where a browser's visitor lives: what its cookie holds, and how that is written. Needs the extra ``crypto``.
+
+=====================  ==========================================  ================================================
+cookie                 holds                                       tokens are
+=====================  ==========================================  ================================================
+:class:`IdCookie`      an id, sealed: nobody can make one up       in the pool's storage
+:class:`SealedCookie`  the tokens, sealed with AES-256-GCM         in the cookie; no store
+:class:`SharedCookie`  the tokens, in the clear                    in the cookie; a JavaScript front end has them too
+=====================  ==========================================  ================================================
+
+The first two bind the client ID and the cookie's name in: a cookie of another site, or another name, does not open.
+How they are found in a request and written into an answer stands in ``_web/_site_cookie.py``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import secrets
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final
+from urllib.parse import quote
+
+from wixvisitor._checks import checked_tokens
+from wixvisitor._tokens import AccessToken, Tokens
+from wixvisitor._wire.redaction import hides_locals
+from wixvisitor.cookies import _parts
+from wixvisitor.cookies._content import (
+    CURE,
+    LARGEST,
+    LARGEST_TOGETHER,
+    SITES,
+    Card,
+    Foreign,
+    Names,
+    SameSite,
+    Unreadable,
+    fitting,
+    site_name,
+    size_of,
+)
+from wixvisitor.cookies._sealed import NO_COOKIES, PURPOSES, SealedForm
+from wixvisitor.cookies._spelling import content_of, tokens_of
+from wixvisitor.errors import ConfigurationError
+from wixvisitor.storage._sealing import generate_key
+
+__all__ = ["IdCookie", "SealedCookie", "SharedCookie", "generate_key"]
+
+
+class IdCookie(SealedForm):
+    """A random id of 256 bits, sealed; the visitor is in the pool's storage under it. For servers.
+
+    Junk, and ids from elsewhere, are refused before the storage is asked. Login and logout change the id. A login's id
+    begins with the first 120 bits of the id before it, so that a logout finds all logins that one id has made.
+
+    Args:
+        keys: the first one seals, all of them open; 32 random bytes each, as bytes or as base64 text:
+            ``generate_key()`` makes one. To rotate, deploy ``keys=[old, new]`` everywhere, then ``[new, old]``; a
+            cookie is sealed anew when its visitor is next looked at.
+        name: the cookie's name, without the prefix ``__Host-`` that it gets; None: ``wixvisitor-`` and eight characters
+            made from the client ID, so that two sites on one host have two.
+        max_age: seconds that the browser keeps it, counted anew when a tenth of them is over; at most 400 days.
+        secure: False is for development over plain http, where no browser takes a secure cookie: the cookie is then
+            without ``Secure`` and without the prefix, and another site on the same host could plant one.
+        same_site: ``"lax"``, or ``"none"`` for a shop inside other sites' pages (an iframe): the cookie is then also
+            ``Partitioned``, one for each site that the shop is inside of. See ``trusted_origins`` of ``setup``.
+
+    Raises:
+        ConfigurationError: an argument is wrong.
+
+    Concurrency: immutable, share it freely.
+    """
+
+    holds_tokens = False
+    _purpose = PURPOSES[0]
+
+
+class _Reservation(IdCookie):
+    """Reserves a first page's visitor where the cookie itself holds no id. It is of this process, and of one site."""
+
+    def names(self, client_id: str) -> Names:
+        """Returns the one name that it has."""
+        own = site_name(self.name, client_id)
+        return Names(own, own, is_common=False)
+
+
+class SealedCookie(SealedForm):
+    """The tokens themselves, sealed with AES-256-GCM: no store is needed. Make the pool without a storage.
+
+    What it cannot do: take a cookie back (a copy stays good until Wix refuses its refresh token, after logout as
+    well); let several processes agree while a visitor is being made, so that a first page whose parallel calls meet
+    different processes may make one each; or carry tokens that change after a response has started. Each process
+    remembers what it did for 2 minutes, which is enough for the calls that one page makes to one process.
+
+    Tokens that are too large for one cookie are split over several, 6,000 bytes together. ``set_tokens`` refuses what
+    does not fit. Of renewed tokens that do not fit the cookie keeps the refresh token alone.
+
+    Args, Raises, Concurrency: as ``IdCookie``.
+    """
+
+    holds_tokens = True
+    _purpose = PURPOSES[1]
+
+    @hides_locals
+    def write_all(self, card: Card, client_id: str, now: float, *, name: str | None = None) -> list[str]:
+        """Returns the ``Set-Cookie`` headers: one, or a first one with the refresh token and the access token's parts.
+
+        Raises:
+            ConfigurationError: they are too large.
+        """
+        name = name or self.names(client_id).first
+        try:
+            return [self.write(card, client_id, now, name=name)]
+        except ConfigurationError:
+            pairs = self._split(card, (client_id, name), now)
+        size = sum(size_of(*pair) for pair in pairs)
+        if size > LARGEST_TOGETHER or max(size_of(*pair) for pair in pairs) > LARGEST:
+            raise ConfigurationError(
+                f"The visitor's cookies {name} would be {size} bytes, and browsers keep {LARGEST} in each, wixvisitor "
+                f"writes {LARGEST_TOGETHER} in all. {CURE}"
+            )
+        return [f"{part}={value}; {self._attributes}" for part, value in pairs]
+
+    def _split(self, card: Card, context: tuple[str, str], now: float) -> list[tuple[str, str]]:
+        """Returns names and values. The first cookie is somebody by itself, whatever becomes of the parts."""
+        write, tokens = secrets.token_urlsafe(9), card.tokens.to_dict()
+        parts = _parts.split(context[1], self._seal(tokens.pop("accessToken"), (*context, write)))
+        first = {"id": card.key, "at": int(now), "tokens": tokens, "write": write, "parts": len(parts)}
+        return [(context[1], self._seal(first, context)), *parts]
+
+
+class SharedCookie:
+    """The tokens in the clear, so that ``@wix/sdk`` in the page and the server are the same visitor.
+
+    The security trade-off: JavaScript has to read this cookie, so it cannot be ``HttpOnly``, and nothing is sealed.
+    Whoever runs a script in the page (XSS) or can write a cookie for the host has, or plants, the visitor and a
+    logged-in member. Use it only where a front end needs the tokens, for visitors rather than members.
+
+    Args:
+        name: which front end's format:
+
+            ============== ======================================= ============ =====================================
+            ``wixSession``  ``{"clientId", "tokens"}``              session      @wix/astro
+            ``session``     the tokens                              session      wix-headless-example, minimal-examples
+            ``wix-session`` the tokens                              12 days      headless-templates/commerce
+            ============== ======================================= ============ =====================================
+
+            All are written as URL-encoded JSON, as ``encodeURIComponent`` does it, and are read however a front end
+            wrote them. A ``wixSession`` of another client ID is neither taken nor overwritten; one that is just the
+            tokens (headless-templates/external-identity-provider) is taken.
+        secure: False is for development over plain http; the name stays.
+        same_site: as for ``IdCookie``.
+
+    Tokens that were renewed here are written back, so that the page has them too. As with ``SealedCookie``, each
+    process remembers what it did for 2 minutes, also for a first page's parallel calls: a second cookie, sealed with
+    a key of this process, reserves their visitor meanwhile.
+
+    Raises:
+        ConfigurationError: the name is none of these.
+
+    Concurrency: immutable, share it freely.
+    """
+
+    holds_tokens: Final = True
+
+    def __init__(self, name: str = "wixSession", *, secure: bool = True, same_site: SameSite = "lax") -> None:
+        if name not in _LIVES:
+            raise ConfigurationError(f"name: expected one of {', '.join(_LIVES)}")
+        self.name = name
+        self._reserving = _Reservation(
+            [generate_key()], name="wixvisitor-new", max_age=120, secure=secure, same_site=same_site
+        )
+        self.reservation: SealedForm | None = self._reserving
+        self.is_embedded = self._reserving.is_embedded
+        self._attributes = f"Path=/; {'Secure; ' if secure else ''}{SITES[same_site]}"
+
+    def names(self, client_id: str) -> Names:
+        """Returns the front end's name, and one for the case that another site's front end has taken it."""
+        return Names(self.name, site_name(self.name, client_id), is_common=True)
+
+    @hides_locals
+    def read(
+        self,
+        value: str,
+        client_id: str,
+        now: float,
+        *,
+        name: str | None = None,
+        others: Mapping[str, Sequence[str]] = NO_COOKIES,
+    ) -> Card:
+        """Returns what the cookie says; see ``IdCookie.read``."""
+        del now, name, others
+        if len(value) > 2 * LARGEST:
+            raise Unreadable("it is longer than any of ours")
+        try:
+            content = content_of(value)
+            inner = content.get("tokens", content) if self.name == "wixSession" else content
+            self._check_site(content, client_id)
+            tokens = checked_tokens(tokens_of(inner))
+        except (ValueError, AttributeError, RecursionError, ConfigurationError):
+            raise Unreadable("it is not the JSON of @wix/sdk's tokens") from None
+        key = self.key_of(tokens)
+        if key is None:
+            raise Unreadable("it holds no tokens")
+        return Card(key, tokens)
+
+    def _check_site(self, content: Mapping[str, Any], client_id: str) -> None:
+        found = content.get("clientId")
+        if found is not None and str(found).lower() != client_id.lower():
+            raise Foreign("it belongs to another client ID")
+
+    @hides_locals
+    def write(self, card: Card, client_id: str, now: float, *, name: str | None = None) -> str:
+        """Returns the ``Set-Cookie`` header; see ``IdCookie.write``."""
+        del now
+        content = card.tokens.to_dict()
+        if self.name == "wixSession":
+            content = {"clientId": client_id, "tokens": content}
+        text = json.dumps(content, separators=(",", ":"), ensure_ascii=False)
+        hidden = "" if name in (None, self.name) else "; HttpOnly"  # no front end reads it
+        attributes = f"{self._attributes}{_LIVES[self.name]}{hidden}"
+        return fitting(name or self.name, quote(text, safe="!~*'()"), attributes)
+
+    def write_all(self, card: Card, client_id: str, now: float, *, name: str | None = None) -> list[str]:
+        """Returns the ``Set-Cookie`` headers: one, since front ends read no more."""
+        return [self.write(card, client_id, now, name=name)]
+
+    def clear(self, name: str | None = None, path: str = "/") -> str:
+        """Returns the ``Set-Cookie`` header that removes it."""
+        return f"{name or self.name}=; {self._attributes.replace('Path=/', f'Path={path}', 1)}; Max-Age=0"
+
+    def without_access(self, tokens: Tokens, now: float) -> Tokens:
+        """Returns what the cookie keeps of tokens that do not fit: who it is, with a token that ends now.
+
+        Front ends renew a token that has just ended; one that ended long ago they take for a visitor who is gone.
+        """
+        return Tokens(AccessToken("", int(now)), tokens.refresh_token)
+
+    def derive(self, keys: Iterable[str]) -> str:
+        """Returns the visitor who stands for several; see ``IdCookie.derive``. The key is this process's."""
+        return self._reserving.derive(keys)
+
+    @hides_locals
+    def key_of(self, tokens: Tokens) -> str | None:
+        """Returns which visitor these tokens are: there is no id in the cookie, so the refresh token says it."""
+        value = tokens.refresh_token.value or tokens.access_token.value
+        return hashlib.sha256(f"wixvisitor shared\0{value}".encode("utf-8", "replace")).hexdigest() if value else None
+
+    def __repr__(self) -> str:
+        return f"<SharedCookie {self.name!r}>"
+
+
+VisitorCookie = IdCookie | SealedCookie | SharedCookie
+
+_LIVES: Final[Mapping[str, str]] = {"wixSession": "", "session": "", "wix-session": "; Max-Age=1036800"}
