@@ -445,7 +445,7 @@ async def test_other_origins_never_see_the_token(
     seen, transport = _recorder(family, lambda _: family.Response(200, json={}))
     async with family.AsyncClient(transport=transport) as client:
         session = session_of(client=client, tokens=visitor)
-        session._refresher.ledger.consistent = "c"
+        session._refresher.state.consistent = "c"
         # Some of these are no URLs to httpx, which is fine as well.
         with suppress(ConfigurationError, family.InvalidURL, family.UnsupportedProtocol, ValueError):
             await (session.get(url) if way == "session" else client.get(url, auth=session.auth))
@@ -599,13 +599,13 @@ async def test_x_wix_consistent_of_others_is_not_kept(
     async with family.AsyncClient(transport=transport) as client:
         session = session_of(client=client, tokens=visitor)
         await session.get("https://other.example/x")
-        assert session._refresher.ledger.consistent == ""
+        assert session._refresher.state.consistent == ""
         length = 100_000
         await session.get("/x")
-        assert session._refresher.ledger.consistent == ""
+        assert session._refresher.state.consistent == ""
         length = 5
         await session.get("/x")
-        assert session._refresher.ledger.consistent == "ccccc"
+        assert session._refresher.state.consistent == "ccccc"
 
 
 @pytest.mark.parametrize("way", ["session", "auth"])
@@ -625,7 +625,7 @@ async def test_x_wix_consistent_behind_a_redirect_is_not_kept(
         url = "https://www.wixapis.com/away"
         response = await (session.get(url) if way == "session" else client.get(url, auth=session.auth))
         assert response.headers["x-wix-consistent"] == "of another"
-        assert session._refresher.ledger.consistent == ""
+        assert session._refresher.state.consistent == ""
     assert [request.url.host for request in seen] == ["www.wixapis.com", "other.example"]
 
 
@@ -643,7 +643,7 @@ async def test_x_wix_consistent_of_a_late_answer_is_not_kept(
         response = await session.get("/x")
         assert response.headers["x-wix-consistent"] == "of the visitor"
         assert session.get_tokens() == member
-        assert session._refresher.ledger.consistent == ""
+        assert session._refresher.state.consistent == ""
 
 
 async def test_x_wix_consistent_of_a_replaced_visitor_is_gone(

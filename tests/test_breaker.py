@@ -28,8 +28,8 @@ def _admit(breaker: Breaker, visitor: str, now: float = NOW, *, hopeless: bool =
 
 
 def _until(breaker: Breaker) -> float:
-    assert breaker.pause is not None
-    return breaker.pause.until
+    assert breaker.cooldown is not None
+    return breaker.cooldown.until
 
 
 def test_a_closed_breaker_lets_all_ask() -> None:
@@ -72,7 +72,7 @@ def test_the_same_visitor_counts_once() -> None:
     breaker = Breaker()
     for _ in range(10):
         assert not _fail(breaker, "a", "b")
-    assert breaker.pause is None
+    assert breaker.cooldown is None
 
 
 def test_a_success_begins_the_row_anew() -> None:
@@ -90,7 +90,7 @@ def test_trouble_of_its_own() -> None:
     _fail(breaker, "poisoned")
     breaker.succeeded("b")
     assert not _fail(breaker, "poisoned", cause=LIMIT, retry_after=300.0)
-    assert breaker.pause is None
+    assert breaker.cooldown is None
     _fail(breaker, "c", cause=LIMIT, retry_after=5.0)
     until = _until(breaker)
     assert not _fail(breaker, "poisoned", cause=LIMIT, now=NOW + 1, retry_after=300.0)
@@ -115,8 +115,8 @@ def test_calls_under_way_extend_but_do_not_double() -> None:
     assert _until(breaker) == NOW + 4.5
     _fail(breaker, "c", cause=LIMIT, now=NOW + 0.6, retry_after=1.0)
     assert _until(breaker) == NOW + 4.5
-    assert breaker.pause is not None
-    assert breaker.pause.failures == 1
+    assert breaker.cooldown is not None
+    assert breaker.cooldown.failures == 1
 
 
 def test_one_asks_for_all() -> None:
@@ -136,7 +136,7 @@ def test_one_asks_for_all() -> None:
     breaker.probe = "last"
     breaker.succeeded("last")
     assert _admit(breaker, "another", now) is Admission.GO
-    assert breaker.pause is None
+    assert breaker.cooldown is None
 
 
 def test_a_probe_without_an_answer_is_followed_by_another() -> None:
@@ -194,11 +194,11 @@ def test_a_call_from_before_a_pause_fails_after_it() -> None:
     """A call that was under way when a pause began, and fails after its end, neither begins nor doubles another."""
     breaker, now = Breaker(), 1_000.0
     _fail(breaker, "a", "b", "c", now=now)
-    assert breaker.pause is not None
-    now = breaker.pause.until + 1
+    assert breaker.cooldown is not None
+    now = breaker.cooldown.until + 1
     assert _admit(breaker, "probe", now) is Admission.PROBE
     breaker.probe = "probe"
     assert not breaker.failed("late", OUTAGE, now, 1.0, retry_after=None, began=999.0)
-    assert not breaker.pause.active(now)
+    assert not breaker.cooldown.active(now)
     assert breaker.failed("probe", OUTAGE, now, 1.0, retry_after=None, began=now)
-    assert breaker.pause.until == pytest.approx(now + 2.0)
+    assert breaker.cooldown.until == pytest.approx(now + 2.0)

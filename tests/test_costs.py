@@ -138,7 +138,7 @@ async def test_no_task_no_lock_no_log(
 
         def __exit__(self, *_: object) -> None: ...
 
-    monkeypatch.setattr(warm._refresher.ledger, "lock", NoLock())
+    monkeypatch.setattr(warm._refresher.state, "lock", NoLock())
     caplog.set_level(logging.DEBUG)
     threads = threading.active_count()
     with counted(monkeypatch, asyncio.get_running_loop(), "create_task") as tasks:

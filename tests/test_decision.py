@@ -22,13 +22,13 @@ from wixvisitor import (
     Tokens,
 )
 from wixvisitor._renewal.decision import (
-    FIRST_PAUSE,
-    LONGEST_PAUSE,
-    LONGEST_RETRY_AFTER,
-    Held,
+    MAX_COOLDOWN,
+    MAX_RETRY_AFTER,
+    MIN_COOLDOWN,
+    Cooldown,
     OnRefused,
-    Pause,
     Purpose,
+    Snapshot,
     Step,
     Unread,
     Unsaved,
@@ -36,11 +36,11 @@ from wixvisitor._renewal.decision import (
     after_mint,
     after_renewal,
     decide,
-    hold,
     may_replace,
     must_be_saved,
-    next_pause,
+    next_cooldown,
     role_of,
+    snapshot_of,
 )
 
 NOW = 1_795_000_000.0
@@ -62,15 +62,15 @@ def jwt(iat: int = int(NOW), exp: int = EXPIRES, **instance: str) -> str:
     return f"OauthNG.JWS.aa.{base64.urlsafe_b64encode(json.dumps(data).encode()).decode().rstrip('=')}.cc"
 
 
-def held(tokens: Tokens = VISITOR, **changes: bool) -> Held:
-    return Held(tokens, RENEW_AT, "1", **changes)
+def held(tokens: Tokens = VISITOR, **changes: bool) -> Snapshot:
+    return Snapshot(tokens, RENEW_AT, "1", **changes)
 
 
-def pause(cause: Exception | None = FAILED) -> Pause:
-    return Pause(NOW - 1, EXPIRES + 1_000.0, 1, cause)
+def pause(cause: Exception | None = FAILED) -> Cooldown:
+    return Cooldown(NOW - 1, EXPIRES + 1_000.0, 1, cause)
 
 
-OVER = Pause(NOW - 10, NOW - 5, 1, FAILED)
+OVER = Cooldown(NOW - 10, NOW - 5, 1, FAILED)
 FRESH, AGEING, ENDED = NOW, RENEW_AT + 1, EXPIRES + 1.0
 
 DECISIONS = {
@@ -157,26 +157,26 @@ def test_held():
 )
 def test_renewal_window(lifetime, renew_before, window):
     """A renewal starts ``renew_before`` ahead of the end, never more than a quarter of the lifetime."""
-    assert hold(VISITOR, renew_before=renew_before, jitter=0, lifetime=lifetime).renew_at == EXPIRES - window
+    assert snapshot_of(VISITOR, renew_before=renew_before, jitter=0, lifetime=lifetime).renew_at == EXPIRES - window
 
 
 @pytest.mark.parametrize("jitter", [0.0, 0.5, 1.0])
 def test_renewal_jitter(jitter):
     """Jitter makes the window up to five percent shorter, so that processes do not wake together."""
-    snapshot = hold(VISITOR, renew_before=900.0, jitter=jitter, lifetime=LIFETIME)
+    snapshot = snapshot_of(VISITOR, renew_before=900.0, jitter=jitter, lifetime=LIFETIME)
     assert snapshot.renew_at == pytest.approx(EXPIRES - 900 * (1 - 0.05 * jitter))
 
 
 def test_lifetime_of_resumed_tokens():
     """A resumed token's lifetime is read from it, else four hours are assumed."""
     short = Tokens(AccessToken(jwt(exp=int(NOW) + 400), int(NOW) + 400), VISITOR.refresh_token)
-    assert hold(short, renew_before=900.0, jitter=0).renew_at == NOW + 300
-    assert hold(VISITOR, renew_before=10_000.0, jitter=0).renew_at == EXPIRES - 3_600
+    assert snapshot_of(short, renew_before=900.0, jitter=0).renew_at == NOW + 300
+    assert snapshot_of(VISITOR, renew_before=10_000.0, jitter=0).renew_at == EXPIRES - 3_600
 
 
 def test_hold_keeps_what_it_is_given():
     """The version and whether the tokens are unsaved are kept."""
-    snapshot = hold(VISITOR, renew_before=1, jitter=0, version=Unread.UNREAD, unsaved=Unsaved())
+    snapshot = snapshot_of(VISITOR, renew_before=1, jitter=0, version=Unread.UNREAD, unsaved=Unsaved())
     assert (snapshot.tokens, snapshot.version, snapshot.rejected) == (VISITOR, Unread.UNREAD, False)
     assert snapshot.unsaved
 
@@ -266,10 +266,10 @@ def test_purposes():
     assert [purpose for purpose in Purpose if not purpose.may_replace] == [Purpose.AGEING]
 
 
-# next_pause
+# next_cooldown
 
 
-def seconds(one: Pause) -> float:
+def seconds(one: Cooldown) -> float:
     return one.until - one.since
 
 
@@ -279,10 +279,10 @@ def seconds(one: Pause) -> float:
 )
 def test_pauses_double(failures, longest):
     """At most 1 s after the first failure, doubling to at most 60 s, half of it at least."""
-    before = Pause(0.0, 1.0, failures, FAILED) if failures else None
-    assert seconds(next_pause(before, NOW, 1.0, cause=FAILED, retry_after=None)) == pytest.approx(longest)
-    assert seconds(next_pause(before, NOW, 0.0, cause=FAILED, retry_after=None)) == pytest.approx(longest / 2)
-    assert next_pause(before, NOW, 0.0, cause=FAILED, retry_after=None).failures == failures + 1
+    before = Cooldown(0.0, 1.0, failures, FAILED) if failures else None
+    assert seconds(next_cooldown(before, NOW, 1.0, cause=FAILED, retry_after=None)) == pytest.approx(longest)
+    assert seconds(next_cooldown(before, NOW, 0.0, cause=FAILED, retry_after=None)) == pytest.approx(longest / 2)
+    assert next_cooldown(before, NOW, 0.0, cause=FAILED, retry_after=None).failures == failures + 1
 
 
 @pytest.mark.parametrize(
@@ -291,19 +291,19 @@ def test_pauses_double(failures, longest):
 def test_retry_after(retry_after, expected):
     """What Wix asks for is kept, up to five minutes, without jitter that would make it shorter."""
     for jitter in (0.0, 1.0):
-        paused = next_pause(None, NOW, jitter, cause=FAILED, retry_after=retry_after)
+        paused = next_cooldown(None, NOW, jitter, cause=FAILED, retry_after=retry_after)
         assert seconds(paused) == pytest.approx(expected)
 
 
 def test_retry_after_zero():
     """``Retry-After: 0`` does not hammer: the usual pause counts."""
-    assert seconds(next_pause(None, NOW, 0.0, cause=FAILED, retry_after=0.0)) == pytest.approx(0.5)
+    assert seconds(next_cooldown(None, NOW, 0.0, cause=FAILED, retry_after=0.0)) == pytest.approx(0.5)
 
 
 def test_pause_keeps_its_cause():
     """The cause is what callers are told; a background failure has none."""
-    assert next_pause(None, NOW, 0.5, cause=EXPIRED, retry_after=None).cause is EXPIRED
-    assert next_pause(pause(), NOW, 0.5, cause=None, retry_after=None).cause is None
+    assert next_cooldown(None, NOW, 0.5, cause=EXPIRED, retry_after=None).cause is EXPIRED
+    assert next_cooldown(pause(), NOW, 0.5, cause=None, retry_after=None).cause is None
 
 
 @pytest.mark.parametrize(
@@ -311,7 +311,7 @@ def test_pause_keeps_its_cause():
 )
 def test_pause_ends(now, active):
     """A pause lasts from its beginning to its end; a clock that was set back ends it."""
-    assert Pause(NOW, NOW + 1, 1, FAILED).active(now) is active
+    assert Cooldown(NOW, NOW + 1, 1, FAILED).active(now) is active
 
 
 @given(
@@ -322,17 +322,17 @@ def test_pause_ends(now, active):
 )
 def test_any_pause_is_bounded(failures, now, jitter, retry_after):
     """No pause is longer than a minute, or than five if Wix asks for it, and each one begins now."""
-    before = None if failures is None else Pause(now, now, failures, FAILED)
-    after = next_pause(before, now, jitter, cause=FAILED, retry_after=retry_after)
-    limit = LONGEST_RETRY_AFTER if retry_after else LONGEST_PAUSE
+    before = None if failures is None else Cooldown(now, now, failures, FAILED)
+    after = next_cooldown(before, now, jitter, cause=FAILED, retry_after=retry_after)
+    limit = MAX_RETRY_AFTER if retry_after else MAX_COOLDOWN
     assert after.since == now
     assert 0 <= seconds(after) <= limit + 1e-3
     if failures is None and not retry_after:
-        assert seconds(after) <= FIRST_PAUSE + 1e-3
+        assert seconds(after) <= MIN_COOLDOWN + 1e-3
 
 
 @given(
-    st.none() | st.builds(Held, st.sampled_from([VISITOR, NO_REFRESH, NO_ACCESS, EMPTY_TOKENS]), st.floats(0, 4e9)),
+    st.none() | st.builds(Snapshot, st.sampled_from([VISITOR, NO_REFRESH, NO_ACCESS, EMPTY_TOKENS]), st.floats(0, 4e9)),
     st.floats(0, 4e9),
     st.none() | st.sampled_from([pause(), pause(None), pause(EXPIRED), OVER]),
     st.booleans(),

@@ -78,7 +78,7 @@ async def test_a_401_that_comes_in_drops(
     session_of: SessionMaker, visitor: Tokens, still: FakeWix, family: ModuleType, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A 401 that takes longer than the time that there is for it is passed on with all that came before."""
-    monkeypatch.setattr(compat, "_LONGEST_READ", 0.0)
+    monkeypatch.setattr(compat, "_MAX_READ", 0.0)
     body = b"".join(bytes([65 + number]) * 10 for number in range(20))
 
     class Drops(family.AsyncByteStream):  # type: ignore[misc, name-defined]

@@ -151,7 +151,9 @@ def test_every_module_has_a_row(module):
 def test_imports_go_up(module):
     """A module imports only from rows above its own, and from its own package."""
     own = ORDER.index(row_of(module))
-    assert {name for name in ours(module) if row_of(name) != row_of(module) and ORDER.index(row_of(name)) >= own} == set()
+    assert {
+        name for name in ours(module) if row_of(name) != row_of(module) and ORDER.index(row_of(name)) >= own
+    } == set()
 
 
 @pytest.mark.parametrize(

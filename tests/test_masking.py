@@ -17,7 +17,7 @@ from wixvisitor._wire.redaction import (
     drop_sent_bytes,
     hides_locals,
     hides_locals_async,
-    mask,
+    redact,
     unescaped,
     without_frames,
 )
@@ -43,11 +43,11 @@ wix_tokens = st.builds(
 )
 def test_what_is_called_a_token(text):
     """What a field of that name holds is replaced, whatever it looks like, and what is left stays JSON."""
-    masked = mask(text)
-    assert "pla" not in masked
-    assert mask(masked) == masked
+    redacted = redact(text)
+    assert "pla" not in redacted
+    assert redact(redacted) == redacted
     if text.endswith('"}'):
-        assert json.loads(masked).keys() == json.loads(text).keys()
+        assert json.loads(redacted).keys() == json.loads(text).keys()
 
 
 @pytest.mark.parametrize(
@@ -55,7 +55,7 @@ def test_what_is_called_a_token(text):
 )
 def test_what_only_speaks_of_tokens(text):
     """A text about tokens stays as it is."""
-    assert mask(text) == text
+    assert redact(text) == text
 
 
 @pytest.mark.parametrize("token", [ACCESS, REFRESH, f"IST.{REFRESH[4:]}", REFRESH[4:]])
@@ -76,61 +76,61 @@ def test_what_only_speaks_of_tokens(text):
 )
 def test_wix_tokens(token, around):
     """Whatever looks like one of Wix's tokens is replaced, wherever it stands."""
-    masked = mask(around.format(token, token))
-    assert masked == around.format("[token]", "[token]")
+    redacted = redact(around.format(token, token))
+    assert redacted == around.format("[token]", "[token]")
 
 
 @pytest.mark.parametrize("length", range(10, len(ACCESS)))
 def test_cut_off_tokens(length):
     """A token that was cut off in the middle is masked as well, once ten characters of its own are there."""
     cut = ACCESS[: len("OauthNG.JWS.") + length]
-    assert mask(f"… {cut}") == "… [token]"
+    assert redact(f"… {cut}") == "… [token]"
 
 
 @pytest.mark.parametrize("text", ["", "JWS", "JWS.", "a JWS. b", "OauthNG", "eyJ", "the key", "the JWS.abc format"])
 def test_plain_text_stays(text):
     """What is too short to be a token stays readable."""
-    assert mask(text) == text
+    assert redact(text) == text
 
 
 def test_known_secrets():
     """A secret that was given is masked whatever it looks like; an empty one masks nothing."""
-    assert mask("a hunter2 b hunter2", ("hunter2",)) == "a [token] b [token]"
-    assert mask("abc", ("", "")) == "abc"
-    assert mask("one two", ("one", "two")) == "[token] [token]"
+    assert redact("a hunter2 b hunter2", ("hunter2",)) == "a [token] b [token]"
+    assert redact("abc", ("", "")) == "abc"
+    assert redact("one two", ("one", "two")) == "[token] [token]"
 
 
 def test_one_secret_inside_another():
     """When one secret begins with another nothing of the longer one is left."""
-    assert "long" not in mask("see short-long", ("short", "short-long"))
+    assert "long" not in redact("see short-long", ("short", "short-long"))
 
 
 @pytest.mark.parametrize("sign", "JoO.eyW-_=/+A9")
 def test_escapes_hide_no_token(sign):
     """Whichever character of a token is written as a JSON escape, it is read before it is masked."""
     text = f'{{"a":"{ACCESS}/+"}}'.replace(sign, f"\\u{ord(sign):04x}")
-    assert "eyJ" not in mask(unescaped(text))
-    assert mask(unescaped('{"a":"s\\/cret\\u002b"}'), ("s/cret+",)) == '{"a":"[token]"}'
+    assert "eyJ" not in redact(unescaped(text))
+    assert redact(unescaped('{"a":"s\\/cret\\u002b"}'), ("s/cret+",)) == '{"a":"[token]"}'
 
 
 def test_masking_twice_changes_nothing():
     """What is masked stays as it is."""
-    assert mask(mask(f"a {ACCESS} b")) == "a [token] b"
+    assert redact(redact(f"a {ACCESS} b")) == "a [token] b"
 
 
 @given(st.text(), wix_tokens, st.text())
 def test_no_wix_token_is_left(before, token, after):
     """Whatever stands around it, nothing of a token is left."""
-    masked = mask(f"{before}{token}{after}")
-    assert token not in masked
-    assert token.split(".")[-2] not in masked or token.split(".")[-2] in before + after
+    redacted = redact(f"{before}{token}{after}")
+    assert token not in redacted
+    assert token.split(".")[-2] not in redacted or token.split(".")[-2] in before + after
 
 
 @given(st.text(), st.text(min_size=1), st.text())
 def test_no_given_secret_is_left(before, secret, after):
     """A secret that was given is not in the text any more, unless the mask itself spells it."""
-    masked = mask(f"{before}{secret}{after}", (secret,))
-    assert secret not in masked.replace("[token]", "") or secret in before.replace(secret, "") + after.replace(
+    redacted = redact(f"{before}{secret}{after}", (secret,))
+    assert secret not in redacted.replace("[token]", "") or secret in before.replace(secret, "") + after.replace(
         secret, ""
     )
 
@@ -138,7 +138,7 @@ def test_no_given_secret_is_left(before, secret, after):
 @given(st.text())
 def test_any_text(text):
     """Masking any text gives a text, and is stable."""
-    assert mask(mask(text)) == mask(text)
+    assert redact(redact(text)) == redact(text)
 
 
 def raised(error: BaseException, cause: BaseException | None = None) -> BaseException:

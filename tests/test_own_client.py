@@ -37,7 +37,7 @@ def session(served: Any, still: FakeWix, visitor: Tokens) -> VisitorSession:
 @contextmanager
 def few_places(monkeypatch: pytest.MonkeyPatch, number: int) -> Iterator[None]:
     with monkeypatch.context() as patch:
-        patch.setattr(connection_pool, "MOST", number)
+        patch.setattr(connection_pool, "MAX_CONNECTIONS", number)
         yield
 
 
@@ -59,12 +59,12 @@ async def test_tokens_while_all_places_are_taken(still: FakeWix, served: Any, un
         async with anyio.create_task_group() as group:
             for _ in range(150):
                 group.start_soon(busy.get, "/slow")
-            await until(lambda: len(still.api_calls()) == connection_pool.MOST)
+            await until(lambda: len(still.api_calls()) == connection_pool.MAX_CONNECTIONS)
             with anyio.fail_after(2):
                 await new.generate_visitor_tokens()
                 await old.generate_visitor_tokens()
                 await forced.renew_token()
-            assert len(still.api_calls()) == connection_pool.MOST
+            assert len(still.api_calls()) == connection_pool.MAX_CONNECTIONS
             group.cancel_scope.cancel()
 
 

@@ -6,12 +6,12 @@ import anyio
 import anyio.lowlevel
 import pytest
 
-from wixvisitor._tasks.capacity import Places
+from wixvisitor._tasks.capacity import Capacity
 
 pytestmark = pytest.mark.anyio
 
 
-async def in_line(group: anyio.abc.TaskGroup, places: Places, number: int, got: list[int]) -> anyio.CancelScope:
+async def in_line(group: anyio.abc.TaskGroup, places: Capacity, number: int, got: list[int]) -> anyio.CancelScope:
     """Lets a task wait for a place; returns the scope that it waits in."""
     scope = anyio.CancelScope()
 
@@ -27,7 +27,7 @@ async def in_line(group: anyio.abc.TaskGroup, places: Places, number: int, got: 
 
 async def test_places_are_given_in_order() -> None:
     """Who came first is first, and who comes late does not overtake those in the line."""
-    places, got = Places(2), list[int]()
+    places, got = Capacity(2), list[int]()
     assert places.take_now()
     assert places.take_now()
     async with anyio.create_task_group() as group:
@@ -49,7 +49,7 @@ async def test_places_are_given_in_order() -> None:
 
 async def test_waiting_has_an_end() -> None:
     """After the seconds named there is a TimeoutError, and the line is empty again."""
-    places = Places(1)
+    places = Capacity(1)
     await places.take(0.0)
     with pytest.raises(TimeoutError):
         await places.take(0.01)
@@ -59,7 +59,7 @@ async def test_waiting_has_an_end() -> None:
 
 async def test_who_leaves_the_line_costs_no_place() -> None:
     """A place that was just given to a waiter that is cancelled goes to the next one."""
-    places, got = Places(1), list[int]()
+    places, got = Capacity(1), list[int]()
     assert places.take_now()
     async with anyio.create_task_group() as group:
         scopes = [await in_line(group, places, number, got) for number in range(4)]
@@ -79,7 +79,7 @@ async def test_who_leaves_the_line_costs_no_place() -> None:
 
 async def test_all_are_sent_away_at_once() -> None:
     """Those in the line go on together; with their places given back all is as before."""
-    places, got = Places(1), list[int]()
+    places, got = Capacity(1), list[int]()
     assert places.take_now()
     async with anyio.create_task_group() as group:
         for number in range(3):

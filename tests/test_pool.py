@@ -579,7 +579,7 @@ async def test_whose_turn_does_not_come_is_told(still: FakeWix, pool_of: PoolMak
     """A visitor that waits in vain keeps what it has, and is served when there is a turn."""
     pool = pool_of(max_token_requests=1, renew_timeout=0.05)
     session = await pool.session("1")
-    async with pool._settings.turns.turn("another", is_new=False, seconds=1.0):
+    async with pool._settings.limiter.permit("another", is_new=False, seconds=1.0):
         with pytest.raises(TokenRequestError, match="max_token_requests"):
             await session.get(CART)
     assert not still.calls

@@ -30,7 +30,7 @@ from wixvisitor import (
     __version__,
 )
 from wixvisitor._renewal.decision import Step
-from wixvisitor._renewal.state import Ledger
+from wixvisitor._renewal.state import TokenState
 from wixvisitor.storage import ANY_VERSION, AnyVersion, MemoryStorage, Record
 from wixvisitor.testing import FakeWix
 
@@ -307,15 +307,15 @@ async def test_a_pause_that_ends_as_it_is_looked_at(
     still.advance(LIFETIME + 1)
     still.fail(503, times=3)
     assert isinstance((await together(1, session.auth_headers))[0], TokenRequestError)
-    next_step, steps = Ledger.next_step, list[Step]()
+    next_step, steps = TokenState.next_step, list[Step]()
 
-    def and_ends(self: Ledger) -> Any:
+    def and_ends(self: TokenState) -> Any:
         held, step = next_step(self)
         steps.append(step)
-        self._pause = None
+        self._cooldown = None
         return held, step
 
-    monkeypatch.setattr(Ledger, "next_step", and_ends)
+    monkeypatch.setattr(TokenState, "next_step", and_ends)
     assert isinstance((await together(1, session.auth_headers))[0], dict)
     assert steps[0] is Step.FAIL
 

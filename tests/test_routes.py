@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from wixvisitor import VisitorPool
-from wixvisitor._renewal.routes import MOST, STREAK, Routes, route_of
+from wixvisitor._renewal.routes import MAX_RENEWALS, STREAK, Routes, route_of
 from wixvisitor.testing import FakeWix
 
 anyio_test = pytest.mark.anyio
@@ -54,7 +54,9 @@ def taught(visitors: int = STREAK) -> Routes:
 def test_a_learned_route() -> None:
     """From the fifth visitor on, ten in a minute is the most, those before it included."""
     routes = taught()
-    assert [routes.take("a", NOW) for _ in range(20)] == [True] * (MOST - STREAK) + [False] * (20 - MOST + STREAK)
+    assert [routes.take("a", NOW) for _ in range(20)] == [True] * (MAX_RENEWALS - STREAK) + [False] * (
+        20 - MAX_RENEWALS + STREAK
+    )
     assert not routes.may_renew("a", NOW + 59)
     assert routes.may_renew("a", NOW + 60)
     assert routes.may_renew("b", NOW)
@@ -134,11 +136,11 @@ async def test_250_shoppers(pool: VisitorPool, still: FakeWix, caplog: pytest.Lo
     still.fail(401, path=MISSING, times=None)
     assert await all_ask(pool, keys, MISSING) == {401}
     first = len(still.token_calls("refresh_token"))
-    assert first <= MOST + 4
+    assert first <= MAX_RENEWALS + 4
     assert sum("answers 401 to fresh tokens" in record.getMessage() for record in caplog.records) == 1
     still.advance(61)
     assert await all_ask(pool, keys, MISSING) == {401}
-    assert len(still.token_calls("refresh_token")) - first <= MOST
+    assert len(still.token_calls("refresh_token")) - first <= MAX_RENEWALS
 
 
 @anyio_test
@@ -147,7 +149,7 @@ async def test_one_after_the_other(pool: VisitorPool, still: FakeWix) -> None:
     still.fail(401, path="/bookings/*", times=None)
     for number in range(40):
         assert await all_ask(pool, [f"{number}"], f"/bookings/v2/services/{number + 1_000}") == {401}
-    assert len(still.token_calls("refresh_token")) == MOST
+    assert len(still.token_calls("refresh_token")) == MAX_RENEWALS
 
 
 @anyio_test

@@ -14,7 +14,7 @@ import attrs
 import pytest
 
 from wixvisitor import TokenRequestError
-from wixvisitor._renewal.limiter import Turn, Turns
+from wixvisitor._renewal.limiter import Limiter, Permit
 
 pytestmark = pytest.mark.anyio
 
@@ -37,109 +37,109 @@ def clock() -> Clock:
     return Clock()
 
 
-TurnsMaker = Callable[..., Turns]
+TurnsMaker = Callable[..., Limiter]
 
 
 @pytest.fixture
 def turns_of(clock: Clock) -> TurnsMaker:
-    def make(number: float = 1, **arguments: Any) -> Turns:
-        return Turns(number, clock=clock, jitter=lambda: 1.0, **arguments)
+    def make(number: float = 1, **arguments: Any) -> Limiter:
+        return Limiter(number, clock=clock, jitter=lambda: 1.0, **arguments)
 
     return make
 
 
-async def _take(turns: Turns, visitor: str, order: list[str], *, is_new: bool = False) -> None:
-    async with turns.turn(visitor, is_new=is_new, seconds=60.0):
+async def _take(limiter: Limiter, visitor: str, order: list[str], *, is_new: bool = False) -> None:
+    async with limiter.permit(visitor, is_new=is_new, seconds=60.0):
         order.append(visitor)
         await anyio.lowlevel.checkpoint()
 
 
 async def test_no_more_than_the_number(turns_of: TurnsMaker) -> None:
     """Of ten that want a turn at most three have one at a time, and all get theirs."""
-    turns, most, order = turns_of(3), 0, list[str]()
+    limiter, most, order = turns_of(3), 0, list[str]()
 
     async def work(visitor: str) -> None:
         nonlocal most
-        async with turns.turn(visitor, is_new=False, seconds=60.0):
-            most = max(most, turns.under_way)
+        async with limiter.permit(visitor, is_new=False, seconds=60.0):
+            most = max(most, limiter.under_way)
             await anyio.lowlevel.checkpoint()
             order.append(visitor)
 
     async with anyio.create_task_group() as tasks:
         for number in range(10):
             tasks.start_soon(work, str(number))
-    assert (most, len(order), turns.under_way) == (3, 10, 0)
+    assert (most, len(order), limiter.under_way) == (3, 10, 0)
 
 
 async def test_no_turn_in_time(turns_of: TurnsMaker) -> None:
     """A visitor that gets no turn is told which setting it is about, and takes none away."""
-    turns = turns_of()
-    async with turns.turn("a", is_new=False, seconds=60.0):
+    limiter = turns_of()
+    async with limiter.permit("a", is_new=False, seconds=60.0):
         with pytest.raises(TokenRequestError, match=r"max_token_requests.*try later"):
-            async with turns.turn("b", is_new=False, seconds=0.0):
+            async with limiter.permit("b", is_new=False, seconds=0.0):
                 pass
-    async with turns.turn("b", is_new=False, seconds=0.5):
+    async with limiter.permit("b", is_new=False, seconds=0.5):
         pass
 
 
 async def test_cancelled_waiter(turns_of: TurnsMaker) -> None:
     """A waiter that is cancelled leaves its place to the next one."""
-    turns, order = turns_of(), list[str]()
+    limiter, order = turns_of(), list[str]()
     async with anyio.create_task_group() as tasks, anyio.create_task_group() as leaving:
-        async with turns.turn("first", is_new=False, seconds=60.0):
-            leaving.start_soon(_take, turns, "leaves", order)
+        async with limiter.permit("first", is_new=False, seconds=60.0):
+            leaving.start_soon(_take, limiter, "leaves", order)
             await anyio.wait_all_tasks_blocked()
-            tasks.start_soon(_take, turns, "stays", order)
+            tasks.start_soon(_take, limiter, "stays", order)
             await anyio.wait_all_tasks_blocked()
             leaving.cancel_scope.cancel()
             await anyio.wait_all_tasks_blocked()
     assert order == ["stays"]
-    assert turns.under_way == 0
+    assert limiter.under_way == 0
 
 
 async def test_a_turn_given_to_a_cancelled_waiter_is_the_next_ones(turns_of: TurnsMaker) -> None:
     """A waiter that is given its turn and cancelled in the same moment frees it."""
-    turns, order = turns_of(), list[str]()
+    limiter, order = turns_of(), list[str]()
     async with anyio.create_task_group() as tasks, anyio.create_task_group() as leaving:
-        async with turns.turn("first", is_new=False, seconds=60.0):
-            leaving.start_soon(_take, turns, "leaves", order)
+        async with limiter.permit("first", is_new=False, seconds=60.0):
+            leaving.start_soon(_take, limiter, "leaves", order)
             await anyio.wait_all_tasks_blocked()
-            tasks.start_soon(_take, turns, "stays", order)
+            tasks.start_soon(_take, limiter, "stays", order)
             await anyio.wait_all_tasks_blocked()
         leaving.cancel_scope.cancel()
     assert order[-1] == "stays"
-    assert turns.under_way == 0
+    assert limiter.under_way == 0
 
 
 async def test_a_failure_gives_the_turn_back(turns_of: TurnsMaker) -> None:
     """A turn ends with its block, however that ends."""
-    turns = turns_of()
+    limiter = turns_of()
     for _ in range(3):
         with pytest.raises(KeyError):
-            async with turns.turn("a", is_new=False, seconds=0.5):
+            async with limiter.permit("a", is_new=False, seconds=0.5):
                 raise KeyError
 
 
 async def test_without_a_number(clock: Clock) -> None:
     """A session by itself waits for no other visitor, heeds no pause, and leaves nothing behind."""
-    turns, order = Turns(clock=clock, jitter=lambda: 1.0), list[str]()
-    async with turns.turn("a", is_new=True, seconds=0.5) as turn, anyio.create_task_group() as tasks:
+    limiter, order = Limiter(clock=clock, jitter=lambda: 1.0), list[str]()
+    async with limiter.permit("a", is_new=True, seconds=0.5) as turn, anyio.create_task_group() as tasks:
         turn.failed(LIMIT)
         for number in range(100):
-            tasks.start_soon(_take, turns, str(number), order)
+            tasks.start_soon(_take, limiter, str(number), order)
     assert len(order) == 100
-    assert turns.pause() is None
-    assert not turns._queues
+    assert limiter.pool_cooldown() is None
+    assert not limiter._queues
 
 
 @pytest.mark.parametrize("anyio_backend", ["asyncio"])
 async def test_each_event_loop_counts_for_itself(turns_of: TurnsMaker) -> None:
     """A turn that is held in one event loop holds no visitor up in another; loops that ended are forgotten."""
-    turns = turns_of()
-    async with turns.turn("a", is_new=False, seconds=60.0):
+    limiter = turns_of()
+    async with limiter.permit("a", is_new=False, seconds=60.0):
         for _ in range(3):
-            await anyio.to_thread.run_sync(asyncio.run, _take(turns, "b", []))
-        assert len(turns._queues) == 2
+            await anyio.to_thread.run_sync(asyncio.run, _take(limiter, "b", []))
+        assert len(limiter._queues) == 2
 
 
 # Who goes first
@@ -147,14 +147,14 @@ async def test_each_event_loop_counts_for_itself(turns_of: TurnsMaker) -> None:
 
 async def test_who_has_a_visitor_goes_first(turns_of: TurnsMaker) -> None:
     """Renewals go before new visitors that came earlier; while both wait, every fourth turn is a new visitor's."""
-    turns, order = turns_of(), list[str]()
+    limiter, order = turns_of(), list[str]()
     async with anyio.create_task_group() as tasks:
-        async with turns.turn("first", is_new=True, seconds=60.0):
+        async with limiter.permit("first", is_new=True, seconds=60.0):
             for number in range(4):
-                tasks.start_soon(lambda name: _take(turns, name, order, is_new=True), f"new {number}")
+                tasks.start_soon(lambda name: _take(limiter, name, order, is_new=True), f"new {number}")
                 await anyio.wait_all_tasks_blocked()
             for number in range(7):
-                tasks.start_soon(_take, turns, f"old {number}", order)
+                tasks.start_soon(_take, limiter, f"old {number}", order)
                 await anyio.wait_all_tasks_blocked()
     assert order == [
         *("old 0", "old 1", "old 2", "new 0"),
@@ -165,14 +165,14 @@ async def test_who_has_a_visitor_goes_first(turns_of: TurnsMaker) -> None:
 
 async def test_who_has_a_visitor_asks_first_after_a_pause(turns_of: TurnsMaker, clock: Clock) -> None:
     """After a probe has succeeded the renewals that waited for it go before the new visitors."""
-    turns, order = turns_of(), list[str]()
-    await _fail(turns, "a", LIMIT)
+    limiter, order = turns_of(), list[str]()
+    await _fail(limiter, "a", LIMIT)
     clock.now += 31
     async with anyio.create_task_group() as tasks:
-        async with turns.turn("probe", is_new=False, seconds=60.0) as probe:
-            tasks.start_soon(lambda: _take(turns, "new", order, is_new=True))
+        async with limiter.permit("probe", is_new=False, seconds=60.0) as probe:
+            tasks.start_soon(lambda: _take(limiter, "new", order, is_new=True))
             await anyio.wait_all_tasks_blocked()
-            tasks.start_soon(_take, turns, "old", order)
+            tasks.start_soon(_take, limiter, "old", order)
             await anyio.wait_all_tasks_blocked()
             probe.succeeded()
     assert order == ["old", "new"]
@@ -181,23 +181,23 @@ async def test_who_has_a_visitor_asks_first_after_a_pause(turns_of: TurnsMaker, 
 # The pause
 
 
-async def _fail(turns: Turns, visitor: str, error: TokenRequestError) -> None:
-    async with turns.turn(visitor, is_new=False, seconds=60.0) as turn:
+async def _fail(limiter: Limiter, visitor: str, error: TokenRequestError) -> None:
+    async with limiter.permit(visitor, is_new=False, seconds=60.0) as turn:
         turn.failed(error)
 
 
 async def test_a_pause_sends_all_away(turns_of: TurnsMaker, clock: Clock, caplog: pytest.LogCaptureFixture) -> None:
     """Who waits for a turn when a pause begins, and who comes later, gets its cause at once; one line is logged."""
-    turns, errors = turns_of(), list[TokenRequestError]()
+    limiter, errors = turns_of(), list[TokenRequestError]()
 
     async def wait(visitor: str) -> None:
         with pytest.raises(TokenRequestError) as raised:
-            await _take(turns, visitor, [])
+            await _take(limiter, visitor, [])
         errors.append(raised.value)
 
     with caplog.at_level(logging.INFO, "wixvisitor"):
         async with anyio.create_task_group() as tasks:
-            async with turns.turn("a", is_new=False, seconds=60.0) as turn:
+            async with limiter.permit("a", is_new=False, seconds=60.0) as turn:
                 for number in range(50):
                     tasks.start_soon(wait, str(number))
                 await anyio.wait_all_tasks_blocked()
@@ -215,13 +215,13 @@ async def test_a_pause_sends_all_away(turns_of: TurnsMaker, clock: Clock, caplog
 
 async def test_one_asks_for_all(turns_of: TurnsMaker, clock: Clock) -> None:
     """When the pause is over one visitor asks, with turns to spare; the others go on after its success."""
-    turns, order = turns_of(4), list[str]()
-    await _fail(turns, "a", LIMIT)
+    limiter, order = turns_of(4), list[str]()
+    await _fail(limiter, "a", LIMIT)
     clock.now += 31
     async with anyio.create_task_group() as tasks:
-        async with turns.turn("probe", is_new=False, seconds=60.0) as probe:
+        async with limiter.permit("probe", is_new=False, seconds=60.0) as probe:
             for number in range(3):
-                tasks.start_soon(_take, turns, str(number), order)
+                tasks.start_soon(_take, limiter, str(number), order)
             await anyio.wait_all_tasks_blocked()
             assert not order
             probe.succeeded()
@@ -231,18 +231,18 @@ async def test_one_asks_for_all(turns_of: TurnsMaker, clock: Clock) -> None:
 
 async def test_if_the_probe_fails_all_get_its_error(turns_of: TurnsMaker, clock: Clock) -> None:
     """Who waits for the probe gets the probe's failure, and the pause doubles."""
-    turns, errors = turns_of(4), list[TokenRequestError]()
+    limiter, errors = turns_of(4), list[TokenRequestError]()
     for visitor in "abc":
-        await _fail(turns, visitor, OUTAGE)
+        await _fail(limiter, visitor, OUTAGE)
     clock.now += 1
 
     async def wait(visitor: str) -> None:
         with pytest.raises(TokenRequestError) as raised:
-            await _take(turns, visitor, [])
+            await _take(limiter, visitor, [])
         errors.append(raised.value)
 
     async with anyio.create_task_group() as tasks:
-        async with turns.turn("probe", is_new=False, seconds=60.0) as probe:
+        async with limiter.permit("probe", is_new=False, seconds=60.0) as probe:
             for number in range(3):
                 tasks.start_soon(wait, str(number))
             await anyio.wait_all_tasks_blocked()
@@ -253,13 +253,13 @@ async def test_if_the_probe_fails_all_get_its_error(turns_of: TurnsMaker, clock:
 
 async def test_a_probe_that_leaves_is_followed(turns_of: TurnsMaker, clock: Clock) -> None:
     """A probe that ends without an answer, by a cancellation for instance, is followed by the next visitor."""
-    turns, order = turns_of(4), list[str]()
-    await _fail(turns, "a", LIMIT)
+    limiter, order = turns_of(4), list[str]()
+    await _fail(limiter, "a", LIMIT)
     clock.now += 31
     async with anyio.create_task_group() as tasks:
-        async with turns.turn("probe", is_new=False, seconds=60.0):
-            tasks.start_soon(_take, turns, "b", order)
-            tasks.start_soon(_take, turns, "c", order)
+        async with limiter.permit("probe", is_new=False, seconds=60.0):
+            tasks.start_soon(_take, limiter, "b", order)
+            tasks.start_soon(_take, limiter, "c", order)
             await anyio.wait_all_tasks_blocked()
             assert not order
     assert sorted(order) == ["b", "c"]
@@ -267,42 +267,42 @@ async def test_a_probe_that_leaves_is_followed(turns_of: TurnsMaker, clock: Cloc
 
 async def test_waiting_for_the_probe_ends(turns_of: TurnsMaker, clock: Clock) -> None:
     """Who waits for a probe longer than it may gets the last pause's cause."""
-    turns = turns_of(4)
-    await _fail(turns, "a", LIMIT)
+    limiter = turns_of(4)
+    await _fail(limiter, "a", LIMIT)
     clock.now += 31
-    async with turns.turn("probe", is_new=False, seconds=60.0):
+    async with limiter.permit("probe", is_new=False, seconds=60.0):
         with pytest.raises(TokenRequestError, match="slow down"):
-            async with turns.turn("b", is_new=False, seconds=0.01):
+            async with limiter.permit("b", is_new=False, seconds=0.01):
                 pass
 
 
 async def test_a_pause_that_began_since(turns_of: TurnsMaker, clock: Clock) -> None:
     """Who has a turn, and is busy with the store while a pause begins, does not ask; after it, the probe goes first."""
-    turns = turns_of(4)
-    async with turns.turn("slow", is_new=False, seconds=60.0) as slow:
+    limiter = turns_of(4)
+    async with limiter.permit("slow", is_new=False, seconds=60.0) as slow:
         await slow.confirm(60.0)  # no pause: nothing is waited for
-        await _fail(turns, "other", LIMIT)
+        await _fail(limiter, "other", LIMIT)
         with pytest.raises(TokenRequestError) as raised:
             await slow.confirm(60.0)
         assert (raised.value.status_code, raised.value.retry_after) == (429, 30.0)
-    assert not turns.under_way
+    assert not limiter.under_way
 
 
 async def test_a_turn_from_before_the_pause(turns_of: TurnsMaker, clock: Clock) -> None:
     """Who has a turn from before the pause waits for the probe, or is the probe if there is none."""
-    turns = turns_of(4)
+    limiter = turns_of(4)
     confirmed = list[str]()
 
-    async def confirm(turn: Turn) -> None:
+    async def confirm(turn: Permit) -> None:
         await turn.confirm(60.0)
         confirmed.append(turn.visitor)
 
     async with (
-        turns.turn("one", is_new=False, seconds=60.0) as one,
-        turns.turn("two", is_new=False, seconds=60.0) as two,
+        limiter.permit("one", is_new=False, seconds=60.0) as one,
+        limiter.permit("two", is_new=False, seconds=60.0) as two,
         anyio.create_task_group() as tasks,
     ):
-        await _fail(turns, "other", LIMIT)
+        await _fail(limiter, "other", LIMIT)
         clock.now += 30.0
         await one.confirm(60.0)
         await one.confirm(60.0)  # it is the probe still
@@ -312,7 +312,7 @@ async def test_a_turn_from_before_the_pause(turns_of: TurnsMaker, clock: Clock) 
         one.succeeded()
         await anyio.wait_all_tasks_blocked()
         assert confirmed == ["two"]
-    assert not turns.under_way
+    assert not limiter.under_way
 
 
 def _slow_down() -> None:
@@ -321,13 +321,13 @@ def _slow_down() -> None:
 
 async def test_the_pauses_cause_has_no_frames(turns_of: TurnsMaker) -> None:
     """What other visitors are told has no frames of the call that failed: there is a refresh token in them."""
-    turns = turns_of(2)
-    async with turns.turn("first", is_new=False, seconds=60.0) as first:
+    limiter = turns_of(2)
+    async with limiter.permit("first", is_new=False, seconds=60.0) as first:
         with pytest.raises(TokenRequestError) as caught:
             _slow_down()
         first.failed(caught.value)
         with pytest.raises(TokenRequestError) as raised:
-            await _take(turns, "second", [])
+            await _take(limiter, "second", [])
     cause = raised.value.__cause__
     assert isinstance(cause, TokenRequestError)
     assert cause.__traceback__ is None
@@ -335,15 +335,15 @@ async def test_the_pauses_cause_has_no_frames(turns_of: TurnsMaker) -> None:
 
 async def test_who_failed_waits_for_another(turns_of: TurnsMaker, clock: Clock) -> None:
     """After the pause a visitor whose last call failed goes when another one has asked, though it came earlier."""
-    turns, order = turns_of(4), list[str]()
-    turns.live = {"a": 1, "b": 2}
-    await _fail(turns, "a", LIMIT)
+    limiter, order = turns_of(4), list[str]()
+    limiter.live = {"a": 1, "b": 2}
+    await _fail(limiter, "a", LIMIT)
     clock.now += 31
     async with anyio.create_task_group() as tasks:
-        tasks.start_soon(_take, turns, "a", order)
+        tasks.start_soon(_take, limiter, "a", order)
         await anyio.wait_all_tasks_blocked()
         assert not order
-        async with turns.turn("b", is_new=False, seconds=60.0) as probe:
+        async with limiter.permit("b", is_new=False, seconds=60.0) as probe:
             order.append("b")
             probe.succeeded()
     assert order == ["b", "a"]
@@ -351,16 +351,16 @@ async def test_who_failed_waits_for_another(turns_of: TurnsMaker, clock: Clock) 
 
 async def test_who_failed_waits_for_60_s(turns_of: TurnsMaker, clock: Clock) -> None:
     """Sixty seconds after its failure a visitor waits for no other one any more."""
-    turns, order = turns_of(4), list[str]()
-    turns.live = {"a": 1, "b": 2}
-    await _fail(turns, "a", LIMIT)
+    limiter, order = turns_of(4), list[str]()
+    limiter.live = {"a": 1, "b": 2}
+    await _fail(limiter, "a", LIMIT)
     clock.now += 59.9
     with pytest.raises(TokenRequestError) as raised:
-        async with turns.turn("a", is_new=False, seconds=0.06):
+        async with limiter.permit("a", is_new=False, seconds=0.06):
             pass
     assert raised.value.retry_after == pytest.approx(0.1)
     async with anyio.create_task_group() as tasks:
-        tasks.start_soon(_take, turns, "a", order)
+        tasks.start_soon(_take, limiter, "a", order)
         await anyio.wait_all_tasks_blocked()
         clock.now += 0.1
     assert order == ["a"]
@@ -368,30 +368,30 @@ async def test_who_failed_waits_for_60_s(turns_of: TurnsMaker, clock: Clock) -> 
 
 async def test_who_failed_alone_asks(turns_of: TurnsMaker, clock: Clock) -> None:
     """A pool's only visitor asks as soon as the pause is over."""
-    turns, order = turns_of(4), list[str]()
-    turns.live = {"a": 1}
-    await _fail(turns, "a", LIMIT)
+    limiter, order = turns_of(4), list[str]()
+    limiter.live = {"a": 1}
+    await _fail(limiter, "a", LIMIT)
     clock.now += 31
     with anyio.fail_after(5.0):
-        await _take(turns, "a", order)
+        await _take(limiter, "a", order)
     assert order == ["a"]
 
 
 @pytest.mark.parametrize("anyio_backend", ["asyncio"])
 async def test_a_probe_in_another_event_loop(turns_of: TurnsMaker, clock: Clock) -> None:
     """A success in one event loop wakes those who wait in another."""
-    turns, order, waits = turns_of(4), list[str](), threading.Event()
-    await _fail(turns, "a", LIMIT)
+    limiter, order, waits = turns_of(4), list[str](), threading.Event()
+    await _fail(limiter, "a", LIMIT)
     clock.now += 31
 
     async def wait() -> None:
-        task = asyncio.create_task(_take(turns, "b", order))
+        task = asyncio.create_task(_take(limiter, "b", order))
         await asyncio.sleep(0)
         waits.set()
         await task
 
     async with anyio.create_task_group() as tasks:
-        async with turns.turn("probe", is_new=False, seconds=60.0) as probe:
+        async with limiter.permit("probe", is_new=False, seconds=60.0) as probe:
             tasks.start_soon(anyio.to_thread.run_sync, asyncio.run, wait())
             await anyio.to_thread.run_sync(waits.wait)
             assert not order
@@ -404,88 +404,88 @@ async def test_a_probe_in_another_event_loop(turns_of: TurnsMaker, clock: Clock)
 
 async def test_a_cooldown_outlives_its_session(turns_of: TurnsMaker, clock: Clock) -> None:
     """A pool remembers a visitor's own pause until it is over or forgotten, and no more than a thousand."""
-    from wixvisitor._renewal.decision import Pause
+    from wixvisitor._renewal.decision import Cooldown
 
-    turns, pause = turns_of(), Pause(clock.now, clock.now + 10, 1, OUTAGE)
-    turns.note_cooldown("a", pause)
-    assert turns.cooldown("a") is pause
+    limiter, pause = turns_of(), Cooldown(clock.now, clock.now + 10, 1, OUTAGE)
+    limiter.note_cooldown("a", pause)
+    assert limiter.cooldown("a") is pause
     clock.now += 10
-    assert turns.cooldown("a") is None
+    assert limiter.cooldown("a") is None
     clock.now -= 5
-    turns.note_cooldown("a", None)
-    assert turns.cooldown("a") is None
+    limiter.note_cooldown("a", None)
+    assert limiter.cooldown("a") is None
     for number in range(1_001):
-        turns.note_cooldown(str(number), pause)
-    assert turns.cooldown("0") is None
-    assert turns.cooldown("1000") is pause
+        limiter.note_cooldown(str(number), pause)
+    assert limiter.cooldown("0") is None
+    assert limiter.cooldown("1000") is pause
 
 
 # The cap
 
 
-async def _mint(turns: Turns, visitor: str, *, succeeds: bool = True) -> None:
-    async with turns.turn(visitor, is_new=True, seconds=60.0) as turn:
+async def _mint(limiter: Limiter, visitor: str, *, succeeds: bool = True) -> None:
+    async with limiter.permit(visitor, is_new=True, seconds=60.0) as turn:
         turn.has_minted = succeeds
 
 
 async def test_the_cap_for_new_visitors(turns_of: TurnsMaker, clock: Clock, caplog: pytest.LogCaptureFixture) -> None:
     """In any minute there are as many new visitors as may be; the next one is told when to try again."""
-    turns = turns_of(4, new_per_minute=3)
+    limiter = turns_of(4, new_per_minute=3)
     for _ in range(3):
-        await _mint(turns, "new")
+        await _mint(limiter, "new")
         clock.now += 10
     for later in range(2):
         with pytest.raises(TokenRequestError, match="new_visitors_per_minute") as raised:
-            await _mint(turns, "one more")
+            await _mint(limiter, "one more")
         assert raised.value.retry_after == 30.0 - later
         assert raised.value.status_code is None
         clock.now += 1
     assert len(caplog.records) == 1
-    async with turns.turn("old", is_new=False, seconds=1.0):
+    async with limiter.permit("old", is_new=False, seconds=1.0):
         pass
     clock.now += 28
-    await _mint(turns, "new")
+    await _mint(limiter, "new")
     with pytest.raises(TokenRequestError):
-        await _mint(turns, "one more")
-    assert turns.pause() is None
+        await _mint(limiter, "one more")
+    assert limiter.pool_cooldown() is None
 
 
 async def test_the_cap_counts_visitors(turns_of: TurnsMaker) -> None:
     """A mint that failed, or was not needed, counts for nothing."""
-    turns = turns_of(4, new_per_minute=1)
+    limiter = turns_of(4, new_per_minute=1)
     for _ in range(5):
-        await _mint(turns, "new", succeeds=False)
-    await _mint(turns, "new")
+        await _mint(limiter, "new", succeeds=False)
+    await _mint(limiter, "new")
     with pytest.raises(TokenRequestError):
-        await _mint(turns, "new")
+        await _mint(limiter, "new")
 
 
 async def test_the_cap_counts_when_they_are_made(turns_of: TurnsMaker, clock: Clock) -> None:
     """A new visitor that has queued for long counts for a minute from Wix's answer on, not from when it came."""
-    turns = turns_of(1, new_per_minute=1)
-    async with turns.turn("first", is_new=True, seconds=60.0) as first:
+    limiter = turns_of(1, new_per_minute=1)
+    async with limiter.permit("first", is_new=True, seconds=60.0) as first:
         clock.now += 50.0
         with pytest.raises(TokenRequestError) as raised:
-            await _mint(turns, "second")
+            await _mint(limiter, "second")
         assert raised.value.retry_after == 60.0
         first.has_minted = True
     clock.now += 15.0
     with pytest.raises(TokenRequestError) as raised:
-        await _mint(turns, "third")
+        await _mint(limiter, "third")
     assert raised.value.retry_after == 45.0
     clock.now += 45.0
-    await _mint(turns, "fourth")
+    await _mint(limiter, "fourth")
 
 
 async def test_the_cap_is_said_once_a_minute(
     turns_of: TurnsMaker, clock: Clock, caplog: pytest.LogCaptureFixture
 ) -> None:
     """A thousand visitors beyond the cap are one line in the log, and one more a minute later."""
-    turns = turns_of(4, new_per_minute=1)
+    limiter = turns_of(4, new_per_minute=1)
     for _ in range(2):
-        await _mint(turns, "new")
+        await _mint(limiter, "new")
         for _ in range(1_000):
             with pytest.raises(TokenRequestError):
-                await _mint(turns, "one more")
+                await _mint(limiter, "one more")
         clock.now += 60
     assert len(caplog.records) == 2

@@ -26,7 +26,7 @@ Body = Callable[[ModuleType], AsyncIterator[bytes]]
 @pytest.fixture
 def soon(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is waited for seconds is waited for a moment."""
-    for name in ("_LONGEST_READ", "_LONGEST_PIECE", "_LONGEST_HOLD"):
+    for name in ("_MAX_READ", "_MAX_PIECE", "_MAX_HOLD"):
         monkeypatch.setattr(compat, name, 0.05)
 
 

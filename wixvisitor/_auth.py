@@ -14,7 +14,7 @@ import httpx
 from wixvisitor._authorization import Authorization
 from wixvisitor._http.bound_header import bind
 from wixvisitor._http.compat import UnansweredResponse, family_of_request, is_replayable
-from wixvisitor._renewal.decision import Held
+from wixvisitor._renewal.decision import Snapshot
 from wixvisitor._renewal.refresher import Refresher
 from wixvisitor._wire import token_endpoint
 
@@ -74,7 +74,7 @@ class _Flow(Authorization, AsyncGenerator[Any, Any]):
     async def __anext__(self) -> Any:
         """Returns the request, with the token if it may have it."""
         if self._allows(self._request.url):
-            self._put(self._refresher.ledger.fresh() or await self._refresher.usable())
+            self._put(self._refresher.state.fresh() or await self._refresher.usable())
         return self._request
 
     async def asend(self, response: Any) -> Any:
@@ -87,11 +87,11 @@ class _Flow(Authorization, AsyncGenerator[Any, Any]):
             return self._request
         raise StopAsyncIteration
 
-    def _put(self, held: Held) -> None:
+    def _put(self, held: Snapshot) -> None:
         # Raw, without "Bearer": https://dev.wix.com/docs/api-reference/articles/authentication/rest-api-authentication
         self._request.headers["Authorization"] = held.value
         self._held = held
-        consistent = self._refresher.ledger.consistent
+        consistent = self._refresher.state.consistent
         if consistent or self._replays:  # a replay may be another visitor's
             bind(self._request.headers, token_endpoint.CONSISTENT_HEADER, consistent)
 

@@ -17,7 +17,7 @@ from abc import ABC, abstractmethod
 from typing import Any, Final
 
 from wixvisitor._http.compat import Unanswered
-from wixvisitor._renewal.decision import Held
+from wixvisitor._renewal.decision import Snapshot
 from wixvisitor._renewal.refresher import Refresher
 from wixvisitor._renewal.routes import route_of
 from wixvisitor._wire import token_endpoint
@@ -38,7 +38,7 @@ class Authorization(ABC):
 
     def __init__(self, refresher: Refresher) -> None:
         self._refresher = refresher
-        self._held: Held | None = None  # the token that was sent; None: none was
+        self._held: Snapshot | None = None  # the token that was sent; None: none was
         self._replays = 0
 
     def _allows(self, url: Any) -> bool:
@@ -70,7 +70,7 @@ class Authorization(ABC):
         self._put(renewed)
         return True
 
-    def _note(self, response: Any, status: int, held: Held) -> None:
+    def _note(self, response: Any, status: int, held: Snapshot) -> None:
         """Keeps what an answer of an allowed origin tells.
 
         ``X-Wix-Consistent`` is for this visitor's next requests, as in @wix/sdk; the last value wins. Wix's time is
@@ -84,11 +84,11 @@ class Authorization(ABC):
             return
         # aiohttp's parser lets control characters through, and no request could be sent with them.
         if len(consistent) <= _MAX_CONSISTENT and consistent.isascii() and consistent.isprintable() and consistent:
-            self._refresher.ledger.note_consistent(held, consistent)
+            self._refresher.state.note_consistent(held, consistent)
         if is_telling:
             settings.server_clock.note_api_answer(token_endpoint.server_time(response.headers))
 
-    def _is_about(self, held: Held, response: Any) -> bool:
+    def _is_about(self, held: Snapshot, response: Any) -> bool:
         """Whether this 401 answers our token: it came with it (no redirect stripped it), and not from the login API."""
         origins = self._refresher.settings.origins
         url, token = self._answered(response)
@@ -97,14 +97,14 @@ class Authorization(ABC):
             return False
         return token == held.value
 
-    def _may_help(self, held: Held) -> bool:
+    def _may_help(self, held: Snapshot) -> bool:
         """Whether a renewal may help; if this was the replay with a fresh token, the 401 is about something else."""
-        if self._replays and self._refresher.ledger.replay_refused(held):
+        if self._replays and self._refresher.state.replay_refused(held):
             self._refresher.note_replay(self._route(), is_turned_down=True)
             return False
         return self._replays < _MAX_REPLAYS
 
-    async def _after_401(self, held: Held, response: Any) -> Held | None:
+    async def _after_401(self, held: Snapshot, response: Any) -> Snapshot | None:
         unanswered, is_wanted = self._unanswered(response), self._is_replayable()
         renewed = await self._refresher.after_rejection(held, unanswered if is_wanted else None, self._route())
         if renewed is None or not is_wanted:
@@ -117,7 +117,7 @@ class Authorization(ABC):
         return route_of(*self._asked())
 
     @abstractmethod
-    def _put(self, held: Held) -> None:
+    def _put(self, held: Snapshot) -> None:
         """Puts the token and what belongs to it on the request."""
 
     @abstractmethod

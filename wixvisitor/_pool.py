@@ -88,7 +88,7 @@ class VisitorPool:
         self._connections = Connections(client, self._settings.origins.allow)
         self._endpoint = TokenEndpoint(self._settings, self._connections)
         self._sessions: weakref.WeakValueDictionary[str, VisitorSession] = weakref.WeakValueDictionary()
-        self._settings.turns.live = self._sessions
+        self._settings.limiter.live = self._sessions
 
     async def __aenter__(self) -> Self:
         return self

@@ -177,14 +177,14 @@ class VisitorSession:
             _checks.checked_tokens(tokens)
         if tokens is not None and not _checks.is_empty(tokens):
             await self._refresher.load()
-            held = self._refresher.ledger.tokens()
+            held = self._refresher.state.tokens()
             if tokens != held and not decision.is_older_copy(tokens, held):
                 await self.set_tokens(tokens)
         return (await self._refresher.usable()).tokens
 
     def get_tokens(self) -> Tokens:
         """Returns the tokens that are held now, ``EMPTY_TOKENS`` before there are any. Asks nobody."""
-        return self._refresher.ledger.tokens()
+        return self._refresher.state.tokens()
 
     async def set_tokens(self, tokens: Tokens) -> None:
         """Adopts tokens, for instance a member's after login; ``EMPTY_TOKENS`` forgets the visitor.
@@ -212,14 +212,14 @@ class VisitorSession:
 
     def logged_in(self) -> bool:
         """Returns whether the tokens that are held are a member's."""
-        return self._refresher.ledger.tokens().refresh_token.role is TokenRole.MEMBER
+        return self._refresher.state.tokens().refresh_token.role is TokenRole.MEMBER
 
     async def auth_headers(self) -> dict[str, str]:
         """Returns ``{"Authorization": token}``, for requests that you send by other means.
 
         Raises: as ``generate_visitor_tokens``.
         """
-        held = self._refresher.ledger.fresh() or await self._refresher.usable()
+        held = self._refresher.state.fresh() or await self._refresher.usable()
         return {"Authorization": held.value}
 
     @property
@@ -230,7 +230,7 @@ class VisitorSession:
     @property
     def key(self) -> str:
         """Which record of the storage this visitor is; ``on_change`` is told the same."""
-        return self._refresher.ledger.key
+        return self._refresher.state.key
 
     @property
     def auth(self) -> VisitorAuth:
@@ -349,5 +349,5 @@ class VisitorSession:
         return response
 
     def __repr__(self) -> str:
-        tokens = self._refresher.ledger.tokens()
+        tokens = self._refresher.state.tokens()
         return f"<VisitorSession {self._settings.client_id!r}, role {tokens.refresh_token.role.value}>"

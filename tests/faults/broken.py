@@ -15,7 +15,7 @@ import anyio.lowlevel
 
 from wixvisitor._http import internals
 from wixvisitor._http.connection_pool import ExclusivePool
-from wixvisitor._http.idle import Held
+from wixvisitor._http.idle import Snapshot
 from wixvisitor._renewal import endpoint, limiter
 from wixvisitor._renewal.breaker import Breaker
 
@@ -33,7 +33,7 @@ def _use_what_ended_badly() -> Any:
     """A connection whose request ended badly goes back to those that are free."""
     throw_away = ExclusivePool._throw_away
 
-    async def keep(self: ExclusivePool, held: Held, error: BaseException | None = None) -> None:
+    async def keep(self: ExclusivePool, held: Snapshot, error: BaseException | None = None) -> None:
         if error is None:
             await throw_away(self, held)
         else:
@@ -41,7 +41,7 @@ def _use_what_ended_badly() -> Any:
 
     @contextmanager
     def both() -> Iterator[None]:
-        with patch.object(ExclusivePool, "_throw_away", keep), patch.object(Held, "is_usable", lambda _: True):
+        with patch.object(ExclusivePool, "_throw_away", keep), patch.object(Snapshot, "is_usable", lambda _: True):
             yield
 
     return both()

@@ -13,7 +13,7 @@ import anyio
 import attrs
 
 SOON: Final = 5.0  # seconds
-LONGEST_PAUSE: Final = 60.0  # seconds that a pause lasts at most if Wix names no time
+MAX_COOLDOWN: Final = 60.0  # seconds that a pause lasts at most if Wix names no time
 MOST_MORE: Final = 30.0  # seconds
 TICK: Final = 0.05  # seconds
 AGAIN: Final = 0.2  # seconds between two requests for a visitor; callers may ask before the end of a pause
@@ -95,7 +95,7 @@ class _Judge:
         began = last_due = anyio.current_time()  # ``last_due``: the end of the fault, or of the visitor's pause
         answer, more = Answer("no answer"), 0.0
         while True:
-            due = min(last_due, began + LONGEST_PAUSE) + SOON + self.lost + more
+            due = min(last_due, began + MAX_COOLDOWN) + SOON + self.lost + more
             with anyio.CancelScope(deadline=due):
                 answer = await self.ask(visitor)
                 now = anyio.current_time()

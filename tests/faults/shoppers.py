@@ -132,10 +132,10 @@ class Shoppers:
 
     def _pause_of(self, key: str) -> float:
         """How long no token call is made for this visitor: a 401 that is passed on meanwhile does not say so."""
-        turns, now = self.pool._settings.turns, self.clock()
-        seconds = [pause.until - now for pause in (turns.pause(), turns.cooldown(key)) if pause is not None]
-        if turns._breaker.pause is not None:
-            seconds.append(turns._breaker.seconds_to_wait(key, now))
+        limiter, now = self.pool._settings.limiter, self.clock()
+        seconds = [pause.until - now for pause in (limiter.pool_cooldown(), limiter.cooldown(key)) if pause is not None]
+        if limiter._breaker.cooldown is not None:
+            seconds.append(limiter._breaker.seconds_to_wait(key, now))
         return max(seconds, default=0.0)
 
     def _known_keys(self) -> list[str]:

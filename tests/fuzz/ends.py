@@ -18,7 +18,7 @@ import attrs
 
 from wixvisitor import Tokens
 from wixvisitor._checks import checked_tokens
-from wixvisitor._renewal.decision import adopted, hold, role_of
+from wixvisitor._renewal.decision import adopted, role_of, snapshot_of
 from wixvisitor._wire.token_endpoint import is_header_safe
 from wixvisitor.errors import ConfigurationError
 
@@ -85,7 +85,7 @@ def check_tokens(tokens: Tokens) -> None:
         assert not is_safe
         return
     assert is_safe
-    assert math.isfinite(hold(adopted(tokens), renew_before=900.0, jitter=0.5).renew_at)
+    assert math.isfinite(snapshot_of(adopted(tokens), renew_before=900.0, jitter=0.5).renew_at)
     assert role_of(tokens) is not None
 
 

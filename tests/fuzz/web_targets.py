@@ -12,7 +12,7 @@ from wixvisitor import EMPTY_TOKENS
 from wixvisitor._checks import is_empty
 from wixvisitor._web.headers import additions, cookies_of, is_document
 from wixvisitor._web.site_cookie import SiteCookie
-from wixvisitor.cookies import Card, IdCookie, SealedCookie, SharedCookie, Unreadable
+from wixvisitor.cookies import CookieContent, IdCookie, SealedCookie, SharedCookie, Unreadable
 from wixvisitor.errors import ConfigurationError
 
 from .ends import CLIENT_ID, NOW, check_sendable, ending
@@ -68,7 +68,7 @@ def _answered(site: SiteCookie, header: str, *, path: str) -> None:
     """Whatever a browser sends, an answer's headers are headers."""
     reading = site.read(header)
     assert reading.card is None or reading.card.key
-    headers = [*site.write(reading, Card("i" * 43), anew=True), *site.forget(reading)]
+    headers = [*site.write(reading, CookieContent("i" * 43), anew=True), *site.forget(reading)]
     headers += site.remove_copies(reading, path) + site.remove_copies(attrs.evolve(reading, doubled=("a",)), path)
     assert all(each.isascii() and each.isprintable() for each in headers)
     assert sum(map(len, headers)) < 3 * _LARGEST
@@ -87,14 +87,14 @@ def _read(cookie: Any, text: str, *, given: str) -> None:
     if end.error is not None:
         return
     card = end.value
-    assert isinstance(card, Card)
+    assert isinstance(card, CookieContent)
     assert card.key
     check_sendable(card.tokens)
     assert card.tokens == EMPTY_TOKENS or cookie.holds_tokens
     _written_back(cookie, card, given)
 
 
-def _written_back(cookie: Any, card: Card, given: str) -> None:
+def _written_back(cookie: Any, card: CookieContent, given: str) -> None:
     names = "^The visitor's cookie .* would be"
     end = ending(lambda: cookie.write(card, CLIENT_ID, NOW), ConfigurationError, names=names, given=given)
     if end.error is None:

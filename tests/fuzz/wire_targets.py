@@ -14,7 +14,7 @@ from typing import Any, Final
 import httpx
 
 from wixvisitor import AccessToken, RefreshToken, TokenRole, Tokens, WixAPIError, raise_for_error
-from wixvisitor._renewal.decision import LONGEST_RETRY_AFTER, hold, next_pause
+from wixvisitor._renewal.decision import MAX_RETRY_AFTER, next_cooldown, snapshot_of
 from wixvisitor._wire import token_endpoint
 from wixvisitor._wire.claims import read_claims
 from wixvisitor._wire.graphql import GraphQLResult, read_graphql
@@ -143,14 +143,14 @@ def _check_granted(granted: Granted) -> None:
     assert granted.refresh_token is None or isinstance(granted.refresh_token, str)
     refresh = RefreshToken(granted.refresh_token or "", TokenRole.VISITOR)
     check_sendable(Tokens(granted.access_token, refresh))
-    held = hold(Tokens(granted.access_token, refresh), renew_before=900.0, jitter=0.0, lifetime=granted.lifetime)
+    held = snapshot_of(Tokens(granted.access_token, refresh), renew_before=900.0, jitter=0.0, lifetime=granted.lifetime)
     assert NOW < held.renew_at < granted.access_token.expires_at
 
 
 def _check_patience(seconds: float | None) -> None:
     assert seconds is None or (math.isfinite(seconds) and seconds >= 0)
-    pause = next_pause(None, NOW, 0.5, cause=None, retry_after=seconds)
-    assert NOW <= pause.until <= NOW + LONGEST_RETRY_AFTER
+    pause = next_cooldown(None, NOW, 0.5, cause=None, retry_after=seconds)
+    assert NOW <= pause.until <= NOW + MAX_RETRY_AFTER
 
 
 def _is_text(data: bytes) -> bool:

@@ -9,7 +9,7 @@ from unittest.mock import patch
 import attrs
 
 from wixvisitor._renewal import refresher
-from wixvisitor._renewal.decision import Held, Unread
+from wixvisitor._renewal.decision import Snapshot, Unread
 from wixvisitor._renewal.records import Records
 from wixvisitor._renewal.run import Outcome, Renewal
 from wixvisitor._tokens import Tokens
@@ -29,7 +29,7 @@ def _does_not_load_again() -> Any:
     class Blind(Renewal):
         has_turn: bool = False
 
-        async def _load(self, refused: frozenset[str] = frozenset()) -> Held:
+        async def _load(self, refused: frozenset[str] = frozenset()) -> Snapshot:
             found = await super()._load(refused)
             return self.held if self.has_turn and self.held is not None else found
 
@@ -41,7 +41,7 @@ def _does_not_load_again() -> Any:
 
 
 def _keeps_its_own_after_losing() -> Any:
-    def wrong(self: Renewal, winner: object, new: Held, reason: Any) -> Outcome:
+    def wrong(self: Renewal, winner: object, new: Snapshot, reason: Any) -> Outcome:
         return Outcome(new, reason)
 
     return patch.object(Renewal, "_lost_to", wrong)
@@ -50,7 +50,7 @@ def _keeps_its_own_after_losing() -> Any:
 def _uses_what_could_not_be_saved() -> Any:
     save = Renewal._save
 
-    async def wrong(self: Renewal, new: Held, reason: Any, *, must: bool, **named: Any) -> Outcome:
+    async def wrong(self: Renewal, new: Snapshot, reason: Any, *, must: bool, **named: Any) -> Outcome:
         return await save(self, new, reason, must=False, **named)
 
     return patch.object(Renewal, "_save", wrong)

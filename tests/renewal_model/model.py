@@ -66,8 +66,8 @@ class Tokens(NamedTuple):
     access: int = 0
 
 
-class Held(NamedTuple):
-    """As ``_decision.Held``. A version is the number of the access token that was saved with it."""
+class Snapshot(NamedTuple):
+    """As ``_decision.Snapshot``. A version is the number of the access token that was saved with it."""
 
     tokens: Tokens = Tokens()
     version: int = 0
@@ -79,8 +79,8 @@ class Process(NamedTuple):
 
     at: str = "look"
     turn: str = ""  # "lease", "late" (it goes ahead without), "" (not its turn)
-    held: Held = Held()  # what the session holds
-    new: Held = Held()  # what the renewal has in hand
+    held: Snapshot = Snapshot()  # what the session holds
+    new: Snapshot = Snapshot()  # what the renewal has in hand
     must: bool = False  # whether losing ``new`` would lose the visitor
     refused: int = 0  # the refresh token that Wix refused to this renewal
     has_seen: bool = False  # whether a lease ran out for which it had waited
@@ -196,7 +196,7 @@ def _renewal(process: Process, state: State, config: Config) -> Move:
         case "save":
             return _save(process, state, mistake)
     is_own = new.tokens == store or mistake == "keeps its own after losing"
-    outcome = Held(new.tokens if is_own else store, store.access)
+    outcome = Snapshot(new.tokens if is_own else store, store.access)
     return "keeps its own" if is_own else "adopts", _end(process, outcome, state), state
 
 
@@ -240,15 +240,15 @@ def _wait(process: Process, state: State, mistake: str) -> Moves:
         yield "loses patience", _began(process, "late"), state
 
 
-def _load(process: Process, store: Tokens) -> Held:
+def _load(process: Process, store: Tokens) -> Snapshot:
     """As ``Renewal._load``: what the store holds, or what the session holds if that could not be saved."""
     held = process.held
     if not store.access or held.tokens == store or held.version == store.access:
         return held._replace(version=store.access)
-    return Held(store, store.access)
+    return Snapshot(store, store.access)
 
 
-def _decided(process: Process, found: Held, state: State) -> Move:
+def _decided(process: Process, found: Snapshot, state: State) -> Move:
     refresh = found.tokens.refresh
     if state.is_fresh(found.tokens):
         return "adopts", _end(process, found, state), state
@@ -267,7 +267,7 @@ def _grant(process: Process, state: State, config: Config) -> tuple[Process, Sta
         if config.rotation == "one-time":
             state = state._replace(spent=state.spent | {refresh})
     at = "lost" if config.mistake == "saves if it has the lease" and process.turn != "lease" else "save"
-    new = Held(tokens, process.new.version)
+    new = Snapshot(tokens, process.new.version)
     return process._replace(at=at, new=new, must=tokens.refresh != refresh, refused=0), state
 
 
@@ -275,18 +275,18 @@ def _save(process: Process, state: State, mistake: str) -> Move:
     new = process.new
     if new.version != state.store.access and not mistake.startswith("saves "):
         return "is too late", process._replace(at="lost"), state
-    return "saves", _end(process, Held(new.tokens, new.tokens.access), state), state._replace(store=new.tokens)
+    return "saves", _end(process, Snapshot(new.tokens, new.tokens.access), state), state._replace(store=new.tokens)
 
 
-def _end(process: Process, outcome: Held, state: State) -> Process:
+def _end(process: Process, outcome: Snapshot, state: State) -> Process:
     """What a run ends with. The lease goes back before anybody is told; to save alone needs none."""
     if process.turn:
         return Process("release", process.turn, process.held, outcome)
     return _publish(outcome, state)
 
 
-def _publish(outcome: Held, state: State) -> Process:
-    """As ``Ledger.publish``, and what ``Refresher.usable`` does then. Callers whose run failed are back at once."""
+def _publish(outcome: Snapshot, state: State) -> Process:
+    """As ``TokenState.publish``, and what ``Refresher.usable`` does then. Callers whose run failed are back at once."""
     if outcome.unsaved:
         return Process("save", "", outcome, outcome._replace(unsaved=False), must=True)
     return Process("done" if state.is_fresh(outcome.tokens) else "lease", "", outcome)

@@ -16,7 +16,7 @@ from unittest.mock import patch
 
 import anyio
 
-from tests.renewal_model.model import Config, Held, Process, State, Step, Tokens
+from tests.renewal_model.model import Config, Process, Snapshot, State, Step, Tokens
 from wixvisitor import AccessToken, RefreshToken, TokenRole
 from wixvisitor import Tokens as RealTokens
 from wixvisitor._renewal import records, run
@@ -131,7 +131,8 @@ class Replay:
         record = await self.store.load(KEY)
         store = seen(RealTokens.from_dict(json.loads(record.value))) if record else Tokens()
         processes = tuple(
-            Process(player.at, held=Held(player.using if player.at == "done" else Tokens())) for player in self.players
+            Process(player.at, held=Snapshot(player.using if player.at == "done" else Tokens()))
+            for player in self.players
         )
         wix = {"granted": self.granted, "spent": frozenset(self.spent), "refused": frozenset(self.refused)}
         lease = like.lease if bool(like.lease) == bool(self.lease_of) else f"the real one is {self.lease_of or 'free'}"
@@ -141,7 +142,7 @@ class Replay:
 def told(state: State) -> State:
     """Returns of a model's state what a replay can see."""
     processes = tuple(
-        Process("load" if one.at in LOADS else one.at, held=Held(one.held.tokens if one.at == "done" else Tokens()))
+        Process("load" if one.at in LOADS else one.at, held=Snapshot(one.held.tokens if one.at == "done" else Tokens()))
         for one in state.processes
     )
     return state._replace(processes=processes)

@@ -19,13 +19,13 @@ import httpx
 
 from wixvisitor import EMPTY_TOKENS, VisitorSession
 from wixvisitor._renewal import decision, refresher
-from wixvisitor._renewal.decision import Held, Purpose, Unread
+from wixvisitor._renewal.decision import Purpose, Snapshot, Unread
 from wixvisitor._renewal.records import Records
 from wixvisitor._renewal.refresher import Refresher
 from wixvisitor._renewal.run import Outcome, Renewal
 from wixvisitor._renewal.settings import ChangeReason
-from wixvisitor._renewal.state import Ledger
-from wixvisitor._tasks.shared_task import Flight
+from wixvisitor._renewal.state import TokenState
+from wixvisitor._tasks.shared_task import SharedTask
 from wixvisitor._wire.token_endpoint import Granted
 from wixvisitor.errors import StorageError, TokenRequestError, WixVisitorError
 
@@ -39,7 +39,7 @@ def _no_recheck_after_the_lease() -> Any:
     class Blind(Renewal):
         looked: bool = False
 
-        async def _load(self, refused: frozenset[str] = frozenset()) -> Held:
+        async def _load(self, refused: frozenset[str] = frozenset()) -> Snapshot:
             if self.looked or self.held is None or not self.held.value:
                 return await super()._load(refused)
             self.looked = True
@@ -59,7 +59,7 @@ def _publish_after_waking() -> Any:
     @attrs.frozen(eq=False)
     class EarlyBird:
         renewal: Renewal
-        flight: Flight
+        flight: SharedTask
 
         @property
         def purpose(self) -> Purpose:
@@ -71,16 +71,16 @@ def _publish_after_waking() -> Any:
             await anyio.sleep(0.001)
             return outcome
 
-    async def wake_first(self: Refresher, renewal: Renewal, flight: Flight, generation: int) -> Outcome:
+    async def wake_first(self: Refresher, renewal: Renewal, flight: SharedTask, generation: int) -> Outcome:
         early: Any = EarlyBird(renewal, flight)
         return await fly(self, early, flight, generation)
 
-    async def take_what_is_there(self: Refresher) -> Held | None:
-        step = self.ledger.next_step()[1]
+    async def take_what_is_there(self: Refresher) -> Snapshot | None:
+        step = self.state.next_step()[1]
         if step not in refresher._PURPOSES:
             return await usable(self)
         await self._join(refresher._PURPOSES[step])
-        return self.ledger.held
+        return self.state.held
 
     return patch.multiple(Refresher, _fly=wake_first, usable=take_what_is_there)
 
@@ -91,7 +91,7 @@ def _lock_across_the_network() -> Any:
 
     async def queue_up(self: Refresher, purpose: Purpose, *_: Any) -> bool:
         async with locks.setdefault(self, anyio.Lock()):
-            if purpose is Purpose.NEED and self.ledger.fresh():
+            if purpose is Purpose.NEED and self.state.fresh():
                 return False
             return await _renew_here(self, purpose)
 
@@ -105,7 +105,7 @@ def _shield_instead_of_a_task() -> Any:
     async def renew_shielded(self: Refresher, purpose: Purpose, *_: Any) -> bool:
         with anyio.CancelScope(shield=True):
             async with locks.setdefault(self, anyio.Lock()):
-                if purpose is Purpose.NEED and self.ledger.fresh():
+                if purpose is Purpose.NEED and self.state.fresh():
                     return False
                 return await _renew_here(self, purpose)
 
@@ -113,9 +113,9 @@ def _shield_instead_of_a_task() -> Any:
 
 
 async def _renew_here(refresher: Refresher, purpose: Purpose) -> bool:
-    ledger = refresher.ledger
-    outcome = await refresher._renewal(purpose, ledger.held, ledger.generation).run()
-    ledger.publish(outcome, ledger.generation)
+    state = refresher.state
+    outcome = await refresher._renewal(purpose, state.held, state.generation).run()
+    state.publish(outcome, state.generation)
     return outcome.reason is not None
 
 
@@ -141,7 +141,7 @@ def _forget_rotation() -> Any:
 def _adopt_nothing() -> Any:
     """Whoever loses the race goes on as the visitor that it made itself."""
 
-    def go_on(self: Renewal, winner: Any, new: Held, reason: Any) -> Outcome:
+    def go_on(self: Renewal, winner: Any, new: Snapshot, reason: Any) -> Outcome:
         return Outcome(attrs.evolve(new, version=Unread.UNREAD), reason)
 
     return patch.object(Renewal, "_lost_to", go_on)
@@ -191,12 +191,15 @@ def _delete_on_any_error() -> Any:
 
 def _late_overwrites() -> Any:
     """A renewal that began before a login is published after it."""
-    publish = Ledger.publish
+    publish = TokenState.publish
     wanted = patch.object(Refresher, "_renewal", _always_wanted)
 
     @contextmanager
     def both() -> Iterator[None]:
-        with wanted, patch.object(Ledger, "publish", lambda self, outcome, _: publish(self, outcome, self.generation)):
+        with (
+            wanted,
+            patch.object(TokenState, "publish", lambda self, outcome, _: publish(self, outcome, self.generation)),
+        ):
             yield
 
     return both()
@@ -215,7 +218,7 @@ def _use_what_was_turned_down() -> Any:
     """A token counts as fresh until it expires by the clock, also after a 401."""
     after_rejection = Refresher.after_rejection
 
-    async def wait_and_see(self: Refresher, rejected: Held, unanswered: Any, route: str) -> Held | None:
+    async def wait_and_see(self: Refresher, rejected: Snapshot, unanswered: Any, route: str) -> Snapshot | None:
         await after_rejection(self, rejected, None, route)
         return None if unanswered is None else rejected
 
@@ -224,7 +227,7 @@ def _use_what_was_turned_down() -> Any:
 
 def _ignore_the_expiry() -> Any:
     """A token is used as long as there is one."""
-    return patch.object(Ledger, "fresh", lambda self: self.held if self.held and self.held.value else None)
+    return patch.object(TokenState, "fresh", lambda self: self.held if self.held and self.held.value else None)
 
 
 def _replace_members() -> Any:
@@ -234,14 +237,14 @@ def _replace_members() -> Any:
 
 def _never_try_again() -> Any:
     """A pause never ends."""
-    return patch.object(decision.Pause, "active", lambda self, now: True)
+    return patch.object(decision.Cooldown, "active", lambda self, now: True)
 
 
 def _log_the_tokens() -> Any:
     """A debug line says which token was granted."""
     renewed = Renewal._renewed
 
-    async def and_say_so(self: Renewal, held: Held, granted: Granted) -> Outcome:
+    async def and_say_so(self: Renewal, held: Snapshot, granted: Granted) -> Outcome:
         logging.getLogger("wixvisitor").debug("renewed: %s", granted.access_token.value)
         return await renewed(self, held, granted)
 
@@ -343,7 +346,7 @@ def _fall_over_when_closed() -> Any:
     """Closing ends with a bug."""
 
     async def fall_over(self: Refresher) -> None:
-        raise LookupError(self.ledger.key)
+        raise LookupError(self.state.key)
 
     return patch.object(Refresher, "aclose", fall_over)
 
@@ -352,7 +355,7 @@ def _log_the_end_of_a_token() -> Any:
     """A debug line says how the token ends that was granted."""
     renewed = Renewal._renewed
 
-    async def and_say_so(self: Renewal, held: Held, granted: Granted) -> Outcome:
+    async def and_say_so(self: Renewal, held: Snapshot, granted: Granted) -> Outcome:
         logging.getLogger("wixvisitor").debug("renewed: …%s", granted.access_token.value[-30:])
         return await renewed(self, held, granted)
 
@@ -386,7 +389,7 @@ def _leave_a_task() -> Any:
     start = Refresher._start
 
     def start_and_watch(self: Refresher, *arguments: Any) -> Any:
-        Flight().start(partial(anyio.sleep, 1e6), name="a watchman")
+        SharedTask().start(partial(anyio.sleep, 1e6), name="a watchman")
         return start(self, *arguments)
 
     return patch.object(Refresher, "_start", start_and_watch)

@@ -10,7 +10,7 @@ from unittest.mock import patch
 import attrs
 
 from wixvisitor._renewal import lineage
-from wixvisitor._renewal.decision import Held
+from wixvisitor._renewal.decision import Snapshot
 from wixvisitor._renewal.lineage import Lineage, later
 from wixvisitor._renewal.records import Records, Stored
 from wixvisitor._renewal.run import Outcome, Renewal
@@ -42,7 +42,7 @@ def _a_refused_state_goes_on_to_win() -> Any:
     """What is held counts also when Wix has refused it, and whom the store has is never asked for."""
     load = Renewal._load
 
-    async def held(self: Renewal, _refused: frozenset[str] = frozenset()) -> Held:
+    async def held(self: Renewal, _refused: frozenset[str] = frozenset()) -> Snapshot:
         return await load(self)
 
     return patch.object(Renewal, "_load", held)
@@ -52,7 +52,7 @@ def _a_logout_is_nothing_held() -> Any:
     """Whoever is logged out takes what the store has, as if nothing was known."""
     load = Renewal._load
 
-    async def wrong(self: Renewal, refused: frozenset[str] = frozenset()) -> Held:
+    async def wrong(self: Renewal, refused: frozenset[str] = frozenset()) -> Snapshot:
         return await load(self, refused | {""})
 
     return patch.object(Renewal, "_load", wrong)
@@ -70,7 +70,7 @@ def _forget_deletes() -> Any:
 def _what_was_not_acknowledged_counts() -> Any:
     """Tokens that are not saved yet are the later ones, whatever was saved meanwhile."""
 
-    def always(_: Renewal, winner: Stored, new: Held) -> bool:
+    def always(_: Renewal, winner: Stored, new: Snapshot) -> bool:
         return winner.tokens != new.tokens
 
     return patch.object(Renewal, "_may_save_over", always)
@@ -80,7 +80,7 @@ def _what_is_set_late_stands_anew() -> Any:
     """What could not be saved stands where the next attempt comes, after all that was saved meanwhile."""
     save_given = Renewal._save_given
 
-    async def anew(self: Renewal, given: Held) -> Outcome:
+    async def anew(self: Renewal, given: Snapshot) -> Outcome:
         unsaved = given.unsaved and attrs.evolve(given.unsaved, lineage=None)
         return await save_given(self, attrs.evolve(given, unsaved=unsaved))
 

@@ -17,7 +17,7 @@ from wixvisitor._renewal.records import Records
 from wixvisitor._renewal.refresher import Refresher
 from wixvisitor._renewal.run import Outcome, Renewal
 from wixvisitor._renewal.server_clock import ServerClock
-from wixvisitor._tasks.shared_task import Flight
+from wixvisitor._tasks.shared_task import SharedTask
 from wixvisitor.errors import TokenRequestError, WixVisitorError
 
 
@@ -75,10 +75,10 @@ def _what_is_left_is_not_said() -> Any:
 def _a_turn_outlives_the_pause() -> Any:
     """Who has its turn asks Wix when the store has answered, whatever has happened meanwhile."""
 
-    async def whatever(self: limiter.Turn, _seconds: float) -> None:
+    async def whatever(self: limiter.Permit, _seconds: float) -> None:
         """It is not looked at again."""
 
-    return patch.object(limiter.Turn, "confirm", whatever)
+    return patch.object(limiter.Permit, "confirm", whatever)
 
 
 def _one_line_for_all() -> Any:
@@ -133,7 +133,7 @@ def _unordered_sets() -> Any:
     """What is set waits for nothing that was set before."""
     do_in_turn = Refresher._do_in_turn
 
-    async def at_once(self: Refresher, work: Callable[[], Awaitable[None]], flight: Flight, _before: Any) -> bool:
+    async def at_once(self: Refresher, work: Callable[[], Awaitable[None]], flight: SharedTask, _before: Any) -> bool:
         return await do_in_turn(self, work, flight, [])
 
     return patch.object(Refresher, "_do_in_turn", at_once)
@@ -142,7 +142,7 @@ def _unordered_sets() -> Any:
 def _closing_forgets_what_is_set() -> Any:
     """Closing ends renewals, and leaves under way what the app has set."""
 
-    def renewals(self: Refresher) -> list[Flight]:
+    def renewals(self: Refresher) -> list[SharedTask]:
         return [flight for flight, _ in self._flights if not flight.done]
 
     return patch.object(Refresher, "_under_way", renewals)

@@ -117,14 +117,14 @@ class Life:
             "renew_timeout": scenario.renew_timeout,
         }
         if scenario.is_pool:
-            turns, cap = scenario.max_token_requests, scenario.cap
-            self._pool = VisitorPool(CLIENT_ID, max_token_requests=turns, new_visitors_per_minute=cap, **arguments)
+            limiter, cap = scenario.max_token_requests, scenario.cap
+            self._pool = VisitorPool(CLIENT_ID, max_token_requests=limiter, new_visitors_per_minute=cap, **arguments)
             self.site = self.world.watch.sites[process] = Site(
                 process,
                 self.world.watch.fail,
                 is_idle=partial(self.world.watch.is_idle, process),
                 renew_timeout=scenario.renew_timeout,
-                turns=turns,
+                limiter=limiter,
                 cap=cap,
                 has_wild_clock=scenario.wild_clocks,
             )
@@ -202,9 +202,9 @@ class Life:
         sessions = [session for (owner, _), session in watch.sessions.items() if owner is self.process]
         await self._aclose()
         for session in sessions:
-            if session._refresher.ledger.lock.locked() or session._refresher._flights:
+            if session._refresher.state.lock.locked() or session._refresher._flights:
                 watch.fail(9, f"{self.process.name} leaves a lock or a renewal of {session.key} behind")
-            if session._settings.turns.under_way:
+            if session._settings.limiter.under_way:
                 watch.fail(9, f"{self.process.name} leaves {session._settings.turns.under_way} turns taken")
 
 

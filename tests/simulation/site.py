@@ -25,8 +25,8 @@ EPS = 1e-6  # seconds; what happens within them happens at once
 _SOON = 0.05  # seconds in which a caller is told of a pause
 _STREAK = 3  # visitors in a row that meet a failure, before it is the site's
 _ATTEMPTS = 3  # of one call
-_LONGEST_ATTEMPT = 10.0  # seconds
-_LONGEST = 60.0  # seconds that a pause lasts at most, unless Wix names a time …
+_MAX_ATTEMPT = 10.0  # seconds
+_MAX = 60.0  # seconds that a pause lasts at most, unless Wix names a time …
 _LONGEST_NAMED = 300.0  # … which is kept up to here
 _ID = re.compile(r"call-\d+")
 
@@ -69,7 +69,7 @@ class Call:
 
 
 @attrs.define(eq=False)
-class Pause:
+class Cooldown:
     """A pause that must last.
 
     Attributes:
@@ -120,13 +120,13 @@ class Site:
         *,
         is_idle: Callable[[str], bool],
         renew_timeout: float,
-        turns: int,
+        limiter: int,
         cap: int | None,
         has_wild_clock: bool,
     ) -> None:
         self._process, self._fail, self._cap = process, fail, cap
         self._is_idle = is_idle
-        self._renew_timeout, self._turns = renew_timeout, turns
+        self._renew_timeout, self._limiter = renew_timeout, limiter
         self._has_wild_clock = has_wild_clock
         self.served = 0
         self._open: list[Call] = []
@@ -134,7 +134,7 @@ class Site:
         self._failed: set[str] = set()
         self._unknown: set[str] = set()
         self._streak: set[str] = set()
-        self._pause: Pause | None = None  # the last one, until a call succeeds
+        self._cooldown: Cooldown | None = None  # the last one, until a call succeeds
         self._is_sure = True  # whether all failures since then are known
         self._granted: list[tuple[float, str]] = []
         self._waiting: dict[str, _Waiting] = {}
@@ -170,7 +170,7 @@ class Site:
         self._ends(call, 200, None)
         self.served += 1
         self._granted.append((self._now, call.key))
-        self._pause, self._is_sure = None, True
+        self._cooldown, self._is_sure = None, True
         self._streak.clear()
         self._failed.discard(call.key)
         self._unknown.discard(call.key)
@@ -206,7 +206,7 @@ class Site:
             self._is_sure = False
             return
         seconds = self._now - call.attempt_began
-        if seconds >= _LONGEST_ATTEMPT - EPS:
+        if seconds >= _MAX_ATTEMPT - EPS:
             self.failed(call, None, None)
             return
         self._is_over(call)
@@ -277,7 +277,7 @@ class Site:
         cause = self._by_id.get(found.group()) if found else None
         if cause is not None and cause.key != key:
             self._check_is_the_sites(key, cause, since)
-        pause = self._pause
+        pause = self._cooldown
         if pause is not None and pause.began < since - EPS and self._now < pause.until - EPS and is_idle:
             self._check_error(key, error, pause, cause, self._now - since)
 
@@ -322,7 +322,7 @@ class Site:
             self._counts(call)
 
     def _counts(self, call: Call) -> None:
-        at, named, pause = call.last, min(call.retry_after or 0.0, _LONGEST_NAMED), self._pause
+        at, named, pause = call.last, min(call.retry_after or 0.0, _LONGEST_NAMED), self._cooldown
         if pause is not None and call.began < pause.until:
             pause.until = max(pause.until, at + named if named else 0.0)  # it was under way when the pause began
             pause.latest = max(pause.latest, pause.until)
@@ -333,17 +333,17 @@ class Site:
                 return
         self._streak.clear()
         number = pause.number + 1 if pause is not None else 1
-        longest = min(_LONGEST, 2.0 ** (number - 1))
+        longest = min(_MAX, 2.0 ** (number - 1))
         # Where a failure before this one is unknown, a pause may have begun with that one.
-        low, high = (0.5 * longest, longest) if self._is_sure else (0.0, _LONGEST)
+        low, high = (0.5 * longest, longest) if self._is_sure else (0.0, _MAX)
         low, high = (named, named) if named else (low, high)
-        self._pause = Pause(at, at + low, at + high, number, call.id if call.status else "", call.status)
+        self._cooldown = Cooldown(at, at + low, at + high, number, call.id if call.status else "", call.status)
 
     # The rules
 
     def _check_pause(self, call: Call) -> None:
         """Rule 10: nothing starts while the pause lasts, and after it one call goes first."""
-        pause, now, name = self._pause, self._now, self._process.name
+        pause, now, name = self._cooldown, self._now, self._process.name
         if pause is None or self._has_wild_clock:
             return
         if pause.began + EPS < now < pause.until - EPS:
@@ -361,7 +361,7 @@ class Site:
         for key, waiting in self._waiting.items():
             waiting.new += call.is_new
             waiting.known += not call.is_new
-            allowed = self._turns + 1 + (waiting.known + self._turns) / 3
+            allowed = self._limiter + 1 + (waiting.known + self._limiter) / 3
             if waiting.new > allowed and not self.is_its_own(key) and self._is_idle(key):
                 self._fail(13, f"{self._process.name} lets {key} wait for {waiting.new} new visitors")
 
@@ -381,7 +381,7 @@ class Site:
             self._fail(11, f"{name} tells {key} of {cause.key}'s failure, and others have been served since")
 
     def _check_error(
-        self, key: str, error: TokenRequestError, pause: Pause, cause: Call | None, seconds: float
+        self, key: str, error: TokenRequestError, pause: Cooldown, cause: Call | None, seconds: float
     ) -> None:
         """Rule 10: who comes while the pause lasts is told at once, by what, and for how long.
 

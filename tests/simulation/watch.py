@@ -18,7 +18,7 @@ import anyio
 import attrs
 
 from wixvisitor import EMPTY_TOKENS, TokenRole, Tokens, VisitorSession
-from wixvisitor._tasks.shared_task import Flight, _inside
+from wixvisitor._tasks.shared_task import SharedTask, _inside
 from wixvisitor.storage import VersionConflict
 
 from .doubt import PoolDoubts
@@ -674,7 +674,7 @@ class Watch:
                 self._look_at(process, key, session)
 
     def _look_at(self, process: Process, key: str, session: VisitorSession) -> None:
-        held, seen, place = session._refresher.ledger.held, self._seen.setdefault(session, _Seen()), (process, key)
+        held, seen, place = session._refresher.state.held, self._seen.setdefault(session, _Seen()), (process, key)
         if held is seen.held:
             return
         was_unsaved, before, seen.held = seen.held is not None and seen.held.unsaved, seen.tokens, held
@@ -798,7 +798,7 @@ class Watch:
         return "nobody" if grant is None else f"{self.wix.name(grant.identity)} (grant {grant.serial})"
 
 
-def _flight_under_way() -> Flight | None:
+def _flight_under_way() -> SharedTask | None:
     """The renewal that runs here. The store's calls have tasks of their own, so a task would not do."""
     flight = _inside.get()
     while flight is not None and flight.parent is not None:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from tests.web.conftest import COOKIES, KEY, OTHER_KEY
 from wixvisitor import EMPTY_TOKENS, AccessToken, ConfigurationError, RefreshToken, TokenRole, Tokens
-from wixvisitor.cookies import Card, IdCookie, SealedCookie, SharedCookie, Unreadable, generate_key
+from wixvisitor.cookies import CookieContent, IdCookie, SealedCookie, SharedCookie, Unreadable, generate_key
 
 SITE = "5e9c1d0a-7c1e-4a52-9d5e-1f2a3b4c5d6e"
 OTHER_SITE = "11111111-7c1e-4a52-9d5e-1f2a3b4c5d6e"
@@ -36,7 +36,7 @@ def attributes_of(header: str) -> set[str]:
 def test_round_trip(form):
     """What a cookie was given to say, it says."""
     cookie = COOKIES[form]()
-    card = cookie.read(value_of(cookie.write(Card(ID, TOKENS), SITE, NOW)), SITE, NOW + 60)
+    card = cookie.read(value_of(cookie.write(CookieContent(ID, TOKENS), SITE, NOW)), SITE, NOW + 60)
     assert card.tokens == (TOKENS if cookie.holds_tokens else EMPTY_TOKENS)
     assert card.key == (cookie.key_of(TOKENS) or ID)
     assert not card.is_due
@@ -48,9 +48,9 @@ def test_flags(make):
     secure, plain = make([KEY]), make([KEY], secure=False)
     common = {"Path=/", "Max-Age=31536000", "HttpOnly", "SameSite=Lax"}
     assert secure.names(SITE).first.startswith("__Host-wixvisitor-")
-    assert attributes_of(secure.write(Card(ID), SITE, NOW)) == common | {"Secure"}
+    assert attributes_of(secure.write(CookieContent(ID), SITE, NOW)) == common | {"Secure"}
     assert plain.names(SITE).first.startswith("wixvisitor-")
-    assert attributes_of(plain.write(Card(ID), SITE, NOW)) == common
+    assert attributes_of(plain.write(CookieContent(ID), SITE, NOW)) == common
 
 
 @pytest.mark.parametrize(
@@ -59,7 +59,7 @@ def test_flags(make):
 def test_flags_of_the_shared_cookie(name, life):
     """The shared cookie lives as long as the front end's, and can be read by it."""
     assert (
-        attributes_of(SharedCookie(name).write(Card(ID, TOKENS), SITE, NOW))
+        attributes_of(SharedCookie(name).write(CookieContent(ID, TOKENS), SITE, NOW))
         == {"Path=/", "Secure", "SameSite=Lax"} | life
     )
 
@@ -67,7 +67,7 @@ def test_flags_of_the_shared_cookie(name, life):
 @pytest.mark.parametrize("make", SEALED)
 def test_nothing_readable_inside(make):
     """Neither the id nor a token can be read in the cookie."""
-    value = value_of(make([KEY]).write(Card(ID, TOKENS), SITE, NOW))
+    value = value_of(make([KEY]).write(CookieContent(ID, TOKENS), SITE, NOW))
     raw = base64.urlsafe_b64decode(value.rpartition(".")[2] + "===")
     for secret in (ID, TOKENS.access_token.value, TOKENS.refresh_token.value):
         assert secret not in value
@@ -77,7 +77,7 @@ def test_nothing_readable_inside(make):
 @pytest.mark.parametrize("make", SEALED)
 def test_of_another_site_or_name(make):
     """A cookie of another client ID, another name, another form or another key does not open."""
-    value = value_of(make([KEY]).write(Card(ID), SITE, NOW))
+    value = value_of(make([KEY]).write(CookieContent(ID), SITE, NOW))
     other_form = SealedCookie if make is IdCookie else IdCookie
     for cookie, site in (
         (make([KEY]), OTHER_SITE),
@@ -94,15 +94,15 @@ def test_of_another_site_or_name(make):
 def test_key_rotation(make):
     """A cookie of an older key opens, and is due to be sealed anew; with the new key it is not."""
     old, both = make([OTHER_KEY]), make([KEY, OTHER_KEY])
-    assert both.read(value_of(old.write(Card(ID), SITE, NOW)), SITE, NOW).is_due
-    assert not both.read(value_of(both.write(Card(ID), SITE, NOW)), SITE, NOW).is_due
+    assert both.read(value_of(old.write(CookieContent(ID), SITE, NOW)), SITE, NOW).is_due
+    assert not both.read(value_of(both.write(CookieContent(ID), SITE, NOW)), SITE, NOW).is_due
 
 
 @pytest.mark.parametrize("make", SEALED)
 def test_age(make):
     """A cookie is due after a tenth of its life, and not taken after all of it."""
     cookie = make([KEY], max_age=100 * DAY)
-    value = value_of(cookie.write(Card(ID), SITE, NOW))
+    value = value_of(cookie.write(CookieContent(ID), SITE, NOW))
     assert not cookie.read(value, SITE, NOW + 9 * DAY).is_due
     assert cookie.read(value, SITE, NOW + 11 * DAY).is_due
     with pytest.raises(Unreadable, match="older than max_age"):
@@ -111,7 +111,7 @@ def test_age(make):
 
 def test_an_unknown_key_is_named():
     """Whoever deployed the wrong keys reads it in the log: which key, and which there are. No secrets."""
-    value = value_of(IdCookie([OTHER_KEY]).write(Card(ID), SITE, NOW))
+    value = value_of(IdCookie([OTHER_KEY]).write(CookieContent(ID), SITE, NOW))
     with pytest.raises(Unreadable) as caught:
         IdCookie([KEY]).read(value, SITE, NOW)
     assert (
@@ -160,7 +160,7 @@ def test_junk(form, junk):
 def test_a_changed_character(position, character):
     """One changed character and the cookie does not open."""
     cookie = SealedCookie([KEY])
-    value = value_of(cookie.write(Card(ID, TOKENS), SITE, NOW))
+    value = value_of(cookie.write(CookieContent(ID, TOKENS), SITE, NOW))
     position %= len(value)
     changed = value[:position] + character + value[position + 1 :]
     if changed == value:
@@ -175,14 +175,14 @@ def test_too_large(make):
     """Tokens that no browser would keep in a cookie are an error that names the cure, not a lost visitor."""
     large = Tokens(AccessToken("a" * 4_000, 1), RefreshToken("r", TokenRole.MEMBER))
     with pytest.raises(ConfigurationError, match=r"browsers keep 4096.*IdCookie"):
-        make([KEY]).write(Card(ID, large), SITE, NOW)
+        make([KEY]).write(CookieContent(ID, large), SITE, NOW)
 
 
 def test_tokens_of_usual_size_fit(still):
     """A member's tokens, sealed, fit a cookie."""
     response = still.mint_member(SITE)
     tokens = Tokens(AccessToken(response["access_token"], 1), RefreshToken(response["refresh_token"], TokenRole.MEMBER))
-    assert len(SealedCookie([KEY]).write(Card(ID, tokens), SITE, NOW).partition(";")[0]) <= 4_096
+    assert len(SealedCookie([KEY]).write(CookieContent(ID, tokens), SITE, NOW).partition(";")[0]) <= 4_096
 
 
 @pytest.mark.parametrize("name", SHARED)
@@ -190,7 +190,7 @@ def test_what_javascript_writes(name):
     """The cookie is what ``encodeURIComponent(JSON.stringify(…))`` writes, byte for byte."""
     tokens = json.dumps(TOKENS.to_dict(), separators=(",", ":"))
     text = f'{{"clientId":"{SITE}","tokens":{tokens}}}' if name == "wixSession" else tokens
-    value = value_of(SharedCookie(name).write(Card(ID, TOKENS), SITE, NOW))
+    value = value_of(SharedCookie(name).write(CookieContent(ID, TOKENS), SITE, NOW))
     assert unquote(value) == text
     assert set(value) <= set("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_.!~*'()%")
 
@@ -205,7 +205,7 @@ def test_a_shared_cookie_of_another_client_id():
     """A ``wixSession`` of another site is dropped, as @wix/astro does."""
     cookie = SharedCookie("wixSession")
     with pytest.raises(Unreadable, match="another client ID"):
-        cookie.read(value_of(cookie.write(Card(ID, TOKENS), OTHER_SITE, NOW)), SITE, NOW)
+        cookie.read(value_of(cookie.write(CookieContent(ID, TOKENS), OTHER_SITE, NOW)), SITE, NOW)
 
 
 def test_empty_shared_tokens():

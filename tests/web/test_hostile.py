@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from tests.web.conftest import COOKIES, KEY, OTHER_KEY
-from wixvisitor.cookies import Card, IdCookie
+from wixvisitor.cookies import CookieContent, IdCookie
 
 pytestmark = pytest.mark.anyio
 
@@ -72,7 +72,7 @@ async def test_a_cookie_of_other_keys(open_shop, framework, form, caplog, client
     async with open_shop(framework, cookie=form) as town, town.browsers() as browser:
         other = COOKIES[form](secure=framework != "aiohttp")
         other = type(other)([OTHER_KEY], secure=framework != "aiohttp")
-        header = other.write(Card("i" * 43), client_id, town.fake.now()).partition(";")[0]
+        header = other.write(CookieContent("i" * 43), client_id, town.fake.now()).partition(";")[0]
         response = await browser.get("/cart", headers={"Cookie": header})
         assert body_of(response)["status"] == 404
         assert town.cookie_name in response.headers["Set-Cookie"]
@@ -94,7 +94,7 @@ async def test_a_good_seal_around_a_broken_payload(open_shop, form, content):
 async def test_a_replayed_id_of_another_site(open_shop, still):
     """An id of another site with the same keys is nobody here."""
     async with open_shop("starlette") as town, town.browsers() as browser:
-        header = IdCookie([KEY]).write(Card("i" * 43), "11111111-7c1e-4a52-9d5e-1f2a3b4c5d6e", still.now())
+        header = IdCookie([KEY]).write(CookieContent("i" * 43), "11111111-7c1e-4a52-9d5e-1f2a3b4c5d6e", still.now())
         await browser.get("/looked", headers={"Cookie": header.partition(";")[0]})
         storage = town.shop.pool._settings.storage
         assert await storage.load(f"{town.shop.pool._settings.client_id}:{'i' * 43}") is None

@@ -25,7 +25,7 @@ from wixvisitor._web.headers import cookies_of
 from wixvisitor._web.site_cookie import SiteCookie
 from wixvisitor._web.visits import Visits
 from wixvisitor.cookies import SealedCookie, SharedCookie
-from wixvisitor.cookies._content import Card
+from wixvisitor.cookies._content import CookieContent
 from wixvisitor.testing import FakeWix
 
 pytestmark = pytest.mark.anyio
@@ -46,7 +46,7 @@ def pairs_of(headers: list[str]) -> dict[str, str]:
     return dict(header.partition(";")[0].split("=", 1) for header in headers)  # type: ignore[misc]
 
 
-def read(cookie: SealedCookie, pairs: dict[str, str]) -> Card:
+def read(cookie: SealedCookie, pairs: dict[str, str]) -> CookieContent:
     name = cookie.names(SITE).first
     return cookie.read(pairs[name], SITE, NOW, others={other: [value] for other, value in pairs.items()})
 
@@ -94,7 +94,7 @@ def test_every_size(name, secure):
     counts, last = [], 0
     for size in range(1_000, 5_000, 7):
         try:
-            headers = cookie.write_all(Card(ID, tokens_of(size)), SITE, NOW)
+            headers = cookie.write_all(CookieContent(ID, tokens_of(size)), SITE, NOW)
         except ConfigurationError:
             break
         pairs = pairs_of(headers)
@@ -109,13 +109,13 @@ def test_every_size(name, secure):
     assert last > 3_700
     for size in range(last + 7, 5_000, 7):
         with pytest.raises(ConfigurationError, match=r"6000 in all.*IdCookie"):
-            cookie.write_all(Card(ID, tokens_of(size)), SITE, NOW)
+            cookie.write_all(CookieContent(ID, tokens_of(size)), SITE, NOW)
 
 
 def test_parts_are_sealed_with_their_write():
     """Parts of another write, missing, changed or in another order are no access token, and the visitor stays."""
     cookie = SealedCookie([KEY])
-    one, two = (pairs_of(cookie.write_all(Card(ID, tokens_of(3_500)), SITE, NOW)) for _ in range(2))
+    one, two = (pairs_of(cookie.write_all(CookieContent(ID, tokens_of(3_500)), SITE, NOW)) for _ in range(2))
     name = cookie.names(SITE).first
     assert list(one) == [name, f"{name}.1", f"{name}.2"]
     first, second = one[f"{name}.1"], one[f"{name}.2"]
@@ -138,7 +138,7 @@ def test_parts_are_sealed_with_their_write():
 def test_two_parts_of_one_name():
     """A further cookie with a part's name does not hide the right one."""
     cookie = SealedCookie([KEY])
-    pairs = pairs_of(cookie.write_all(Card(ID, tokens_of(3_500)), SITE, NOW))
+    pairs = pairs_of(cookie.write_all(CookieContent(ID, tokens_of(3_500)), SITE, NOW))
     name = cookie.names(SITE).first
     others = {other: ["junk", value] for other, value in pairs.items()}
     assert cookie.read(pairs[name], SITE, NOW, others=others).tokens == tokens_of(3_500)
@@ -147,7 +147,7 @@ def test_two_parts_of_one_name():
 def test_the_first_part_is_read_by_older_versions():
     """Alone it is what they read as well: the same visitor, to be renewed."""
     cookie = SealedCookie([KEY])
-    pairs = pairs_of(cookie.write_all(Card(ID, tokens_of(3_500)), SITE, NOW))
+    pairs = pairs_of(cookie.write_all(CookieContent(ID, tokens_of(3_500)), SITE, NOW))
     name = cookie.names(SITE).first
     content = json.loads(cookie._sealer.open(pairs[name], (SITE, name)))
     assert Tokens.from_dict(content["tokens"]) == Tokens(EMPTY_TOKENS.access_token, MEMBER)
@@ -295,7 +295,9 @@ def test_where_not_even_the_refresh_token_fits(client_id, caplog):
     """The answer goes out without a cookie, and the log has an error that names the cure."""
     site = SiteCookie(SharedCookie("session"), client_id, lambda: float(NOW))
     assert (
-        site.write(site.read(""), Card(ID, tokens_of(10, RefreshToken("r" * 5_000, TokenRole.VISITOR))), anew=True)
+        site.write(
+            site.read(""), CookieContent(ID, tokens_of(10, RefreshToken("r" * 5_000, TokenRole.VISITOR))), anew=True
+        )
         == []
     )
     assert [record.levelno for record in caplog.records] == [logging.WARNING, logging.ERROR]
@@ -305,7 +307,7 @@ def test_where_not_even_the_refresh_token_fits(client_id, caplog):
 def test_the_refresh_token_alone_for_a_front_end(client_id):
     """A front end gets the end of the token that is missing as now: what ended long ago it takes for a lost visitor."""
     site = SiteCookie(SharedCookie("session"), client_id, lambda: float(NOW))
-    (cookie,) = site.write(site.read(""), Card(ID, tokens_of(HUGE)), anew=True)
+    (cookie,) = site.write(site.read(""), CookieContent(ID, tokens_of(HUGE)), anew=True)
     content = json.loads(unquote(cookie.partition(";")[0].partition("=")[2]))
     assert content["accessToken"] == {"value": "", "expiresAt": NOW}
     assert content["refreshToken"] == {"value": MEMBER.value, "role": "member"}

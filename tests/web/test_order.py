@@ -6,7 +6,7 @@ import gc
 
 import pytest
 
-from wixvisitor._web.order import MOST, SECONDS, Order
+from wixvisitor._web.order import MAX_IDS, SECONDS, Order
 
 
 class Request:
@@ -115,6 +115,6 @@ def test_there_is_a_limit(order):
     """However many changes there are, no more than so many ids are remembered."""
     request = Request()
     order.enter(request)
-    for number in range(MOST):
+    for number in range(MAX_IDS):
         order.sent(f"a{number}", f"b{number}", order.number())
-    assert len(order) == MOST
+    assert len(order) == MAX_IDS

@@ -18,7 +18,7 @@ from wixvisitor._web.headers import longer_paths
 from wixvisitor._web.site_cookie import SiteCookie
 from wixvisitor._web.ttl_cache import SECONDS
 from wixvisitor._web.visits import Visits
-from wixvisitor.cookies import Card, IdCookie, SealedCookie, SharedCookie, VisitorCookie
+from wixvisitor.cookies import CookieContent, IdCookie, SealedCookie, SharedCookie, VisitorCookie
 from wixvisitor.storage import MemoryStorage
 
 pytestmark = pytest.mark.anyio
@@ -127,7 +127,7 @@ async def test_another_sites_cookie_beside_ours(visits_of, still, member, client
     cookie = IdCookie([KEY], name="shop")
     browser = Browser(visits_of(cookie))
     await browser.calls()
-    foreign = cookie.write(Card("i" * 43), OTHER_SITE, still.now()).partition(";")[0].partition("=")[2]
+    foreign = cookie.write(CookieContent("i" * 43), OTHER_SITE, still.now()).partition(";")[0].partition("=")[2]
     browser.copies = {(cookie.name, "/shop"): foreign}
     assert called(await browser.sets(member, "/shop")) == list(browser.jar) == [cookie.name]
     assert (await browser.calls("/shop"))[0] == member
@@ -184,7 +184,7 @@ async def test_two_apps_on_one_host(still, client_id):
 # Rule 2, OLDER VERSIONS
 
 
-def of_before(cookie: VisitorCookie, card: Card, site: str, now: float) -> dict[str, str]:
+def of_before(cookie: VisitorCookie, card: CookieContent, site: str, now: float) -> dict[str, str]:
     """What a version wrote that knew no site's own name."""
     name, _, value = cookie.write(card, site, now, name=cookie.name).partition(";")[0].partition("=")
     return {name: value}
@@ -200,7 +200,7 @@ async def test_a_cookie_of_an_older_version(visits_of, still, client_id, visitor
     if not cookie.holds_tokens:
         await visits_of(cookie, storage=storage)._own.session("i" * 43)
     browser = Browser(visits_of(cookie, **stores))
-    browser.jar = of_before(cookie, Card("i" * 43, visitor), client_id, still.now())
+    browser.jar = of_before(cookie, CookieContent("i" * 43, visitor), client_id, still.now())
     known, _ = await browser.calls()
     assert list(browser.jar) == [cookie.name]
     assert known == visitor or not cookie.holds_tokens
@@ -219,7 +219,7 @@ async def test_login_ends_the_older_name(visits_of, still, client_id, member, vi
     """A login, or a logout, has the site's own name, and removes the older one: what that said is nobody's here."""
     for tokens in (member, EMPTY_TOKENS):
         browser = Browser(visits_of(make([KEY])))
-        browser.jar = of_before(browser.visits.cookie, Card("i" * 43, visitor), client_id, still.now())
+        browser.jar = of_before(browser.visits.cookie, CookieContent("i" * 43, visitor), client_id, still.now())
         await browser.calls()
         await browser.sets(tokens)
         assert list(browser.jar) == [browser.visits.cookie.names(client_id).first]
@@ -230,7 +230,7 @@ async def test_the_sites_own_name_comes_first(visits_of, still, client_id, visit
     """Beside a cookie with the site's own name one with the older name changes nothing, and is left as it is."""
     browser = Browser(visits_of(make([KEY])))
     known, _ = await browser.calls()
-    older = of_before(browser.visits.cookie, Card("i" * 43, visitor), client_id, still.now())
+    older = of_before(browser.visits.cookie, CookieContent("i" * 43, visitor), client_id, still.now())
     browser.jar = {**older, **browser.jar}
     assert (await browser.calls()) == (known, [])
     assert older.items() <= browser.jar.items()
@@ -240,7 +240,7 @@ async def test_the_sites_own_name_comes_first(visits_of, still, client_id, visit
 async def test_an_older_name_of_another_site(visits_of, still, visitor, make):
     """An older cookie that another site has written is left alone, also at a login."""
     browser = Browser(visits_of(make([KEY])))
-    older = of_before(browser.visits.cookie, Card("i" * 43, visitor), OTHER_SITE, still.now())
+    older = of_before(browser.visits.cookie, CookieContent("i" * 43, visitor), OTHER_SITE, still.now())
     browser.jar = dict(older)
     await browser.calls()
     await browser.sets(visitor)
@@ -342,7 +342,9 @@ async def test_broken_and_foreign_copies_are_skipped(visits_of, still, client_id
     known, _ = await browser.calls()
     ((name, value),) = browser.jar.items()
     foreign = (
-        cookie.write(Card("i" * 43, known), OTHER_SITE, still.now(), name=name).partition(";")[0].partition("=")[2]
+        cookie.write(CookieContent("i" * 43, known), OTHER_SITE, still.now(), name=name)
+        .partition(";")[0]
+        .partition("=")[2]
     )
     for copy in ("junk", value[:-5], foreign, ""):
         browser.copies = {(name, "/shop"): copy}

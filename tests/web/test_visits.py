@@ -12,7 +12,7 @@ import pytest
 from tests.web.browsers import Browser
 from tests.web.conftest import COOKIES, KEY, OTHER_KEY
 from wixvisitor import EMPTY_TOKENS, ConfigurationError, StorageError, TokenRole, Tokens
-from wixvisitor._web.ttl_cache import MOST, SECONDS, Recent, RecentStorage
+from wixvisitor._web.ttl_cache import MAX_ITEMS, SECONDS, TTLCache, TTLStorage
 from wixvisitor._web.visit import Visit
 from wixvisitor.cookies import IdCookie, SealedCookie, SharedCookie
 from wixvisitor.storage import MemoryStorage, VersionConflict
@@ -395,7 +395,7 @@ async def test_the_shared_reservation_ends(visits_of, still):
 def test_recent_things_are_forgotten():
     """A thing is remembered for two minutes after it was last put there, and ten thousand of them."""
     now, forgotten = [0.0], []
-    recent = Recent[int](forgotten.append, clock=lambda: now[0])
+    recent = TTLCache[int](forgotten.append, clock=lambda: now[0])
     recent.put("a", 1)
     now[0] += SECONDS
     assert recent.get("a") == 1
@@ -403,9 +403,9 @@ def test_recent_things_are_forgotten():
     assert recent.get("a") is None
     recent.put("b", 2)
     assert forgotten == ["a"]
-    for number in range(MOST):
+    for number in range(MAX_ITEMS):
         recent.put(str(number), number)
-    assert len(recent) == MOST
+    assert len(recent) == MAX_ITEMS
     assert recent.get("b") is None
     recent.drop("0")
     assert recent.get("0") is None
@@ -414,7 +414,7 @@ def test_recent_things_are_forgotten():
 async def test_recent_storage():
     """It compares and sets like every storage, and what is over counts as not there."""
     now = [0.0]
-    storage = RecentStorage(clock=lambda: now[0])
+    storage = TTLStorage(clock=lambda: now[0])
     version = await storage.save("a", "1", expected=None)
     with pytest.raises(VersionConflict):
         await storage.save("a", "2", expected=None)

@@ -21,11 +21,11 @@ from wixvisitor._tasks.shared_task import loaded
 from wixvisitor._wire.redaction import without_frames
 from wixvisitor.errors import ConfigurationError
 
-_LONGEST_ENCODED: Final = 16_384  # bytes; compressed they may be 16 MB, and whoever streams did not ask for that
-_LONGEST_READ: Final = 5.0  # seconds; a server may send a byte now and then for ever
-_LONGEST_PIECE: Final = 1.0  # seconds beyond that for the piece that is being waited for
-_LONGEST_HOLD: Final = 1.0  # seconds that a response without an end may hold its connection while something is awaited
-_LONGEST_END: Final = 1.0  # seconds that leaving a response may take, for closing it and again for what it leaves
+_MAX_ENCODED: Final = 16_384  # bytes; compressed they may be 16 MB, and whoever streams did not ask for that
+_MAX_READ: Final = 5.0  # seconds; a server may send a byte now and then for ever
+_MAX_PIECE: Final = 1.0  # seconds beyond that for the piece that is being waited for
+_MAX_HOLD: Final = 1.0  # seconds that a response without an end may hold its connection while something is awaited
+_MAX_END: Final = 1.0  # seconds that leaving a response may take, for closing it and again for what it leaves
 _DRAINED: Final = 16  # chunks that a closed stream may still give before it is cut off
 
 
@@ -98,7 +98,7 @@ class UnansweredResponse:
         response = self._response
         if self._taken is not None or response.is_closed:
             return
-        limit = min(self._limit, _LONGEST_ENCODED) if response.headers.get("content-encoding") else self._limit
+        limit = min(self._limit, _MAX_ENCODED) if response.headers.get("content-encoding") else self._limit
         stream = response.stream
         taken = self._taken = await _take(aiter(bare_stream(response)), limit)
         if taken.has_more:
@@ -121,7 +121,7 @@ class UnansweredResponse:
     async def hold_while(self, wait: Callable[[], Awaitable[None]]) -> None:
         """Waits, and lets the connection go after a second if more is to come: what is waited for may need it."""
         if self._taken is not None and self._taken.has_more:
-            with anyio.move_on_after(_LONGEST_HOLD):
+            with anyio.move_on_after(_MAX_HOLD):
                 await wait()
                 return
             await self._let_go()
@@ -169,11 +169,11 @@ async def _take(source: AsyncIterator[bytes], limit: int) -> _Taken:
     """Reads a stream. If a piece does not come in time, the rest is lost: waiting for it cannot be taken up again."""
     taken, size, now = _Taken(source), 0, anyio.current_time()
     try:
-        with anyio.CancelScope(deadline=now + _LONGEST_READ + _LONGEST_PIECE):
+        with anyio.CancelScope(deadline=now + _MAX_READ + _MAX_PIECE):
             async for chunk in source:
                 taken.chunks.append(chunk)
                 size += len(chunk)
-                if size > limit or anyio.current_time() > now + _LONGEST_READ:
+                if size > limit or anyio.current_time() > now + _MAX_READ:
                     taken.has_more = True
                     return taken
             taken.is_whole = True
@@ -188,9 +188,9 @@ async def end_stream(stream: Any, source: AsyncIterator[bytes]) -> None:
     trio warns of a generator that is garbage collected half-way; a closed stream soon ends its own. One that goes on
     sending is cut off, after so many chunks and so much time.
     """
-    with anyio.move_on_after(_LONGEST_END):
+    with anyio.move_on_after(_MAX_END):
         await stream.aclose()
-    with anyio.move_on_after(_LONGEST_END), suppress(Exception):
+    with anyio.move_on_after(_MAX_END), suppress(Exception):
         for _ in range(_DRAINED):
             await anext(source)
         if isinstance(source, AsyncGenerator):

@@ -14,15 +14,15 @@ from collections.abc import AsyncIterator
 from types import FunctionType
 from typing import TYPE_CHECKING, Any, Final, Protocol, Self
 
-from wixvisitor._http.idle import Held, Idle
+from wixvisitor._http.idle import Idle, Snapshot
 from wixvisitor._http.requests import URGENT
-from wixvisitor._tasks.capacity import Places
+from wixvisitor._tasks.capacity import Capacity
 from wixvisitor._tasks.closing import close_surely
 
 if TYPE_CHECKING:
     import httpcore
 
-MOST: Final = 100  # requests under way at once, and connections; httpx's own number
+MAX_CONNECTIONS: Final = 100  # requests under way at once, and connections; httpx's own number
 SECURE: Final = (b"https", b"wss")
 _SCHEMES: Final = (*SECURE, b"http", b"ws")
 
@@ -40,7 +40,7 @@ class Sources(Protocol):
 
 
 class ExclusivePool:
-    """Sends requests, at most ``MOST`` at once; the others wait in a line. Urgent ones do not wait.
+    """Sends requests, at most ``MAX_CONNECTIONS`` at once; the others wait in a line. Urgent ones do not wait.
 
     Args:
         sources: who makes the connections.
@@ -54,9 +54,9 @@ class ExclusivePool:
 
         self._httpcore = httpcore
         self._sources = sources
-        self._places = Places(MOST)
+        self._places = Capacity(MAX_CONNECTIONS)
         self._idle = Idle()
-        self._open: set[Held] = set()
+        self._open: set[Snapshot] = set()
         self._is_closed = False
 
     async def handle_async_request(self, request: httpcore.Request) -> httpcore.Response:
@@ -99,7 +99,7 @@ class ExclusivePool:
             self._places.give_back()
             raise self._httpcore.ConnectError("the client has been closed")
 
-    async def _free(self, url: httpcore.URL) -> Held | None:
+    async def _free(self, url: httpcore.URL) -> Snapshot | None:
         """Returns the connection to this origin that was used last, if one is free and still open."""
         while (held := self._idle.take((url.scheme, url.host, url.port))) is not None:
             if held.is_usable():
@@ -107,11 +107,11 @@ class ExclusivePool:
             await self._throw_away(held)
         return None
 
-    def _new(self, source: httpcore.AsyncConnectionPool, request: httpcore.Request) -> Held:
+    def _new(self, source: httpcore.AsyncConnectionPool, request: httpcore.Request) -> Snapshot:
         url = request.url
         if url.scheme not in _SCHEMES:
             raise self._httpcore.UnsupportedProtocol(f"the URL has an unsupported protocol: {url.scheme.decode()}://")
-        held = Held(source.create_connection(url.origin), (url.scheme, url.host, url.port))
+        held = Snapshot(source.create_connection(url.origin), (url.scheme, url.host, url.port))
         self._open.add(held)
         if url.scheme in SECURE:
             held.watch_opening(request)
@@ -119,14 +119,14 @@ class ExclusivePool:
 
     async def _make_room(self) -> None:
         """Closes the connection that has been idle longest if there are too many now."""
-        if len(self._open) > MOST and (oldest := self._idle.take_oldest()) is not None:
+        if len(self._open) > MAX_CONNECTIONS and (oldest := self._idle.take_oldest()) is not None:
             await self._throw_away(oldest)
 
     def _leave(self, *, waits: bool) -> None:
         if waits:
             self._places.give_back()
 
-    async def _end(self, held: Held, *, waits: bool, error: BaseException | None) -> None:
+    async def _end(self, held: Snapshot, *, waits: bool, error: BaseException | None) -> None:
         """Keeps the connection of a response that was read to its end, and closes those that were idle for too long."""
         self._leave(waits=waits)
         if error is not None or self._is_closed or not held.connection.is_idle():
@@ -136,7 +136,7 @@ class ExclusivePool:
         while (expired := self._idle.take_oldest(than=time.monotonic())) is not None:
             await self._throw_away(expired)
 
-    async def _throw_away(self, held: Held, error: BaseException | None = None) -> None:
+    async def _throw_away(self, held: Snapshot, error: BaseException | None = None) -> None:
         self._open.discard(held)
         if not isinstance(error, GeneratorExit) and (closing := held.closing()):  # that one allows no waiting
             await close_surely(*closing)
@@ -160,7 +160,7 @@ class _Body:
 
     __slots__ = ("_held", "_is_closed", "_pool", "_stream", "_waits")
 
-    def __init__(self, pool: ExclusivePool, held: Held, stream: Any, *, waits: bool) -> None:
+    def __init__(self, pool: ExclusivePool, held: Snapshot, stream: Any, *, waits: bool) -> None:
         self._pool, self._held, self._stream, self._waits = pool, held, stream, waits
         self._is_closed = False
 

@@ -13,7 +13,7 @@ import zlib
 from collections.abc import Callable
 from typing import Any, Final
 
-_MOST: Final = 5  # encodings of one body, as in curl; each costs the limit once more
+_MAX: Final = 5  # encodings of one body, as in curl; each costs the limit once more
 _PLAIN: Final = ("", "identity")
 
 Unpack = Callable[[bytes, int], bytes]
@@ -38,7 +38,7 @@ def unpacked(body: bytes, content_encoding: str, limit: int) -> tuple[bytes, boo
     """
     names = names_of(content_encoding)
     ways = [_way_of(name) for name in names]
-    if len(ways) > _MOST:
+    if len(ways) > _MAX:
         return None
     for unpack in ways:
         if unpack is None:

@@ -16,7 +16,7 @@ KEEP: Final = 5.0  # seconds that an idle connection is kept; httpx's own number
 Origin = tuple[bytes, bytes, int | None]
 
 
-class Held:
+class Snapshot:
     """A connection, and what httpcore does not say about it.
 
     Attributes:
@@ -79,16 +79,16 @@ class Idle:
     __slots__ = ("_all", "_by_origin")
 
     def __init__(self) -> None:
-        self._all: OrderedDict[Held, None] = OrderedDict()  # in the order of ``idle_since``
-        self._by_origin: dict[Origin, deque[Held]] = {}
+        self._all: OrderedDict[Snapshot, None] = OrderedDict()  # in the order of ``idle_since``
+        self._by_origin: dict[Origin, deque[Snapshot]] = {}
 
-    def put(self, held: Held) -> None:
+    def put(self, held: Snapshot) -> None:
         """Adds one, idle from now on."""
         held.idle_since = time.monotonic()
         self._all[held] = None
         self._by_origin.setdefault(held.origin, deque()).append(held)
 
-    def take(self, origin: Origin) -> Held | None:
+    def take(self, origin: Origin) -> Snapshot | None:
         """Removes and returns the one to this origin that was used last."""
         those = self._by_origin.get(origin)
         if not those:
@@ -97,7 +97,7 @@ class Idle:
         self._remove(held, those)
         return held
 
-    def take_oldest(self, *, than: float | None = None) -> Held | None:
+    def take_oldest(self, *, than: float | None = None) -> Snapshot | None:
         """Removes and returns the one that has been idle longest; with ``than`` only if it is too old at that time."""
         oldest = next(iter(self._all), None)
         if oldest is None or (than is not None and than - oldest.idle_since < KEEP):
@@ -107,7 +107,7 @@ class Idle:
         self._remove(oldest, those)
         return oldest
 
-    def _remove(self, held: Held, those: deque[Held]) -> None:
+    def _remove(self, held: Snapshot, those: deque[Snapshot]) -> None:
         del self._all[held]
         if not those:
             del self._by_origin[held.origin]

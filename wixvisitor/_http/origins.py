@@ -10,11 +10,11 @@ from typing import Any, Final
 
 import httpx
 
-from wixvisitor._wire.redaction import mask
+from wixvisitor._wire.redaction import redact
 from wixvisitor.errors import ConfigurationError
 
 _KEPT: Final = 512  # URLs that are not parsed again; parsing one takes longer than all else that a session does
-_LONGEST: Final = 65_536  # characters of a URL, and of each of its parts, that httpx takes
+_MAX: Final = 65_536  # characters of a URL, and of each of its parts, that httpx takes
 _PORTS: Final = {"https": 443, "http": 80}
 
 
@@ -72,7 +72,7 @@ def _join(base: httpx.URL, url: str) -> str:
         path = base.raw_path.rstrip(b"/") + b"/" + target.raw_path.lstrip(b"/")
         target = _parsed(base, "url", raw_path=path)
     text = str(target)
-    if len(text) > _LONGEST:  # now that it is joined and encoded
+    if len(text) > _MAX:  # now that it is joined and encoded
         raise ConfigurationError("url: URL too long")
     return text
 
@@ -82,7 +82,7 @@ def _parsed(url: str | httpx.URL, name: str, **parts: Any) -> httpx.URL:
         parsed = httpx.URL(url, **parts)
         parsed.raw_host  # noqa: B018 - encodes it, which an IPv6 zone that is no ASCII does not survive
     except httpx.InvalidURL as error:
-        raise ConfigurationError(f"{name}: {mask(str(error))}") from None
+        raise ConfigurationError(f"{name}: {redact(str(error))}") from None
     except TypeError:  # it quotes what was given
         raise ConfigurationError(f"{name}: expected a URL as a text, not {type(url).__name__}") from None
     except UnicodeError:
@@ -94,7 +94,7 @@ def _checked(text: str, name: str) -> httpx.URL:
     url = _parsed(text, name)
     if not url.is_absolute_url or url.scheme not in _PORTS or not _is_plain(url):
         host = url.raw_host.decode("ascii")  # of url.host, not every "xn--…" can be decoded
-        got = mask(f"{url.scheme}://{host}") if host else "something else"
+        got = redact(f"{url.scheme}://{host}") if host else "something else"
         raise ConfigurationError(f"{name}: expected an origin like https://www.wixapis.com, got {got}")
     if url.scheme == "http" and not _is_loopback(url.raw_host.decode("ascii")):
         raise ConfigurationError(f"{name}: a token does not travel over plain http except on loopback; use https")

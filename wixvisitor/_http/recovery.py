@@ -18,13 +18,13 @@ import httpx
 
 from wixvisitor._http import internals
 from wixvisitor._http.requests import MARK, URGENT
-from wixvisitor._tasks.capacity import Places
+from wixvisitor._tasks.capacity import Capacity
 
 logger = logging.getLogger("wixvisitor")
 
 _WITHOUT_SOCKETS = (httpx.MockTransport, httpx.ASGITransport)
 _KNOWN = ("wixvisitor", "httpx_aiohttp", "respx", "pytest_httpx")  # packages whose transports need no recovery
-_lines: weakref.WeakKeyDictionary[Any, Places] = weakref.WeakKeyDictionary()  # of each pool, whoever uses it
+_lines: weakref.WeakKeyDictionary[Any, Capacity] = weakref.WeakKeyDictionary()  # of each pool, whoever uses it
 _warned: set[type] = set()
 
 
@@ -108,15 +108,15 @@ class RecoveringTransport(httpx.AsyncBaseTransport):
         return response
 
 
-def _line_of(pools: list[Any]) -> Places | None:
+def _line_of(pools: list[Any]) -> Capacity | None:
     """Returns the line before a pool; None where it has no limit, and before several, each with a limit of its own."""
     number = internals.places_of(pools[0]) if len(pools) == 1 else None
     if number is None:
         return None
-    return _lines.get(pools[0]) or _lines.setdefault(pools[0], Places(number))
+    return _lines.get(pools[0]) or _lines.setdefault(pools[0], Capacity(number))
 
 
-async def _waited(line: Places, request: httpx.Request) -> dict[str, Any]:
+async def _waited(line: Capacity, request: httpx.Request) -> dict[str, Any]:
     """Waits for a place; returns the extensions with what is left of the pool timeout, for the pool itself."""
     timeout = request.extensions.get("timeout", {})
     seconds, began = timeout.get("pool"), anyio.current_time()
@@ -133,7 +133,7 @@ class _Use:
 
     __slots__ = ("_line", "_mark", "_pools")
 
-    def __init__(self, pools: Iterable[Any], line: Places | None, mark: object) -> None:
+    def __init__(self, pools: Iterable[Any], line: Capacity | None, mark: object) -> None:
         self._pools, self._line, self._mark = pools, line, mark
 
     def leave(self) -> None:

@@ -30,7 +30,7 @@ from enum import Enum, auto
 from typing import Final
 
 from wixvisitor._renewal import decision
-from wixvisitor._renewal.decision import Pause
+from wixvisitor._renewal.decision import Cooldown
 from wixvisitor.errors import WixVisitorError
 
 STREAK: Final = 3  # visitors in a row that meet a failure before it counts as the site's
@@ -51,14 +51,14 @@ class Breaker:
     """What a pool knows of the token endpoint.
 
     Attributes:
-        pause: the last pause, also when it is over; None once a call has succeeded.
+        cooldown: the last pause, also when it is over; None once a call has succeeded.
         probe: the visitor that asks for all, None if there is none.
     """
 
-    __slots__ = ("_failed_at", "_streak", "pause", "probe")
+    __slots__ = ("_failed_at", "_streak", "cooldown", "probe")
 
     def __init__(self) -> None:
-        self.pause: Pause | None = None
+        self.cooldown: Cooldown | None = None
         self.probe: str | None = None
         self._streak: set[str] = set()
         self._failed_at: OrderedDict[str, float] = OrderedDict()
@@ -71,9 +71,9 @@ class Breaker:
             now: epoch seconds.
             is_hopeless: whether the last call of every live visitor has failed; asked only where rule 3 needs it.
         """
-        if self.pause is None:
+        if self.cooldown is None:
             return Admission.GO
-        if self.pause.active(now):
+        if self.cooldown.active(now):
             return Admission.FAIL
         if self.probe is not None:
             return Admission.WAIT
@@ -96,7 +96,7 @@ class Breaker:
 
     def succeeded(self, visitor: str) -> None:
         """Notes that Wix granted this visitor tokens: the breaker is closed."""
-        self.pause = self.probe = None
+        self.cooldown = self.probe = None
         self._streak.clear()
         self._failed_at.pop(visitor, None)
 
@@ -131,15 +131,17 @@ class Breaker:
             return False
         while len(self._failed_at) > _REMEMBERED:
             self._failed_at.popitem(last=False)
-        if self.pause is not None and (self.pause.active(now) or began <= self.pause.since):  # it was under way then
-            self.pause = decision.extended(self.pause, now, retry_after)
+        if self.cooldown is not None and (
+            self.cooldown.active(now) or began <= self.cooldown.since
+        ):  # it was under way then
+            self.cooldown = decision.extended(self.cooldown, now, retry_after)
             return False
-        if self.pause is None:
+        if self.cooldown is None:
             self._streak.add(visitor)
             if getattr(cause, "status_code", None) != 429 and len(self._streak) < STREAK:
                 return False
         self._streak.clear()
-        self.pause = decision.next_pause(self.pause, now, jitter, cause=cause, retry_after=retry_after)
+        self.cooldown = decision.next_cooldown(self.cooldown, now, jitter, cause=cause, retry_after=retry_after)
         return True
 
     def left(self, visitor: str) -> None:

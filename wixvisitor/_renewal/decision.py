@@ -12,7 +12,7 @@ Identity rules; the words in capitals are looked for by the tests that are named
 3. NO MINT FROM AN API ANSWER. A 401 leads to one renewal and one replay, never to a mint; if the replay is refused
    too, the 401 was not about the token, and 401s are passed through for ``PASS_THROUGH`` seconds. A pool learns the
    routes where that is so (``routes``). [``Purpose``]
-4. LATE LOSES. A late renewal never overwrites newer tokens. [``Ledger.publish``, compare-and-set in ``run``]
+4. LATE LOSES. A late renewal never overwrites newer tokens. [``TokenState.publish``, compare-and-set in ``run``]
 5. ROTATION. A refresh token in the answer replaces the old one, an absent one keeps it. [``after_renewal``]
 6. SAVE FIRST. New tokens are saved before anyone is told. If saving fails the session goes on from memory and logs it;
    but if the refresh token changed it raises, keeps the tokens, and the next use saves again. [``must_be_saved``]
@@ -35,11 +35,11 @@ from wixvisitor._wire.token_endpoint import DEFAULT_LIFETIME
 from wixvisitor.errors import SessionExpired, WixVisitorError
 
 PASS_THROUGH: Final = 60.0  # seconds in which 401s are passed on after a replay was refused as well
-FIRST_PAUSE: Final = 1.0  # seconds, at most, after a first failure; doubled each time …
-LONGEST_PAUSE: Final = 60.0  # … up to here
-LONGEST_RETRY_AFTER: Final = 300.0  # a pause that Wix asks for is kept up to here
+MIN_COOLDOWN: Final = 1.0  # seconds, at most, after a first failure; doubled each time …
+MAX_COOLDOWN: Final = 60.0  # … up to here
+MAX_RETRY_AFTER: Final = 300.0  # a pause that Wix asks for is kept up to here
 _JITTER: Final = 0.05  # of the renewal window, so that processes sharing a visitor do not wake together
-_SHORTEST_LIFETIME: Final = 60  # seconds that any token is taken to have
+_MIN_LIFETIME: Final = 60  # seconds that any token is taken to have
 _STAMP_SLACK: Final = 60  # seconds by which an expiry stamp may exceed the token's own
 
 
@@ -79,7 +79,7 @@ class Unsaved:
 
 
 @attrs.frozen(eq=False, repr=False, match_args=False, weakref_slot=False)
-class Held:
+class Snapshot:
     """What a session holds: one snapshot, swapped in one assignment.
 
     Attributes:
@@ -116,7 +116,7 @@ class Held:
         """Whether it is known that there is nobody any more; the store may know of somebody new."""
         return self.lineage is not None and self.tokens == EMPTY_TOKENS
 
-    def is_after(self, other: Held) -> bool:
+    def is_after(self, other: Snapshot) -> bool:
         """Whether this is another token than the other one, or a later grant of the same text."""
         return self.value != other.value or self.grant > other.grant
 
@@ -126,7 +126,7 @@ class Held:
 
 
 @attrs.frozen(eq=False, repr=False, match_args=False)
-class Pause:
+class Cooldown:
     """How long to leave the token endpoint alone after a failure.
 
     Attributes:
@@ -177,18 +177,18 @@ class Purpose(Enum):
         return self is not Purpose.AGEING
 
 
-def decide(held: Held | None, now: float, pause: Pause | None, *, offset: float = 0.0) -> Step:
+def decide(held: Snapshot | None, now: float, cooldown: Cooldown | None, *, offset: float = 0.0) -> Step:
     """Returns what a caller that needs a token does next.
 
     Args:
         held: the snapshot, None before the store was read.
         now: epoch seconds by the machine's clock, which pauses go by.
-        pause: the last one.
+        cooldown: the last one.
         offset: seconds that Wix's clock is ahead of it; tokens end by Wix's.
     """
     if held is None:
         return Step.LOAD
-    active = pause if pause is not None and pause.active(now) else None
+    active = cooldown if cooldown is not None and cooldown.active(now) else None
     cause = active.cause if active else None
     if held.unsaved:
         return Step.FAIL if cause is not None and cause._backs_off else Step.SAVE
@@ -202,7 +202,7 @@ def decide(held: Held | None, now: float, pause: Pause | None, *, offset: float 
     return Step.USE_AND_RENEW
 
 
-def hold(
+def snapshot_of(
     tokens: Tokens,
     *,
     renew_before: float,
@@ -211,7 +211,7 @@ def hold(
     version: str | Unread | None = None,
     unsaved: Unsaved | None = None,
     lineage: Lineage | None = None,
-) -> Held:
+) -> Snapshot:
     """Returns the snapshot of these tokens.
 
     Args:
@@ -229,10 +229,10 @@ def hold(
         if claims and tokens.access_token.expires_at > claims.expires_at + _STAMP_SLACK:
             # It works on after its own end, so what it says of its life is not true either; the answer that brought it
             # may have given it the shortest.
-            lifetime = _SHORTEST_LIFETIME
+            lifetime = _MIN_LIFETIME
     window = min(renew_before, lifetime / 4)
     renew_at = tokens.access_token.expires_at - window * (1 - _JITTER * jitter)
-    return Held(tokens, renew_at, version, unsaved, lineage=lineage)
+    return Snapshot(tokens, renew_at, version, unsaved, lineage=lineage)
 
 
 def adopted(tokens: Tokens) -> Tokens:
@@ -294,19 +294,19 @@ def must_be_saved(old: Tokens, new: Tokens) -> bool:
     return old.refresh_token.value != new.refresh_token.value
 
 
-def next_pause(
-    pause: Pause | None, now: float, jitter: float, *, cause: WixVisitorError | None, retry_after: float | None
-) -> Pause:
+def next_cooldown(
+    cooldown: Cooldown | None, now: float, jitter: float, *, cause: WixVisitorError | None, retry_after: float | None
+) -> Cooldown:
     """Returns the pause after one more failure: at most 1 s, doubling to at most 60 s, or what Wix asked for."""
-    failures = 1 if pause is None else pause.failures + 1
-    longest = min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** min(failures - 1, 10))
+    failures = 1 if cooldown is None else cooldown.failures + 1
+    longest = min(MAX_COOLDOWN, MIN_COOLDOWN * 2 ** min(failures - 1, 10))
     seconds = longest * (0.5 + 0.5 * jitter)
     if retry_after:
-        seconds = min(retry_after, LONGEST_RETRY_AFTER)
-    return Pause(now, now + seconds, failures, cause)
+        seconds = min(retry_after, MAX_RETRY_AFTER)
+    return Cooldown(now, now + seconds, failures, cause)
 
 
-def extended(pause: Pause, now: float, retry_after: float | None) -> Pause:
+def extended(cooldown: Cooldown, now: float, retry_after: float | None) -> Cooldown:
     """Returns a pause that lasts at least as long as Wix has asked for meanwhile."""
-    until = now + min(retry_after or 0.0, LONGEST_RETRY_AFTER)
-    return attrs.evolve(pause, until=max(pause.until, until))
+    until = now + min(retry_after or 0.0, MAX_RETRY_AFTER)
+    return attrs.evolve(cooldown, until=max(cooldown.until, until))

@@ -17,12 +17,12 @@ import anyio
 from wixvisitor._http.clients import Connections
 from wixvisitor._http.compat import end_stream
 from wixvisitor._http.requests import MARK, URGENT, USER_AGENT, of_every_request
-from wixvisitor._renewal.limiter import Turn
+from wixvisitor._renewal.limiter import Permit
 from wixvisitor._renewal.settings import Settings
 from wixvisitor._tasks.shared_task import is_foreign
 from wixvisitor._tasks.time_limits import Watch
 from wixvisitor._wire import token_endpoint
-from wixvisitor._wire.redaction import hides_locals_async, mask, safe_cause
+from wixvisitor._wire.redaction import hides_locals_async, redact, safe_cause
 from wixvisitor._wire.token_endpoint import Granted, Refused, TokenAnswer, TokenRequest
 from wixvisitor.errors import ConfigurationError, TokenRequestError
 
@@ -31,8 +31,8 @@ logger = logging.getLogger("wixvisitor")
 _ATTEMPTS: Final = 3
 _MAX_WAIT: Final = 2.0  # seconds before a repeat; if Wix asks for more, the caller is told at once
 _TIMEOUTS: Final = {"connect": 5.0, "read": None, "write": 5.0, "pool": 5.0}  # seconds, of one attempt
-_LONGEST_ATTEMPT: Final = 10.0  # seconds of it in all; kept here, since an HTTP client does not know a standstill
-_LONGEST_BODY: Final = 65_536  # bytes, unpacked ones too; a token response has about 1,500
+_MAX_ATTEMPT: Final = 10.0  # seconds of it in all; kept here, since an HTTP client does not know a standstill
+_MAX_BODY: Final = 65_536  # bytes, unpacked ones too; a token response has about 1,500
 _HEADERS: Final = {  # beside the client's own
     "Accept-Encoding": "identity",  # a gateway may compress all the same
     "Accept": "application/json",  # without it Wix's bot protection was seen to answer 403 with an HTML page
@@ -59,73 +59,73 @@ class TokenEndpoint:
         self.connections = connections
 
     @hides_locals_async
-    async def mint(self, deadline: float, turn: Turn) -> Granted:
+    async def mint(self, deadline: float, permit: Permit) -> Granted:
         """Returns a new visitor's tokens.
 
         Args:
             deadline: by ``anyio.current_time()``; repeats included.
-            turn: is told what came of it.
+            permit: is told what came of it.
 
         Raises:
             TokenRequestError: no usable answer.
             ConfigurationError: the client ID is wrong.
         """
-        answer = await self._ask(token_endpoint.mint_request(self.settings.client_id), deadline, turn)
+        answer = await self._ask(token_endpoint.mint_request(self.settings.client_id), deadline, permit)
         assert isinstance(answer, Granted)
         return answer
 
     @hides_locals_async
-    async def renew(self, refresh_token: str, deadline: float, turn: Turn) -> Granted | Refused:
+    async def renew(self, refresh_token: str, deadline: float, permit: Permit) -> Granted | Refused:
         """Returns a new access token for the same visitor, or that Wix refuses.
 
         Args:
             refresh_token: the visitor.
             deadline: by ``anyio.current_time()``; repeats included.
-            turn: is told what came of it.
+            permit: is told what came of it.
 
         Raises:
             TokenRequestError: no usable answer; the visitor is intact.
             ConfigurationError: the client ID is wrong.
         """
-        return await self._ask(token_endpoint.renew_request(self.settings.client_id, refresh_token), deadline, turn)
+        return await self._ask(token_endpoint.renew_request(self.settings.client_id, refresh_token), deadline, permit)
 
-    async def _ask(self, request: TokenRequest, deadline: float, turn: Turn) -> Granted | Refused:
+    async def _ask(self, request: TokenRequest, deadline: float, permit: Permit) -> Granted | Refused:
         watch = Watch(deadline, self.settings.renew_timeout)
         try:
-            answer = await watch.over(partial(self._ask_repeatedly, request, deadline, turn, watch))
+            answer = await watch.over(partial(self._ask_repeatedly, request, deadline, permit, watch))
         except TimeoutError:
             late = TokenRequestError(
                 f"The token endpoint gave no answer within {self.settings.renew_timeout:g} s. "
                 "The visitor is unchanged; try again later."
             )
-            raise self._noted(late, request, turn, watch) from None
+            raise self._noted(late, request, permit, watch) from None
         except (TokenRequestError, ConfigurationError) as error:
-            self._noted(error, request, turn, watch)
+            self._noted(error, request, permit, watch)
             raise
         if isinstance(answer, Granted):
-            turn.succeeded(is_renewal=bool(request.secret))
+            permit.succeeded(is_renewal=bool(request.secret))
         return answer
 
     def _noted(
-        self, error: TokenRequestError | ConfigurationError, request: TokenRequest, turn: Turn, watch: Watch
+        self, error: TokenRequestError | ConfigurationError, request: TokenRequest, permit: Permit, watch: Watch
     ) -> TokenRequestError | ConfigurationError:
         """Notes a failure, and returns it; if the process stood still meanwhile and Wix said nothing, it is none."""
         if watch.was_frozen and error.status_code is None and isinstance(error, TokenRequestError):
             error._was_frozen = True
             if request.secret:
-                turn.was_frozen(request.secret)
+                permit.was_frozen(request.secret)
         else:
-            turn.failed(error)
+            permit.failed(error)
         return error
 
     async def _ask_repeatedly(
-        self, request: TokenRequest, deadline: float, turn: Turn, watch: Watch
+        self, request: TokenRequest, deadline: float, permit: Permit, watch: Watch
     ) -> Granted | Refused:
         """Asks up to three times, as long as it may help and there is time for an answer."""
         answered: TokenRequestError | None = None
         for attempt in range(1, _ATTEMPTS + 1):
             try:
-                return await self._ask_once(request, turn, watch)
+                return await self._ask_once(request, permit, watch)
             except TokenRequestError as error:
                 if error.status_code is None and watch.look():
                     raise  # who waits for it asks anew, with all of the time
@@ -133,13 +133,13 @@ class TokenEndpoint:
                     raise answered from None  # what Wix said tells more than its silence after it
                 answered = error if error.status_code else None
                 if error.status_code == 429:
-                    turn.failed(error)  # it is the site's limit, so the others need to know at once
+                    permit.failed(error)  # it is the site's limit, so the others need to know at once
                 wait = self._wait_before_repeat(attempt, error, deadline)
-                if wait is None or turn.is_stopped:
+                if wait is None or permit.is_stopped:
                     raise
                 logger.info("wixvisitor: the token request is repeated in %.1f s: %s", wait, error)
                 await anyio.sleep(wait)
-                if turn.is_stopped:
+                if permit.is_stopped:
                     raise
         raise AssertionError("the last attempt returns or raises")  # pragma: no cover
 
@@ -156,10 +156,10 @@ class TokenEndpoint:
         fits = wait <= _MAX_WAIT and anyio.current_time() + wait + least < deadline
         return wait if fits else None
 
-    async def _ask_once(self, request: TokenRequest, turn: Turn, watch: Watch) -> Granted | Refused:
+    async def _ask_once(self, request: TokenRequest, permit: Permit, watch: Watch) -> Granted | Refused:
         requested_at = self.settings.clock()
         try:
-            with watch.limit(_LONGEST_ATTEMPT):
+            with watch.limit(_MAX_ATTEMPT):
                 answer = await self._exchange(request)
         except ConfigurationError:
             raise  # of the client's making, such as a proxy that it cannot use
@@ -172,18 +172,18 @@ class TokenEndpoint:
             granted = token_endpoint.grant(answer, requested_at)
             self.settings.server_clock.note_grant(granted.access_token)
             return granted
-        if request.secret and self._is_refused(request.secret, answer, turn):
+        if request.secret and self._is_refused(request.secret, answer, permit):
             return Refused(answer)
         raise token_endpoint.failure(answer)
 
-    def _is_refused(self, refresh_token: str, answer: TokenAnswer, turn: Turn) -> bool:
+    def _is_refused(self, refresh_token: str, answer: TokenAnswer, permit: Permit) -> bool:
         if token_endpoint.has_run_out(refresh_token, answer, self.settings.server_clock.now()):
             return True
         verdict = self.settings.judge_refusal(answer)
-        if verdict == "certain" and turn.is_after_standstill(refresh_token):
+        if verdict == "certain" and permit.is_after_standstill(refresh_token):
             verdict = "doubtful"  # that call may have arrived, and have brought another refresh token
         return verdict == "certain" or (
-            verdict == "doubtful" and turn.doubts(refresh_token, token_endpoint.kind_of(answer))
+            verdict == "doubtful" and permit.doubts(refresh_token, token_endpoint.kind_of(answer))
         )
 
     async def _exchange(self, request: TokenRequest) -> TokenAnswer:
@@ -224,21 +224,21 @@ def _unpacked(body: bytes, encodings: str, *, cut: bool, is_unpacked: bool) -> t
 
     if is_unpacked:
         return body, cut, "" if is_text(body) else encodings  # what the transport's own library does not know
-    found = None if cut else unpacked(body, encodings, _LONGEST_BODY)
+    found = None if cut else unpacked(body, encodings, _MAX_BODY)
     return (body, cut, encodings) if found is None else (*found, "")
 
 
 async def _read(response: Any) -> tuple[bytes, bool]:
     """Returns the body as it came and whether it was cut: a token answer is short. Closes the response."""
     if response.is_closed:
-        return response.content[:_LONGEST_BODY], len(response.content) > _LONGEST_BODY
+        return response.content[:_MAX_BODY], len(response.content) > _MAX_BODY
     chunks, size, source = [], 0, aiter(response.stream)
     try:
         async for chunk in source:
             chunks.append(chunk)
             size += len(chunk)
-            if size > _LONGEST_BODY:
-                return b"".join(chunks)[:_LONGEST_BODY], True
+            if size > _MAX_BODY:
+                return b"".join(chunks)[:_MAX_BODY], True
         return b"".join(chunks), False
     finally:
         with anyio.CancelScope(shield=True), anyio.move_on_after(1.0):
@@ -246,7 +246,7 @@ async def _read(response: Any) -> tuple[bytes, bool]:
 
 
 def _no_answer(error: BaseException, request: TokenRequest) -> TokenRequestError:
-    reason = mask(str(error), (request.secret,))[:200]
+    reason = redact(str(error), (request.secret,))[:200]
     return TokenRequestError(
         f"The token endpoint could not be reached ({type(error).__name__}{': ' if reason else ''}{reason}). "
         "The visitor is unchanged; try again later."

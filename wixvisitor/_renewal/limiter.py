@@ -17,10 +17,10 @@ from typing import Final
 import anyio
 
 from wixvisitor._renewal.breaker import Admission, Breaker
-from wixvisitor._renewal.decision import Pause
+from wixvisitor._renewal.decision import Cooldown
 from wixvisitor._renewal.doubts import Doubts
 from wixvisitor._renewal.quota import Quota
-from wixvisitor._renewal.routes import MOST, Routes
+from wixvisitor._renewal.routes import MAX_RENEWALS, Routes
 from wixvisitor._tasks import shared_task
 from wixvisitor._tasks.locks import forkable_lock
 from wixvisitor.errors import TokenRequestError, WixVisitorError
@@ -31,10 +31,10 @@ _IN_A_ROW: Final = 3  # turns of visitors that exist, while a new one waits
 _MINUTE: Final = 60.0  # seconds
 _MAX_COOLDOWNS: Final = 1_000  # visitors whose pause is remembered; the oldest is dropped
 _LATE: Final = 1.0  # seconds that a busy machine may be late; if it is more, the process stood still
-_SHORTEST_WAIT: Final = 0.05  # seconds after which a waiter looks at the clock again, which may have been moved
+_MIN_WAIT: Final = 0.05  # seconds after which a waiter looks at the clock again, which may have been moved
 
 
-class Turn:
+class Permit:
     """A visitor's permission to ask Wix, which reports what came of it.
 
     Attributes:
@@ -45,14 +45,14 @@ class Turn:
         began: epoch seconds when Wix could be asked.
     """
 
-    __slots__ = ("_queue", "_turns", "began", "has_minted", "is_new", "is_wanted", "visitor")
+    __slots__ = ("_limiter", "_queue", "began", "has_minted", "is_new", "is_wanted", "visitor")
 
-    def __init__(self, visitor: str, turns: Turns, *, is_new: bool) -> None:
+    def __init__(self, visitor: str, limiter: Limiter, *, is_new: bool) -> None:
         self.visitor, self.is_new = visitor, is_new
         self.has_minted = False
         self.began = inf
         self.is_wanted: Callable[[], bool] = lambda: True
-        self._turns = turns
+        self._limiter = limiter
         self._queue: _Queue | None = None
 
     async def confirm(self, seconds: float) -> None:
@@ -64,45 +64,45 @@ class Turn:
         Raises:
             TokenRequestError, ConfigurationError: the endpoint is left alone for now.
         """
-        await self._turns._confirm(self, seconds)
-        self.began = self._turns._clock()
+        await self._limiter._confirm(self, seconds)
+        self.began = self._limiter._clock()
 
     def succeeded(self, *, is_renewal: bool = False) -> None:
         """Notes that Wix granted tokens."""
-        self._turns._note_success(self.visitor, is_renewal=is_renewal)
+        self._limiter._note_success(self.visitor, is_renewal=is_renewal)
 
     def doubts(self, refresh_token: str, answer: str) -> bool:
         """Notes a doubtful answer, and returns whether it counts as a refusal of this refresh token by now."""
-        return self._turns._note_doubt(self.visitor, hash(refresh_token), answer)
+        return self._limiter._note_doubt(self.visitor, hash(refresh_token), answer)
 
     def was_frozen(self, refresh_token: str) -> None:
         """Notes that the process stood still during a call with this token; that is no failure."""
-        self._turns._note_standstill(hash(refresh_token))
+        self._limiter._note_standstill(hash(refresh_token))
 
     def is_after_standstill(self, refresh_token: str) -> bool:
         """Returns whether that was noted within the last minute."""
-        return self._turns._stood_still(hash(refresh_token))
+        return self._limiter._stood_still(hash(refresh_token))
 
     def failed(self, error: WixVisitorError) -> None:
         """Notes that Wix gave no usable answer. A certain refusal is an answer."""
         twin = error._again()  # other visitors are told of it, and its frames hold this one's refresh token
-        self._turns._note_failure(self.visitor, twin, self.began)
+        self._limiter._note_failure(self.visitor, twin, self.began)
 
     @property
     def is_stopped(self) -> bool:
         """Whether a call that failed is not repeated: a pause has begun, or its answer would be thrown away."""
-        return self._turns.pause() is not None or not self.is_wanted()
+        return self._limiter.pool_cooldown() is not None or not self.is_wanted()
 
 
 class _Waiter:
-    __slots__ = ("has_turn", "loop", "pause", "visitor", "woken")
+    __slots__ = ("cooldown", "has_turn", "loop", "visitor", "woken")
 
     def __init__(self, visitor: str) -> None:
         self.visitor = visitor
         self.loop = shared_task.current_loop()
         self.woken = anyio.Event()
         self.has_turn = False
-        self.pause: Pause | None = None
+        self.cooldown: Cooldown | None = None
 
     def wake(self) -> None:
         shared_task.call_in(self.loop, self.woken.set)
@@ -134,11 +134,11 @@ class _Queue:
         waiter.has_turn = True
         waiter.wake()
 
-    def stop(self, pause: Pause) -> None:
+    def stop(self, cooldown: Cooldown) -> None:
         """Sends all waiters away."""
         for waiter in list(self):
             self.leave(waiter)
-            waiter.pause = pause
+            waiter.cooldown = cooldown
             waiter.wake()
 
     def leave(self, waiter: _Waiter) -> None:
@@ -147,7 +147,7 @@ class _Queue:
             line.pop(waiter, None)
 
 
-class Turns:
+class Limiter:
     """A pool's turns at the token endpoint.
 
     Args:
@@ -184,11 +184,11 @@ class Turns:
         self._frozen_at: OrderedDict[int, float] = OrderedDict()  # hashes of refresh tokens
         self._quota = Quota(new_per_minute)
         self._queues: dict[object, _Queue] = {}
-        self._cooldowns: OrderedDict[str, Pause] = OrderedDict()
+        self._cooldowns: OrderedDict[str, Cooldown] = OrderedDict()
         self._lock = forkable_lock()
 
     @asynccontextmanager
-    async def turn(self, visitor: str, *, is_new: bool, seconds: float) -> AsyncIterator[Turn]:
+    async def permit(self, visitor: str, *, is_new: bool, seconds: float) -> AsyncIterator[Permit]:
         """Waits for a turn, and has it until the block ends.
 
         Args:
@@ -200,44 +200,44 @@ class Turns:
             TokenRequestError, ConfigurationError: the endpoint is left alone for now, no turn came in time, or the cap
                 for new visitors is reached. Wix was not asked.
         """
-        turn = Turn(visitor, self, is_new=is_new)
+        permit = Permit(visitor, self, is_new=is_new)
         if self.number == inf:
-            yield turn
+            yield permit
             return
         if is_new:
             self._reserve()
         try:
-            await self._enter(turn, seconds)
-            yield turn
+            await self._enter(permit, seconds)
+            yield permit
         finally:
             with self._lock:
-                self._leave(turn)
+                self._leave(permit)
                 if is_new:
-                    self._quota.settle(self._clock(), has_minted=turn.has_minted)
+                    self._quota.settle(self._clock(), has_minted=permit.has_minted)
 
     @property
     def under_way(self) -> int:
         """How many turns are taken now, in all event loops."""
         return sum(queue.under_way for queue in self._queues.values())
 
-    def pause(self) -> Pause | None:
+    def pool_cooldown(self) -> Cooldown | None:
         """Returns the pause that lasts now, None if there is none. Takes no lock."""
-        pause = self._breaker.pause
-        return pause if pause is not None and pause.active(self._clock()) else None
+        cooldown = self._breaker.cooldown
+        return cooldown if cooldown is not None and cooldown.active(self._clock()) else None
 
-    def cooldown(self, visitor: str) -> Pause | None:
+    def cooldown(self, visitor: str) -> Cooldown | None:
         """Returns the visitor's own pause, which outlives its session object; None if there is none."""
-        pause = self._cooldowns.get(visitor)
-        return pause if pause is not None and pause.active(self._clock()) else None
+        cooldown = self._cooldowns.get(visitor)
+        return cooldown if cooldown is not None and cooldown.active(self._clock()) else None
 
-    def note_cooldown(self, visitor: str, pause: Pause | None) -> None:
+    def note_cooldown(self, visitor: str, cooldown: Cooldown | None) -> None:
         """Remembers the visitor's own pause; None forgets it."""
         if self.number == inf:
             return
         with self._lock:
             self._cooldowns.pop(visitor, None)
-            if pause is not None:
-                self._cooldowns[visitor] = pause
+            if cooldown is not None:
+                self._cooldowns[visitor] = cooldown
             while len(self._cooldowns) > _MAX_COOLDOWNS:
                 self._cooldowns.popitem(last=False)
 
@@ -258,36 +258,38 @@ class Turns:
                 self._routes.succeeded(route)
             is_news = is_turned_down and self._routes.turned_down(route, visitor)
         if is_news:
-            logger.warning("wixvisitor: %s answers 401 to fresh tokens; at most %s renewals a minute", route, MOST)
+            logger.warning(
+                "wixvisitor: %s answers 401 to fresh tokens; at most %s renewals a minute", route, MAX_RENEWALS
+            )
 
-    async def _confirm(self, turn: Turn, seconds: float) -> None:
-        if self._breaker.pause is None or self.number == inf:
+    async def _confirm(self, permit: Permit, seconds: float) -> None:
+        if self._breaker.cooldown is None or self.number == inf:
             return
         with self._lock:
-            if self._is_admitted(turn.visitor):
+            if self._is_admitted(permit.visitor):
                 return
-            self._leave(turn)
-        await self._enter(turn, seconds)
+            self._leave(permit)
+        await self._enter(permit, seconds)
 
-    async def _enter(self, turn: Turn, seconds: float) -> None:
-        deadline, waiter = anyio.current_time() + max(seconds, 0.0), _Waiter(turn.visitor)
+    async def _enter(self, permit: Permit, seconds: float) -> None:
+        deadline, waiter = anyio.current_time() + max(seconds, 0.0), _Waiter(permit.visitor)
         with self._lock:
             queue = self._queue(waiter.loop)
-            queue.lines[turn.is_new][waiter] = None
+            queue.lines[permit.is_new][waiter] = None
             self._dispatch()
         try:
             while not waiter.has_turn:
-                if waiter.pause is not None:
-                    raise_paused(waiter.pause, self._clock())
+                if waiter.cooldown is not None:
+                    raise_cooldown(waiter.cooldown, self._clock())
                 deadline += await self._wait(waiter, deadline)
         except BaseException:
             with self._lock:
                 queue.leave(waiter)
                 if waiter.has_turn:
-                    turn._queue = queue
-                    self._leave(turn)
+                    permit._queue = queue
+                    self._leave(permit)
             raise
-        turn._queue, turn.began = queue, self._clock()
+        permit._queue, permit.began = queue, self._clock()
 
     async def _wait(self, waiter: _Waiter, deadline: float) -> float:
         """Waits until the waiter is woken, its own wait is over, or raises because no turn came in time.
@@ -300,7 +302,7 @@ class Turns:
         if left <= 0:
             raise self._too_late(waiter.visitor)
         own_wait = self._breaker.seconds_to_wait(waiter.visitor, self._clock()) or inf
-        wait = min(left, max(own_wait, _SHORTEST_WAIT))
+        wait = min(left, max(own_wait, _MIN_WAIT))
         with anyio.move_on_after(wait):
             await waiter.woken.wait()
             return 0.0
@@ -318,10 +320,10 @@ class Turns:
 
     def _dispatch(self) -> None:
         """Gives turns to those whose turn it is, or sends all away while the endpoint is left alone."""
-        pause = self.pause()
+        cooldown = self.pool_cooldown()
         for queue in self._queues.values():
-            if pause is not None:
-                queue.stop(pause)
+            if cooldown is not None:
+                queue.stop(cooldown)
             while queue.under_way < self.number and (waiter := self._next(queue)) is not None:
                 queue.give_turn(waiter)
 
@@ -344,7 +346,7 @@ class Turns:
     def _is_admitted(self, visitor: str) -> bool:
         """Whether a visitor that has a turn may ask now, as the probe where one is needed."""
         if self._breaker.probe == visitor:
-            return self.pause() is None
+            return self.pool_cooldown() is None
         admission = self._breaker.admit(visitor, self._clock(), self._is_hopeless)
         if admission is Admission.PROBE:
             self._breaker.probe = visitor
@@ -353,13 +355,13 @@ class Turns:
     def _is_hopeless(self) -> bool:
         return self._breaker.have_failed(list(self.live))
 
-    def _leave(self, turn: Turn) -> None:
+    def _leave(self, permit: Permit) -> None:
         """Ends the turn, if there is one."""
-        if turn._queue is None:
+        if permit._queue is None:
             return
-        turn._queue.under_way -= 1
-        turn._queue = None
-        self._breaker.left(turn.visitor)
+        permit._queue.under_way -= 1
+        permit._queue = None
+        self._breaker.left(permit.visitor)
         self._dispatch()
 
     # What turns report
@@ -388,7 +390,7 @@ class Turns:
         if self.number == inf:
             return
         with self._lock:
-            was_paused = self._breaker.pause is not None
+            was_paused = self._breaker.cooldown is not None
             self._breaker.succeeded(visitor)
             self._dispatch()
         if was_paused:
@@ -401,10 +403,10 @@ class Turns:
         with self._lock:
             now = self._clock()
             has_opened = self._breaker.failed(visitor, error, now, self._jitter(), retry_after=retry_after, began=began)
-            pause = self._breaker.pause
+            cooldown = self._breaker.cooldown
             self._dispatch()
-        if has_opened and pause is not None:
-            seconds = pause.until - now
+        if has_opened and cooldown is not None:
+            seconds = cooldown.until - now
             logger.warning("wixvisitor: no visitor of the pool asks the token endpoint for %.1f s: %s", seconds, error)
 
     def _reserve(self) -> None:
@@ -427,9 +429,9 @@ class Turns:
         )
 
     def _too_late(self, visitor: str) -> WixVisitorError:
-        now, pause = self._clock(), self._breaker.pause
-        if pause is not None and pause.cause is not None:
-            return _of_pause(pause.cause, self._breaker.seconds_to_wait(visitor, now))
+        now, cooldown = self._clock(), self._breaker.cooldown
+        if cooldown is not None and cooldown.cause is not None:
+            return _of_pause(cooldown.cause, self._breaker.seconds_to_wait(visitor, now))
         return not_asked(
             TokenRequestError(
                 f"The token endpoint was busy with other visitors: {self.number:g} of the pool's token requests "
@@ -438,15 +440,15 @@ class Turns:
         )
 
 
-def raise_paused(pause: Pause, now: float) -> None:
+def raise_cooldown(cooldown: Cooldown, now: float) -> None:
     """Raises why the endpoint is left alone, as this task's own exception; nothing if no cause is known.
 
     Args:
-        pause: the pause.
+        cooldown: the pause.
         now: epoch seconds; what is left of the pause is the error's ``retry_after``.
     """
-    if pause.cause is not None:
-        raise _of_pause(pause.cause, pause.until - now) from pause.cause
+    if cooldown.cause is not None:
+        raise _of_pause(cooldown.cause, cooldown.until - now) from cooldown.cause
 
 
 def _of_pause(cause: WixVisitorError, seconds: float) -> WixVisitorError:

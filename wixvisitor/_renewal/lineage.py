@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Any, Final, Self
 
 _LARGEST_IDENTITY: Final = 2**48 - 1
-_MOST_RENEWALS: Final = 2**32 - 1
+_MAX_RENEWALS: Final = 2**32 - 1
 _LARGEST: Final = 2**53 - 1  # the largest whole number that JavaScript keeps
 
 
@@ -43,7 +43,7 @@ class Lineage(int):
     @property
     def renewals(self) -> int:
         """How often this identity was renewed."""
-        return self & _MOST_RENEWALS
+        return self & _MAX_RENEWALS
 
     def is_after(self, other: Lineage | None) -> bool:
         """Whether this state is certainly the later one; never than one without numbers, as older versions write."""
@@ -78,7 +78,7 @@ def later(one: Lineage | None, other: Lineage | None) -> Lineage | None:
 def read(content: Mapping[str, Any]) -> Lineage | None:
     """Returns what a record says; None if it says nothing that can be understood."""
     number, identity, renewals = (content.get(name) for name in ("number", "identity", "renewals"))
-    limits = ((number, _LARGEST), (identity, _LARGEST_IDENTITY), (renewals, _MOST_RENEWALS))
+    limits = ((number, _LARGEST), (identity, _LARGEST_IDENTITY), (renewals, _MAX_RENEWALS))
     if not all(type(value) is int and 0 <= value <= most for value, most in limits):
         return None
     return Lineage(number, identity, renewals)  # type: ignore[arg-type]

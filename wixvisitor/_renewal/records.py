@@ -19,9 +19,9 @@ from wixvisitor._renewal.lineage import Lineage, after_all, written
 from wixvisitor._renewal.lineage import read as read_lineage
 from wixvisitor._renewal.settings import Settings
 from wixvisitor._tasks import time_limits
-from wixvisitor._tasks.shared_task import Flight, NoException, current_loop
+from wixvisitor._tasks.shared_task import NoException, SharedTask, current_loop
 from wixvisitor._tokens import EMPTY_TOKENS, Tokens
-from wixvisitor._wire.redaction import hides_locals, hides_locals_async, mask, safe_cause
+from wixvisitor._wire.redaction import hides_locals, hides_locals_async, redact, safe_cause
 from wixvisitor.errors import ConfigurationError, StorageError
 from wixvisitor.storage import ANY_VERSION, Record, VersionConflict
 from wixvisitor.storage.memory import never_waits
@@ -228,15 +228,15 @@ class Records:
                 return await call()
             return await self._bounded(verb, call, writes=writes)
         except VersionConflict as error:
-            raise VersionConflict(mask(str(error), secrets)) from None
+            raise VersionConflict(redact(str(error), secrets)) from None
         except StorageError as error:
-            raise StorageError(mask(str(error), secrets)) from safe_cause(error, secrets)
+            raise StorageError(redact(str(error), secrets)) from safe_cause(error, secrets)
         except NoException as error:
             raise StorageError(f"the store could not {verb}: it raised {error} by itself") from None
         except Exception as error:
             if isinstance(error, ExceptionGroup) and error.split(VersionConflict)[1] is None:
                 raise VersionConflict("the record was changed by somebody else") from None
-            reason = f"the store could not {verb}: {type(error).__name__}: {mask(str(error), secrets)}"
+            reason = f"the store could not {verb}: {type(error).__name__}: {redact(str(error), secrets)}"
             raise StorageError(reason) from safe_cause(error, secrets)
 
     async def _bounded(self, verb: str, call: Callable[[], Awaitable[T]], *, writes: bool) -> T:
@@ -247,7 +247,7 @@ class Records:
         """
         if writes:
             await self._after_the_write_before()
-        flight, deadline = Flight(), anyio.current_time() + _TIMEOUT
+        flight, deadline = SharedTask(), anyio.current_time() + _TIMEOUT
         if writes:
             self.settings.writes[self.scoped_key] = flight, deadline
         flight.start(functools.partial(self._do, call, flight), name=f"wixvisitor: the store's {verb}")
@@ -263,7 +263,7 @@ class Records:
             raise StorageError(f"the store did not {verb} within {_TIMEOUT:g} s")
         return cast("tuple[T]", flight.result)[0]
 
-    async def _do(self, call: Callable[[], Awaitable[T]], flight: Flight) -> tuple[T]:
+    async def _do(self, call: Callable[[], Awaitable[T]], flight: SharedTask) -> tuple[T]:
         try:
             return (await call(),)
         finally:

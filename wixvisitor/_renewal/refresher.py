@@ -18,16 +18,16 @@ import attrs
 from wixvisitor._checks import checked_refresh, checked_tokens
 from wixvisitor._http.compat import Unanswered
 from wixvisitor._renewal import decision
-from wixvisitor._renewal.decision import Held, Purpose, Step, Unread
+from wixvisitor._renewal.decision import Purpose, Snapshot, Step, Unread
 from wixvisitor._renewal.endpoint import TokenEndpoint
 from wixvisitor._renewal.records import Records
 from wixvisitor._renewal.run import Outcome, Renewal, Superseded
 from wixvisitor._renewal.settings import ChangeReason, Settings, TokensChanged
-from wixvisitor._renewal.state import Ledger
+from wixvisitor._renewal.state import TokenState
 from wixvisitor._tasks import shared_task
-from wixvisitor._tasks.shared_task import Flight
+from wixvisitor._tasks.shared_task import SharedTask
 from wixvisitor._tokens import EMPTY_TOKENS, RefreshToken, Tokens
-from wixvisitor._wire.redaction import mask, safe_cause, without_frames
+from wixvisitor._wire.redaction import redact, safe_cause, without_frames
 from wixvisitor._wire.token_endpoint import Refused, described
 from wixvisitor.errors import ConfigurationError, SessionExpired, StorageError, TokenRequestError, WixVisitorError
 
@@ -56,23 +56,23 @@ class Refresher:
         "_endpoint",
         "_flights",
         "_lane",
-        "ledger",
         "owners",
         "settings",
+        "state",
     )
 
     def __init__(self, settings: Settings, key: str, endpoint: TokenEndpoint, tokens: Tokens | None) -> None:
         self.settings = settings
         self.owners: Mapping[str, object] = {}
-        self.ledger = Ledger(settings, key, tokens)
+        self.state = TokenState(settings, key, tokens)
         self._endpoint = endpoint
-        self._flights: tuple[tuple[Flight, Purpose], ...] = ()  # at most one in each event loop
-        self._lane: tuple[Flight, ...] = ()  # what the application sets and forgets, in this order
+        self._flights: tuple[tuple[SharedTask, Purpose], ...] = ()  # at most one in each event loop
+        self._lane: tuple[SharedTask, ...] = ()  # what the application sets and forgets, in this order
 
     async def load(self) -> None:
         """Reads the store if that was not done yet, and saves given tokens. Mints nothing."""
         for number in range(_ROUNDS):
-            held = self.ledger.held
+            held = self.state.held
             if held is not None and held.unsaved:
                 await self._join(Purpose.SAVE)
             elif held is None or (held.was_forgotten and number == 0):
@@ -80,24 +80,24 @@ class Refresher:
             else:
                 return
 
-    async def usable(self) -> Held:
+    async def usable(self) -> Snapshot:
         """Returns a token that works by the clock; waits for the one renewal if need be.
 
         Raises:
             TokenRequestError, ConfigurationError, SessionExpired, StorageError: there is none to be had.
         """
         for _ in range(_ROUNDS):
-            held, step = self.ledger.next_step()
+            held, step = self.state.next_step()
             if held is not None and step in (Step.USE, Step.USE_AND_RENEW):
                 if step is Step.USE_AND_RENEW:
                     self._start(Purpose.AGEING)
                 return held
             if step is Step.FAIL:
-                self.ledger.raise_cause()
+                self.state.raise_cause()
             try:
                 await self._join(_PURPOSES.get(step, Purpose.NEED))  # FAIL, but the pause has just ended
             except WixVisitorError as error:
-                working = self.ledger.working()
+                working = self.state.working()
                 if working is None or (working.rejected and isinstance(error, SessionExpired)):
                     raise
                 return working
@@ -110,18 +110,18 @@ class Refresher:
         if refresh_token is not None and not checked_refresh(refresh_token).value:
             raise ConfigurationError("refresh_token: it is empty, so there is nothing to renew")
         await self.load()
-        ours = self.ledger.tokens().refresh_token
+        ours = self.state.tokens().refresh_token
         if refresh_token is None or refresh_token.value == ours.value:
             for _ in range(_ROUNDS):  # what was under way may have found tokens without asking Wix
                 if await self._join(Purpose.FORCED):
                     break
-            return self.ledger.tokens()
+            return self.state.tokens()
         tokens = await self._renewed_elsewhere(refresh_token)
         if not ours.value:
             await self.set(tokens)
         return tokens
 
-    async def after_rejection(self, rejected: Held, unanswered: Unanswered | None, route: str) -> Held | None:
+    async def after_rejection(self, rejected: Snapshot, unanswered: Unanswered | None, route: str) -> Snapshot | None:
         """Returns another token after an API answered 401 to this one, None if the 401 is the caller's to see.
 
         Rule 3: renews at most once for a token, mints nothing, and not at all while 401s are passed through.
@@ -137,7 +137,7 @@ class Refresher:
         """
         was_taken = False
         for _ in range(_ROUNDS):  # a renewal that was under way before the 401 may end with the very same token
-            held = self.ledger.reject(rejected) if self._may_renew(rejected, route) else None
+            held = self.state.reject(rejected) if self._may_renew(rejected, route) else None
             if held is None or not held.value:  # logged out meanwhile: that request was somebody's
                 return None
             if held.is_after(rejected) and not held.unsaved:
@@ -161,12 +161,12 @@ class Refresher:
 
     def note_replay(self, route: str, *, is_turned_down: bool) -> None:
         """Notes what came of a request that was sent once more with a fresh token."""
-        self.settings.turns.note_replay(route, self.ledger.key, is_turned_down=is_turned_down)
+        self.settings.limiter.note_replay(route, self.state.key, is_turned_down=is_turned_down)
 
-    def _may_renew(self, rejected: Held, route: str) -> bool:
-        held = self.ledger.held
+    def _may_renew(self, rejected: Snapshot, route: str) -> bool:
+        held = self.state.held
         has_other = held is not None and held.is_after(rejected)
-        return has_other or self.settings.turns.may_renew_for(route)
+        return has_other or self.settings.limiter.may_renew_for(route)
 
     async def set(self, tokens: Tokens) -> None:
         """Adopts these tokens: saves them, then publishes them, whatever a renewal under way brings later.
@@ -174,15 +174,15 @@ class Refresher:
         Cancellation: they are saved and published all the same.
         """
         checked_tokens(tokens)
-        await self._in_turn(partial(self._set, self.ledger.given(tokens)), "set_tokens")
+        await self._in_turn(partial(self._set, self.state.given(tokens)), "set_tokens")
 
     async def _in_turn(self, work: Callable[[], Awaitable[None]], name: str) -> None:
         """Does one piece of work after the other, in a task of its own: the last call wins, in the store as well."""
         for running in self._under_way():
             running.check_outside()
-        flight = Flight(self._owner())
-        with self.ledger.lock:
-            self.ledger.supersede()
+        flight = SharedTask(self._owner())
+        with self.state.lock:
+            self.state.supersede()
             before = [running for running, purpose in self._flights if purpose is Purpose.SAVE]
             before += self._lane[-1:]
             self._lane += (flight,)
@@ -215,28 +215,28 @@ class Refresher:
                     group.start_soon(flight.close, left - _LAST_STEPS, min(left, _LAST_STEPS))
             await shared_task.checkpoint()
 
-    def _under_way(self) -> list[Flight]:
+    def _under_way(self) -> list[SharedTask]:
         flights = (*(flight for flight, _ in self._flights), *self._lane)
         return [flight for flight in flights if not flight.done]
 
     # Deciding and starting: under the lock
 
-    def _start(self, purpose: Purpose, route: str = "") -> tuple[Flight, Purpose]:
+    def _start(self, purpose: Purpose, route: str = "") -> tuple[SharedTask, Purpose]:
         """Returns the flight under way in this event loop and what for, or starts one."""
-        loop, ledger = shared_task.current_loop(), self.ledger
-        with ledger.lock:
+        loop, state = shared_task.current_loop(), self.state
+        with state.lock:
             self._flights = tuple(
                 pair for pair in self._flights if not pair[0].done and not shared_task.has_ended(pair[0].loop)
             )
             for pair in self._flights:
                 if pair[0].loop is loop:
                     return pair
-            flight, generation = Flight(self._owner()), ledger.generation
-            if ledger.held is not None and ledger.held.unsaved:
+            flight, generation = SharedTask(self._owner()), state.generation
+            if state.held is not None and state.held.unsaved:
                 purpose = Purpose.SAVE  # nothing else can be done before
-            renewal = self._renewal(purpose, ledger.held, generation)
+            renewal = self._renewal(purpose, state.held, generation)
             if purpose is Purpose.REJECTED:
-                renewal.may_ask = partial(self.settings.turns.take_renewal_for, route)
+                renewal.may_ask = partial(self.settings.limiter.take_renewal_for, route)
             work = partial(self._fly, renewal, flight, generation)
             if self._lane:  # it waits until all is set and forgotten that was asked for before
                 work = partial(self._after, self._lane[-1], work)
@@ -244,22 +244,22 @@ class Refresher:
             self._flights += ((flight, purpose),)
             return flight, purpose
 
-    def _renewal(self, purpose: Purpose, held: Held | None, generation: int | None) -> Renewal:
+    def _renewal(self, purpose: Purpose, held: Snapshot | None, generation: int | None) -> Renewal:
         return Renewal(
             self.settings,
             self._records(),
             self._endpoint,
             purpose,
             held,
-            is_wanted=lambda: generation in (None, self.ledger.generation),
+            is_wanted=lambda: generation in (None, self.state.generation),
         )
 
     # In the flight's own task
 
-    async def _fly(self, renewal: Renewal, flight: Flight, generation: int) -> Outcome:
+    async def _fly(self, renewal: Renewal, flight: SharedTask, generation: int) -> Outcome:
         try:
             outcome = await renewal.run()
-            event = self.ledger.publish(outcome, generation)
+            event = self.state.publish(outcome, generation)
         except Superseded:
             if not self.settings.conditional and renewal.purpose is not Purpose.SAVE:
                 await self._save_again()
@@ -268,13 +268,13 @@ class Refresher:
             if error._was_frozen:
                 logger.info("wixvisitor: the process stood still while the token endpoint was asked")
                 raise
-            self.ledger.fail(error, renewal.purpose, generation)
+            self.state.fail(error, renewal.purpose, generation)
             self._log_failure(error, renewal.purpose)
             raise
         except Exception as error:
-            raise self._unexpected(error) from safe_cause(error, _secrets(self.ledger.tokens()))
+            raise self._unexpected(error) from safe_cause(error, _secrets(self.state.tokens()))
         finally:
-            with self.ledger.lock:  # an idle visitor keeps no flight
+            with self.state.lock:  # an idle visitor keeps no flight
                 self._flights = tuple(pair for pair in self._flights if pair[0] is not flight)
         self._tell(event)
         if outcome.error is not None:
@@ -288,14 +288,14 @@ class Refresher:
             logger.log(level, "wixvisitor: the renewal in the background failed, the token still works: %s", error)
         elif purpose is Purpose.REJECTED and isinstance(error, TokenRequestError | ConfigurationError):
             logger.log(level, "wixvisitor: a 401, and the renewal failed for now: %s", error)
-        elif purpose is Purpose.NEED and self.ledger.working() is not None:
+        elif purpose is Purpose.NEED and self.state.working() is not None:
             logger.log(level, "wixvisitor: the renewal failed, the token still works: %s", error)
 
     def _unexpected(self, error: Exception) -> WixVisitorError:
         """Logs a bug, ours or of what was handed to us, and returns what the callers are told."""
         trace = "".join(traceback.format_exception(error))  # as text: a log record would keep the frames with tokens
         logger.error(
-            "wixvisitor: something failed in an unexpected way\n%s", mask(trace, _secrets(self.ledger.tokens()))
+            "wixvisitor: something failed in an unexpected way\n%s", redact(trace, _secrets(self.state.tokens()))
         )
         return WixVisitorError(f"Something failed in an unexpected way: {type(error).__name__}")
 
@@ -303,19 +303,21 @@ class Refresher:
         """Repairs a store without compare-and-set, which a late renewal may just have written over (rule 4)."""
         for flight in [flight for flight in self._lane if flight.loop is shared_task.current_loop()]:
             await flight.wait()
-        held = self.ledger.held
+        held = self.state.held
         try:
             if held is not None:
                 await self._records().save(held.tokens, Unread.UNREAD, held.lineage)
         except StorageError as error:
             logger.warning("wixvisitor: the store may hold older tokens until the next renewal: %s", error)
 
-    async def _after(self, before: Flight, work: Callable[[], Awaitable[Outcome]]) -> Outcome:
+    async def _after(self, before: SharedTask, work: Callable[[], Awaitable[Outcome]]) -> Outcome:
         if before.loop is shared_task.current_loop():
             await before.wait()
         return await work()
 
-    async def _do_in_turn(self, work: Callable[[], Awaitable[None]], flight: Flight, before: list[Flight]) -> bool:
+    async def _do_in_turn(
+        self, work: Callable[[], Awaitable[None]], flight: SharedTask, before: list[SharedTask]
+    ) -> bool:
         try:
             for earlier in before:
                 if earlier.loop is flight.loop:
@@ -325,15 +327,15 @@ class Refresher:
         except (WixVisitorError, Superseded):
             raise
         except Exception as error:
-            raise self._unexpected(error) from safe_cause(error, _secrets(self.ledger.tokens()))
+            raise self._unexpected(error) from safe_cause(error, _secrets(self.state.tokens()))
         finally:
-            with self.ledger.lock:
+            with self.state.lock:
                 self._lane = tuple(other for other in self._lane if other is not flight)
 
-    async def _set(self, given: Held) -> None:
-        given = attrs.evolve(given, lineage=self.ledger.lineage())
+    async def _set(self, given: Snapshot) -> None:
+        given = attrs.evolve(given, lineage=self.state.lineage())
         outcome = await self._renewal(Purpose.SAVE, given, None).run()
-        self._tell(self.ledger.publish(attrs.evolve(outcome, reason=ChangeReason.SET), self.ledger.generation))
+        self._tell(self.state.publish(attrs.evolve(outcome, reason=ChangeReason.SET), self.state.generation))
         if outcome.error is not None:
             raise outcome.error
 
@@ -342,9 +344,9 @@ class Refresher:
             if flight.loop is shared_task.current_loop():
                 await flight.end()  # it may be about to save whom we delete, in a thread that cannot be cancelled
                 await flight.wait()
-        lineage, event = self.ledger.lineage(), self.ledger.forget()
+        lineage, event = self.state.lineage(), self.state.forget()
         try:
-            self.ledger.note_forgotten(await self._records().forget(lineage))
+            self.state.note_forgotten(await self._records().forget(lineage))
         finally:
             self._tell(event)
 
@@ -383,7 +385,7 @@ class Refresher:
             return StorageError("The session was closed before the store had answered; the visitor is unchanged.")
         return TokenRequestError("The session was closed before Wix had answered; the visitor is unchanged.")
 
-    def _raise(self, flight: Flight) -> None:
+    def _raise(self, flight: SharedTask) -> None:
         """Raises the flight's failure as this task's own exception; a standstill is none: decide anew."""
         error = flight.error
         if isinstance(error, WixVisitorError) and not error._was_frozen:
@@ -392,8 +394,8 @@ class Refresher:
     async def _renewed_elsewhere(self, refresh_token: RefreshToken, *, is_first: bool = True) -> Tokens:
         seconds = self.settings.renew_timeout
         try:
-            async with self.settings.turns.turn(self.ledger.key, is_new=False, seconds=seconds) as turn:
-                answer = await self._endpoint.renew(refresh_token.value, anyio.current_time() + seconds, turn)
+            async with self.settings.limiter.permit(self.state.key, is_new=False, seconds=seconds) as permit:
+                answer = await self._endpoint.renew(refresh_token.value, anyio.current_time() + seconds, permit)
         except WixVisitorError as error:
             if error._was_frozen and is_first:
                 return await self._renewed_elsewhere(refresh_token, is_first=False)
@@ -405,10 +407,10 @@ class Refresher:
         return decision.after_renewal(old, answer.access_token, answer.refresh_token)
 
     def _owner(self) -> object:
-        return self.owners.get(self.ledger.key)
+        return self.owners.get(self.state.key)
 
     def _records(self) -> Records:
-        return Records(self.settings, self.ledger.key)  # made when needed: most visitors are idle
+        return Records(self.settings, self.state.key)  # made when needed: most visitors are idle
 
 
 def _found_nobody(error: Exception | None) -> bool:

@@ -4,7 +4,7 @@ A 401 costs a renewal for each visitor and minute, and 250 shoppers on such a ro
 token endpoint. So a pool learns it (``decision``, rule 3):
 
 1. A route is learned once ``STREAK`` different visitors in a row had a fresh token, and their replay was turned down.
-2. From then on there are at most ``MOST`` renewals in any minute for 401s of that route, those before it included.
+2. From then on there are at most ``MAX_RENEWALS`` renewals in any minute for 401s of that route, with those before it.
 3. One replay that is not turned down, and the route is like any other again.
 
 Revoked tokens are therefore renewed as ever on every route that works.
@@ -17,7 +17,7 @@ from collections import OrderedDict, deque
 from typing import Any, Final
 
 STREAK: Final = 5  # visitors
-MOST: Final = 10  # renewals in a minute
+MAX_RENEWALS: Final = 10  # renewals in a minute
 _MINUTE: Final = 60.0  # seconds
 _REMEMBERED: Final = 1_024  # routes; the one that was used longest ago is dropped
 
@@ -41,7 +41,7 @@ class _Route:
     __slots__ = ("renewed_at", "turned_down")
 
     def __init__(self) -> None:
-        self.renewed_at: deque[float] = deque(maxlen=MOST)
+        self.renewed_at: deque[float] = deque(maxlen=MAX_RENEWALS)
         self.turned_down: set[str] = set()
 
     @property
@@ -50,7 +50,7 @@ class _Route:
 
     def is_full(self, now: float) -> bool:
         times = self.renewed_at
-        return self.is_learned and len(times) == MOST and 0 <= now - times[0] < _MINUTE
+        return self.is_learned and len(times) == MAX_RENEWALS and 0 <= now - times[0] < _MINUTE
 
 
 class Routes:

@@ -18,9 +18,9 @@ import anyio
 import attrs
 
 from wixvisitor._renewal import decision
-from wixvisitor._renewal.decision import Held, Purpose, Unread, Unsaved
+from wixvisitor._renewal.decision import Purpose, Snapshot, Unread, Unsaved
 from wixvisitor._renewal.endpoint import TokenEndpoint
-from wixvisitor._renewal.limiter import Turn
+from wixvisitor._renewal.limiter import Permit
 from wixvisitor._renewal.lineage import Lineage, later
 from wixvisitor._renewal.records import Records, Stored, contradiction
 from wixvisitor._renewal.settings import ChangeReason, Settings
@@ -38,7 +38,7 @@ _ROUNDS: Final = 4  # how often the store may turn out to have moved on before s
 _CONFLICTS: Final = 3  # how often a save may find another version than the one that was read
 _LEASE: Final = 0.35  # of ``renew_timeout``; as long as a lease lasts
 _PATIENCE: Final = 0.75  # of it; two leases have run out by then, and the rest is for asking Wix oneself
-_LEAST: Final = 1.0 - _PATIENCE  # of it, that Wix has at least to answer, however long the store has taken
+_MIN: Final = 1.0 - _PATIENCE  # of it, that Wix has at least to answer, however long the store has taken
 
 
 @attrs.frozen(eq=False, repr=False, match_args=False)
@@ -51,7 +51,7 @@ class Outcome:
         error: what the waiters are told although ``held`` counts (rule 6: minted, but not saved).
     """
 
-    held: Held
+    held: Snapshot
     reason: ChangeReason | None = None
     error: WixVisitorError | None = None
 
@@ -79,7 +79,7 @@ class Renewal:
         held: what the session held when it started, None if nothing was loaded yet.
         is_wanted: whether no other tokens were set since.
         may_ask: whether Wix may still be asked once it is this renewal's turn; else the token counts as it did before.
-        turn: the permission to ask Wix, once there is one.
+        permit: the permission to ask Wix, once there is one.
         left: seconds that Wix may still take to answer. They pass only while Wix is asked, not while the store works.
     """
 
@@ -87,10 +87,10 @@ class Renewal:
     records: Records
     endpoint: TokenEndpoint
     purpose: Purpose
-    held: Held | None
+    held: Snapshot | None
     is_wanted: Callable[[], bool]
     may_ask: Callable[[], bool] = lambda: True
-    turn: Turn | None = attrs.field(init=False, default=None)
+    permit: Permit | None = attrs.field(init=False, default=None)
     left: float = attrs.field(init=False, default=0.0)
 
     async def run(self) -> Outcome:
@@ -139,7 +139,7 @@ class Renewal:
             refused |= {token}  # once more around: another process may have moved on (REFUSAL ONLY)
         raise StorageError("the store's record changes faster than it can be renewed")
 
-    def _is_enough(self, held: Held) -> bool:
+    def _is_enough(self, held: Snapshot) -> bool:
         """Whether the store had what this renewal is about, so that Wix need not be asked."""
         now, ours = self.settings.server_clock.now(), self.held
         refused = ours is not None and ours.rejected and held.value == ours.value
@@ -166,32 +166,32 @@ class Renewal:
             **described(refusal.answer),
         )
 
-    async def _mint(self, held: Held, reason: ChangeReason) -> Outcome:
+    async def _mint(self, held: Snapshot, reason: ChangeReason) -> Outcome:
         granted = await self._asked(self.endpoint.mint)
-        if self.turn is not None:
-            self.turn.has_minted = True
+        if self.permit is not None:
+            self.permit.has_minted = True
         tokens = decision.after_mint(granted.access_token, granted.refresh_token)
         new = self._hold(tokens, held.version, held.lineage, granted.lifetime)
         return await self._save(new, reason, must=True, is_renewal=False)
 
-    async def _asked(self, ask: Callable[[float, Turn], Awaitable[T]]) -> T:
+    async def _asked(self, ask: Callable[[float, Permit], Awaitable[T]]) -> T:
         """Asks Wix. Its time starts now: no call is made whose answer could not be waited for."""
-        assert self.turn is not None
-        await self.turn.confirm(self.settings.renew_timeout)
-        self.turn.is_wanted = self.is_wanted
+        assert self.permit is not None
+        await self.permit.confirm(self.settings.renew_timeout)
+        self.permit.is_wanted = self.is_wanted
         since = anyio.current_time()
         try:
-            return await ask(since + max(self.left, _LEAST * self.settings.renew_timeout), self.turn)
+            return await ask(since + max(self.left, _MIN * self.settings.renew_timeout), self.permit)
         finally:
             self.left -= anyio.current_time() - since
 
-    async def _renewed(self, held: Held, granted: Granted) -> Outcome:
+    async def _renewed(self, held: Snapshot, granted: Granted) -> Outcome:
         tokens = decision.after_renewal(held.tokens, granted.access_token, granted.refresh_token)
         must = decision.must_be_saved(held.tokens, tokens)
         new = self._hold(tokens, held.version, held.lineage, granted.lifetime)
         return await self._save(new, ChangeReason.RENEWED, must=must, is_renewal=True)
 
-    async def _save_given(self, given: Held) -> Outcome:
+    async def _save_given(self, given: Snapshot) -> Outcome:
         """Saves what the application has set over what the store holds now, but over nothing that is saved later."""
         waiting = given.unsaved or Unsaved()
         lineage = waiting.lineage or self.records.new_identity(given.lineage)
@@ -231,7 +231,7 @@ class Renewal:
         return is_later or (waiting.seeds is None and is_known)
 
     async def _save(
-        self, new: Held, reason: ChangeReason | None, *, must: bool, is_renewal: bool, stands: Lineage | None = None
+        self, new: Snapshot, reason: ChangeReason | None, *, must: bool, is_renewal: bool, stands: Lineage | None = None
     ) -> Outcome:
         """Saves before anyone is told (rule 6, SAVE FIRST), over the state that ``new`` follows and over no later one.
 
@@ -273,19 +273,19 @@ class Renewal:
             return base.renewed()
         return self.records.new_identity(base, ours)
 
-    def _may_save_over(self, winner: Stored, new: Held) -> bool:
+    def _may_save_over(self, winner: Stored, new: Snapshot) -> bool:
         """Whether the store still shows what ``new`` follows, or went back in time; else somebody saved first."""
         if winner.tokens == new.tokens:  # our own save, whose reply was lost
             return False
         return winner.version == new.version or (new.lineage is not None and new.lineage.is_after(winner.lineage))
 
-    def _lost_to(self, winner: Stored, new: Held, reason: ChangeReason | None) -> Outcome:
+    def _lost_to(self, winner: Stored, new: Snapshot, reason: ChangeReason | None) -> Outcome:
         """Somebody saved first: theirs count."""
         if winner.tokens == new.tokens:
             return Outcome(attrs.evolve(new, version=winner.version, lineage=winner.lineage), reason)
         return Outcome(self._hold_stored(winner), ChangeReason.ADOPTED)
 
-    async def _load(self, refused: frozenset[str] = frozenset()) -> Held:
+    async def _load(self, refused: frozenset[str] = frozenset()) -> Snapshot:
         """Returns the later of what the store holds and what the session holds (rule 7, GOES BACK).
 
         Args:
@@ -308,20 +308,20 @@ class Renewal:
                 return attrs.evolve(ours, version=stored.version)
         return self._hold_stored(stored)
 
-    def _was_forgotten(self, held: Held) -> bool:
+    def _was_forgotten(self, held: Snapshot) -> bool:
         """Whether the session holds somebody of whom the store knows that he was forgotten, by another process."""
         return held is not self.held and self.held is not None and self.held.tokens != EMPTY_TOKENS
 
-    def _adopted_or_not(self, found: Held) -> ChangeReason | None:
+    def _adopted_or_not(self, found: Snapshot) -> ChangeReason | None:
         return None if self.held is None or found.tokens == self.held.tokens else ChangeReason.ADOPTED
 
-    def _hold_stored(self, stored: Stored) -> Held:
+    def _hold_stored(self, stored: Stored) -> Snapshot:
         return self._hold(stored.tokens, stored.version, stored.lineage)
 
     def _hold(
         self, tokens: Tokens, version: str | Unread | None, lineage: Lineage | None, lifetime: float | None = None
-    ) -> Held:
-        return decision.hold(
+    ) -> Snapshot:
+        return decision.snapshot_of(
             tokens,
             renew_before=self.settings.renew_before,
             jitter=self.settings.jitter(),
@@ -340,7 +340,7 @@ class Renewal:
         seconds, holder, lap = self.settings.renew_timeout, os.urandom(16).hex(), _Lap()
         queued = waited = slept = 0.0  # for a turn; for the lease, with the store's own time and without
         while True:
-            async with self._turn(seconds - queued) as self.turn:
+            async with self._permit(seconds - queued) as self.permit:
                 queued += lap.took()
                 remaining = await self._acquire(holder, _LEASE * seconds) if waited < _PATIENCE * seconds else 0.0
                 waited += lap.took()
@@ -348,18 +348,18 @@ class Renewal:
                     self.left = seconds - slept
                     return await self._renew_and_release(holder)
             await anyio.sleep(min(remaining, 0.02 + 0.08 * self.settings.jitter()))
-            slept += (pause := lap.took())
+            slept += (cooldown := lap.took())
             held = await self._load()
             if self._is_enough(held):
                 return Outcome(held, ChangeReason.ADOPTED)
-            waited += pause + lap.took()
+            waited += cooldown + lap.took()
             if waited >= _PATIENCE * seconds:
                 logger.info("wixvisitor: whoever holds the lease has not renewed in %g s; going ahead", waited)
 
-    def _turn(self, seconds: float) -> AbstractAsyncContextManager[Turn]:
+    def _permit(self, seconds: float) -> AbstractAsyncContextManager[Permit]:
         has_nothing = self.held is None or self.held.tokens == EMPTY_TOKENS
         is_new = has_nothing and self.records.key != CATALOG_KEY  # the catalogue's serves many
-        return self.settings.turns.turn(self.records.key, is_new=is_new, seconds=seconds)
+        return self.settings.limiter.permit(self.records.key, is_new=is_new, seconds=seconds)
 
     async def _renew_and_release(self, holder: str) -> Outcome:
         try:

@@ -16,7 +16,7 @@ import attrs
 
 from wixvisitor._http.origins import Origins
 from wixvisitor._renewal.decision import OnRefused, Policy
-from wixvisitor._renewal.limiter import Turns
+from wixvisitor._renewal.limiter import Limiter
 from wixvisitor._renewal.server_clock import ServerClock
 from wixvisitor._tasks.locks import forkable_lock
 from wixvisitor._tokens import TokenRole
@@ -83,7 +83,7 @@ class Settings:
     judge_refusal: Callable[[TokenAnswer], Verdict]
     clock: Callable[[], float]
     server_clock: ServerClock
-    turns: Turns
+    limiter: Limiter
     lock: threading.Lock = attrs.field(factory=forkable_lock)  # of all that is noted of its visitors
     writes: dict[str, Any] = attrs.field(factory=dict)  # the store's calls under way that write, by key
     jitter: Callable[[], float] = random.random  # spreads load, protects nothing
@@ -128,7 +128,7 @@ def checked(
         judge_refusal=_judge(judge_refusal, is_refusal),
         clock=now,
         server_clock=server_clock,
-        turns=_turns(server_clock, now, max_token_requests, new_visitors_per_minute),
+        limiter=_limiter(server_clock, now, max_token_requests, new_visitors_per_minute),
     )
 
 
@@ -152,12 +152,12 @@ def _judge(judge: Any, is_refusal: Any) -> Callable[[TokenAnswer], Verdict]:
     return checked_judge
 
 
-def _turns(
+def _limiter(
     server_clock: ServerClock, clock: Callable[[], float], at_once: int | None, new_per_minute: int | None
-) -> Turns:
+) -> Limiter:
     number = inf if at_once is None else _count(at_once, "max_token_requests")
     cap = None if new_per_minute is None else _count(new_per_minute, "new_visitors_per_minute")
-    return Turns(number, clock=clock, wix_clock=server_clock.now, jitter=random.random, new_per_minute=cap)
+    return Limiter(number, clock=clock, wix_clock=server_clock.now, jitter=random.random, new_per_minute=cap)
 
 
 def _client_id(value: object) -> str:

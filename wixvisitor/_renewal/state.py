@@ -12,8 +12,8 @@ from typing import Final
 import attrs
 
 from wixvisitor._renewal import decision
-from wixvisitor._renewal.decision import PASS_THROUGH, Held, Pause, Purpose, Step, Unread, Unsaved
-from wixvisitor._renewal.limiter import raise_paused
+from wixvisitor._renewal.decision import PASS_THROUGH, Cooldown, Purpose, Snapshot, Step, Unread, Unsaved
+from wixvisitor._renewal.limiter import raise_cooldown
 from wixvisitor._renewal.lineage import Lineage
 from wixvisitor._renewal.run import Outcome, Superseded
 from wixvisitor._renewal.settings import ChangeReason, Settings, TokensChanged
@@ -24,7 +24,7 @@ _GRANTED: Final = (ChangeReason.MINTED, ChangeReason.RENEWED, ChangeReason.REPLA
 _ADOPTED: Final = -math.inf  # since never are 401s passed on, and what is held was renewed by somebody else
 
 
-class Ledger:
+class TokenState:
     """One visitor's books.
 
     Attributes:
@@ -37,9 +37,9 @@ class Ledger:
     """
 
     __slots__ = (
+        "_cooldown",
         "_grants",
         "_passing_since",
-        "_pause",
         "_same_since",
         "_settings",
         "consistent",
@@ -55,15 +55,15 @@ class Ledger:
         self.generation = 0
         self.consistent = ""
         self._settings = settings
-        self._pause = settings.turns.cooldown(key)
+        self._cooldown = settings.limiter.cooldown(key)
         self._passing_since: float | None = None
         self._grants = 0
         self._same_since: float | None = None  # since when a renewal after a 401 has brought the same token again
         self.held = None if tokens is None else attrs.evolve(self.given(tokens), unsaved=Unsaved(seeds=None))
 
-    def given(self, tokens: Tokens) -> Held:
+    def given(self, tokens: Tokens) -> Snapshot:
         """Returns the snapshot of tokens that the application hands in: to be saved first, whatever the store holds."""
-        return decision.hold(
+        return decision.snapshot_of(
             self._settings.server_clock.limited(tokens),
             renew_before=self._settings.renew_before,
             jitter=self._settings.jitter(),
@@ -71,14 +71,14 @@ class Ledger:
             unsaved=Unsaved(),
         )
 
-    def fresh(self) -> Held | None:
+    def fresh(self) -> Snapshot | None:
         """Returns the snapshot if its token is fresh: no lock."""
         held, settings = self.held, self._settings
         if held is not None and settings.clock() + settings.server_clock.offset < held.fresh_until:
             return held
         return None
 
-    def working(self) -> Held | None:
+    def working(self) -> Snapshot | None:
         """Returns the snapshot if its token works, fresh or not."""
         held = self.held
         return held if held and not held.unsaved and held.unexpired(self._settings.server_clock.now()) else None
@@ -93,25 +93,25 @@ class Ledger:
         held = self.held
         return None if held is None else held.lineage
 
-    def next_step(self) -> tuple[Held | None, Step]:
+    def next_step(self) -> tuple[Snapshot | None, Step]:
         """Returns the snapshot, and what a caller that needs a token does next."""
         held, now = self.held, self._settings.clock()
-        return held, decision.decide(held, now, self._pause_at(now), offset=self._settings.server_clock.offset)
+        return held, decision.decide(held, now, self._cooldown_at(now), offset=self._settings.server_clock.offset)
 
     def raise_cause(self) -> None:
         """Raises why Wix is left alone at the moment, as this task's own exception."""
         now = self._settings.clock()
-        pause = self._pause_at(now)
-        if pause is None or pause.cause is None:
+        cooldown = self._cooldown_at(now)
+        if cooldown is None or cooldown.cause is None:
             return
-        if pause is not self._pause:
-            raise_paused(pause, now)
-        error = pause.cause._again()
+        if cooldown is not self._cooldown:
+            raise_cooldown(cooldown, now)
+        error = cooldown.cause._again()
         if isinstance(error, TokenRequestError):
-            error.retry_after = max(0.0, pause.until - now)
-        raise error from pause.cause
+            error.retry_after = max(0.0, cooldown.until - now)
+        raise error from cooldown.cause
 
-    def reject(self, rejected: Held) -> Held | None:
+    def reject(self, rejected: Snapshot) -> Snapshot | None:
         """Notes that an API answered 401 to this token.
 
         Returns:
@@ -139,7 +139,7 @@ class Ledger:
                 raise cause._again() from cause
             return None if cause is not None else self.held
 
-    def replay_refused(self, replayed: Held) -> bool:
+    def replay_refused(self, replayed: Snapshot) -> bool:
         """Notes that a new token was refused as well.
 
         Returns:
@@ -157,7 +157,7 @@ class Ledger:
     def _pass_through(self, now: float) -> None:
         self._passing_since, self._same_since = now, None
 
-    def note_consistent(self, held: Held, value: str) -> None:
+    def note_consistent(self, held: Snapshot, value: str) -> None:
         """Keeps an answer's ``X-Wix-Consistent``, if it was sent to whom is still held."""
         with self.lock:
             if self.tokens().refresh_token.value == held.tokens.refresh_token.value:
@@ -173,7 +173,7 @@ class Ledger:
             old = self.tokens()
             self.supersede()
             self.held = self._passing_since = None
-            self._end_pause()
+            self._end_cooldown()
             self.consistent = ""
         if old == EMPTY_TOKENS:
             return None
@@ -183,7 +183,7 @@ class Ledger:
         """Keeps that the visitor was forgotten, should the store go back in time (rule 7)."""
         with self.lock:
             if self.held is None and gone is not None:
-                self.held = decision.hold(EMPTY_TOKENS, renew_before=0.0, jitter=0.0, lineage=gone)
+                self.held = decision.snapshot_of(EMPTY_TOKENS, renew_before=0.0, jitter=0.0, lineage=gone)
 
     def publish(self, outcome: Outcome, generation: int) -> TokensChanged | None:
         """Swaps the snapshot and returns what changed, None if only the books did.
@@ -205,7 +205,7 @@ class Ledger:
                 return None
             self.supersede()
             if outcome.error is None or not outcome.error._backs_off:
-                self._end_pause()
+                self._end_cooldown()
             if outcome.reason is ChangeReason.ADOPTED:
                 self._passing_since = _ADOPTED
             elif outcome.reason is not ChangeReason.RENEWED or self._passing_since == _ADOPTED:
@@ -226,27 +226,27 @@ class Ledger:
         cause = None if purpose is Purpose.AGEING and isinstance(error, SessionExpired) else error
         with self.lock:
             if generation == self.generation:
-                self._pause = decision.next_pause(
-                    self._pause, now, self._settings.jitter(), cause=cause, retry_after=retry_after
+                self._cooldown = decision.next_cooldown(
+                    self._cooldown, now, self._settings.jitter(), cause=cause, retry_after=retry_after
                 )
-                self._settings.turns.note_cooldown(self.key, self._pause)
+                self._settings.limiter.note_cooldown(self.key, self._cooldown)
 
     def _note_store(self, error: WixVisitorError | None) -> None:
         """Begins a pause if the store contradicted itself; the next save that is answered ends it."""
         if error is not None and error._backs_off:
             now, jitter = self._settings.clock(), self._settings.jitter()
-            self._pause = decision.next_pause(self._pause, now, jitter, cause=error, retry_after=None)
-        elif self._pause is not None and self._pause.cause is not None and self._pause.cause._backs_off:
-            self._end_pause()
+            self._cooldown = decision.next_cooldown(self._cooldown, now, jitter, cause=error, retry_after=None)
+        elif self._cooldown is not None and self._cooldown.cause is not None and self._cooldown.cause._backs_off:
+            self._end_cooldown()
 
-    def _end_pause(self) -> None:
-        if self._pause is not None:
-            self._pause = None
-            self._settings.turns.note_cooldown(self.key, None)
+    def _end_cooldown(self) -> None:
+        if self._cooldown is not None:
+            self._cooldown = None
+            self._settings.limiter.note_cooldown(self.key, None)
 
-    def _pause_at(self, now: float) -> Pause | None:
+    def _cooldown_at(self, now: float) -> Cooldown | None:
         """Returns the pause that lasts now: the visitor's own, or the pool's if that lasts longer."""
-        own, pools = self._pause, self._settings.turns.pause()
+        own, pools = self._cooldown, self._settings.limiter.pool_cooldown()
         if own is None or not own.active(now) or (pools is not None and own.cause is None):
             return pools
         is_longer = pools is not None and pools.until > own.until
@@ -254,5 +254,5 @@ class Ledger:
 
     def _cause(self, now: float) -> WixVisitorError | None:
         """Why Wix is left alone, by those who wait for it; None if it is not."""
-        pause = self._pause_at(now)
-        return pause.cause if pause is not None else None
+        cooldown = self._cooldown_at(now)
+        return cooldown.cause if cooldown is not None else None

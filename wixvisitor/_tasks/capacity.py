@@ -7,7 +7,7 @@ from collections import OrderedDict
 import anyio
 
 
-class Places:
+class Capacity:
     """A number of places, given to those who wait in the order in which they came.
 
     A task may hold several. Leaving the line takes the same time however long it is, since callers with a deadline

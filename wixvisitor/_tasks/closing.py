@@ -10,7 +10,7 @@ import anyio
 
 from wixvisitor._tasks.shared_task import loaded
 
-_LONGEST: Final = 1.0  # seconds; a socket takes microseconds, and what takes longer is left to itself
+_MAX: Final = 1.0  # seconds; a socket takes microseconds, and what takes longer is left to itself
 _under_way: set[Any] = set()  # asyncio keeps no strong reference to its tasks
 
 
@@ -35,7 +35,7 @@ async def close_surely(*close: Callable[[], Awaitable[object]]) -> None:
 
 async def _close(close: tuple[Callable[[], Awaitable[object]], ...]) -> None:
     for one in close:
-        with suppress(Exception), anyio.move_on_after(_LONGEST):
+        with suppress(Exception), anyio.move_on_after(_MAX):
             await one()
 
 

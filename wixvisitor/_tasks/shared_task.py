@@ -20,14 +20,14 @@ if TYPE_CHECKING:
     import asyncio
 
 _running: Final[set[asyncio.Task[None]]] = set()  # asyncio itself keeps only weak references to tasks
-_inside: Final[contextvars.ContextVar[Flight | None]] = contextvars.ContextVar("wixvisitor_flight", default=None)
+_inside: Final[contextvars.ContextVar[SharedTask | None]] = contextvars.ContextVar("wixvisitor_flight", default=None)
 
 
 class NoException(Exception):
     """Work raised something that is no ``Exception``, or a cancellation that nobody had asked for."""
 
 
-class Flight:
+class SharedTask:
     """A piece of work under way in one event loop.
 
     Attributes:

@@ -17,7 +17,7 @@ import httpx
 
 from wixvisitor._http.origins import Origins
 from wixvisitor._wire.catalog import READING_POSTS, CatalogPaths, segments_of
-from wixvisitor._wire.redaction import mask
+from wixvisitor._wire.redaction import redact
 from wixvisitor.errors import ConfigurationError
 
 CURE: Final = (
@@ -81,10 +81,10 @@ class CatalogRules:
         check_method_stays(request)
         segments = self._segments(url)
         if not self._paths.cover(segments):
-            raise refusal(f"{mask(_path(url))!r:.200} is not below one of catalog_paths")
+            raise refusal(f"{redact(_path(url))!r:.200} is not below one of catalog_paths")
         if request.method == "POST" and segments[-1] not in READING_POSTS:
             raise refusal(
-                f"POST {mask(_path(url))!r:.200} may change something: {', '.join(sorted(READING_POSTS))} do not"
+                f"POST {redact(_path(url))!r:.200} may change something: {', '.join(sorted(READING_POSTS))} do not"
             )
 
     def _check_origin(self, url: Any) -> None:
@@ -96,9 +96,9 @@ class CatalogRules:
         segments = segments_of(_path(url))
         base = self._base if self._origins.is_base(url) else ()
         if segments is None or base is None:
-            raise refusal(f"{mask(_path(url))!r:.200} can be read in more than one way; spell it plainly")
+            raise refusal(f"{redact(_path(url))!r:.200} can be read in more than one way; spell it plainly")
         if segments[: len(base)] != base:
-            raise refusal(f"{mask(_path(url))!r:.200} is not below base_url")
+            raise refusal(f"{redact(_path(url))!r:.200} is not below base_url")
         return segments[len(base) :]
 
 

@@ -10,9 +10,9 @@ import attrs
 
 _SHARED: Final = re.compile(r"(?:^|[\s,])(?:public|s-maxage)(?:$|[\s,=])", re.IGNORECASE)
 _QUOTED: Final = re.compile(r'"[^"]*"')
-_LONGEST_PATH: Final = 200
-_PATH: Final = re.compile(rf"/[!-:<-~]{{1,{_LONGEST_PATH}}}")  # what an attribute of Set-Cookie can hold
-_MOST_PATHS: Final = 16
+_MAX_PATH: Final = 200
+_PATH: Final = re.compile(rf"/[!-:<-~]{{1,{_MAX_PATH}}}")  # what an attribute of Set-Cookie can hold
+_MAX_PATHS: Final = 16
 _SAFE: Final = re.compile(r"(?:^|[\s,])(?:private|no-store)(?:$|[\s,])", re.IGNORECASE)
 
 
@@ -64,9 +64,9 @@ def longer_paths(path: str) -> list[str]:
     Args:
         path: the request's, encoded as the browser sent it.
     """
-    ends = [place for place in range(1, min(len(path), _LONGEST_PATH)) if path[place] == "/"]
+    ends = [place for place in range(1, min(len(path), _MAX_PATH)) if path[place] == "/"]
     paths = [*(path[:end] for end in ends), path, *(path[: end + 1] for end in ends)]
-    return [each for each in dict.fromkeys(paths) if _PATH.fullmatch(each)][:_MOST_PATHS]
+    return [each for each in dict.fromkeys(paths) if _PATH.fullmatch(each)][:_MAX_PATHS]
 
 
 def is_document(method: str, headers: Mapping[str, str]) -> bool:

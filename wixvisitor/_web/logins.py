@@ -23,7 +23,7 @@ from wixvisitor.storage import VersionConflict
 
 _ALIKE: Final = 20  # characters of an id that its successors have, too: 120 bits; the other 136 are their own
 _ROUNDS: Final = 8  # how often another process may be faster
-_MOST: Final = 32  # logins that a list remembers
+_MAX: Final = 32  # logins that a list remembers
 _DAY: Final = 86_400.0  # seconds: no answer takes longer, and no two clocks differ by more
 
 
@@ -62,8 +62,8 @@ class Logins:
     async def add(self, left: str, key: str) -> list[str]:
         """Notes a login before it is saved, and returns ids that have to be forgotten: there are too many."""
         new = _Login(key, self._settings.clock())
-        before = await self._changed(left, lambda logins: [*logins, new][-_MOST:])
-        return [login.key for login in before[: max(0, len(before) + 1 - _MOST)] if not login.ended]
+        before = await self._changed(left, lambda logins: [*logins, new][-_MAX:])
+        return [login.key for login in before[: max(0, len(before) + 1 - _MAX)] if not login.ended]
 
     async def end(self, key: str, *, but: str) -> list[str]:
         """Notes a logout, and returns the ids that have to be forgotten with it.

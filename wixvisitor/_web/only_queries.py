@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from wixvisitor._web.catalog_rules import refusal
 
-_LONGEST: Final = 100_000  # characters
+_MAX: Final = 100_000  # characters
 # A comment ends at the end of its line. These end a line for some parsers, and are just part of it for ours.
 _OTHER_LINE_ENDS: Final = re.compile("[\x0b\x0c\x1c-\x1e\x85\u2028\u2029\ufeff]")
 
@@ -45,8 +45,8 @@ def check_only_queries(document: Any) -> None:
         ConfigurationError: it is none of that kind.
         ImportError: graphql-core is not installed.
     """
-    if not isinstance(document, str) or len(document) > _LONGEST or _OTHER_LINE_ENDS.search(document):
-        raise refusal(f"query: expected a GraphQL document, a text of at most {_LONGEST} plain characters")
+    if not isinstance(document, str) or len(document) > _MAX or _OTHER_LINE_ENDS.search(document):
+        raise refusal(f"query: expected a GraphQL document, a text of at most {_MAX} plain characters")
     try:
         kinds = _kinds(document)
     except ModuleNotFoundError as error:

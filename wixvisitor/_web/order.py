@@ -16,7 +16,7 @@ from typing import Final
 import attrs
 
 SECONDS: Final = 120.0  # that an answer may travel: who still sends the id from before after that never got the new one
-MOST: Final = 50_000  # ids that are remembered; 20 MB
+MAX_IDS: Final = 50_000  # ids that are remembered; 20 MB
 
 
 @attrs.define(eq=False)
@@ -108,7 +108,7 @@ class Order:
         over = place.at - SECONDS
         if self._oldest() < over:  # requests that began before a change have to know of it, however long they take
             over = min([over, *self._under_way.values()])
-        while self._oldest() < over or len(self._places) > MOST:
+        while self._oldest() < over or len(self._places) > MAX_IDS:
             self._places.popitem(last=False)
 
     def _oldest(self) -> float:

@@ -19,17 +19,17 @@ import attrs
 
 from wixvisitor._tokens import Tokens
 from wixvisitor._web.headers import cookies_of, longer_paths
-from wixvisitor._web.ttl_cache import Recent
+from wixvisitor._web.ttl_cache import TTLCache
 from wixvisitor._wire.redaction import hides_locals
 from wixvisitor.cookies import VisitorCookie
-from wixvisitor.cookies._content import Card, Foreign, Unreadable
+from wixvisitor.cookies._content import CookieContent, Foreign, Unreadable
 from wixvisitor.cookies._parts import parts_among
 from wixvisitor.cookies._sealed import SealedForm
 from wixvisitor.errors import ConfigurationError
 
 logger = logging.getLogger("wixvisitor")
 
-_MOST_REMOVED: Final = 2_000  # bytes of removals in one answer; a proxy's buffer for all headers may have 4,096
+_MAX_REMOVED: Final = 2_000  # bytes of removals in one answer; a proxy's buffer for all headers may have 4,096
 _SPLIT: Final = (
     "wixvisitor: the visitor's tokens are too large for one cookie, so %s is split over %d. nginx answers 502 to "
     "headers that are larger than its proxy_buffer_size (4k or 8k): raise it, or keep the tokens in a storage, with "
@@ -58,7 +58,7 @@ class Reading:
         sent: the names of all cookies that may be ours.
     """
 
-    card: Card | None
+    card: CookieContent | None
     name: str
     new_name: str
     held: tuple[str, ...] = ()
@@ -70,8 +70,8 @@ class Reading:
 class _Found:
     """What stands under one name: several visitors are one derived from them."""
 
-    cards: tuple[Card, ...] = ()
-    card: Card | None = None
+    cards: tuple[CookieContent, ...] = ()
+    card: CookieContent | None = None
     is_foreign: bool = False
 
 
@@ -95,7 +95,7 @@ class SiteCookie:
         self._client_id, self._clock = client_id, clock
         self._reserving = SiteCookie(form.reservation, client_id, clock) if form.reservation is not None else None
         self._said: set[str] = set()
-        self._pairs = Recent[bool]()  # that the log has told of
+        self._pairs = TTLCache[bool]()  # that the log has told of
 
     # The request
 
@@ -141,11 +141,11 @@ class SiteCookie:
                 logger.info("wixvisitor: the cookie %s is not taken: %s", name, error)
         return _Found(tuple(cards), self._one_of(name, cards), is_foreign and not cards)
 
-    def _one_of(self, name: str, cards: list[Card]) -> Card | None:
+    def _one_of(self, name: str, cards: list[CookieContent]) -> CookieContent | None:
         keys = {card.key for card in cards}
         if len(keys) < 2:
             return max(cards, key=lambda card: card.tokens.access_token.expires_at, default=None)
-        card = Card(self.form.derive(keys), is_derived=True)
+        card = CookieContent(self.form.derive(keys), is_derived=True)
         if self._pairs.get(card.key) is None:
             self._pairs.put(card.key, True)
             logger.warning("wixvisitor: two different cookies %s; somebody may have planted one: none is taken", name)
@@ -156,7 +156,7 @@ class SiteCookie:
     def check(self, reading: Reading, tokens: Tokens) -> None:
         """Raises a ConfigurationError if cookies cannot keep these tokens of a new visitor."""
         if self.form.holds_tokens:
-            self.form.write_all(Card("-" * 43, tokens), self._client_id, self._clock(), name=reading.new_name)
+            self.form.write_all(CookieContent("-" * 43, tokens), self._client_id, self._clock(), name=reading.new_name)
 
     def check_refresh(self, reading: Reading, tokens: Tokens) -> None:
         """Raises a ConfigurationError if cookies cannot keep as much as who a visitor with these tokens is."""
@@ -174,7 +174,7 @@ class SiteCookie:
         return False
 
     @hides_locals
-    def write(self, reading: Reading, card: Card, *, anew: bool) -> list[str]:
+    def write(self, reading: Reading, card: CookieContent, *, anew: bool) -> list[str]:
         """Returns the ``Set-Cookie`` headers that keep a visitor: as much of it as fits (rule 4, TOO LARGE).
 
         Args:
@@ -191,7 +191,7 @@ class SiteCookie:
         gone = [*left, *(part for other in (name, *left) for part in parts_among(reading.sent, other))]
         return headers + [self.form.clear(other) for other in gone if other not in written]
 
-    def reserve(self, reading: Reading, card: Card, *, anew: bool) -> list[str]:
+    def reserve(self, reading: Reading, card: CookieContent, *, anew: bool) -> list[str]:
         """Returns the ``Set-Cookie`` headers that keep a visitor who has no tokens yet."""
         if self._reserving is not None:
             return [self._reserving.form.write(card, self._client_id, self._clock())]
@@ -214,9 +214,9 @@ class SiteCookie:
         paths = longer_paths(path) if names else []
         removals = [self.form.clear(name, prefix) for prefix in paths for name in names]
         sizes = itertools.accumulate(map(len, removals))
-        return [removal for removal, size in zip(removals, sizes, strict=True) if size <= _MOST_REMOVED]
+        return [removal for removal, size in zip(removals, sizes, strict=True) if size <= _MAX_REMOVED]
 
-    def _fitting(self, card: Card, name: str) -> list[str]:
+    def _fitting(self, card: CookieContent, name: str) -> list[str]:
         now = self._clock()
         try:
             headers = self.form.write_all(card, self._client_id, now, name=name)

@@ -14,10 +14,10 @@ from wixvisitor.storage._protocol import AnyVersion
 T = TypeVar("T")
 
 SECONDS: Final = 120.0  # longer than a page takes to make its first calls
-MOST: Final = 10_000  # things that are remembered; 20 MB of tokens
+MAX_ITEMS: Final = 10_000  # things that are remembered; 20 MB of tokens
 
 
-class Recent(Generic[T]):
+class TTLCache(Generic[T]):
     """Remembers what was put here within the last seconds, and no more than so much.
 
     Args:
@@ -39,7 +39,7 @@ class Recent(Generic[T]):
         now = self._clock()
         self._things[key] = (now, thing)
         self._things.move_to_end(key)
-        while len(self._things) > MOST or now - next(iter(self._things.values()))[0] > SECONDS:
+        while len(self._things) > MAX_ITEMS or now - next(iter(self._things.values()))[0] > SECONDS:
             self._forget(self._things.popitem(last=False)[0])
 
     def get(self, key: str) -> T | None:
@@ -61,14 +61,14 @@ class Recent(Generic[T]):
         return len(self._things)
 
 
-class RecentStorage(MemoryStorage):
+class TTLStorage(MemoryStorage):
     """Keeps visitors for 2 minutes after they were last saved: those whose home is the browser's cookie."""
 
     _never_waits = True
 
     def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
         super().__init__()
-        self._recent = Recent[bool](lambda key: self._records.pop(key, None), clock=clock)
+        self._recent = TTLCache[bool](lambda key: self._records.pop(key, None), clock=clock)
 
     @hides_locals_async
     async def load(self, key: str) -> Record | None:

@@ -30,7 +30,7 @@ from wixvisitor._web.logins import successor
 from wixvisitor._web.request_visitor import RequestVisitor
 from wixvisitor._web.site_cookie import Reading
 from wixvisitor._web.visits import Request, Visits, is_newer, new_card, new_key
-from wixvisitor.cookies._content import Card
+from wixvisitor.cookies._content import CookieContent
 from wixvisitor.errors import ConfigurationError
 
 logger = logging.getLogger("wixvisitor")
@@ -60,7 +60,7 @@ class Visit:
     _session: VisitorSession | None = None  # the pool's, held until the request is over
     _visitor: Callable[[], RequestVisitor | None] = lambda: None  # a weak reference: no cycle keeps it alive
     _began: Tokens = EMPTY_TOKENS  # what that held when the request first looked
-    _moved: Card | None = None  # whom login or logout made of it
+    _moved: CookieContent | None = None  # whom login or logout made of it
     _is_set: bool = False  # the application has set tokens, so the cookie changes whatever the clock says
     _reads_catalog: bool = False  # what it shows is the same for everybody, unless the visitor is looked at, too
     _is_kept: bool = False  # the answer has started, and the browser has the key
@@ -94,15 +94,15 @@ class Visit:
         return self.visits.read(self.request)
 
     @functools.cached_property
-    def _given(self) -> Card | None:
+    def _given(self) -> CookieContent | None:
         return self._reading.card if self._has_consent else None
 
     @functools.cached_property
-    def _reserved(self) -> Card:
+    def _reserved(self) -> CookieContent:
         return new_card()
 
     @property
-    def _card(self) -> Card:
+    def _card(self) -> CookieContent:
         return self._moved or self._given or self._reserved
 
     async def visitor(self) -> VisitorSession:
@@ -171,22 +171,22 @@ class Visit:
         self._move(visitor, card, session, number)
         return tokens
 
-    async def _new_card(self, *, is_login: bool) -> Card:
+    async def _new_card(self, *, is_login: bool) -> CookieContent:
         """Returns a new id. One of a login is noted first: the browser may send it again, or never get the answer."""
         left = self._card
         if not is_login or not self._is_listed:
             return new_card()
-        card = Card(successor(left.key, new_key()))
+        card = CookieContent(successor(left.key, new_key()))
         await self.visits.forget(await self.visits.logins.add(left.key, card.key), allowed=True)
         return card
 
-    async def _end(self, left: Card, *, but: Card) -> None:
+    async def _end(self, left: CookieContent, *, but: CookieContent) -> None:
         """Forgets an id, and those that other answers to its browser may have given, or came from the same one."""
         await self.visits.forget([left.key], allowed=self.allowed)
         if self._is_listed:
             await self.visits.forget(await self.visits.logins.end(left.key, but=but.key), allowed=True)
 
-    async def _end_if_over(self, card: Card) -> None:
+    async def _end_if_over(self, card: CookieContent) -> None:
         """Forgets a login that a logout elsewhere has ended while it was being saved."""
         if self._is_listed and await self.visits.logins.is_over(card.key, is_new=True):
             await self.visits.forget([card.key], allowed=True)
@@ -196,7 +196,7 @@ class Visit:
         """Whether the ids of this browser's logins are listed in the store: others have to know the id from before."""
         return self.allowed and self._given is not None and not self.visits.cookie.holds_tokens
 
-    def _move(self, visitor: RequestVisitor, card: Card, session: VisitorSession, number: int) -> None:
+    def _move(self, visitor: RequestVisitor, card: CookieContent, session: VisitorSession, number: int) -> None:
         self._session, self._moved, self._is_set, self._number = session, card, True, number
         visitor.become(session)
 
@@ -289,13 +289,13 @@ class Visit:
             return []
         return self._written(self._sent)
 
-    def _emptied(self, given: Card | None) -> list[str]:
+    def _emptied(self, given: CookieContent | None) -> list[str]:
         kept = self.visits.kept
         if self._is_set and self.visits.cookie.reservation is not None:
             return kept.forget(self._reading)
         if not self._is_set and given is not None:
             return []
-        return kept.reserve(self._reading, Card(self._card.key), anew=self._is_anew)
+        return kept.reserve(self._reading, CookieContent(self._card.key), anew=self._is_anew)
 
     def _has_later(self, now: Tokens) -> bool:
         """Whether these are later than the cookie's: they came within this request, or are newer.
@@ -309,7 +309,7 @@ class Visit:
         return self._moved is not None or self._given is None
 
     def _written(self, tokens: Tokens) -> list[str]:
-        return self.visits.kept.write(self._reading, Card(self._card.key, tokens), anew=self._is_anew)
+        return self.visits.kept.write(self._reading, CookieContent(self._card.key, tokens), anew=self._is_anew)
 
     def _note_order(self, *, is_written: bool) -> None:
         """Notes what the browser goes on with, once the cookie is on its way."""

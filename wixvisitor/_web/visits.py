@@ -23,10 +23,10 @@ from wixvisitor._web.headers import is_frame
 from wixvisitor._web.logins import Logins
 from wixvisitor._web.order import Order
 from wixvisitor._web.site_cookie import Reading, SiteCookie
-from wixvisitor._web.ttl_cache import Recent, RecentStorage
+from wixvisitor._web.ttl_cache import TTLCache, TTLStorage
 from wixvisitor._wire.catalog import CATALOG_PATHS
 from wixvisitor._wire.claims import read_claims
-from wixvisitor._wire.redaction import hides_locals, mask
+from wixvisitor._wire.redaction import hides_locals, redact
 from wixvisitor.cookies import (
     IdCookie,
     SealedCookie,
@@ -34,7 +34,7 @@ from wixvisitor.cookies import (
     VisitorCookie,
     generate_key,
 )
-from wixvisitor.cookies._content import Card
+from wixvisitor.cookies._content import CookieContent
 from wixvisitor.errors import ConfigurationError, StorageError
 from wixvisitor.storage import MemoryStorage, TokenStorage, VersionConflict
 
@@ -112,9 +112,9 @@ class Visits:
         self._own, self._close, self._consent = pool, close, plain_function(consent, "consent")
         self._native = native
         self.catalog = CatalogReader(pool, catalog_paths)
-        self._recent = RecentStorage(clock=monotonic)
+        self._recent = TTLStorage(clock=monotonic)
         self._fleeting = pool._kept_in(self._recent)
-        self._consistent = Recent[str]()
+        self._consistent = TTLCache[str]()
         self.order = Order()
         self.logins = Logins(settings)
 
@@ -154,7 +154,7 @@ class Visits:
             self._recent.keep(f"{self.client_id}:{reading.card.key}")  # no cookie has its tokens
         return reading
 
-    async def session(self, card: Card, *, allowed: bool) -> VisitorSession:
+    async def session(self, card: CookieContent, *, allowed: bool) -> VisitorSession:
         """Returns the visitor of a card: the store's, or the newer of the cookie's and this process's.
 
         Raises:
@@ -164,11 +164,11 @@ class Visits:
         if card.tokens.access_token.value or card.tokens.refresh_token.value:
             await self._offer(pool, card)
         session = await pool.session(card.key)
-        ledger = session._refresher.ledger
-        ledger.consistent = ledger.consistent or self._consistent.get(card.key) or ""
+        state = session._refresher.state
+        state.consistent = state.consistent or self._consistent.get(card.key) or ""
         return session
 
-    async def has_ended(self, card: Card, session: VisitorSession, *, is_new: bool) -> bool:
+    async def has_ended(self, card: CookieContent, session: VisitorSession, *, is_new: bool) -> bool:
         """Whether another process has ended this id by a login or a logout. Where the store cannot tell, an old id has.
 
         Args:
@@ -202,7 +202,7 @@ class Visits:
         if failure is not None:
             raise failure
 
-    async def _offer(self, pool: VisitorPool, card: Card) -> None:
+    async def _offer(self, pool: VisitorPool, card: CookieContent) -> None:
         """Puts the cookie's tokens where the session looks, unless newer ones are known."""
         records = Records(pool._settings, card.key)
         stored, live = await records.load(), pool._sessions.get(card.key)
@@ -217,7 +217,7 @@ class Visits:
 
     def note(self, key: str, session: VisitorSession) -> None:
         """Remembers ``X-Wix-Consistent`` for the visitor's next request, which may well be another session object."""
-        key, value = self.cookie.key_of(session.get_tokens()) or key, session._refresher.ledger.consistent
+        key, value = self.cookie.key_of(session.get_tokens()) or key, session._refresher.state.consistent
         if value:
             self._consistent.put(key, value)
         else:  # whoever it was said to may have been replaced
@@ -233,7 +233,7 @@ class Visits:
             if aclose is not None:
                 await aclose()
         except Exception as error:
-            logger.warning("wixvisitor: could not be closed: %s: %s", type(error).__name__, mask(str(error)))
+            logger.warning("wixvisitor: could not be closed: %s: %s", type(error).__name__, redact(str(error)))
 
 
 def _fleeting_cookie(storage: TokenStorage) -> IdCookie:
@@ -251,9 +251,9 @@ def new_key() -> str:
     return secrets.token_urlsafe(32)
 
 
-def new_card() -> Card:
+def new_card() -> CookieContent:
     """Returns a card for somebody who is not known yet."""
-    return Card(new_key())
+    return CookieContent(new_key())
 
 
 @attrs.frozen(eq=False)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from wixvisitor._wire.redaction import mask, unescaped
+from wixvisitor._wire.redaction import redact, unescaped
 from wixvisitor._wire.token_endpoint import REQUEST_ID_HEADER
 from wixvisitor.errors import WixAPIError
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 ResponseT = TypeVar("ResponseT", bound="httpx.Response")
 
-_LONGEST = 1_000_000  # bytes of a body that are looked at
+_MAX = 1_000_000  # bytes of a body that are looked at
 _LATIN = ("iso-8859-1", "iso8859-1", "latin-1", "latin1", "windows-1252", "cp1252", "us-ascii", "ascii")
 _ENCODINGS = frozenset({"utf-8", "utf8", "utf-16", "utf-16le", "utf-16be", *_LATIN})
 
@@ -49,19 +49,19 @@ def read_error(
     status_code: int, text: str, request_id: str | None = None, *, secrets: tuple[str, ...] = ()
 ) -> WixAPIError:
     """Returns the error that an answer with this status and body stands for, without these secrets."""
-    text = text[:_LONGEST]
-    masked = mask(_unescaped(text) if "\\u" in text else text, secrets)
-    body = _object(masked)
+    text = text[:_MAX]
+    redacted = redact(_unescaped(text) if "\\u" in text else text, secrets)
+    body = _object(redacted)
     details = body.get("details")
     details = details if isinstance(details, dict) else {}
     application = _dict(details.get("applicationError"))
     return WixAPIError(
-        _message(body, application, masked),
+        _message(body, application, redacted),
         status_code=status_code,
         code=_code(body, application),
         details=details,
         field_violations=_violations(details),
-        request_id=mask(request_id[:100]) if request_id else None,
+        request_id=redact(request_id[:100]) if request_id else None,
     )
 
 
@@ -75,7 +75,7 @@ def _token_of(response: httpx.Response) -> str:
 
 def _text(response: httpx.Response) -> str:
     try:
-        return bytes(response.content[:_LONGEST]).decode(_encoding(response), "replace").removeprefix("\ufeff")
+        return bytes(response.content[:_MAX]).decode(_encoding(response), "replace").removeprefix("\ufeff")
     except Exception:  # ResponseNotRead or DecodingError, of whichever client's family
         return ""
 

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import attrs
 
-_LONGEST: Final = 16_384  # a real token has about 1,000 characters
+_MAX: Final = 16_384  # a real token has about 1,000 characters
 _LATEST: Final = 10**11  # seconds; the year 5138. What is later is no date, and too large a number for arithmetic
 
 
@@ -42,7 +42,7 @@ class Claims:
 def read_claims(token: str) -> Claims | None:
     """Returns the token's hints, or None if it does not have the known shape."""
     parts = token.removeprefix("OauthNG.").split(".")
-    if len(token) > _LONGEST or len(parts) != 4 or parts[0] != "JWS":
+    if len(token) > _MAX or len(parts) != 4 or parts[0] != "JWS":
         return None
     payload = _decoded(parts[2])
     if not isinstance(payload, dict):

@@ -26,7 +26,7 @@ _MASK: Final = "[token]"
 _ESCAPED: Final = r"\\u00([2-7][0-9A-Fa-f])"
 
 
-def mask(text: str, secrets: Iterable[str] = ()) -> str:
+def redact(text: str, secrets: Iterable[str] = ()) -> str:
     """Returns ``text`` with each known secret, and what looks like a Wix token or is called one, as ``[token]``."""
     for secret in sorted(filter(None, secrets), key=len, reverse=True):  # the longer one first, if one holds the other
         text = text.replace(secret, _MASK)
@@ -42,7 +42,7 @@ def safe_cause(error: E, secrets: Iterable[str] = ()) -> E | None:
     """Returns the exception as a cause that may be printed: without frames; None if a text in its chain is secret."""
     known = tuple(secrets)
     texts = (f"{link} {link!r} {getattr(link, '__notes__', '')}" for link in _chain(error))
-    return without_frames(error) if all(mask(text, known) == text for text in texts) else None
+    return without_frames(error) if all(redact(text, known) == text for text in texts) else None
 
 
 def without_frames(error: E) -> E:

@@ -21,7 +21,7 @@ import attrs
 
 from wixvisitor._tokens import AccessToken
 from wixvisitor._wire.claims import read_claims
-from wixvisitor._wire.redaction import mask, unescaped
+from wixvisitor._wire.redaction import redact, unescaped
 from wixvisitor.errors import ConfigurationError, InvalidTokenResponse, TokenRequestError
 
 TOKEN_PATH: Final = "/oauth2/token"  # noqa: S105 - a path, no secret
@@ -30,8 +30,8 @@ REQUEST_ID_HEADER: Final = "x-wix-request-id"
 IAM_PREFIX: Final = "/_api/iam/"  # logins: their 401 is about a password (code -19976), never about our token
 
 DEFAULT_LIFETIME: Final = 14_400  # seconds; Wix documents 4 hours
-_SHORTEST, _LONGEST = 60, 86_400  # seconds; what an access token's lifetime is clamped to
-_LONGEST_NAME: Final = 50  # characters of a Content-Encoding that an error's message may carry
+_MIN, _MAX = 60, 86_400  # seconds; what an access token's lifetime is clamped to
+_MAX_NAME: Final = 50  # characters of a Content-Encoding that an error's message may carry
 _EXCERPT: Final = 500  # characters of an answer that an error's message may carry
 # RFC 6749 section 5.2's codes that speak of the client and not of the token, and the one text that Wix is known to
 # send for a client ID that is no GUID.
@@ -160,16 +160,16 @@ def read_answer(
         content = None if cut else json.loads(text)
     except (ValueError, RecursionError):
         content = None
-    encoding, date = mask(encodings)[:_LONGEST_NAME] if content is None else "", server_time(headers)
+    encoding, date = redact(encodings)[:_MAX_NAME] if content is None else "", server_time(headers)
     if encoding:
         text = ""  # nothing that a person could read
     return TokenAnswer(
         status_code,
         content,
-        mask(unescaped(text), (secret,))[
+        redact(unescaped(text), (secret,))[
             :_EXCERPT
         ],  # masked first: a cut in the middle of a secret would leave its beginning
-        request_id=mask(headers[REQUEST_ID_HEADER][:100]) if headers.get(REQUEST_ID_HEADER) else None,
+        request_id=redact(headers[REQUEST_ID_HEADER][:100]) if headers.get(REQUEST_ID_HEADER) else None,
         retry_after=read_retry_after(headers.get("retry-after"), now if date is None else date),
         date=date,
         encoding=encoding,
@@ -312,7 +312,7 @@ def _lifetime(access: str, expires_in: object, date: float | None, requested_at:
         seconds = float(claims.lifetime if claims else DEFAULT_LIFETIME)
     if claims and (date is not None or claims.expires_at > requested_at):
         seconds = min(seconds, claims.expires_at - (requested_at if date is None else date))
-    return int(min(max(seconds, _SHORTEST), _LONGEST))
+    return int(min(max(seconds, _MIN), _MAX))
 
 
 def _number(value: object) -> float | None:

@@ -20,7 +20,7 @@ from yarl import URL
 
 from wixvisitor._authorization import Authorization
 from wixvisitor._http.requests import introduce
-from wixvisitor._renewal.decision import Held
+from wixvisitor._renewal.decision import Snapshot
 from wixvisitor._renewal.refresher import Refresher
 from wixvisitor._session import VisitorSession
 from wixvisitor._tasks import shared_task
@@ -131,7 +131,7 @@ class _Exchange(Authorization):
 
     async def send(self, handler: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
         """Sends the request, and once more after each 401 that a renewal could help."""
-        self._put(self._refresher.ledger.fresh() or await self._refresher.usable())
+        self._put(self._refresher.state.fresh() or await self._refresher.usable())
         outer, response = sys.exception(), None
         try:
             introduce(self._request)
@@ -148,13 +148,13 @@ class _Exchange(Authorization):
         finally:
             self._remove_ours()
 
-    def _put(self, held: Held) -> None:
+    def _put(self, held: Snapshot) -> None:
         if self._replays:  # it may be another visitor's
             self._remove_ours()
         # Raw, without "Bearer": https://dev.wix.com/docs/api-reference/articles/authentication/rest-api-authentication
         self._set(hdrs.AUTHORIZATION, held.value)
         self._held = held
-        if consistent := self._refresher.ledger.consistent:
+        if consistent := self._refresher.state.consistent:
             self._set(_CONSISTENT, consistent)
         if self._cookies is not None and (pairs := self._cookies.pairs(held, self._request.url)):
             self._set(hdrs.COOKIE, with_callers(self._request.headers.getall(hdrs.COOKIE, ()), pairs))
@@ -172,10 +172,10 @@ class _Exchange(Authorization):
                 headers.add(name, value)
         self._callers.clear()
 
-    def _note(self, response: aiohttp.ClientResponse, status: int, held: Held) -> None:
+    def _note(self, response: aiohttp.ClientResponse, status: int, held: Snapshot) -> None:
         super()._note(response, status, held)
         if self._cookies is not None and hdrs.SET_COOKIE in response.headers and self._allows(response.url):
-            self._cookies.keep(held, response, now=self._refresher.ledger.held)
+            self._cookies.keep(held, response, now=self._refresher.state.held)
 
     def _asked(self) -> tuple[str, httpx.URL]:
         return self._request.method, _httpx_url(self._request.url)

@@ -14,7 +14,7 @@ from typing import Final
 import aiohttp
 from yarl import URL
 
-from wixvisitor._renewal.decision import Held
+from wixvisitor._renewal.decision import Snapshot
 from wixvisitor._renewal.refresher import Refresher
 from wixvisitor._renewal.settings import Settings
 from wixvisitor._session import VisitorSession
@@ -40,13 +40,13 @@ class VisitorCookies:
         self._jar: aiohttp.CookieJar | None = None  # made when there is a first cookie
         self._owner: int | str = 0
 
-    def pairs(self, held: Held, url: URL) -> list[str]:
+    def pairs(self, held: Snapshot, url: URL) -> list[str]:
         """Returns the cookies for this URL as ``name=value``, as Wix spelled them."""
         if self._jar is None or self._owner != _owner(held):
             return []
         return [f"{cookie.key}={_quoted(cookie.value)}" for cookie in self._jar.filter_cookies(url).values()]
 
-    def keep(self, held: Held, response: aiohttp.ClientResponse, *, now: Held | None) -> None:
+    def keep(self, held: Snapshot, response: aiohttp.ClientResponse, *, now: Snapshot | None) -> None:
         """Keeps what an answer sets.
 
         Args:
@@ -68,7 +68,7 @@ def _quoted(value: str) -> str:
     return f'"{escaped}"'
 
 
-def _owner(held: Held) -> int | str:
+def _owner(held: Snapshot) -> int | str:
     """Returns what stays the same as long as this is the same visitor, also when its tokens are renewed."""
     return held.tokens.refresh_token.value if held.lineage is None else held.lineage.identity
 
@@ -99,7 +99,7 @@ def keeps_cookies(client: aiohttp.ClientSession, refresher: Refresher) -> bool:
     """
     if isinstance(client.cookie_jar, aiohttp.DummyCookieJar):
         return False
-    settings, key = refresher.settings, refresher.ledger.key
+    settings, key = refresher.settings, refresher.state.key
     known_settings, known_key = _served.setdefault(client, (weakref.ref(settings), key))
     if known_settings() is not settings or known_key != key:
         raise ConfigurationError(_SEVERAL)

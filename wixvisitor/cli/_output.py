@@ -8,7 +8,7 @@ import os
 import sys
 from typing import TextIO
 
-from wixvisitor._wire.redaction import mask
+from wixvisitor._wire.redaction import redact
 
 
 def accept_any_text() -> None:
@@ -40,7 +40,7 @@ def give_up() -> None:
 def clean(text: str) -> str:
     """Returns the text without tokens, and with control characters escaped: a file must not steer a screen."""
     visible = "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text)
-    return mask(visible)
+    return redact(visible)
 
 
 def _write(stream: TextIO, text: str) -> None:

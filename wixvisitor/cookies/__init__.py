@@ -30,7 +30,7 @@ from wixvisitor.cookies._content import (
     LARGEST,
     LARGEST_TOGETHER,
     SITES,
-    Card,
+    CookieContent,
     Foreign,
     Names,
     SameSite,
@@ -102,7 +102,7 @@ class SealedCookie(SealedForm):
     _purpose = PURPOSES[1]
 
     @hides_locals
-    def write_all(self, card: Card, client_id: str, now: float, *, name: str | None = None) -> list[str]:
+    def write_all(self, card: CookieContent, client_id: str, now: float, *, name: str | None = None) -> list[str]:
         """Returns the ``Set-Cookie`` headers: one, or a first one with the refresh token and the access token's parts.
 
         Raises:
@@ -121,7 +121,7 @@ class SealedCookie(SealedForm):
             )
         return [f"{part}={value}; {self._attributes}" for part, value in pairs]
 
-    def _split(self, card: Card, context: tuple[str, str], now: float) -> list[tuple[str, str]]:
+    def _split(self, card: CookieContent, context: tuple[str, str], now: float) -> list[tuple[str, str]]:
         """Returns names and values. The first cookie is somebody by itself, whatever becomes of the parts."""
         write, tokens = secrets.token_urlsafe(9), card.tokens.to_dict()
         parts = _parts.split(context[1], self._seal(tokens.pop("accessToken"), (*context, write)))
@@ -187,7 +187,7 @@ class SharedCookie:
         *,
         name: str | None = None,
         others: Mapping[str, Sequence[str]] = NO_COOKIES,
-    ) -> Card:
+    ) -> CookieContent:
         """Returns what the cookie says; see ``IdCookie.read``."""
         del now, name, others
         if len(value) > 2 * LARGEST:
@@ -202,7 +202,7 @@ class SharedCookie:
         key = self.key_of(tokens)
         if key is None:
             raise Unreadable("it holds no tokens")
-        return Card(key, tokens)
+        return CookieContent(key, tokens)
 
     def _check_site(self, content: Mapping[str, Any], client_id: str) -> None:
         found = content.get("clientId")
@@ -210,7 +210,7 @@ class SharedCookie:
             raise Foreign("it belongs to another client ID")
 
     @hides_locals
-    def write(self, card: Card, client_id: str, now: float, *, name: str | None = None) -> str:
+    def write(self, card: CookieContent, client_id: str, now: float, *, name: str | None = None) -> str:
         """Returns the ``Set-Cookie`` header; see ``IdCookie.write``."""
         del now
         content = card.tokens.to_dict()
@@ -221,7 +221,7 @@ class SharedCookie:
         attributes = f"{self._attributes}{_LIVES[self.name]}{hidden}"
         return fitting(name or self.name, quote(text, safe="!~*'()"), attributes)
 
-    def write_all(self, card: Card, client_id: str, now: float, *, name: str | None = None) -> list[str]:
+    def write_all(self, card: CookieContent, client_id: str, now: float, *, name: str | None = None) -> list[str]:
         """Returns the ``Set-Cookie`` headers: one, since front ends read no more."""
         return [self.write(card, client_id, now, name=name)]
 

@@ -31,7 +31,7 @@ class Foreign(Unreadable):
 
 
 @attrs.frozen
-class Card:
+class CookieContent:
     """What a cookie says.
 
     Attributes:

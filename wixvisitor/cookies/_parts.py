@@ -9,8 +9,8 @@ from typing import Final
 
 from wixvisitor.cookies._content import LARGEST, size_of
 
-MOST_PARTS: Final = 9  # so that a part's number is one digit
-_MOST_TRIES: Final = 16  # combinations of parts, where a browser sends several cookies of one name
+MAX_PARTS: Final = 9  # so that a part's number is one digit
+_MAX_TRIES: Final = 16  # combinations of parts, where a browser sends several cookies of one name
 
 
 def split(name: str, text: str) -> list[tuple[str, str]]:
@@ -29,7 +29,7 @@ def joined(name: str, count: int, cookies: Mapping[str, Sequence[str]]) -> Itera
         cookies: the values that the browser sent, by name.
     """
     values = [cookies.get(part_name(name, number), ()) for number in range(1, count + 1)]
-    return ("".join(parts) for parts in itertools.islice(itertools.product(*values), _MOST_TRIES))
+    return ("".join(parts) for parts in itertools.islice(itertools.product(*values), _MAX_TRIES))
 
 
 def part_name(name: str, number: int) -> str:
@@ -39,4 +39,4 @@ def part_name(name: str, number: int) -> str:
 
 def parts_among(names: Iterable[str], name: str) -> list[str]:
     """Returns which of these names are parts of that cookie."""
-    return [other for other in names if re.fullmatch(rf"{re.escape(name)}\.[1-{MOST_PARTS}]", other)]
+    return [other for other in names if re.fullmatch(rf"{re.escape(name)}\.[1-{MAX_PARTS}]", other)]

@@ -19,7 +19,7 @@ from wixvisitor.cookies import _parts
 from wixvisitor.cookies._content import (
     LARGEST,
     SITES,
-    Card,
+    CookieContent,
     Foreign,
     Names,
     SameSite,
@@ -32,7 +32,7 @@ from wixvisitor.errors import ConfigurationError
 from wixvisitor.storage._sealing import NotOpened, Sealer, UnknownKey
 
 YEAR: Final = 31_536_000  # seconds; the life of a Wix refresh token
-_LONGEST_LIFE: Final = 400 * 86_400  # seconds; browsers keep no cookie longer (RFC 6265bis, section 5.5)
+_MAX_LIFE: Final = 400 * 86_400  # seconds; browsers keep no cookie longer (RFC 6265bis, section 5.5)
 _LATEST: Final = 10**11  # seconds; the year 5138
 _NAME: Final = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 _ID: Final = re.compile(r"[A-Za-z0-9_-]{43}")  # 256 bits as base64url
@@ -59,7 +59,7 @@ class SealedForm:
         chosen = "wixvisitor" if name is None else name
         if not isinstance(chosen, str) or not _NAME.fullmatch(chosen) or chosen.startswith("__"):
             raise ConfigurationError("name: expected letters, digits, '_', '.' and '-'; the prefix __Host- is added")
-        if isinstance(max_age, bool) or not isinstance(max_age, int) or not 0 < max_age <= _LONGEST_LIFE:
+        if isinstance(max_age, bool) or not isinstance(max_age, int) or not 0 < max_age <= _MAX_LIFE:
             raise ConfigurationError("max_age: expected whole seconds, at most 400 days")
         self.name = f"__Host-{chosen}" if secure else chosen
         self.reservation: SealedForm | None = None
@@ -85,7 +85,7 @@ class SealedForm:
         *,
         name: str | None = None,
         others: Mapping[str, Sequence[str]] = NO_COOKIES,
-    ) -> Card:
+    ) -> CookieContent:
         """Returns what the cookie says.
 
         Args:
@@ -108,10 +108,10 @@ class SealedForm:
         if age > self._max_age:
             raise Unreadable("it is older than max_age")
         old = not value.startswith(f"1.{self._sealer.key_ids[0]}.")
-        return Card(key, tokens, is_due=old or age > self._max_age / 10)
+        return CookieContent(key, tokens, is_due=old or age > self._max_age / 10)
 
     @hides_locals
-    def write(self, card: Card, client_id: str, now: float, *, name: str | None = None) -> str:
+    def write(self, card: CookieContent, client_id: str, now: float, *, name: str | None = None) -> str:
         """Returns the ``Set-Cookie`` header.
 
         Raises:
@@ -123,7 +123,7 @@ class SealedForm:
             content["tokens"] = card.tokens.to_dict()
         return fitting(name, self._seal(content, (client_id, name)), self._attributes)
 
-    def write_all(self, card: Card, client_id: str, now: float, *, name: str | None = None) -> list[str]:
+    def write_all(self, card: CookieContent, client_id: str, now: float, *, name: str | None = None) -> list[str]:
         """Returns the ``Set-Cookie`` headers, of which there may be several.
 
         Raises:
@@ -196,7 +196,7 @@ class SealedForm:
         self, count: int, write: str, context: tuple[str, str], others: Mapping[str, Sequence[str]]
     ) -> AccessToken:
         """Returns what the parts of this write hold; none, which costs a renewal, if they are not all there."""
-        for text in _parts.joined(context[1], min(count, _parts.MOST_PARTS), others):
+        for text in _parts.joined(context[1], min(count, _parts.MAX_PARTS), others):
             with suppress(NotOpened, ValueError, ConfigurationError):
                 content = json.loads(self._sealer.open(text, (*context, write)))
                 return checked_tokens(Tokens.from_dict({"accessToken": content})).access_token

@@ -8,7 +8,7 @@ from wixvisitor.errors import ConfigurationError
 
 YEAR: Final = 31_536_000.0  # seconds; the life of a Wix refresh token
 BRIEF: Final = "brief-"  # begins the version of a record that reading does not keep longer
-_LONGEST: Final = 1e9  # seconds
+_MAX: Final = 1e9  # seconds
 
 
 def seconds(value: object, name: str) -> float:
@@ -17,6 +17,6 @@ def seconds(value: object, name: str) -> float:
     Raises:
         ConfigurationError: it is no number of seconds above 0.
     """
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= _LONGEST:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= _MAX:
         raise ConfigurationError(f"{name}: expected seconds, a number above 0")
     return float(value)

@@ -17,7 +17,7 @@ from wixvisitor.storage._places import Group, cannot_replace, ensure_private, is
 from wixvisitor.storage._protocol import Record
 
 _FORMAT: Final = 1
-_LONGEST: Final = 1 << 20  # bytes; a record has about 2,000
+_MAX: Final = 1 << 20  # bytes; a record has about 2,000
 _NO_FOLLOW: Final = getattr(os, "O_NOFOLLOW", 0)
 
 
@@ -63,7 +63,7 @@ def write(place: Path, key: str, value: str, group: Group = Group.REMOVED, *, ke
     version = uuid.uuid4().hex
     content = {"wixvisitor": _FORMAT, "key": key, "version": version, "value": value}
     data = json.dumps(content if keep_until is None else {**content, "keepUntil": keep_until}).encode()
-    if len(data) > _LONGEST:
+    if len(data) > _MAX:
         raise StorageError(f"a record of {len(data)} bytes is no visitor's; {shown(place)} is unchanged")
     draft = place.with_name(place.name + ".tmp")  # one name: what a killed writer left behind is written over
     try:
@@ -117,7 +117,7 @@ def _read_private(place: Path, group: Group) -> bytes:
         if not stat.S_ISREG(mode):
             raise StorageError(f"{shown(place)} is not a regular file")
         ensure_private(place, descriptor, group)
-        return file.read(_LONGEST + 1)
+        return file.read(_MAX + 1)
 
 
 def _write_private(draft: Path, data: bytes, group: Group = Group.REMOVED) -> None:

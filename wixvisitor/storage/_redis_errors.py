@@ -8,7 +8,7 @@ from typing import Final
 
 from redis import exceptions
 
-from wixvisitor._wire.redaction import mask
+from wixvisitor._wire.redaction import redact
 from wixvisitor.errors import StorageError
 from wixvisitor.storage._redis_scripts import NOT_OURS
 
@@ -57,5 +57,5 @@ def explained(verb: str, error: Exception, secrets: Iterable[str]) -> StorageErr
     text = str(error).partition(", with args beginning")[0]
     unknown = "the server cannot be reached" if isinstance(error, exceptions.ConnectionError | OSError) else name
     reason = next((reason for pattern, reason in _REASONS if pattern.search(f"{name}: {text}")), unknown)
-    details = f" ({mask(text, secrets)[:200]})" if text else ""
+    details = f" ({redact(text, secrets)[:200]})" if text else ""
     return StorageError(f"Redis cannot {verb}: {reason}{details}")

@@ -20,7 +20,7 @@ except ModuleNotFoundError as error:
         "KeyValueStorage needs py-key-value-aio: pip install 'wixvisitor[kv]'", name=error.name
     ) from error
 
-from wixvisitor._wire.redaction import hides_locals_async, mask, safe_cause
+from wixvisitor._wire.redaction import hides_locals_async, redact, safe_cause
 from wixvisitor.errors import ConfigurationError, StorageError
 from wixvisitor.storage._arguments import YEAR, seconds
 from wixvisitor.storage._protocol import Record
@@ -113,7 +113,7 @@ class KeyValueStorage:
         try:
             return await call(*arguments, collection=self._collection, **options)
         except Exception as error:
-            reason = f"{type(error).__name__}: {mask(str(error))[:300]}"
+            reason = f"{type(error).__name__}: {redact(str(error))[:300]}"
             raise StorageError(f"the {type(self._store).__name__} cannot {verb}: {reason}") from safe_cause(error)
 
     async def _prove(self) -> None:
