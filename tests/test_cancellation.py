@@ -299,7 +299,7 @@ async def test_leaving_during_a_renewal_gives_the_lease_back(
     still: FakeWix, session_of: SessionMaker, visitor: Tokens, client_id: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A renewal that aclose() cuts off gives its lease back, so that no other process waits until it runs out."""
-    monkeypatch.setattr("wixvisitor._renewal.refresher._GRACE", 0.01)
+    monkeypatch.setattr("wixvisitor._renewal.lane.GRACE", 0.01)
 
     class Remote(MemoryStorage):
         async def release_lease(self, key: str, holder: str) -> None:
@@ -324,7 +324,7 @@ async def test_leaving_through_a_cancelled_scope_closes(
     still: FakeWix, client_id: str, kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """`async with` that a cancelled scope ends closes the client that was made here, and ends the renewal."""
-    monkeypatch.setattr("wixvisitor._renewal.refresher._GRACE", 0.01)
+    monkeypatch.setattr("wixvisitor._renewal.lane.GRACE", 0.01)
     made: list[httpx.AsyncClient] = []
 
     def client() -> httpx.AsyncClient:
@@ -349,7 +349,7 @@ async def test_leaving_through_a_cancelled_scope_closes(
                     await session.get(CART)
     assert scope.cancelled_caught
     assert [one.is_closed for one in made] == [True]
-    assert not session._refresher._under_way()
+    assert not session._refresher._lane.here()
 
 
 @anyio_only
@@ -378,7 +378,7 @@ async def test_waiters_of_a_closed_session_are_told(
     still: FakeWix, session_of: SessionMaker, visitor: Tokens, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Callers who wait for a renewal that aclose() ends are told so; none of them starts another."""
-    monkeypatch.setattr("wixvisitor._renewal.refresher._GRACE", 0.01)
+    monkeypatch.setattr("wixvisitor._renewal.lane.GRACE", 0.01)
     session = session_of(tokens=visitor)
     still.advance(LIFETIME + 1)
     gate = still.hold(times=None)
@@ -410,7 +410,7 @@ async def test_who_waits_for_the_store_of_a_closed_session_asks_nobody(
     still: FakeWix, session_of: SessionMaker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A caller whose store answers while the session is closed is told as well, and its renewal ends with aclose()."""
-    monkeypatch.setattr("wixvisitor._renewal.refresher._GRACE", 0.5)
+    monkeypatch.setattr("wixvisitor._renewal.lane.GRACE", 0.5)
     reading, answer = anyio.Event(), anyio.Event()
 
     class Slow(MemoryStorage):
@@ -436,7 +436,7 @@ async def test_who_waits_for_the_store_of_a_closed_session_asks_nobody(
             await anyio.wait_all_tasks_blocked()
             answer.set()
     assert told == [TokenRequestError]
-    assert not session._refresher._under_way()
+    assert not session._refresher._lane.here()
     assert not still.visitors
 
 

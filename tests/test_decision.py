@@ -25,22 +25,27 @@ from wixvisitor._renewal.decision import (
     MAX_COOLDOWN,
     MAX_RETRY_AFTER,
     MIN_COOLDOWN,
+    Action,
     Cooldown,
+    Need,
     OnRefused,
-    Purpose,
+    Rest,
     Snapshot,
-    Step,
+    State,
     Unread,
     Unsaved,
     adopted,
     after_mint,
     after_renewal,
     decide,
+    is_enough,
     may_replace,
     must_be_saved,
     next_cooldown,
+    rest_of,
     role_of,
     snapshot_of,
+    state_of,
 )
 
 NOW = 1_795_000_000.0
@@ -74,58 +79,90 @@ OVER = Cooldown(NOW - 10, NOW - 5, 1, FAILED)
 FRESH, AGEING, ENDED = NOW, RENEW_AT + 1, EXPIRES + 1.0
 
 DECISIONS = {
-    "nothing was read": (None, NOW, None, Step.LOAD),
-    "nothing was read, in a pause": (None, NOW, pause(), Step.LOAD),
-    "fresh": (held(), FRESH, None, Step.USE),
-    "fresh to the last moment": (held(), RENEW_AT - 0.001, None, Step.USE),
-    "fresh in a pause": (held(), FRESH, pause(), Step.USE),
-    "fresh in an expired session's pause": (held(), FRESH, pause(EXPIRED), Step.USE),
-    "ageing from its first moment": (held(), RENEW_AT, None, Step.USE_AND_RENEW),
-    "ageing": (held(), AGEING, None, Step.USE_AND_RENEW),
-    "ageing in a pause": (held(), AGEING, pause(), Step.USE),
-    "ageing in a background pause": (held(), AGEING, pause(None), Step.USE),
-    "ageing after a pause": (held(), AGEING, OVER, Step.USE_AND_RENEW),
-    "ageing without a refresh token": (held(NO_REFRESH), AGEING, None, Step.USE),
-    "ended at its very second": (held(), float(EXPIRES), None, Step.RENEW),
-    "ended": (held(), ENDED, None, Step.RENEW),
-    "ended in a pause": (held(), ENDED, pause(), Step.FAIL),
-    "ended, the session expired": (held(), ENDED, pause(EXPIRED), Step.FAIL),
-    "ended, the client id is wrong": (held(), ENDED, pause(WRONG), Step.FAIL),
-    "ended in a background pause": (held(), ENDED, pause(None), Step.RENEW),
-    "ended after a pause": (held(), ENDED, OVER, Step.RENEW),
-    "ended without a refresh token": (held(NO_REFRESH), ENDED, None, Step.RENEW),
-    "no access token": (held(NO_ACCESS), NOW, None, Step.RENEW),
-    "no access token, in a pause": (held(NO_ACCESS), NOW, pause(), Step.FAIL),
-    "no tokens": (held(EMPTY_TOKENS), NOW, None, Step.RENEW),
-    "unsaved": (held(unsaved=Unsaved()), FRESH, None, Step.SAVE),
-    "unsaved in a pause": (held(unsaved=Unsaved()), FRESH, pause(), Step.SAVE),
-    "unsaved and ended": (held(unsaved=Unsaved()), ENDED, None, Step.SAVE),
-    "unsaved and rejected": (held(unsaved=Unsaved(), rejected=True), FRESH, None, Step.SAVE),
-    "rejected": (held(rejected=True), FRESH, None, Step.RENEW),
-    "rejected in a pause": (held(rejected=True), FRESH, pause(), Step.USE),
-    "rejected in a background pause": (held(rejected=True), FRESH, pause(None), Step.RENEW),
-    "rejected, the session expired": (held(rejected=True), FRESH, pause(EXPIRED), Step.FAIL),
-    "rejected and ageing in a pause": (held(rejected=True), AGEING, pause(), Step.USE),
-    "rejected and ended": (held(rejected=True), ENDED, None, Step.RENEW),
-    "rejected and ended in a pause": (held(rejected=True), ENDED, pause(), Step.FAIL),
+    "nothing was read": (None, NOW, None, Action.LOAD),
+    "nothing was read, in a pause": (None, NOW, pause(), Action.LOAD),
+    "fresh": (held(), FRESH, None, Action.USE),
+    "fresh to the last moment": (held(), RENEW_AT - 0.001, None, Action.USE),
+    "fresh in a pause": (held(), FRESH, pause(), Action.USE),
+    "fresh in an expired session's pause": (held(), FRESH, pause(EXPIRED), Action.USE),
+    "ageing from its first moment": (held(), RENEW_AT, None, Action.USE_AND_RENEW),
+    "ageing": (held(), AGEING, None, Action.USE_AND_RENEW),
+    "ageing in a pause": (held(), AGEING, pause(), Action.USE),
+    "ageing in a background pause": (held(), AGEING, pause(None), Action.USE),
+    "ageing after a pause": (held(), AGEING, OVER, Action.USE_AND_RENEW),
+    "ageing without a refresh token": (held(NO_REFRESH), AGEING, None, Action.USE),
+    "ended at its very second": (held(), float(EXPIRES), None, Action.RENEW),
+    "ended": (held(), ENDED, None, Action.RENEW),
+    "ended in a pause": (held(), ENDED, pause(), Action.FAIL),
+    "ended, the session expired": (held(), ENDED, pause(EXPIRED), Action.FAIL),
+    "ended, the client id is wrong": (held(), ENDED, pause(WRONG), Action.FAIL),
+    "ended in a background pause": (held(), ENDED, pause(None), Action.RENEW),
+    "ended after a pause": (held(), ENDED, OVER, Action.RENEW),
+    "ended without a refresh token": (held(NO_REFRESH), ENDED, None, Action.RENEW),
+    "no access token": (held(NO_ACCESS), NOW, None, Action.RENEW),
+    "no access token, in a pause": (held(NO_ACCESS), NOW, pause(), Action.FAIL),
+    "no tokens": (held(EMPTY_TOKENS), NOW, None, Action.RENEW),
+    "unsaved": (held(unsaved=Unsaved()), FRESH, None, Action.SAVE),
+    "unsaved in a pause": (held(unsaved=Unsaved()), FRESH, pause(), Action.SAVE),
+    "unsaved and ended": (held(unsaved=Unsaved()), ENDED, None, Action.SAVE),
+    "unsaved and rejected": (held(unsaved=Unsaved(), rejected=True), FRESH, None, Action.SAVE),
+    "rejected": (held(rejected=True), FRESH, None, Action.RENEW),
+    "rejected in a pause": (held(rejected=True), FRESH, pause(), Action.USE),
+    "rejected in a background pause": (held(rejected=True), FRESH, pause(None), Action.RENEW),
+    "rejected, the session expired": (held(rejected=True), FRESH, pause(EXPIRED), Action.FAIL),
+    "rejected and ageing in a pause": (held(rejected=True), AGEING, pause(), Action.USE),
+    "rejected and ended": (held(rejected=True), ENDED, None, Action.RENEW),
+    "rejected and ended in a pause": (held(rejected=True), ENDED, pause(), Action.FAIL),
 }
 
 
+def decided(snapshot: Snapshot | None, now: float, waiting: Cooldown | None, need: Need = Need.TOKEN) -> Action:
+    return decide(state_of(snapshot, now), need, rest_of(waiting, now))
+
+
 @pytest.mark.parametrize("name", DECISIONS)
-def test_decide(name):
-    """What a caller does next, for every combination of token, clock and pause."""
+def test_who_needs_a_token(name):
+    """What a caller that needs a token does next, for every combination of token, clock and cooldown."""
     snapshot, now, waiting, expected = DECISIONS[name]
-    assert decide(snapshot, now, waiting) is expected
+    assert decided(snapshot, now, waiting) is expected
 
 
 @pytest.mark.parametrize("name", [name for name, row in DECISIONS.items() if row[0] is not None])
-def test_snapshot_agrees_with_decide(name):
-    """A snapshot that calls itself fresh is one that ``decide`` would use, pause or none."""
+def test_snapshot_agrees_with_the_table(name):
+    """A snapshot that calls itself fresh is one that the table would use, in a cooldown or not."""
     snapshot, now, waiting, _ = DECISIONS[name]
     if now < snapshot.fresh_until:
-        assert decide(snapshot, now, waiting) is Step.USE
+        assert decided(snapshot, now, waiting) is Action.USE
     else:
-        assert decide(snapshot, now, None) is not Step.USE or not snapshot.tokens.refresh_token.value
+        assert decided(snapshot, now, None) is not Action.USE or not snapshot.tokens.refresh_token.value
+
+
+NEEDS = [need for need in Need if need is not Need.BACKGROUND]  # it is what USE_AND_RENEW starts
+
+
+@pytest.mark.parametrize("rest", Rest)
+@pytest.mark.parametrize("need", NEEDS)
+@pytest.mark.parametrize("state", State)
+def test_every_cell_of_the_table(state, need, rest):
+    """What holds in every cell, whatever the state, the need, and why Wix or the store is left alone."""
+    action = decide(state, need, rest)
+    if action in (Action.USE, Action.USE_AND_RENEW) and need is not Need.LOADED:
+        assert state in (State.FRESH, State.AGEING, State.REJECTED)  # rule 6, and the clock
+        assert state is not State.REJECTED or (need is Need.TOKEN and rest in (Rest.FAILED, Rest.STORE))
+    if action is Action.USE_AND_RENEW:
+        assert (state, need) == (State.AGEING, Need.TOKEN)
+        assert rest in (Rest.NONE, Rest.PASSING_ON)
+    assert (action is Action.LOAD) == (state is State.UNREAD and need is not Need.ANOTHER)
+    if state is State.UNSAVED:  # nothing else can be done before
+        assert action is Action.SAVE or (action is Action.FAIL and rest is Rest.STORE)
+    if action is Action.FAIL:
+        assert rest in (Rest.FAILED, Rest.REFUSED, Rest.STORE)  # there is a cause to tell
+    if action is Action.PASS_ON:
+        assert need is Need.ANOTHER
+    if need is Need.LOADED:  # asks Wix for nothing
+        assert action in (Action.LOAD, Action.SAVE, Action.USE)
+    if need is Need.FORCED:  # asks whatever was learnt
+        assert action is decide(state, need)
 
 
 def test_held():
@@ -260,10 +297,29 @@ def test_may_replace():
     }
 
 
-def test_purposes():
-    """Only somebody who waits for a token may mint, and nobody is replaced in the background."""
-    assert [purpose for purpose in Purpose if purpose.may_mint] == [Purpose.NEED]
-    assert [purpose for purpose in Purpose if not purpose.may_replace] == [Purpose.AGEING]
+def test_needs():
+    """Only a caller that waits for a token may mint, and no visitor is replaced in the background or by loading."""
+    assert [need for need in Need if need.may_mint] == [Need.TOKEN]
+    assert [need for need in Need if not need.may_replace] == [Need.LOADED, Need.BACKGROUND]
+
+
+ENOUGH = {
+    "fresh": (held(), None, Need.TOKEN, FRESH, True),
+    "fresh, in the background": (held(), None, Need.BACKGROUND, FRESH, True),
+    "ageing": (held(), None, Need.TOKEN, AGEING, True),
+    "ageing, in the background": (held(), None, Need.BACKGROUND, AGEING, False),
+    "ended": (held(), None, Need.TOKEN, ENDED, False),
+    "forced": (held(), None, Need.FORCED, FRESH, False),
+    "rejected": (held(), held(rejected=True), Need.ANOTHER, FRESH, False),
+    "another than the rejected one": (held(), held(NO_ACCESS, rejected=True), Need.ANOTHER, FRESH, True),
+}
+
+
+@pytest.mark.parametrize("name", ENOUGH)
+def test_what_is_enough(name):
+    """Wix is not asked where the store has what the renewal is about."""
+    found, ours, need, now, expected = ENOUGH[name]
+    assert is_enough(found, ours, need, now) is expected
 
 
 # next_cooldown
@@ -342,13 +398,13 @@ def test_decisions_are_safe(snapshot, now, waiting, unsaved, rejected):
     """A token is only used if the clock allows it, and failing is only told with a cause."""
     if snapshot is not None:
         snapshot = attrs.evolve(snapshot, unsaved=Unsaved() if unsaved else None, rejected=rejected)
-    step = decide(snapshot, now, waiting)
-    if step in (Step.USE, Step.USE_AND_RENEW):
+    step = decided(snapshot, now, waiting)
+    if step in (Action.USE, Action.USE_AND_RENEW):
         assert snapshot.unexpired(now)
         assert not snapshot.unsaved
-    if step is Step.USE_AND_RENEW:
+    if step is Action.USE_AND_RENEW:
         assert snapshot.tokens.refresh_token.value
-    if step is Step.FAIL:
+    if step is Action.FAIL:
         assert waiting is not None
         assert waiting.cause is not None
         assert waiting.active(now)

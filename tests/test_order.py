@@ -188,8 +188,8 @@ async def test_closing_does_not_wait_for_the_last_steps_of_a_slow_store(
     still: FakeWix, session_of: SessionMaker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """``aclose`` keeps its time though a renewal that it has cut off is still giving back its lease."""
-    monkeypatch.setattr("wixvisitor._renewal.refresher._GRACE", 0.1)
-    monkeypatch.setattr("wixvisitor._renewal.refresher._LAST_STEPS", 0.1)
+    monkeypatch.setattr("wixvisitor._renewal.lane.GRACE", 0.1)
+    monkeypatch.setattr("wixvisitor._renewal.lane.LAST_STEPS", 0.1)
 
     class SlowToRelease(MemoryStorage):
         async def acquire_lease(self, key: str, holder: str, seconds: float) -> float:
@@ -218,7 +218,7 @@ async def test_a_pool_closes_all_hanging_stores_together(
     still: FakeWix, client_id: str, until: Until, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """``VisitorPool.aclose`` ends within three seconds though the saves of many visitors hang in threads."""
-    monkeypatch.setattr("wixvisitor._renewal.refresher._GRACE", 0.1)
+    monkeypatch.setattr("wixvisitor._renewal.lane.GRACE", 0.1)
     storage = Stalling()
     pool = VisitorPool(client_id, storage=storage, client=still.client(), clock=still.now, max_token_requests=10)
     storage.stalls = True
@@ -245,7 +245,7 @@ async def test_what_is_set_after_closing_wins(
     still: FakeWix, session_of: SessionMaker, monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
     """What was set before ``aclose`` never overwrites what is set after it, in memory and in the store."""
-    monkeypatch.setattr("wixvisitor._renewal.refresher._GRACE", 0.05)
+    monkeypatch.setattr("wixvisitor._renewal.lane.GRACE", 0.05)
     storage = Stalling()
     session = session_of(storage=storage if kind == "conditional" else Plain(storage))
     await session.generate_visitor_tokens()

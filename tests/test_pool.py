@@ -195,7 +195,7 @@ async def test_a_session_is_kept_while_its_renewal_runs(still: FakeWix, pool_of:
     assert await pool.session("k") is kept()
     refresher = kept()._refresher
     gate.release()
-    await until(lambda: not refresher._flights and not refresher._under_way())
+    await until(lambda: not refresher._lane)
     gc.collect()
     assert kept() is None
     session = await pool.session("k")
@@ -504,7 +504,7 @@ async def test_closing_a_pool_ends_renewals_within_seconds(
     still: FakeWix, pool_of: PoolMaker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """aclose() "ends the renewals under way within 3 seconds", however many visitors are being renewed."""
-    monkeypatch.setattr("wixvisitor._renewal.refresher._GRACE", 0.1)
+    monkeypatch.setattr("wixvisitor._renewal.lane.GRACE", 0.1)
     pool = pool_of()
     sessions = [await pool.session(str(number)) for number in range(20)]
     still.hang(times=None)

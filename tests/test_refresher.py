@@ -6,6 +6,7 @@ import logging
 import traceback
 from collections.abc import Awaitable, Callable
 from email.utils import formatdate
+from math import inf
 from types import ModuleType
 from typing import Any
 
@@ -29,8 +30,6 @@ from wixvisitor import (
     VisitorSession,
     __version__,
 )
-from wixvisitor._renewal.decision import Step
-from wixvisitor._renewal.state import TokenState
 from wixvisitor.storage import ANY_VERSION, AnyVersion, MemoryStorage, Record
 from wixvisitor.testing import FakeWix
 
@@ -299,25 +298,26 @@ async def test_a_clock_that_is_set_back_ends_the_pause(
     await session.auth_headers()
 
 
-async def test_a_pause_that_ends_as_it_is_looked_at(
-    still: FakeWix, session_of: SessionMaker, visitor: Tokens, monkeypatch: pytest.MonkeyPatch
+async def test_a_cooldown_that_ends_as_it_is_looked_at(
+    still: FakeWix, session_of: SessionMaker, visitor: Tokens
 ) -> None:
-    """Another thread's loop may end the pause between the decision and its cause: then Wix is asked."""
-    session = session_of(tokens=visitor)
+    """A cooldown may end between any two looks at the clock: its cause is told, or Wix is asked, nothing else."""
+    told = set()
     still.advance(LIFETIME + 1)
-    still.fail(503, times=3)
-    assert isinstance((await together(1, session.auth_headers))[0], TokenRequestError)
-    next_step, steps = TokenState.next_step, list[Step]()
+    for looks in range(12):
+        left = [inf]
 
-    def and_ends(self: TokenState) -> Any:
-        held, step = next_step(self)
-        steps.append(step)
-        self._cooldown = None
-        return held, step
+        def clock(left: list[float] = left) -> float:
+            left[0] -= 1
+            return still.now() if left[0] >= 0 else still.now() + 120.0
 
-    monkeypatch.setattr(TokenState, "next_step", and_ends)
-    assert isinstance((await together(1, session.auth_headers))[0], dict)
-    assert steps[0] is Step.FAIL
+        session = session_of(tokens=visitor, clock=clock)
+        fault = still.fail(503, times=3)
+        assert isinstance((await together(1, session.auth_headers))[0], TokenRequestError)
+        fault.remove()
+        left[0] = looks
+        told.add(type((await together(1, session.auth_headers))[0]))
+    assert told == {dict, TokenRequestError}
 
 
 async def test_slow_leases_leave_time_to_ask_wix(still: FakeWix, session_of: SessionMaker) -> None:
@@ -668,7 +668,12 @@ async def test_no_mint_from_an_api_answer_without_a_refresh_token(
 
 @pytest.mark.parametrize("answer", ["granted", "rotated", "refused", "failed"])
 async def test_late_loses_to_set_tokens(
-    still: FakeWix, session_of: SessionMaker, visitor: Tokens, member: Tokens, answer: str
+    still: FakeWix,
+    session_of: SessionMaker,
+    visitor: Tokens,
+    client_id: str,
+    tokens_from: Callable[..., Tokens],
+    answer: str,
 ) -> None:
     """A login during a slow renewal wins in memory and in the store, whatever the renewal ends in."""
     storage = MemoryStorage()
@@ -683,6 +688,7 @@ async def test_late_loses_to_set_tokens(
         still.fail(503, times=3)
     await session.auth_headers()  # ageing: the renewal is in the background
     await gate.wait_for(1)
+    member = tokens_from(still.mint_member(client_id), TokenRole.MEMBER)
     await session.set_tokens(member)
     assert session.get_tokens() == member
     gate.release()
@@ -1011,7 +1017,7 @@ async def test_what_closing_cuts_off_says_so(
     session_of: SessionMaker, visitor: Tokens, member: Tokens, monkeypatch: pytest.MonkeyPatch, what: str
 ) -> None:
     """``aclose`` ends a login or a ``forget`` whose store hangs, and neither returns as if it had been done."""
-    monkeypatch.setattr("wixvisitor._renewal.refresher._GRACE", 0.0)
+    monkeypatch.setattr("wixvisitor._renewal.lane.GRACE", 0.0)
 
     class Hanging(MemoryStorage):
         hangs = False

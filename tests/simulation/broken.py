@@ -19,7 +19,8 @@ import httpx
 
 from wixvisitor import EMPTY_TOKENS, VisitorSession
 from wixvisitor._renewal import decision, refresher
-from wixvisitor._renewal.decision import Purpose, Snapshot, Unread
+from wixvisitor._renewal.decision import Action, Need, Snapshot, Unread
+from wixvisitor._renewal.lane import Job, Lane
 from wixvisitor._renewal.records import Records
 from wixvisitor._renewal.refresher import Refresher
 from wixvisitor._renewal.run import Outcome, Renewal
@@ -53,47 +54,40 @@ def _no_recheck_after_the_lease() -> Any:
 
 
 def _publish_after_waking() -> Any:
-    """The flight is over before its result is in the books, and who waited for it takes what is there."""
-    fly, usable = Refresher._fly, Refresher.usable
+    """A renewal is over before its result is published, and the callers that waited take what is there."""
+    do, get = Lane._do, Refresher._get
 
-    @attrs.frozen(eq=False)
-    class EarlyBird:
-        renewal: Renewal
-        flight: SharedTask
+    async def wake_first(self: Lane, job: Job, work: Callable[[], Any], before: Any) -> Any:
+        async def early() -> Any:
+            job._done.set()
+            return await work()
 
-        @property
-        def purpose(self) -> Purpose:
-            return self.renewal.purpose
+        return await do(self, job, early if job.need is Need.TOKEN else work, before)
 
-        async def run(self) -> Outcome:
-            outcome = await self.renewal.run()
-            self.flight._done.set()
-            await anyio.sleep(0.001)
-            return outcome
-
-    async def wake_first(self: Refresher, renewal: Renewal, flight: SharedTask, generation: int) -> Outcome:
-        early: Any = EarlyBird(renewal, flight)
-        return await fly(self, early, flight, generation)
-
-    async def take_what_is_there(self: Refresher) -> Snapshot | None:
-        step = self.state.next_step()[1]
-        if step not in refresher._PURPOSES:
-            return await usable(self)
-        await self._join(refresher._PURPOSES[step])
+    async def take_what_is_there(self: Refresher, need: Need, rejection: Any = None) -> Snapshot | None:
+        if need is not Need.TOKEN or self.state.next_action(need)[1] is not Action.RENEW:
+            return await get(self, need, rejection)
+        await self._join(need)
         return self.state.held
 
-    return patch.multiple(Refresher, _fly=wake_first, usable=take_what_is_there)
+    return _both(patch.object(Lane, "_do", wake_first), patch.object(Refresher, "_get", take_what_is_there))
+
+
+@contextmanager
+def _both(one: Any, other: Any) -> Iterator[None]:
+    with one, other:
+        yield
 
 
 def _lock_across_the_network() -> Any:
     """Each caller renews for itself, one after the other, behind a lock."""
     locks: dict[Refresher, anyio.Lock] = {}
 
-    async def queue_up(self: Refresher, purpose: Purpose, *_: Any) -> bool:
+    async def queue_up(self: Refresher, need: Need, *_: Any) -> bool:
         async with locks.setdefault(self, anyio.Lock()):
-            if purpose is Purpose.NEED and self.state.fresh():
+            if need is Need.TOKEN and self.state.fresh():
                 return False
-            return await _renew_here(self, purpose)
+            return await _renew_here(self, need)
 
     return patch.object(Refresher, "_join", queue_up)
 
@@ -102,20 +96,21 @@ def _shield_instead_of_a_task() -> Any:
     """The caller renews in its own task, behind a shield."""
     locks: dict[Refresher, anyio.Lock] = {}
 
-    async def renew_shielded(self: Refresher, purpose: Purpose, *_: Any) -> bool:
+    async def renew_shielded(self: Refresher, need: Need, *_: Any) -> bool:
         with anyio.CancelScope(shield=True):
             async with locks.setdefault(self, anyio.Lock()):
-                if purpose is Purpose.NEED and self.state.fresh():
+                if need is Need.TOKEN and self.state.fresh():
                     return False
-                return await _renew_here(self, purpose)
+                return await _renew_here(self, need)
 
     return patch.object(Refresher, "_join", renew_shielded)
 
 
-async def _renew_here(refresher: Refresher, purpose: Purpose) -> bool:
+async def _renew_here(refresher: Refresher, need: Need) -> bool:
     state = refresher.state
-    outcome = await refresher._renewal(purpose, state.held, state.generation).run()
-    state.publish(outcome, state.generation)
+    renewal = Renewal(refresher.settings, refresher._records(), refresher._endpoint, need, state.held)
+    outcome = await renewal.run()
+    state.publish(outcome, state.edition)
     return outcome.reason is not None
 
 
@@ -190,28 +185,17 @@ def _delete_on_any_error() -> Any:
 
 
 def _late_overwrites() -> Any:
-    """A renewal that began before a login is published after it."""
+    """A renewal that began before a login goes on, and is published after it."""
     publish = TokenState.publish
-    wanted = patch.object(Refresher, "_renewal", _always_wanted)
+    do = Lane._do
 
-    @contextmanager
-    def both() -> Iterator[None]:
-        with (
-            wanted,
-            patch.object(TokenState, "publish", lambda self, outcome, _: publish(self, outcome, self.generation)),
-        ):
-            yield
+    async def let_it_go_on(self: Lane, job: Job, work: Any, before: Any) -> Any:
+        return await do(self, job, work, [one for one in before if one.need is None])
 
-    return both()
-
-
-_renewal = Refresher._renewal
-
-
-def _always_wanted(self: Refresher, *arguments: Any) -> Renewal:
-    renewal = _renewal(self, *arguments)
-    renewal.is_wanted = lambda: True
-    return renewal
+    return _both(
+        patch.object(Lane, "_do", let_it_go_on),
+        patch.object(TokenState, "publish", lambda self, outcome, _: publish(self, outcome, self.edition)),
+    )
 
 
 def _use_what_was_turned_down() -> Any:
@@ -364,13 +348,12 @@ def _log_the_end_of_a_token() -> Any:
 
 def _everybody_renews_alone() -> Any:
     """A caller that needs a renewal starts one, also while another is under way."""
-    start = Refresher._start
+    do = Lane._do
 
-    def alone(self: Refresher, *arguments: Any) -> Any:
-        self._flights = ()
-        return start(self, *arguments)
+    async def at_once(self: Lane, job: Job, work: Any, before: Any) -> Any:
+        return await do(self, job, work, [] if job.need is not None else before)
 
-    return patch.object(Refresher, "_start", alone)
+    return _both(patch.object(Lane, "last_renewal", lambda self: None), patch.object(Lane, "_do", at_once))
 
 
 def _do_not_wait_for_the_lease() -> Any:

@@ -13,11 +13,10 @@ from wixvisitor._renewal import limiter, quota
 from wixvisitor._renewal.breaker import Admission, Breaker
 from wixvisitor._renewal.decision import Unread
 from wixvisitor._renewal.doubts import Doubts
+from wixvisitor._renewal.lane import Job, Lane
 from wixvisitor._renewal.records import Records
-from wixvisitor._renewal.refresher import Refresher
 from wixvisitor._renewal.run import Outcome, Renewal
 from wixvisitor._renewal.server_clock import ServerClock
-from wixvisitor._tasks.shared_task import SharedTask
 from wixvisitor.errors import TokenRequestError, WixVisitorError
 
 
@@ -131,21 +130,23 @@ def _deadline_before_the_load() -> Any:
 
 def _unordered_sets() -> Any:
     """What is set waits for nothing that was set before."""
-    do_in_turn = Refresher._do_in_turn
+    do = Lane._do
 
-    async def at_once(self: Refresher, work: Callable[[], Awaitable[None]], flight: SharedTask, _before: Any) -> bool:
-        return await do_in_turn(self, work, flight, [])
+    async def at_once(self: Lane, job: Job, work: Callable[[], Awaitable[object]], before: Any) -> object:
+        return await do(self, job, work, [one for one in before if one.need is not None])
 
-    return patch.object(Refresher, "_do_in_turn", at_once)
+    return patch.object(Lane, "_do", at_once)
 
 
 def _closing_forgets_what_is_set() -> Any:
     """Closing ends renewals, and leaves under way what the app has set."""
+    aclose, here = Lane.aclose, Lane.here
 
-    def renewals(self: Refresher) -> list[SharedTask]:
-        return [flight for flight, _ in self._flights if not flight.done]
+    async def some(self: Lane) -> None:
+        with patch.object(Lane, "here", lambda lane: [job for job in here(lane) if job.need is not None]):
+            await aclose(self)
 
-    return patch.object(Refresher, "_under_way", renewals)
+    return patch.object(Lane, "aclose", some)
 
 
 def _a_late_write_wins() -> Any:

@@ -202,10 +202,10 @@ class Life:
         sessions = [session for (owner, _), session in watch.sessions.items() if owner is self.process]
         await self._aclose()
         for session in sessions:
-            if session._refresher.state.lock.locked() or session._refresher._flights:
+            if session._refresher.state.lock.locked() or session._refresher._lane:
                 watch.fail(9, f"{self.process.name} leaves a lock or a renewal of {session.key} behind")
             if session._settings.limiter.under_way:
-                watch.fail(9, f"{self.process.name} leaves {session._settings.turns.under_way} turns taken")
+                watch.fail(9, f"{self.process.name} leaves {session._settings.limiter.under_way} turns taken")
 
 
 class _Wire(httpx.AsyncBaseTransport):

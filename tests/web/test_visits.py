@@ -487,4 +487,4 @@ async def test_closing_the_pool_ends_what_the_cookies_visitors_do(visits_of, sti
     await gate.wait_for(1)
     with anyio.fail_after(4):
         await visits.aclose()
-    assert visitor._refresher._under_way() == []
+    assert visitor._refresher._lane.here() == []

@@ -11,8 +11,8 @@ Identity rules; the words in capitals are looked for by the tests that are named
    nobody is silently logged out. [``may_replace``]
 3. NO MINT FROM AN API ANSWER. A 401 leads to one renewal and one replay, never to a mint; if the replay is refused
    too, the 401 was not about the token, and 401s are passed through for ``PASS_THROUGH`` seconds. A pool learns the
-   routes where that is so (``routes``). [``Purpose``]
-4. LATE LOSES. A late renewal never overwrites newer tokens. [``TokenState.publish``, compare-and-set in ``run``]
+   routes where that is so (``routes``). [``Need.may_mint``, ``Rest.PASSING_ON``]
+4. LATE LOSES. A late renewal never overwrites newer tokens. [``lane``, ``TokenState.publish``, ``Renewal._save``]
 5. ROTATION. A refresh token in the answer replaces the old one, an absent one keeps it. [``after_renewal``]
 6. SAVE FIRST. New tokens are saved before anyone is told. If saving fails the session goes on from memory and logs it;
    but if the refresh token changed it raises, keeps the tokens, and the next use saves again. [``must_be_saved``]
@@ -23,6 +23,7 @@ Identity rules; the words in capitals are looked for by the tests that are named
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import Enum, StrEnum, auto
 from typing import Final, Literal
 
@@ -145,61 +146,137 @@ class Cooldown:
         return self.since <= now < self.until
 
 
-class Step(Enum):
-    """What a caller does next."""
+class State(Enum):
+    """What a visitor's session has."""
 
-    USE = auto()
-    USE_AND_RENEW = auto()
-    LOAD = auto()
-    SAVE = auto()
-    RENEW = auto()
-    FAIL = auto()
+    UNREAD = auto()  # the store was not read yet
+    UNSAVED = auto()  # tokens that must be saved before anyone uses them (rule 6)
+    FRESH = auto()
+    AGEING = auto()  # the token works, and ends soon
+    REJECTED = auto()  # an API answered 401 to it, although it works by the clock
+    EXPIRED = auto()  # or there is no access token
 
 
-class Purpose(Enum):
-    """Why a renewal runs, which limits what it may do."""
+class Need(Enum):
+    """What a caller needs."""
 
-    LOAD = auto()  # read the store, ask nobody
-    SAVE = auto()  # save what is held but could not be saved
-    NEED = auto()  # somebody waits for a usable token: renew, or mint if there is nothing to renew
-    AGEING = auto()  # in the background, while the token still works: never replaces anybody
-    REJECTED = auto()  # an API said 401: never mints by itself (rule 3)
-    FORCED = auto()  # renew_token: asks Wix even if the token is fresh
+    LOADED = auto()  # to know whose tokens these are
+    TOKEN = auto()  # a token for a request
+    BACKGROUND = auto()  # a token that nobody waits for yet: the old one still works
+    ANOTHER = auto()  # another token after a 401
+    FORCED = auto()  # a renewal, whatever the clock says: ``renew_token``
 
     @property
     def may_mint(self) -> bool:
         """Whether a visitor may be minted when there is nothing to renew."""
-        return self is Purpose.NEED
+        return self is Need.TOKEN
 
     @property
     def may_replace(self) -> bool:
         """Whether a refusal may end in a new visitor now. In the background the old token goes on while it works."""
-        return self is not Purpose.AGEING
+        return self in (Need.TOKEN, Need.ANOTHER, Need.FORCED)
 
 
-def decide(held: Snapshot | None, now: float, cooldown: Cooldown | None, *, offset: float = 0.0) -> Step:
-    """Returns what a caller that needs a token does next.
+class Rest(Enum):
+    """Why Wix or the store is left alone at the moment."""
+
+    NONE = auto()
+    BACKGROUND = auto()  # a background renewal failed; callers who wait may ask
+    FAILED = auto()  # asking failed
+    REFUSED = auto()  # Wix has refused the refresh token, and the policy forbids replacing this role
+    STORE = auto()  # the store contradicts itself
+    PASSING_ON = auto()  # renewing does not help against these 401s (rule 3)
+
+
+class Action(Enum):
+    """What happens next."""
+
+    USE = auto()  # the token that is there
+    USE_AND_RENEW = auto()  # use it, and start a renewal in the background
+    LOAD = auto()  # read the store
+    SAVE = auto()  # save what is held
+    RENEW = auto()  # renew, or mint if there is nothing to renew
+    FAIL = auto()  # raise why Wix or the store is left alone
+    PASS_ON = auto()  # give the 401 to the caller
+
+
+_LOAD, _SAVE, _RENEW, _USE, _FAIL, _PASS_ON = (
+    Action.LOAD, Action.SAVE, Action.RENEW, Action.USE, Action.FAIL, Action.PASS_ON,
+)  # fmt: skip
+
+# Every rule of what a caller gets. ``BACKGROUND`` needs nothing here: it is what USE_AND_RENEW starts.
+TABLE: Final[Mapping[State, Mapping[Need, Action]]] = {
+    State.UNREAD:   {Need.LOADED: _LOAD, Need.TOKEN: _LOAD,  Need.ANOTHER: _PASS_ON, Need.FORCED: _LOAD},
+    State.UNSAVED:  {Need.LOADED: _SAVE, Need.TOKEN: _SAVE,  Need.ANOTHER: _SAVE,    Need.FORCED: _SAVE},
+    State.FRESH:    {Need.LOADED: _USE,  Need.TOKEN: _USE,   Need.ANOTHER: _USE,     Need.FORCED: _RENEW},
+    State.AGEING:   {Need.LOADED: _USE,  Need.TOKEN: Action.USE_AND_RENEW,
+                                                             Need.ANOTHER: _USE,     Need.FORCED: _RENEW},
+    State.REJECTED: {Need.LOADED: _USE,  Need.TOKEN: _RENEW, Need.ANOTHER: _RENEW,   Need.FORCED: _RENEW},
+    State.EXPIRED:  {Need.LOADED: _USE,  Need.TOKEN: _RENEW, Need.ANOTHER: _RENEW,   Need.FORCED: _RENEW},
+}  # fmt: skip
+
+# What is different while Wix or the store is left alone. ``renew_token`` asks all the same.
+RESTING: Final[Mapping[tuple[State, Need], Mapping[Rest, Action]]] = {
+    (State.UNSAVED, Need.TOKEN): {Rest.STORE: _FAIL},
+    (State.AGEING, Need.TOKEN): {Rest.BACKGROUND: _USE, Rest.FAILED: _USE, Rest.REFUSED: _USE, Rest.STORE: _USE},
+    (State.REJECTED, Need.TOKEN): {Rest.FAILED: _USE, Rest.STORE: _USE, Rest.REFUSED: _FAIL},
+    (State.EXPIRED, Need.TOKEN): {Rest.FAILED: _FAIL, Rest.STORE: _FAIL, Rest.REFUSED: _FAIL},
+    (State.REJECTED, Need.ANOTHER): {Rest.FAILED: _PASS_ON, Rest.STORE: _PASS_ON, Rest.REFUSED: _FAIL,
+                                     Rest.PASSING_ON: _PASS_ON},
+    (State.EXPIRED, Need.ANOTHER): {Rest.FAILED: _PASS_ON, Rest.STORE: _PASS_ON, Rest.REFUSED: _FAIL,
+                                    Rest.PASSING_ON: _PASS_ON},
+}  # fmt: skip
+
+
+def decide(state: State, need: Need, rest: Rest = Rest.NONE) -> Action:
+    """Returns what happens next: the table's answer, or what is different while Wix or the store is left alone."""
+    return RESTING.get((state, need), {}).get(rest) or TABLE[state][need]
+
+
+def state_of(held: Snapshot | None, wix_now: float) -> State:
+    """Returns what a session has.
 
     Args:
         held: the snapshot, None before the store was read.
-        now: epoch seconds by the machine's clock, which pauses go by.
-        cooldown: the last one.
-        offset: seconds that Wix's clock is ahead of it; tokens end by Wix's.
+        wix_now: epoch seconds by Wix's clock, which tokens end by.
     """
     if held is None:
-        return Step.LOAD
-    active = cooldown if cooldown is not None and cooldown.active(now) else None
-    cause = active.cause if active else None
+        return State.UNREAD
     if held.unsaved:
-        return Step.FAIL if cause is not None and cause._backs_off else Step.SAVE
-    wix_now = now + offset
-    if not held.unexpired(wix_now) or (held.rejected and isinstance(cause, SessionExpired)):
-        return Step.FAIL if cause else Step.RENEW
-    if held.rejected and not cause:
-        return Step.RENEW
-    if wix_now < held.renew_at or active or not held.tokens.refresh_token.value:
-        return Step.USE
-    return Step.USE_AND_RENEW
+        return State.UNSAVED
+    if not held.unexpired(wix_now):
+        return State.EXPIRED
+    if held.rejected:
+        return State.REJECTED
+    if wix_now < held.renew_at or not held.tokens.refresh_token.value:
+        return State.FRESH
+    return State.AGEING
+
+
+def rest_of(cooldown: Cooldown | None, now: float) -> Rest:
+    """Returns why Wix or the store is left alone at ``now`` (epoch seconds by the machine's clock)."""
+    if cooldown is None or not cooldown.active(now):
+        return Rest.NONE
+    if cooldown.cause is None:
+        return Rest.BACKGROUND
+    if cooldown.cause._backs_off:
+        return Rest.STORE
+    return Rest.REFUSED if isinstance(cooldown.cause, SessionExpired) else Rest.FAILED
+
+
+def is_enough(found: Snapshot, held: Snapshot | None, need: Need, wix_now: float) -> bool:
+    """Returns whether the store had what a renewal is about, so that Wix need not be asked.
+
+    Args:
+        found: the later of what the store holds and what is held.
+        held: what the session held when the renewal began.
+        need: what the renewal is for.
+        wix_now: epoch seconds by Wix's clock.
+    """
+    is_rejected = held is not None and held.rejected and found.value == held.value
+    if need is Need.FORCED or is_rejected or not found.unexpired(wix_now):
+        return False
+    return wix_now < found.renew_at or need is not Need.BACKGROUND
 
 
 def snapshot_of(

@@ -41,17 +41,15 @@ class Permit:
         visitor: its key.
         is_new: whether a visitor is about to be made that has nothing to lose yet.
         has_minted: whether a new visitor came of it.
-        is_wanted: whether the answer would still be used.
         began: epoch seconds when Wix could be asked.
     """
 
-    __slots__ = ("_limiter", "_queue", "began", "has_minted", "is_new", "is_wanted", "visitor")
+    __slots__ = ("_limiter", "_queue", "began", "has_minted", "is_new", "visitor")
 
     def __init__(self, visitor: str, limiter: Limiter, *, is_new: bool) -> None:
         self.visitor, self.is_new = visitor, is_new
         self.has_minted = False
         self.began = inf
-        self.is_wanted: Callable[[], bool] = lambda: True
         self._limiter = limiter
         self._queue: _Queue | None = None
 
@@ -90,8 +88,8 @@ class Permit:
 
     @property
     def is_stopped(self) -> bool:
-        """Whether a call that failed is not repeated: a pause has begun, or its answer would be thrown away."""
-        return self._limiter.pool_cooldown() is not None or not self.is_wanted()
+        """Whether a call that failed is not repeated, because a pause has begun."""
+        return self._limiter.pool_cooldown() is not None
 
 
 class _Waiter:

@@ -1,8 +1,10 @@
-"""Who starts a renewal and who waits for it: the only caller of decision, endpoint and storage.
+"""One visitor's tokens: the only module that calls decision, endpoint and storage.
 
-The lock (the ledger's) covers *deciding and starting*. Never done under it: network, storage, callbacks, anything that
-awaits. There is at most one renewal under way in an event loop; another loop (in another thread) counts as another
-process, and meets this one in the storage.
+One loop serves every caller: ``decision.TABLE`` says what happens next; the caller uses the token, fails, or waits for
+a job of the visitor's lane and decides again.
+
+The token state's lock covers *deciding and starting*. Never done under it: network, storage, callbacks, anything that
+awaits.
 """
 
 from __future__ import annotations
@@ -18,14 +20,13 @@ import attrs
 from wixvisitor._checks import checked_refresh, checked_tokens
 from wixvisitor._http.compat import Unanswered
 from wixvisitor._renewal import decision
-from wixvisitor._renewal.decision import Purpose, Snapshot, Step, Unread
+from wixvisitor._renewal.decision import Action, Need, Snapshot
 from wixvisitor._renewal.endpoint import TokenEndpoint
+from wixvisitor._renewal.lane import GRACE, LAST_STEPS, Job, Lane
 from wixvisitor._renewal.records import Records
-from wixvisitor._renewal.run import Outcome, Renewal, Superseded
+from wixvisitor._renewal.run import Outcome, Renewal
 from wixvisitor._renewal.settings import ChangeReason, Settings, TokensChanged
-from wixvisitor._renewal.state import TokenState
-from wixvisitor._tasks import shared_task
-from wixvisitor._tasks.shared_task import SharedTask
+from wixvisitor._renewal.state import Late, TokenState
 from wixvisitor._tokens import EMPTY_TOKENS, RefreshToken, Tokens
 from wixvisitor._wire.redaction import redact, safe_cause, without_frames
 from wixvisitor._wire.token_endpoint import Refused, described
@@ -33,52 +34,62 @@ from wixvisitor.errors import ConfigurationError, SessionExpired, StorageError, 
 
 logger = logging.getLogger("wixvisitor")
 
-_ROUNDS = 8  # how often a waiter decides anew before it gives up
-_GRACE = 2.0  # seconds that a renewal under way has to finish when the session is closed …
-_LAST_STEPS = 1.0  # … and then to end
-CLOSING = _GRACE + _LAST_STEPS  # seconds that closing takes at most
-_PURPOSES = {Step.LOAD: Purpose.LOAD, Step.SAVE: Purpose.SAVE, Step.RENEW: Purpose.NEED}
+CLOSING = GRACE + LAST_STEPS  # seconds that closing takes at most
+_ROUNDS = 8  # how often a caller decides again before it gives up
 _ASKED = (ChangeReason.MINTED, ChangeReason.RENEWED, ChangeReason.REPLACED)
+
+
+@attrs.define(eq=False, repr=False, match_args=False)
+class Rejection:
+    """A 401 of an API.
+
+    Attributes:
+        token: the snapshot whose access token was sent.
+        route: where it came from; some routes answer 401 whatever the token is (``routes``).
+        unanswered: the 401, which is read before its caller waits for a renewal; None if no caller waits.
+        was_taken: whether it was read.
+    """
+
+    token: Snapshot
+    route: str
+    unanswered: Unanswered | None
+    was_taken: bool = False
+
+    async def take(self) -> bool:
+        """Reads the 401, so that its connection is free for the renewal, and returns whether that was now."""
+        if self.was_taken or self.unanswered is None:
+            return False
+        await self.unanswered.take()
+        self.was_taken = True
+        return True
 
 
 class Refresher:
     """One visitor's tokens.
 
     Attributes:
-        ledger: what is held; the way to a fresh token without any waiting.
-        owners: the pool's live sessions by key; this visitor's is kept while a renewal is under way.
+        state: what is held; the way to a fresh token without any waiting.
+        owners: the pool's live sessions by key; this visitor's is kept while a job is under way.
 
     Concurrency: safe from any number of tasks; event loops may follow one another.
-    Cancellation: a cancelled caller leaves the renewal running for everybody else.
+    Cancellation: a cancelled caller leaves the job running for everybody else.
     """
 
-    __slots__ = (
-        "_endpoint",
-        "_flights",
-        "_lane",
-        "owners",
-        "settings",
-        "state",
-    )
+    __slots__ = ("_endpoint", "_lane", "owners", "settings", "state")
 
     def __init__(self, settings: Settings, key: str, endpoint: TokenEndpoint, tokens: Tokens | None) -> None:
         self.settings = settings
         self.owners: Mapping[str, object] = {}
         self.state = TokenState(settings, key, tokens)
         self._endpoint = endpoint
-        self._flights: tuple[tuple[SharedTask, Purpose], ...] = ()  # at most one in each event loop
-        self._lane: tuple[SharedTask, ...] = ()  # what the application sets and forgets, in this order
+        self._lane = Lane(self.state.lock)
 
     async def load(self) -> None:
         """Reads the store if that was not done yet, and saves given tokens. Mints nothing."""
-        for number in range(_ROUNDS):
-            held = self.state.held
-            if held is not None and held.unsaved:
-                await self._join(Purpose.SAVE)
-            elif held is None or (held.was_forgotten and number == 0):
-                await self._join(Purpose.LOAD)
-            else:
-                return
+        held = self.state.held
+        if held is not None and held.was_forgotten:  # the store may know of a new visitor
+            await self._join(Need.LOADED)
+        await self._get(Need.LOADED)
 
     async def usable(self) -> Snapshot:
         """Returns a token that works by the clock; waits for the one renewal if need be.
@@ -86,24 +97,32 @@ class Refresher:
         Raises:
             TokenRequestError, ConfigurationError, SessionExpired, StorageError: there is none to be had.
         """
-        for _ in range(_ROUNDS):
-            held, step = self.state.next_step()
-            if held is not None and step in (Step.USE, Step.USE_AND_RENEW):
-                if step is Step.USE_AND_RENEW:
-                    self._start(Purpose.AGEING)
-                return held
-            if step is Step.FAIL:
-                self.state.raise_cause()
-            try:
-                await self._join(_PURPOSES.get(step, Purpose.NEED))  # FAIL, but the pause has just ended
-            except WixVisitorError as error:
-                working = self.state.working()
-                if working is None or (working.rejected and isinstance(error, SessionExpired)):
-                    raise
-                return working
-        raise TokenRequestError(
-            "Renewals kept ending without a token that works: is the clock right, or does something cancel them?"
-        )
+        held = await self._get(Need.TOKEN)
+        assert held is not None  # only a 401 is passed on
+        return held
+
+    async def after_rejection(self, token: Snapshot, unanswered: Unanswered | None, route: str) -> Snapshot | None:
+        """Returns another token after an API answered 401 to this one, None if the 401 is the caller's to see.
+
+        Rule 3: renews at most once for a token, mints nothing, and not at all while 401s are passed through.
+
+        Args:
+            token: what was sent.
+            unanswered: the 401. With None the caller does not wait, and the renewal goes on in the background.
+            route: where the 401 came from.
+
+        Raises:
+            SessionExpired, StorageError: the renewal ended the session, or could not save the new tokens.
+        """
+        rejection = Rejection(token, route, unanswered)
+        if unanswered is not None:
+            return await self._get(Need.ANOTHER, rejection)
+        _, action = self._next(Need.ANOTHER, rejection)
+        if action is Action.FAIL:
+            self.state.raise_cause()
+        elif action in (Action.RENEW, Action.SAVE):
+            self._start(Need.ANOTHER, rejection)
+        return None
 
     async def renew(self, refresh_token: RefreshToken | None) -> Tokens:
         """Asks Wix, whatever the clock says; see ``VisitorSession.renew_token``."""
@@ -112,61 +131,12 @@ class Refresher:
         await self.load()
         ours = self.state.tokens().refresh_token
         if refresh_token is None or refresh_token.value == ours.value:
-            for _ in range(_ROUNDS):  # what was under way may have found tokens without asking Wix
-                if await self._join(Purpose.FORCED):
-                    break
+            await self._get(Need.FORCED)
             return self.state.tokens()
         tokens = await self._renewed_elsewhere(refresh_token)
         if not ours.value:
             await self.set(tokens)
         return tokens
-
-    async def after_rejection(self, rejected: Snapshot, unanswered: Unanswered | None, route: str) -> Snapshot | None:
-        """Returns another token after an API answered 401 to this one, None if the 401 is the caller's to see.
-
-        Rule 3: renews at most once for a token, mints nothing, and not at all while 401s are passed through.
-
-        Args:
-            rejected: the token that was sent.
-            unanswered: the 401, which is read before anybody waits for a renewal; with None it goes on in the
-                background.
-            route: where the 401 came from; some answer 401 whatever the token is (``routes``).
-
-        Raises:
-            SessionExpired, StorageError: the renewal ended the session, or could not save whom it made.
-        """
-        was_taken = False
-        for _ in range(_ROUNDS):  # a renewal that was under way before the 401 may end with the very same token
-            held = self.state.reject(rejected) if self._may_renew(rejected, route) else None
-            if held is None or not held.value:  # logged out meanwhile: that request was somebody's
-                return None
-            if held.is_after(rejected) and not held.unsaved:
-                if not held.rejected and held.unexpired(self.settings.server_clock.now()):
-                    return held
-                rejected = held  # turned down as well, to somebody else
-                continue
-            purpose = Purpose.SAVE if held.unsaved else Purpose.REJECTED
-            if unanswered is None:
-                self._start(purpose, route)
-                return None
-            if not was_taken:
-                await unanswered.take()
-                was_taken = True
-                continue  # it took its time
-            try:
-                await self._join(purpose, unanswered, route)
-            except (TokenRequestError, ConfigurationError):
-                return None
-        return None
-
-    def note_replay(self, route: str, *, is_turned_down: bool) -> None:
-        """Notes what came of a request that was sent once more with a fresh token."""
-        self.settings.limiter.note_replay(route, self.state.key, is_turned_down=is_turned_down)
-
-    def _may_renew(self, rejected: Snapshot, route: str) -> bool:
-        held = self.state.held
-        has_other = held is not None and held.is_after(rejected)
-        return has_other or self.settings.limiter.may_renew_for(route)
 
     async def set(self, tokens: Tokens) -> None:
         """Adopts these tokens: saves them, then publishes them, whatever a renewal under way brings later.
@@ -174,222 +144,159 @@ class Refresher:
         Cancellation: they are saved and published all the same.
         """
         checked_tokens(tokens)
-        await self._in_turn(partial(self._set, self.state.given(tokens)), "set_tokens")
-
-    async def _in_turn(self, work: Callable[[], Awaitable[None]], name: str) -> None:
-        """Does one piece of work after the other, in a task of its own: the last call wins, in the store as well."""
-        for running in self._under_way():
-            running.check_outside()
-        flight = SharedTask(self._owner())
-        with self.state.lock:
-            self.state.supersede()
-            before = [running for running, purpose in self._flights if purpose is Purpose.SAVE]
-            before += self._lane[-1:]
-            self._lane += (flight,)
-        flight.start(partial(self._do_in_turn, work, flight, before), name=f"wixvisitor: {name}")
-        await flight.wait()
-        self._raise(flight)
-        if flight.result is None and flight.error is None:
-            raise StorageError(f"the session was closed before the store had answered to {name}; try again")
+        await self._in_order(partial(self._set, self.state.given(tokens)), "set_tokens")
 
     async def forget(self) -> None:
         """Removes the visitor from the store and from memory, after whatever was set before.
 
         Cancellation: it is removed all the same.
         """
-        await self._in_turn(self._forget, "forget")
+        await self._in_order(self._forget, "forget")
 
     async def aclose(self) -> None:
         """Ends what is under way in this event loop: lets it finish for 2 s, then cancels it, and tells who waits.
 
         It takes 3 s at most. What a store does not end by then is left behind.
         """
-        loop, since = shared_task.current_loop(), anyio.current_time()
-        for _ in range(_ROUNDS):  # who waited for the store may go on to ask Wix
-            flights = [flight for flight in self._under_way() if flight.loop is loop]
-            left = _GRACE + _LAST_STEPS - (anyio.current_time() - since)
-            if not flights or left <= 0:
-                return
-            async with anyio.create_task_group() as group:
-                for flight in flights:
-                    group.start_soon(flight.close, left - _LAST_STEPS, min(left, _LAST_STEPS))
-            await shared_task.checkpoint()
+        await self._lane.aclose()
 
-    def _under_way(self) -> list[SharedTask]:
-        flights = (*(flight for flight, _ in self._flights), *self._lane)
-        return [flight for flight in flights if not flight.done]
+    def note_replay(self, route: str, *, is_turned_down: bool) -> None:
+        """Notes what came of a request that was sent once more with a fresh token."""
+        self.settings.limiter.note_replay(route, self.state.key, is_turned_down=is_turned_down)
 
-    # Deciding and starting: under the lock
+    # The loop: decide, then use, fail, or wait for the lane
 
-    def _start(self, purpose: Purpose, route: str = "") -> tuple[SharedTask, Purpose]:
-        """Returns the flight under way in this event loop and what for, or starts one."""
-        loop, state = shared_task.current_loop(), self.state
-        with state.lock:
-            self._flights = tuple(
-                pair for pair in self._flights if not pair[0].done and not shared_task.has_ended(pair[0].loop)
-            )
-            for pair in self._flights:
-                if pair[0].loop is loop:
-                    return pair
-            flight, generation = SharedTask(self._owner()), state.generation
-            if state.held is not None and state.held.unsaved:
-                purpose = Purpose.SAVE  # nothing else can be done before
-            renewal = self._renewal(purpose, state.held, generation)
-            if purpose is Purpose.REJECTED:
-                renewal.may_ask = partial(self.settings.limiter.take_renewal_for, route)
-            work = partial(self._fly, renewal, flight, generation)
-            if self._lane:  # it waits until all is set and forgotten that was asked for before
-                work = partial(self._after, self._lane[-1], work)
-            flight.start(work, name=f"wixvisitor: {purpose.name.lower()}")
-            self._flights += ((flight, purpose),)
-            return flight, purpose
-
-    def _renewal(self, purpose: Purpose, held: Snapshot | None, generation: int | None) -> Renewal:
-        return Renewal(
-            self.settings,
-            self._records(),
-            self._endpoint,
-            purpose,
-            held,
-            is_wanted=lambda: generation in (None, self.state.generation),
+    async def _get(self, need: Need, rejection: Rejection | None = None) -> Snapshot | None:
+        """Returns what the need asks for; None if a 401 is the caller's to see."""
+        for _ in range(_ROUNDS):
+            held, action = self._next(need, rejection)
+            if action is Action.USE_AND_RENEW:
+                self._start(Need.BACKGROUND)
+            if action in (Action.USE, Action.USE_AND_RENEW):
+                return held
+            if action is Action.PASS_ON:
+                return None
+            if action is Action.FAIL:
+                self.state.raise_cause()
+                continue  # the cooldown has just ended
+            if rejection is not None and await rejection.take():
+                continue  # that took its time
+            try:
+                has_asked = await self._join(need if action is Action.RENEW else Need.LOADED, rejection)
+            except WixVisitorError as error:
+                return self._after_failure(need, error)
+            if need is Need.FORCED and action is Action.RENEW and has_asked:
+                return self.state.held
+        if need in (Need.ANOTHER, Need.LOADED):
+            return None
+        raise TokenRequestError(
+            "Renewals kept ending without a token that works: is the clock right, or does something cancel them?"
         )
 
-    # In the flight's own task
+    def _next(self, need: Need, rejection: Rejection | None) -> tuple[Snapshot | None, Action]:
+        if rejection is None:
+            return self.state.next_action(need)
+        may_renew = self.settings.limiter.may_renew_for(rejection.route)
+        return self.state.next_after_401(rejection.token, may_renew=may_renew)
 
-    async def _fly(self, renewal: Renewal, flight: SharedTask, generation: int) -> Outcome:
+    def _after_failure(self, need: Need, error: WixVisitorError) -> Snapshot | None:
+        """Returns the token that goes on although a renewal failed, None if a 401 is the caller's to see; or raises."""
+        working = self.state.working() if need is Need.TOKEN else None
+        if working is not None and not (working.rejected and isinstance(error, SessionExpired)):
+            return working
+        if need is Need.ANOTHER and isinstance(error, TokenRequestError | ConfigurationError):
+            return None
+        raise error
+
+    # Jobs
+
+    def _start(self, need: Need, rejection: Rejection | None = None) -> Job:
+        """Returns the renewal at the end of the lane, or adds one."""
+        with self.state.lock:
+            job = self._lane.last_renewal()
+            if job is None:
+                held = self.state.held
+                job = Job(need, self._owner(), saves=held is not None and held.unsaved is not None)
+                self._lane.add(job, partial(self._renew, job, rejection), name=need.name.lower())
+            return job
+
+    async def _join(self, need: Need, rejection: Rejection | None = None) -> bool:
+        """Waits for the renewal at the end of the lane; meanwhile holds what is still unanswered.
+
+        Returns:
+            Whether it asked Wix and brought new tokens.
+        """
+        job = self._start(need, rejection)
+        unanswered = None if rejection is None else rejection.unanswered
+        await (job.wait() if unanswered is None else unanswered.hold_while(job.wait))
+        if job.was_closed:
+            raise _closed(job)
+        if job.need is Need.BACKGROUND and isinstance(job.error, SessionExpired):
+            return False  # a background renewal replaces no visitor; a caller that waits decides again
+        if need.may_mint and job.need is not Need.TOKEN and _found_nobody(job.error):
+            return False  # a 401 found nothing to renew, as after a logout elsewhere; a caller may mint
+        _raise(job)
+        return job.result is not None and job.result.reason in _ASKED
+
+    async def _in_order(self, work: Callable[[], Awaitable[None]], name: str) -> None:
+        """Does one piece of work after the other, in a task of its own: the last call wins, in the store as well."""
+        self._lane.check_outside()
+        with self.state.lock:
+            job = Job(None, self._owner())
+            self._lane.add(job, partial(self._do, work), name=name)
+        await job.wait()
+        _raise(job)
+        if job.result is None and job.error is None:
+            raise StorageError(f"the session was closed before the store had answered to {name}; try again")
+
+    # In the job's own task
+
+    async def _renew(self, job: Job, rejection: Rejection | None) -> Outcome:
+        edition, need = self.state.edition, job.need or Need.LOADED
+        renewal = Renewal(self.settings, self._records(), self._endpoint, need, self.state.held)
+        if need is Need.ANOTHER and rejection is not None:
+            renewal.may_ask = partial(self.settings.limiter.take_renewal_for, rejection.route)
         try:
             outcome = await renewal.run()
-            event = self.state.publish(outcome, generation)
-        except Superseded:
-            if not self.settings.conditional and renewal.purpose is not Purpose.SAVE:
-                await self._save_again()
+            event = self.state.publish(outcome, edition)
+        except Late:
             raise
         except WixVisitorError as error:
             if error._was_frozen:
                 logger.info("wixvisitor: the process stood still while the token endpoint was asked")
                 raise
-            self.state.fail(error, renewal.purpose, generation)
-            self._log_failure(error, renewal.purpose)
+            self.state.fail(error, need, edition)
+            self._log_failure(error, need)
             raise
         except Exception as error:
             raise self._unexpected(error) from safe_cause(error, _secrets(self.state.tokens()))
-        finally:
-            with self.state.lock:  # an idle visitor keeps no flight
-                self._flights = tuple(pair for pair in self._flights if pair[0] is not flight)
         self._tell(event)
         if outcome.error is not None:
             raise outcome.error
         return outcome
 
-    def _log_failure(self, error: WixVisitorError, purpose: Purpose) -> None:
-        """Logs once what no caller is told, however many there are."""
-        level = logging.WARNING if error._asked_wix else logging.DEBUG  # the pool's pause has its own line
-        if purpose is Purpose.AGEING:
-            logger.log(level, "wixvisitor: the renewal in the background failed, the token still works: %s", error)
-        elif purpose is Purpose.REJECTED and isinstance(error, TokenRequestError | ConfigurationError):
-            logger.log(level, "wixvisitor: a 401, and the renewal failed for now: %s", error)
-        elif purpose is Purpose.NEED and self.state.working() is not None:
-            logger.log(level, "wixvisitor: the renewal failed, the token still works: %s", error)
-
-    def _unexpected(self, error: Exception) -> WixVisitorError:
-        """Logs a bug, ours or of what was handed to us, and returns what the callers are told."""
-        trace = "".join(traceback.format_exception(error))  # as text: a log record would keep the frames with tokens
-        logger.error(
-            "wixvisitor: something failed in an unexpected way\n%s", redact(trace, _secrets(self.state.tokens()))
-        )
-        return WixVisitorError(f"Something failed in an unexpected way: {type(error).__name__}")
-
-    async def _save_again(self) -> None:
-        """Repairs a store without compare-and-set, which a late renewal may just have written over (rule 4)."""
-        for flight in [flight for flight in self._lane if flight.loop is shared_task.current_loop()]:
-            await flight.wait()
-        held = self.state.held
+    async def _do(self, work: Callable[[], Awaitable[None]]) -> bool:
         try:
-            if held is not None:
-                await self._records().save(held.tokens, Unread.UNREAD, held.lineage)
-        except StorageError as error:
-            logger.warning("wixvisitor: the store may hold older tokens until the next renewal: %s", error)
-
-    async def _after(self, before: SharedTask, work: Callable[[], Awaitable[Outcome]]) -> Outcome:
-        if before.loop is shared_task.current_loop():
-            await before.wait()
-        return await work()
-
-    async def _do_in_turn(
-        self, work: Callable[[], Awaitable[None]], flight: SharedTask, before: list[SharedTask]
-    ) -> bool:
-        try:
-            for earlier in before:
-                if earlier.loop is flight.loop:
-                    await earlier.wait()
             await work()
             return True
-        except (WixVisitorError, Superseded):
+        except (WixVisitorError, Late):
             raise
         except Exception as error:
             raise self._unexpected(error) from safe_cause(error, _secrets(self.state.tokens()))
-        finally:
-            with self.state.lock:
-                self._lane = tuple(other for other in self._lane if other is not flight)
 
     async def _set(self, given: Snapshot) -> None:
         given = attrs.evolve(given, lineage=self.state.lineage())
-        outcome = await self._renewal(Purpose.SAVE, given, None).run()
-        self._tell(self.state.publish(attrs.evolve(outcome, reason=ChangeReason.SET), self.state.generation))
+        outcome = await Renewal(self.settings, self._records(), self._endpoint, Need.LOADED, given).run()
+        self._tell(self.state.publish(attrs.evolve(outcome, reason=ChangeReason.SET), self.state.edition))
         if outcome.error is not None:
             raise outcome.error
 
     async def _forget(self) -> None:
-        for flight, _ in self._flights:
-            if flight.loop is shared_task.current_loop():
-                await flight.end()  # it may be about to save whom we delete, in a thread that cannot be cancelled
-                await flight.wait()
         lineage, event = self.state.lineage(), self.state.forget()
         try:
             self.state.note_forgotten(await self._records().forget(lineage))
         finally:
             self._tell(event)
-
-    def _tell(self, event: TokensChanged | None) -> None:
-        if event is None:
-            return
-        logger.info("wixvisitor: tokens %s (%s -> %s)", event.reason, event.old_role, event.new_role)
-        if self.settings.on_change is None:
-            return
-        try:
-            self.settings.on_change(event)
-        except Exception:
-            logger.exception("wixvisitor: on_change raised; the tokens are in use all the same")
-
-    # Waiting
-
-    async def _join(self, purpose: Purpose, unanswered: Unanswered | None = None, route: str = "") -> bool:
-        """Waits for the flight under way, or for a new one; meanwhile holds what is still unanswered.
-
-        Returns:
-            Whether it asked Wix and brought new tokens.
-        """
-        flight, why = self._start(purpose, route)
-        await (flight.wait() if unanswered is None else unanswered.hold_while(flight.wait))
-        if flight.was_closed:
-            raise self._closed(why)
-        if why is Purpose.AGEING and isinstance(flight.error, SessionExpired):
-            return False  # in the background nobody is replaced; who waits in earnest decides anew
-        if purpose.may_mint and not why.may_mint and _found_nobody(flight.error):
-            return False  # another's 401 found that there is nobody to renew, as after a logout elsewhere: decide anew
-        self._raise(flight)
-        return flight.result is not None and flight.result.reason in _ASKED
-
-    def _closed(self, why: Purpose) -> WixVisitorError:
-        if why in (Purpose.LOAD, Purpose.SAVE):
-            return StorageError("The session was closed before the store had answered; the visitor is unchanged.")
-        return TokenRequestError("The session was closed before Wix had answered; the visitor is unchanged.")
-
-    def _raise(self, flight: SharedTask) -> None:
-        """Raises the flight's failure as this task's own exception; a standstill is none: decide anew."""
-        error = flight.error
-        if isinstance(error, WixVisitorError) and not error._was_frozen:
-            raise error._again() from error
 
     async def _renewed_elsewhere(self, refresh_token: RefreshToken, *, is_first: bool = True) -> Tokens:
         seconds = self.settings.renew_timeout
@@ -406,11 +313,54 @@ class Refresher:
         old = Tokens(EMPTY_TOKENS.access_token, refresh_token)
         return decision.after_renewal(old, answer.access_token, answer.refresh_token)
 
+    # Telling
+
+    def _tell(self, event: TokensChanged | None) -> None:
+        if event is None:
+            return
+        logger.info("wixvisitor: tokens %s (%s -> %s)", event.reason, event.old_role, event.new_role)
+        if self.settings.on_change is None:
+            return
+        try:
+            self.settings.on_change(event)
+        except Exception:
+            logger.exception("wixvisitor: on_change raised; the tokens are in use all the same")
+
+    def _log_failure(self, error: WixVisitorError, need: Need) -> None:
+        """Logs once what no caller is told, however many there are."""
+        level = logging.WARNING if error._asked_wix else logging.DEBUG  # the pool's cooldown has its own line
+        if need is Need.BACKGROUND:
+            logger.log(level, "wixvisitor: the renewal in the background failed, the token still works: %s", error)
+        elif need is Need.ANOTHER and isinstance(error, TokenRequestError | ConfigurationError):
+            logger.log(level, "wixvisitor: a 401, and the renewal failed for now: %s", error)
+        elif need is Need.TOKEN and self.state.working() is not None:
+            logger.log(level, "wixvisitor: the renewal failed, the token still works: %s", error)
+
+    def _unexpected(self, error: Exception) -> WixVisitorError:
+        """Logs a bug, of this library or of what was handed to it, and returns what the callers are told."""
+        trace = "".join(traceback.format_exception(error))  # as text: a log record would keep the frames with tokens
+        secrets = _secrets(self.state.tokens())
+        logger.error("wixvisitor: something failed in an unexpected way\n%s", redact(trace, secrets))
+        return WixVisitorError(f"Something failed in an unexpected way: {type(error).__name__}")
+
     def _owner(self) -> object:
         return self.owners.get(self.state.key)
 
     def _records(self) -> Records:
         return Records(self.settings, self.state.key)  # made when needed: most visitors are idle
+
+
+def _raise(job: Job) -> None:
+    """Raises the job's failure as this task's own exception. A standstill is no failure: the caller decides again."""
+    error = job.error
+    if isinstance(error, WixVisitorError) and not error._was_frozen:
+        raise error._again() from error
+
+
+def _closed(job: Job) -> WixVisitorError:
+    if job.saves or job.need is Need.LOADED:
+        return StorageError("The session was closed before the store had answered; the visitor is unchanged.")
+    return TokenRequestError("The session was closed before Wix had answered; the visitor is unchanged.")
 
 
 def _found_nobody(error: Exception | None) -> bool:

@@ -18,7 +18,7 @@ import anyio
 import attrs
 
 from wixvisitor._renewal import decision
-from wixvisitor._renewal.decision import Purpose, Snapshot, Unread, Unsaved
+from wixvisitor._renewal.decision import Need, Snapshot, Unread, Unsaved
 from wixvisitor._renewal.endpoint import TokenEndpoint
 from wixvisitor._renewal.limiter import Permit
 from wixvisitor._renewal.lineage import Lineage, later
@@ -67,17 +67,12 @@ class _Lap:
         return self._since - since
 
 
-class Superseded(Exception):
-    """Newer tokens were set meanwhile; this renewal's result is nobody's (rule 4, LATE LOSES)."""
-
-
 @attrs.define(eq=False, repr=False, match_args=False)
 class Renewal:
-    """One run, for one purpose.
+    """One run, for one need.
 
     Attributes:
         held: what the session held when it started, None if nothing was loaded yet.
-        is_wanted: whether no other tokens were set since.
         may_ask: whether Wix may still be asked once it is this renewal's turn; else the token counts as it did before.
         permit: the permission to ask Wix, once there is one.
         left: seconds that Wix may still take to answer. They pass only while Wix is asked, not while the store works.
@@ -86,9 +81,8 @@ class Renewal:
     settings: Settings
     records: Records
     endpoint: TokenEndpoint
-    purpose: Purpose
+    need: Need
     held: Snapshot | None
-    is_wanted: Callable[[], bool]
     may_ask: Callable[[], bool] = lambda: True
     permit: Permit | None = attrs.field(init=False, default=None)
     left: float = attrs.field(init=False, default=0.0)
@@ -100,16 +94,15 @@ class Renewal:
             TokenRequestError, ConfigurationError: Wix could not be asked; nothing changed.
             SessionExpired: Wix refused, and nobody may be replaced.
             StorageError: the store could not be read; nothing changed.
-            Superseded: newer tokens were set meanwhile.
         """
-        if self.purpose is Purpose.LOAD:
-            return Outcome(await self._load())
         if self.held is not None and self.held.unsaved:
             if self.held.version is Unread.UNREAD:
                 return await self._save_given(self.held)
             waiting, saved = self.held.unsaved, attrs.evolve(self.held, unsaved=None)
             self.records.seeds = waiting.seeds or ()
             return await self._save(saved, None, must=True, is_renewal=waiting.is_renewal, stands=waiting.lineage)
+        if self.need is Need.LOADED:
+            return Outcome(await self._load())
         return await self._in_turn()
 
     async def _renew(self) -> Outcome:
@@ -117,13 +110,11 @@ class Renewal:
         refused: frozenset[str] = frozenset()
         for _ in range(_ROUNDS):
             held = await self._load(refused)
-            if not self.is_wanted():
-                raise Superseded  # Wix need not make a visitor that nobody wants
             if self._is_enough(held):
                 return Outcome(held, self._adopted_or_not(held))
             token = held.tokens.refresh_token.value
             if not token:
-                if not self.purpose.may_mint and self._was_forgotten(held):
+                if not self.need.may_mint and self._was_forgotten(held):
                     return Outcome(held, ChangeReason.ADOPTED, _nobody_to_renew())
                 self._check_may_mint(held.tokens)
                 return await self._mint(held, ChangeReason.MINTED)
@@ -139,26 +130,21 @@ class Renewal:
             refused |= {token}  # once more around: another process may have moved on (REFUSAL ONLY)
         raise StorageError("the store's record changes faster than it can be renewed")
 
-    def _is_enough(self, held: Snapshot) -> bool:
-        """Whether the store had what this renewal is about, so that Wix need not be asked."""
-        now, ours = self.settings.server_clock.now(), self.held
-        refused = ours is not None and ours.rejected and held.value == ours.value
-        if self.purpose is Purpose.FORCED or refused or not held.unexpired(now):
-            return False
-        return now < held.renew_at or self.purpose is not Purpose.AGEING
+    def _is_enough(self, found: Snapshot) -> bool:
+        return decision.is_enough(found, self.held, self.need, self.settings.server_clock.now())
 
     def _check_may_mint(self, tokens: Tokens) -> None:
         """Raises unless whoever has nothing to renew may become a new visitor."""
         role = decision.role_of(tokens)
-        if role is TokenRole.NONE and not self.purpose.may_mint:
+        if role is TokenRole.NONE and not self.need.may_mint:
             raise _nobody_to_renew()
-        if not (self.purpose.may_mint and decision.may_replace(role, self.settings.on_refused)):
+        if not (self.need.may_mint and decision.may_replace(role, self.settings.on_refused)):
             raise SessionExpired(f"The {role} has no refresh token, so the session cannot go on.", role=role)
 
     def _check_may_replace(self, tokens: Tokens, refusal: Refused) -> None:
         """Raises unless whoever was refused becomes a new visitor (rule 2, POLICY)."""
         role = decision.role_of(tokens)
-        if self.purpose.may_replace and decision.may_replace(role, self.settings.on_refused):
+        if self.need.may_replace and decision.may_replace(role, self.settings.on_refused):
             return
         raise SessionExpired(
             f"Wix refused the {role}'s refresh token ({refusal.answer.status_code}).",
@@ -178,7 +164,6 @@ class Renewal:
         """Asks Wix. Its time starts now: no call is made whose answer could not be waited for."""
         assert self.permit is not None
         await self.permit.confirm(self.settings.renew_timeout)
-        self.permit.is_wanted = self.is_wanted
         since = anyio.current_time()
         try:
             return await ask(since + max(self.left, _MIN * self.settings.renew_timeout), self.permit)
@@ -201,8 +186,6 @@ class Renewal:
                 if stored is not None and self._counts_instead(stored, given.tokens, waiting):
                     return Outcome(self._hold_stored(stored), ChangeReason.ADOPTED)
                 given = attrs.evolve(given, version=version if self.settings.conditional else Unread.UNREAD)
-                if not self.is_wanted():
-                    raise Superseded
                 if waiting.seeds is None:
                     self.records.add_seed(given.tokens)
                 lineage = waiting.lineage or self.records.new_identity(given.lineage)
@@ -244,8 +227,6 @@ class Renewal:
         """
         error = contradiction("saved")
         for _ in range(_CONFLICTS):
-            if not self.is_wanted():
-                raise Superseded
             lineage = stands or self._next(new.lineage, is_renewal=is_renewal)
             try:
                 try:

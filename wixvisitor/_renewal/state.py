@@ -12,10 +12,10 @@ from typing import Final
 import attrs
 
 from wixvisitor._renewal import decision
-from wixvisitor._renewal.decision import PASS_THROUGH, Cooldown, Purpose, Snapshot, Step, Unread, Unsaved
+from wixvisitor._renewal.decision import PASS_THROUGH, Action, Cooldown, Need, Rest, Snapshot, State, Unread, Unsaved
 from wixvisitor._renewal.limiter import raise_cooldown
 from wixvisitor._renewal.lineage import Lineage
-from wixvisitor._renewal.run import Outcome, Superseded
+from wixvisitor._renewal.run import Outcome
 from wixvisitor._renewal.settings import ChangeReason, Settings, TokensChanged
 from wixvisitor._tokens import EMPTY_TOKENS, TokenRole, Tokens
 from wixvisitor.errors import ConfigurationError, SessionExpired, TokenRequestError, WixVisitorError
@@ -24,13 +24,17 @@ _GRANTED: Final = (ChangeReason.MINTED, ChangeReason.RENEWED, ChangeReason.REPLA
 _ADOPTED: Final = -math.inf  # since never are 401s passed on, and what is held was renewed by somebody else
 
 
+class Late(Exception):
+    """The tokens were changed since this job began; its outcome is dropped."""
+
+
 class TokenState:
     """One visitor's books.
 
     Attributes:
         held: the snapshot, swapped in one assignment; None before the store was read.
         consistent: the last ``X-Wix-Consistent`` that Wix sent to this visitor, ``""`` for none.
-        generation: counts the changes of whose tokens are held; a renewal that started before the last one is late.
+        edition: counts the changes of the tokens. A job that began in an earlier edition is late.
         lock: guards every change; all visitors of a pool have the same one.
 
     Concurrency: safe from any task and thread.
@@ -43,7 +47,7 @@ class TokenState:
         "_same_since",
         "_settings",
         "consistent",
-        "generation",
+        "edition",
         "held",
         "key",
         "lock",
@@ -52,7 +56,7 @@ class TokenState:
     def __init__(self, settings: Settings, key: str, tokens: Tokens | None) -> None:
         self.key = key
         self.lock = settings.lock
-        self.generation = 0
+        self.edition = 0
         self.consistent = ""
         self._settings = settings
         self._cooldown = settings.limiter.cooldown(key)
@@ -93,10 +97,46 @@ class TokenState:
         held = self.held
         return None if held is None else held.lineage
 
-    def next_step(self) -> tuple[Snapshot | None, Step]:
-        """Returns the snapshot, and what a caller that needs a token does next."""
-        held, now = self.held, self._settings.clock()
-        return held, decision.decide(held, now, self._cooldown_at(now), offset=self._settings.server_clock.offset)
+    def next_action(self, need: Need) -> tuple[Snapshot | None, Action]:
+        """Returns the snapshot, and what a caller with this need does next."""
+        held, now, rest = self.held, self._settings.clock(), Rest.NONE
+        state = decision.state_of(held, now + self._settings.server_clock.offset)
+        if state is not State.FRESH:
+            rest = decision.rest_of(self._cooldown_at(now), now)
+        return held, decision.decide(state, need, rest)
+
+    def next_after_401(self, rejected: Snapshot, *, may_renew: bool) -> tuple[Snapshot | None, Action]:
+        """Notes that an API answered 401 to this token; returns the snapshot, and what its caller does next.
+
+        Args:
+            rejected: the token that was sent.
+            may_renew: whether a renewal may help for the route that answered.
+        """
+        now = self._settings.clock()
+        with self.lock:
+            held = self.held
+            if held is None or not held.value:
+                return held, Action.PASS_ON  # forgotten meanwhile: the request was another visitor's
+            is_same = not held.is_after(rejected)
+            passes_on = not may_renew or self._passes_on(now, is_same=is_same)
+            if is_same and not passes_on:
+                held = self.held = attrs.evolve(held, rejected=True)
+            state = decision.state_of(held, now + self._settings.server_clock.offset)
+            if is_same and state is not State.UNSAVED:
+                state = State.REJECTED
+            rest = Rest.PASSING_ON if passes_on else decision.rest_of(self._cooldown_at(now), now)
+            return held, decision.decide(state, Need.ANOTHER, rest)
+
+    def _passes_on(self, now: float, *, is_same: bool) -> bool:
+        """Whether a renewal would not help against a 401, or cannot be made."""
+        if self._passing_since is not None and 0 <= now - self._passing_since < PASS_THROUGH:
+            return True
+        if not self.tokens().refresh_token.value:
+            return True
+        if is_same and self._same_since is not None and 0 <= now - self._same_since < PASS_THROUGH:
+            self._pass_through(now)  # a renewal has just brought this very token: another one would not help
+            return True
+        return False
 
     def raise_cause(self) -> None:
         """Raises why Wix is left alone at the moment, as this task's own exception."""
@@ -110,34 +150,6 @@ class TokenState:
         if isinstance(error, TokenRequestError):
             error.retry_after = max(0.0, cooldown.until - now)
         raise error from cooldown.cause
-
-    def reject(self, rejected: Snapshot) -> Snapshot | None:
-        """Notes that an API answered 401 to this token.
-
-        Returns:
-            What is held now, which may be another token already; None if nothing can or should be done about the 401.
-
-        Raises:
-            SessionExpired: Wix refused whom the token belongs to.
-        """
-        now = self._settings.clock()
-        with self.lock:
-            held = self.held
-            if held is None or held.is_after(rejected):
-                return held
-            since = self._passing_since
-            if since is not None and 0 <= now - since < PASS_THROUGH:
-                return None
-            if not held.tokens.refresh_token.value:
-                return None
-            if self._same_since is not None and 0 <= now - self._same_since < PASS_THROUGH:
-                self._pass_through(now)  # a renewal has just brought this very token: another one would not help
-                return None
-            self.held = attrs.evolve(held, rejected=True)
-            cause = self._cause(now)
-            if isinstance(cause, SessionExpired):
-                raise cause._again() from cause
-            return None if cause is not None else self.held
 
     def replay_refused(self, replayed: Snapshot) -> bool:
         """Notes that a new token was refused as well.
@@ -163,15 +175,11 @@ class TokenState:
             if self.tokens().refresh_token.value == held.tokens.refresh_token.value:
                 self.consistent = value
 
-    def supersede(self) -> None:
-        """Makes every renewal under way late (rule 4, LATE LOSES). The lock is held by the caller."""
-        self.generation += 1
-
     def forget(self) -> TokensChanged | None:
         """Holds nobody any more, and returns what changed, None if there was nobody."""
         with self.lock:
             old = self.tokens()
-            self.supersede()
+            self.edition += 1
             self.held = self._passing_since = None
             self._end_cooldown()
             self.consistent = ""
@@ -185,15 +193,19 @@ class TokenState:
             if self.held is None and gone is not None:
                 self.held = decision.snapshot_of(EMPTY_TOKENS, renew_before=0.0, jitter=0.0, lineage=gone)
 
-    def publish(self, outcome: Outcome, generation: int) -> TokensChanged | None:
-        """Swaps the snapshot and returns what changed, None if only the books did.
+    def publish(self, outcome: Outcome, edition: int) -> TokensChanged | None:
+        """Swaps the snapshot and returns what changed, None if the tokens did not.
+
+        Args:
+            outcome: what a job found.
+            edition: the state's when the job began.
 
         Raises:
-            Superseded: newer tokens were set meanwhile (rule 4, LATE LOSES).
+            Late: others were set or forgotten since (rule 4, LATE LOSES).
         """
         with self.lock:
-            if generation != self.generation:
-                raise Superseded
+            if edition != self.edition:
+                raise Late
             old, held, before = self.tokens(), outcome.held, self.held
             if outcome.reason in _GRANTED:
                 self._grants += 1
@@ -203,7 +215,7 @@ class TokenState:
             self._note_store(outcome.error)
             if outcome.reason is None or old == outcome.held.tokens:
                 return None
-            self.supersede()
+            self.edition += 1
             if outcome.error is None or not outcome.error._backs_off:
                 self._end_cooldown()
             if outcome.reason is ChangeReason.ADOPTED:
@@ -216,16 +228,16 @@ class TokenState:
             roles = old.refresh_token.role, new.role
             return TokensChanged(outcome.reason, self.key, *roles)
 
-    def fail(self, error: WixVisitorError, purpose: Purpose, generation: int) -> None:
+    def fail(self, error: WixVisitorError, need: Need, edition: int) -> None:
         """Starts a pause, if this failure is one of asking Wix and no other tokens were set."""
         answered = isinstance(error, ConfigurationError | SessionExpired) and error.status_code is not None
         if not (answered or isinstance(error, TokenRequestError)) or not error._asked_wix:
             return  # Wix was not asked; and a store's failures have their own time limits
         now, retry_after = self._settings.clock(), getattr(error, "retry_after", None)
         # In the background a refusal replaces nobody, so it must not stop those who wait for it in earnest.
-        cause = None if purpose is Purpose.AGEING and isinstance(error, SessionExpired) else error
+        cause = None if need is Need.BACKGROUND and isinstance(error, SessionExpired) else error
         with self.lock:
-            if generation == self.generation:
+            if edition == self.edition:
                 self._cooldown = decision.next_cooldown(
                     self._cooldown, now, self._settings.jitter(), cause=cause, retry_after=retry_after
                 )
@@ -251,8 +263,3 @@ class TokenState:
             return pools
         is_longer = pools is not None and pools.until > own.until
         return pools if is_longer and isinstance(own.cause, TokenRequestError) else own
-
-    def _cause(self, now: float) -> WixVisitorError | None:
-        """Why Wix is left alone, by those who wait for it; None if it is not."""
-        cooldown = self._cooldown_at(now)
-        return cooldown.cause if cooldown is not None else None
