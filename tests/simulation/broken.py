@@ -186,16 +186,21 @@ def _delete_on_any_error() -> Any:
 
 def _late_overwrites() -> Any:
     """A renewal that began before a login goes on, and is published after it."""
-    publish = TokenState.publish
-    do = Lane._do
+    publish, do = TokenState.publish, Lane._do
 
-    async def let_it_go_on(self: Lane, job: Job, work: Any, before: Any) -> Any:
+    async def wait_for_none(self: Lane, job: Job, work: Any, before: Any) -> Any:
         return await do(self, job, work, [one for one in before if one.need is None])
 
-    return _both(
-        patch.object(Lane, "_do", let_it_go_on),
-        patch.object(TokenState, "publish", lambda self, outcome, _: publish(self, outcome, self.edition)),
-    )
+    @contextmanager
+    def all_of_it() -> Iterator[None]:
+        with (
+            patch.object(Job, "ends_at_once", False),
+            patch.object(Lane, "_do", wait_for_none),
+            patch.object(TokenState, "publish", lambda self, outcome, _: publish(self, outcome, self.edition)),
+        ):
+            yield
+
+    return all_of_it()
 
 
 def _use_what_was_turned_down() -> Any:

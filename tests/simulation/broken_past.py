@@ -9,7 +9,7 @@ from unittest.mock import patch
 
 import attrs
 
-from wixvisitor._renewal import lineage
+from wixvisitor._renewal import records
 from wixvisitor._renewal.decision import Snapshot
 from wixvisitor._renewal.lineage import Lineage, later
 from wixvisitor._renewal.records import Records, Stored
@@ -23,8 +23,8 @@ def _the_store_always_wins() -> Any:
 
 def _numbers_ignore_the_clock() -> Any:
     """A new identity is numbered after what is known, so that a login after the rollback loses to what was lost."""
-    after_all = lineage.after_all
-    return patch.object(lineage, "after_all", lambda now, identity, *known: after_all(0.0, identity, *known))
+    after_all = records.after_all
+    return patch.object(records, "after_all", lambda now, identity, *known: after_all(0.0, identity, *known))
 
 
 def _numbers_stay() -> Any:

@@ -45,7 +45,7 @@ def _all_ask_after_the_pause() -> Any:
     """When a pause is over all ask at once, and nobody waits for the first one's answer."""
 
     def admit(self: Breaker, _visitor: str, now: float, _is_hopeless: Any) -> Admission:
-        return Admission.FAIL if self.pause is not None and self.pause.active(now) else Admission.GO
+        return Admission.FAIL if self.cooldown is not None and self.cooldown.active(now) else Admission.GO
 
     return patch.object(Breaker, "admit", admit)
 
@@ -55,8 +55,8 @@ def _no_doubling() -> Any:
     failed = Breaker.failed
 
     def as_the_first(self: Breaker, *arguments: Any, **named: Any) -> bool:
-        if self.pause is not None:
-            self.pause = attrs.evolve(self.pause, failures=0)
+        if self.cooldown is not None:
+            self.cooldown = attrs.evolve(self.cooldown, failures=0)
         return failed(self, *arguments, **named)
 
     return patch.object(Breaker, "failed", as_the_first)

@@ -43,6 +43,7 @@ class Call:
         surely_failed_before: whether it had for certain; one that was frozen has not failed.
         stopped_for: seconds that the process had been stopped when it began.
         is_new: whether a visitor is made that has nothing to lose yet.
+        is_cut: whether the application has set other tokens since.
         attempts: how many there were; the last one is under way if ``is_out``.
         status: of the last answer, None for none.
         has_failed: whether that was of no use.
@@ -57,6 +58,7 @@ class Call:
     surely_failed_before: bool
     stopped_for: float
     is_new: bool
+    is_cut: bool = False
     attempts: int = 0
     is_out: bool = False
     attempt_began: float = 0.0
@@ -200,7 +202,7 @@ class Site:
         """
         self._ends(call, None, None)
         self._unanswered_at = self._now
-        if self._is_closing or call.key in self._ending or self._was_stopped(call):
+        if self._is_closing or call.is_cut or call.key in self._ending or self._was_stopped(call):
             self._is_over(call)
             self._unknown.add(call.key)
             self._is_sure = False
@@ -231,6 +233,12 @@ class Site:
     def forgets(self, key: str) -> None:
         """The application forgets a visitor, whose call under way is broken off."""
         self._ending.add(key)
+
+    def sets(self, key: str) -> None:
+        """The application sets other tokens, which breaks off the call under way for those before."""
+        for call in self._open:
+            if call.key == key:
+                call.is_cut = True
 
     def is_stopped(self) -> None:
         """The process is stopped: what comes then comes late, and in any order."""

@@ -593,6 +593,8 @@ class Watch:
     def app_sets(self, process: Process, key: str, tokens: Tokens) -> None:
         """``set_tokens`` is about to be called."""
         self.note(process, f"sets {self._name(tokens)} for {key}")
+        if process in self.sites:
+            self.sites[process].sets(key)
         self._open_sets[process, key].append(tokens)
         self._set_at[process, key] = process.scheduler.now
         self._set_ever[key].append(tokens)

@@ -40,6 +40,11 @@ class Job(SharedTask):
         super().__init__(owner)
         self.need, self.saves = need, saves
 
+    @property
+    def ends_at_once(self) -> bool:
+        """Whether setting or forgetting ends this job, which would bring tokens of another visitor."""
+        return self.need is not None and not self.saves
+
 
 class Lane:
     """A visitor's jobs.
@@ -66,6 +71,10 @@ class Lane:
     def add(self, job: Job, work: Work, *, name: str) -> None:
         """Adds a job behind all others of this loop, and starts its task. The lock is held by the caller."""
         before = self.here()
+        if job.need is None:
+            for one in before:
+                if one.ends_at_once:
+                    one.cancel()
         self._jobs = (*(one for one in self._jobs if not one.done and not has_ended(one.loop)), job)
         job.start(partial(self._do, job, work, before), name=f"wixvisitor: {name}")
 
@@ -94,9 +103,10 @@ class Lane:
     async def _do(self, job: Job, work: Work, before: Sequence[Job]) -> object:
         try:
             for earlier in before:
-                if job.need is None and earlier.need is not None and not earlier.saves:
-                    await earlier.end()  # it may be about to save, in a thread that cannot be cancelled
-                await earlier.wait()
+                if job.need is None and earlier.ends_at_once:
+                    await earlier.end()  # its last steps may take a second
+                else:
+                    await earlier.wait()
             return await work()
         finally:
             with self._lock:

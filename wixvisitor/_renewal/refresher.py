@@ -217,7 +217,7 @@ class Refresher:
             if job is None:
                 held = self.state.held
                 job = Job(need, self._owner(), saves=held is not None and held.unsaved is not None)
-                self._lane.add(job, partial(self._renew, job, rejection), name=need.name.lower())
+                self._lane.add(job, partial(self._renew, need, rejection), name=need.name.lower())
             return job
 
     async def _join(self, need: Need, rejection: Rejection | None = None) -> bool:
@@ -251,8 +251,10 @@ class Refresher:
 
     # In the job's own task
 
-    async def _renew(self, job: Job, rejection: Rejection | None) -> Outcome:
-        edition, need = self.state.edition, job.need or Need.LOADED
+    async def _renew(self, need: Need, rejection: Rejection | None) -> Outcome | None:
+        edition = self.state.edition
+        if not self._is_still_needed(need, rejection):
+            return None
         renewal = Renewal(self.settings, self._records(), self._endpoint, need, self.state.held)
         if need is Need.ANOTHER and rejection is not None:
             renewal.may_ask = partial(self.settings.limiter.take_renewal_for, rejection.route)
@@ -274,6 +276,14 @@ class Refresher:
         if outcome.error is not None:
             raise outcome.error
         return outcome
+
+    def _is_still_needed(self, need: Need, rejection: Rejection | None) -> bool:
+        """Whether a renewal is needed now that its time has come: the job before it may have set fresh tokens."""
+        if need in (Need.LOADED, Need.FORCED):
+            return True
+        if need is Need.BACKGROUND:
+            return self._next(Need.TOKEN, None)[1] is Action.USE_AND_RENEW
+        return self._next(need, rejection)[1] in (Action.LOAD, Action.SAVE, Action.RENEW)
 
     async def _do(self, work: Callable[[], Awaitable[None]]) -> bool:
         try:

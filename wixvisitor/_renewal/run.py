@@ -346,11 +346,7 @@ class Renewal:
         try:
             return await self._renew()
         finally:
-            with anyio.CancelScope(shield=True), anyio.move_on_after(2.0):
-                try:
-                    await self.records.release_lease(holder)
-                except StorageError as error:
-                    logger.warning("wixvisitor: the lease could not be given back, it will run out: %s", error)
+            await self._release(holder)
 
     async def _acquire(self, holder: str, seconds: float) -> float:
         try:
@@ -358,6 +354,16 @@ class Renewal:
         except StorageError as error:
             logger.warning("wixvisitor: no lease to be had, going ahead without: %s", error)
             return 0.0
+        except BaseException:
+            await self._release(holder)  # cancelled: the store may have granted it all the same
+            raise
+
+    async def _release(self, holder: str) -> None:
+        with anyio.CancelScope(shield=True), anyio.move_on_after(2.0):
+            try:
+                await self.records.release_lease(holder)
+            except StorageError as error:
+                logger.warning("wixvisitor: the lease could not be given back, it will run out: %s", error)
 
 
 def _nobody_to_renew() -> ConfigurationError:

@@ -103,12 +103,16 @@ class SharedTask:
         self._is_closing = True
         await self.end(patience)
 
+    def cancel(self) -> None:
+        """Cancels the work, from a task of its own event loop, and waits for nothing."""
+        self._scope.cancel()
+
     async def end(self, patience: float = 1.0) -> None:
         """Cancels the work and waits until it is gone, for some seconds: a thread cannot be cancelled.
 
         Cancellation: waits all the same, so that the work's last steps are not left to chance.
         """
-        self._scope.cancel()
+        self.cancel()
         with anyio.move_on_after(patience, shield=True):
             await self._done.wait()
 
