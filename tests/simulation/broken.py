@@ -243,10 +243,10 @@ def _log_the_tokens() -> Any:
 def _keep_the_lease() -> Any:
     """A renewal that fails does not give its lease back, and waits for it to run out the next time."""
 
-    async def keep(self: Renewal, _holder: str) -> Outcome:
-        return await self._renew()
+    async def keep(self: Renewal, _holder: str) -> None:
+        await anyio.lowlevel.checkpoint()
 
-    return patch.object(Renewal, "_renew_and_release", keep)
+    return patch.object(Renewal, "_release", keep)
 
 
 def _save_nobody_on_any_error() -> Any:
@@ -275,13 +275,14 @@ def _never_ask_for_the_lease() -> Any:
 
 def _give_the_lease_back_early() -> Any:
     """The lease is given back before Wix is asked."""
-    renew = Renewal._renew
+    acquire = Renewal._acquire
 
-    async def without_it(self: Renewal, holder: str) -> Outcome:
+    async def without_it(self: Renewal, holder: str, seconds: float) -> float:
+        remaining = await acquire(self, holder, seconds)
         await self.records.release_lease(holder)
-        return await renew(self)
+        return remaining
 
-    return patch.object(Renewal, "_renew_and_release", without_it)
+    return patch.object(Renewal, "_acquire", without_it)
 
 
 def _one_holder() -> Any:

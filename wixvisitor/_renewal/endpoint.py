@@ -9,12 +9,11 @@ from __future__ import annotations
 
 import logging
 import random
-from functools import partial
 from typing import Any, Final
 
 import anyio
 
-from wixvisitor._http.clients import Connections
+from wixvisitor._http.clients import Connection, Connections
 from wixvisitor._http.compat import end_stream
 from wixvisitor._http.requests import MARK, URGENT, USER_AGENT, of_every_request
 from wixvisitor._renewal.limiter import Permit
@@ -90,9 +89,11 @@ class TokenEndpoint:
         return await self._ask(token_endpoint.renew_request(self.settings.client_id, refresh_token), deadline, permit)
 
     async def _ask(self, request: TokenRequest, deadline: float, permit: Permit) -> Granted | Refused:
+        """Asks within the deadline, and tells the permit what came of it."""
         watch = Watch(deadline, self.settings.renew_timeout)
         try:
-            answer = await watch.over(partial(self._ask_repeatedly, request, deadline, permit, watch))
+            async with watch.running():
+                answer = await self._ask_repeatedly(request, deadline, permit, watch)
         except TimeoutError:
             late = TokenRequestError(
                 f"The token endpoint gave no answer within {self.settings.renew_timeout:g} s. "
@@ -124,8 +125,9 @@ class TokenEndpoint:
         """Asks up to three times, as long as it may help and there is time for an answer."""
         answered: TokenRequestError | None = None
         for attempt in range(1, _ATTEMPTS + 1):
+            requested_at = self.settings.clock()
             try:
-                return await self._ask_once(request, permit, watch)
+                return self._judged(await self._exchange(request, watch), request, requested_at, permit)
             except TokenRequestError as error:
                 if error.status_code is None and watch.look():
                     raise  # who waits for it asks anew, with all of the time
@@ -156,17 +158,10 @@ class TokenEndpoint:
         fits = wait <= _MAX_WAIT and anyio.current_time() + wait + least < deadline
         return wait if fits else None
 
-    async def _ask_once(self, request: TokenRequest, permit: Permit, watch: Watch) -> Granted | Refused:
-        requested_at = self.settings.clock()
-        try:
-            with watch.limit(_MAX_ATTEMPT):
-                answer = await self._exchange(request)
-        except ConfigurationError:
-            raise  # of the client's making, such as a proxy that it cannot use
-        except BaseException as error:
-            if not is_foreign(error):
-                raise
-            raise _no_answer(error, request) from safe_cause(error, (request.secret,))
+    def _judged(
+        self, answer: TokenAnswer, request: TokenRequest, requested_at: float, permit: Permit
+    ) -> Granted | Refused:
+        """Returns what an answer means, or raises that it is of no use."""
         requested_at = self.settings.server_clock.note_token_answer(answer.date, requested_at)
         if answer.status_code == 200:
             granted = token_endpoint.grant(answer, requested_at)
@@ -186,21 +181,34 @@ class TokenEndpoint:
             verdict == "doubtful" and permit.doubts(refresh_token, token_endpoint.kind_of(answer))
         )
 
-    async def _exchange(self, request: TokenRequest) -> TokenAnswer:
-        connection = self.connections.current()
+    async def _exchange(self, request: TokenRequest, watch: Watch) -> TokenAnswer:
+        """Sends the request and returns the answer; maps whatever goes wrong on the way."""
+        try:
+            with watch.limit(_MAX_ATTEMPT):
+                connection = self.connections.current()
+                message = self._message(connection, request)
+                send = connection.ways.of_token_calls(connection.client, message.url).handle_async_request
+                response = await send(message)
+                return await self._read(response, request)
+        except ConfigurationError:
+            raise  # of the client's making, such as a proxy that it cannot use
+        except BaseException as error:
+            if not is_foreign(error):
+                raise
+            raise _no_answer(error, request) from safe_cause(error, (request.secret,))
+
+    def _message(self, connection: Connection, request: TokenRequest) -> Any:
+        """Returns the family's request."""
         if connection.client.is_closed:
             raise RuntimeError("the httpx client has been closed")
         family = connection.family
-        url = family.URL(self.settings.origins.absolute(token_endpoint.TOKEN_PATH))
         headers = family.Headers([*of_every_request(connection.client.headers.raw), *_HEADERS.items()])
         headers.setdefault("User-Agent", USER_AGENT)
+        url = family.URL(self.settings.origins.absolute(token_endpoint.TOKEN_PATH))
         extensions = {"timeout": dict(_TIMEOUTS), MARK: object(), URGENT: True}
-        message = family.Request("POST", url, headers=headers, content=request.content, extensions=extensions)
-        try:
-            response = await connection.ways.of_token_calls(connection.client, url).handle_async_request(message)
-        except family.PoolTimeout:
-            wait = f"the client's connections were all busy with other requests for {_TIMEOUTS['pool']:g} s"
-            raise family.PoolTimeout(wait, request=message) from None
+        return family.Request("POST", url, headers=headers, content=request.content, extensions=extensions)
+
+    async def _read(self, response: Any, request: TokenRequest) -> TokenAnswer:
         is_unpacked = response.is_closed  # a transport that logs or caches has read it
         body, cut = await _read(response)
         headers = {name.lower(): value for name, value in response.headers.items()}
@@ -247,6 +255,8 @@ async def _read(response: Any) -> tuple[bytes, bool]:
 
 def _no_answer(error: BaseException, request: TokenRequest) -> TokenRequestError:
     reason = redact(str(error), (request.secret,))[:200]
+    if type(error).__name__ == "PoolTimeout":  # httpx's or httpx2's
+        reason = f"the client's connections were all busy with other requests for {_TIMEOUTS['pool']:g} s"
     return TokenRequestError(
         f"The token endpoint could not be reached ({type(error).__name__}{': ' if reason else ''}{reason}). "
         "The visitor is unchanged; try again later."

@@ -9,10 +9,9 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Awaitable, Callable
-from contextlib import AbstractAsyncContextManager
-from functools import partial
-from typing import Final, TypeVar
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Final
 
 import anyio
 import attrs
@@ -29,8 +28,6 @@ from wixvisitor._wire.catalog import CATALOG_KEY
 from wixvisitor._wire.token_endpoint import Granted, Refused, described
 from wixvisitor.errors import ConfigurationError, SessionExpired, StorageError, WixVisitorError
 from wixvisitor.storage import VersionConflict
-
-T = TypeVar("T")
 
 logger = logging.getLogger("wixvisitor")
 
@@ -74,7 +71,7 @@ class Renewal:
     Attributes:
         held: what the session held when it started, None if nothing was loaded yet.
         may_ask: whether Wix may still be asked once it is this renewal's turn; else the token counts as it did before.
-        permit: the permission to ask Wix, once there is one.
+        permit: the permission to ask Wix.
         left: seconds that Wix may still take to answer. They pass only while Wix is asked, not while the store works.
     """
 
@@ -84,7 +81,7 @@ class Renewal:
     need: Need
     held: Snapshot | None
     may_ask: Callable[[], bool] = lambda: True
-    permit: Permit | None = attrs.field(init=False, default=None)
+    permit: Permit = attrs.field(init=False)
     left: float = attrs.field(init=False, default=0.0)
 
     async def run(self) -> Outcome:
@@ -103,7 +100,7 @@ class Renewal:
             return await self._save(saved, None, must=True, is_renewal=waiting.is_renewal, stands=waiting.lineage)
         if self.need is Need.LOADED:
             return Outcome(await self._load())
-        return await self._in_turn()
+        return await self._with_the_lease()
 
     async def _renew(self) -> Outcome:
         refusal: Refused | None = None
@@ -123,7 +120,8 @@ class Renewal:
                 return await self._mint(held, ChangeReason.REPLACED)
             if not self.may_ask():
                 return Outcome(attrs.evolve(held, rejected=False))
-            answer = await self._asked(partial(self.endpoint.renew, token))
+            async with self._asking() as deadline:
+                answer = await self.endpoint.renew(token, deadline, self.permit)
             if isinstance(answer, Granted):
                 return await self._renewed(held, answer)
             refusal = answer
@@ -153,20 +151,20 @@ class Renewal:
         )
 
     async def _mint(self, held: Snapshot, reason: ChangeReason) -> Outcome:
-        granted = await self._asked(self.endpoint.mint)
-        if self.permit is not None:
-            self.permit.has_minted = True
+        async with self._asking() as deadline:
+            granted = await self.endpoint.mint(deadline, self.permit)
+        self.permit.has_minted = True
         tokens = decision.after_mint(granted.access_token, granted.refresh_token)
         new = self._hold(tokens, held.version, held.lineage, granted.lifetime)
         return await self._save(new, reason, must=True, is_renewal=False)
 
-    async def _asked(self, ask: Callable[[float, Permit], Awaitable[T]]) -> T:
-        """Asks Wix. Its time starts now: no call is made whose answer could not be waited for."""
-        assert self.permit is not None
+    @asynccontextmanager
+    async def _asking(self) -> AsyncIterator[float]:
+        """Returns the deadline for Wix. Its time starts now: no call is made whose answer could not be waited for."""
         await self.permit.confirm(self.settings.renew_timeout)
         since = anyio.current_time()
         try:
-            return await ask(since + max(self.left, _MIN * self.settings.renew_timeout), self.permit)
+            yield since + max(self.left, _MIN * self.settings.renew_timeout)
         finally:
             self.left -= anyio.current_time() - since
 
@@ -311,15 +309,15 @@ class Renewal:
             lineage=lineage,
         )
 
-    async def _in_turn(self) -> Outcome:
-        """Waits for a turn and for the lease, then renews, or adopts what the lease's holder has saved meanwhile.
+    async def _with_the_lease(self) -> Outcome:
+        """Waits for a permit and for the lease, then renews, or adopts what the lease's holder has saved meanwhile.
 
         The lease only saves calls. It runs out under a holder that is stopped, or has no answer of Wix's for so long,
-        and whoever takes it then asks once more; where it cannot be had, or two in a row run out, nobody waits for it
-        any longer. Whoever waits leaves the turn to other visitors.
+        and the next holder asks once more. Where it cannot be had, or two in a row run out, the renewal goes ahead
+        without it. A renewal that waits for the lease leaves its permit to other visitors.
         """
         seconds, holder, lap = self.settings.renew_timeout, os.urandom(16).hex(), _Lap()
-        queued = waited = slept = 0.0  # for a turn; for the lease, with the store's own time and without
+        queued = waited = slept = 0.0  # for a permit; for the lease, with the store's own time and without
         while True:
             async with self._permit(seconds - queued) as self.permit:
                 queued += lap.took()
@@ -327,26 +325,23 @@ class Renewal:
                 waited += lap.took()
                 if remaining <= 0:
                     self.left = seconds - slept
-                    return await self._renew_and_release(holder)
+                    try:
+                        return await self._renew()
+                    finally:
+                        await self._release(holder)
             await anyio.sleep(min(remaining, 0.02 + 0.08 * self.settings.jitter()))
-            slept += (cooldown := lap.took())
+            slept += (pause := lap.took())
             held = await self._load()
             if self._is_enough(held):
                 return Outcome(held, ChangeReason.ADOPTED)
-            waited += cooldown + lap.took()
+            waited += pause + lap.took()
             if waited >= _PATIENCE * seconds:
-                logger.info("wixvisitor: whoever holds the lease has not renewed in %g s; going ahead", waited)
+                logger.info("wixvisitor: the lease's holder has not renewed in %g s; going ahead", waited)
 
     def _permit(self, seconds: float) -> AbstractAsyncContextManager[Permit]:
         has_nothing = self.held is None or self.held.tokens == EMPTY_TOKENS
         is_new = has_nothing and self.records.key != CATALOG_KEY  # the catalogue's serves many
         return self.settings.limiter.permit(self.records.key, is_new=is_new, seconds=seconds)
-
-    async def _renew_and_release(self, holder: str) -> Outcome:
-        try:
-            return await self._renew()
-        finally:
-            await self._release(holder)
 
     async def _acquire(self, holder: str, seconds: float) -> float:
         try:

@@ -8,13 +8,11 @@ ago. The clock is the event loop's, and one that goes on while the machine sleep
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
-from typing import Final, TypeVar
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from typing import Final
 
 import anyio
-
-T = TypeVar("T")
 
 _TICK: Final = 1.0  # seconds, as all here
 _LATE: Final = 1.0  # a busy machine's delay, and no standstill
@@ -58,28 +56,29 @@ class Watch:
             self._grace = now + _GRACE
         return self.was_frozen
 
-    async def over(self, work: Callable[[], Awaitable[T]]) -> T:
-        """Returns what the work returns.
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Watches over the block.
 
         Raises:
-            TimeoutError: the deadline has passed.
-            What the work raises.
+            TimeoutError: the deadline has passed, and the block was cancelled.
+            What the block raises.
         """
-        results, failures = list[T](), list[Exception]()
+        failures, has_ended = list[Exception](), False
         async with anyio.create_task_group() as group:
             group.start_soon(self._tick)
             with self._limit(self._deadline):
                 try:
-                    results.append(await work())
+                    yield
+                    has_ended = True
                 except Exception as error:  # the group would wrap it
                     failures.append(error)
             self.look()
             group.cancel_scope.cancel()
         for failure in failures:
             raise failure
-        for result in results:
-            return result
-        raise TimeoutError
+        if not has_ended:
+            raise TimeoutError
 
     @contextmanager
     def limit(self, seconds: float) -> Iterator[None]:
