@@ -10,26 +10,23 @@ awaits.
 from __future__ import annotations
 
 import logging
-import traceback
 from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 
-import anyio
 import attrs
 
 from wixvisitor._checks import checked_refresh, checked_tokens
 from wixvisitor._http.compat import Unanswered
-from wixvisitor._renewal import decision
+from wixvisitor._renewal import reports
 from wixvisitor._renewal.decision import Action, Need, Snapshot
 from wixvisitor._renewal.endpoint import TokenEndpoint
 from wixvisitor._renewal.lane import GRACE, LAST_STEPS, Job, Lane
 from wixvisitor._renewal.records import Records
-from wixvisitor._renewal.run import Outcome, Renewal
-from wixvisitor._renewal.settings import ChangeReason, Settings, TokensChanged
+from wixvisitor._renewal.run import Outcome, Renewal, renewed_elsewhere
+from wixvisitor._renewal.settings import ChangeReason, Settings
 from wixvisitor._renewal.state import Late, TokenState
-from wixvisitor._tokens import EMPTY_TOKENS, RefreshToken, Tokens
-from wixvisitor._wire.redaction import redact, safe_cause, without_frames
-from wixvisitor._wire.token_endpoint import Refused, described
+from wixvisitor._tokens import RefreshToken, Tokens
+from wixvisitor._wire.redaction import safe_cause
 from wixvisitor.errors import ConfigurationError, SessionExpired, StorageError, TokenRequestError, WixVisitorError
 
 logger = logging.getLogger("wixvisitor")
@@ -133,7 +130,7 @@ class Refresher:
         if refresh_token is None or refresh_token.value == ours.value:
             await self._get(Need.FORCED)
             return self.state.tokens()
-        tokens = await self._renewed_elsewhere(refresh_token)
+        tokens = await renewed_elsewhere(self.settings, self._endpoint, self.state.key, refresh_token)
         if not ours.value:
             await self.set(tokens)
         return tokens
@@ -268,11 +265,11 @@ class Refresher:
                 logger.info("wixvisitor: the process stood still while the token endpoint was asked")
                 raise
             self.state.fail(error, need, edition)
-            self._log_failure(error, need)
+            reports.log_failure(error, need, still_works=self.state.working() is not None)
             raise
         except Exception as error:
-            raise self._unexpected(error) from safe_cause(error, _secrets(self.state.tokens()))
-        self._tell(event)
+            raise self._unexpected(error) from safe_cause(error, self._secrets())
+        reports.tell(self.settings, event)
         if outcome.error is not None:
             raise outcome.error
         return outcome
@@ -292,12 +289,14 @@ class Refresher:
         except (WixVisitorError, Late):
             raise
         except Exception as error:
-            raise self._unexpected(error) from safe_cause(error, _secrets(self.state.tokens()))
+            raise self._unexpected(error) from safe_cause(error, self._secrets())
 
     async def _set(self, given: Snapshot) -> None:
         given = attrs.evolve(given, lineage=self.state.lineage())
         outcome = await Renewal(self.settings, self._records(), self._endpoint, Need.LOADED, given).run()
-        self._tell(self.state.publish(attrs.evolve(outcome, reason=ChangeReason.SET), self.state.edition))
+        reports.tell(
+            self.settings, self.state.publish(attrs.evolve(outcome, reason=ChangeReason.SET), self.state.edition)
+        )
         if outcome.error is not None:
             raise outcome.error
 
@@ -306,52 +305,14 @@ class Refresher:
         try:
             self.state.note_forgotten(await self._records().forget(lineage))
         finally:
-            self._tell(event)
-
-    async def _renewed_elsewhere(self, refresh_token: RefreshToken, *, is_first: bool = True) -> Tokens:
-        seconds = self.settings.renew_timeout
-        try:
-            async with self.settings.limiter.permit(self.state.key, is_new=False, seconds=seconds) as permit:
-                answer = await self._endpoint.renew(refresh_token.value, anyio.current_time() + seconds, permit)
-        except WixVisitorError as error:
-            if error._was_frozen and is_first:
-                return await self._renewed_elsewhere(refresh_token, is_first=False)
-            raise without_frames(error)._again() from error
-        if isinstance(answer, Refused):
-            role = refresh_token.role
-            raise SessionExpired(f"Wix refused the {role}'s refresh token.", role=role, **described(answer.answer))
-        old = Tokens(EMPTY_TOKENS.access_token, refresh_token)
-        return decision.after_renewal(old, answer.access_token, answer.refresh_token)
-
-    # Telling
-
-    def _tell(self, event: TokensChanged | None) -> None:
-        if event is None:
-            return
-        logger.info("wixvisitor: tokens %s (%s -> %s)", event.reason, event.old_role, event.new_role)
-        if self.settings.on_change is None:
-            return
-        try:
-            self.settings.on_change(event)
-        except Exception:
-            logger.exception("wixvisitor: on_change raised; the tokens are in use all the same")
-
-    def _log_failure(self, error: WixVisitorError, need: Need) -> None:
-        """Logs once what no caller is told, however many there are."""
-        level = logging.WARNING if error._asked_wix else logging.DEBUG  # the pool's cooldown has its own line
-        if need is Need.BACKGROUND:
-            logger.log(level, "wixvisitor: the renewal in the background failed, the token still works: %s", error)
-        elif need is Need.ANOTHER and isinstance(error, TokenRequestError | ConfigurationError):
-            logger.log(level, "wixvisitor: a 401, and the renewal failed for now: %s", error)
-        elif need is Need.TOKEN and self.state.working() is not None:
-            logger.log(level, "wixvisitor: the renewal failed, the token still works: %s", error)
+            reports.tell(self.settings, event)
 
     def _unexpected(self, error: Exception) -> WixVisitorError:
-        """Logs a bug, of this library or of what was handed to it, and returns what the callers are told."""
-        trace = "".join(traceback.format_exception(error))  # as text: a log record would keep the frames with tokens
-        secrets = _secrets(self.state.tokens())
-        logger.error("wixvisitor: something failed in an unexpected way\n%s", redact(trace, secrets))
-        return WixVisitorError(f"Something failed in an unexpected way: {type(error).__name__}")
+        return reports.unexpected(error, self._secrets())
+
+    def _secrets(self) -> tuple[str, str]:
+        tokens = self.state.tokens()
+        return tokens.access_token.value, tokens.refresh_token.value
 
     def _owner(self) -> object:
         return self.owners.get(self.state.key)
@@ -376,7 +337,3 @@ def _closed(job: Job) -> WixVisitorError:
 def _found_nobody(error: Exception | None) -> bool:
     """Whether a renewal that may mint nobody failed without asking Wix."""
     return isinstance(error, ConfigurationError) and error.status_code is None
-
-
-def _secrets(tokens: Tokens) -> tuple[str, str]:
-    return tokens.access_token.value, tokens.refresh_token.value

@@ -23,8 +23,9 @@ from wixvisitor._renewal.limiter import Permit
 from wixvisitor._renewal.lineage import Lineage, later
 from wixvisitor._renewal.records import Records, Stored, contradiction
 from wixvisitor._renewal.settings import ChangeReason, Settings
-from wixvisitor._tokens import EMPTY_TOKENS, TokenRole, Tokens
+from wixvisitor._tokens import EMPTY_TOKENS, RefreshToken, TokenRole, Tokens
 from wixvisitor._wire.catalog import CATALOG_KEY
+from wixvisitor._wire.redaction import without_frames
 from wixvisitor._wire.token_endpoint import Granted, Refused, described
 from wixvisitor.errors import ConfigurationError, SessionExpired, StorageError, WixVisitorError
 from wixvisitor.storage import VersionConflict
@@ -359,6 +360,30 @@ class Renewal:
                 await self.records.release_lease(holder)
             except StorageError as error:
                 logger.warning("wixvisitor: the lease could not be given back, it will run out: %s", error)
+
+
+async def renewed_elsewhere(
+    settings: Settings, endpoint: TokenEndpoint, key: str, refresh_token: RefreshToken, *, is_first: bool = True
+) -> Tokens:
+    """Renews a refresh token that is not the session's, and saves nothing.
+
+    Raises:
+        TokenRequestError, ConfigurationError: Wix could not be asked.
+        SessionExpired: Wix refused.
+    """
+    seconds = settings.renew_timeout
+    try:
+        async with settings.limiter.permit(key, is_new=False, seconds=seconds) as permit:
+            answer = await endpoint.renew(refresh_token.value, anyio.current_time() + seconds, permit)
+    except WixVisitorError as error:
+        if error._was_frozen and is_first:
+            return await renewed_elsewhere(settings, endpoint, key, refresh_token, is_first=False)
+        raise without_frames(error)._again() from error
+    if isinstance(answer, Refused):
+        role = refresh_token.role
+        raise SessionExpired(f"Wix refused the {role}'s refresh token.", role=role, **described(answer.answer))
+    old = Tokens(EMPTY_TOKENS.access_token, refresh_token)
+    return decision.after_renewal(old, answer.access_token, answer.refresh_token)
 
 
 def _nobody_to_renew() -> ConfigurationError:
