@@ -326,6 +326,9 @@ class Site:
             self._is_sure = False
         elif is_unknown or any(at >= call.last - EPS for at, _ in self._granted[-1:]):
             self._is_sure = False
+            if self._cooldown is not None:  # this failure may have prolonged it
+                named = min(call.retry_after or 0.0, _LONGEST_NAMED)
+                self._cooldown.latest = max(self._cooldown.latest, call.last + named)
         elif not was_own:
             self._counts(call)
 
