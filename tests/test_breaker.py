@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from wixvisitor import ConfigurationError, TokenRequestError, WixVisitorError
-from wixvisitor._renewal.breaker import LONGEST_WAIT, STREAK, Admission, Breaker
+from wixvisitor._renewal.breaker import MAX_WAIT, STREAK, Admission, Breaker
 
 NOW = 1_800_000_000.0
 LIMIT = TokenRequestError("slow down", status_code=429)
@@ -156,8 +156,8 @@ def test_who_failed_last_is_no_probe() -> None:
     _fail(breaker, "a", cause=LIMIT)
     over = _until(breaker)
     assert _admit(breaker, "a", over) is Admission.WAIT
-    assert breaker.seconds_to_wait("a", over) == NOW + LONGEST_WAIT - over
-    assert _admit(breaker, "a", NOW + LONGEST_WAIT) is Admission.GO
+    assert breaker.seconds_to_wait("a", over) == NOW + MAX_WAIT - over
+    assert _admit(breaker, "a", NOW + MAX_WAIT) is Admission.GO
     assert _admit(breaker, "b", over) is Admission.PROBE
     assert breaker.seconds_to_wait("b", over) == 0.0
 

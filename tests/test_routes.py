@@ -47,7 +47,7 @@ def taught(visitors: int = STREAK) -> Routes:
     routes = Routes()
     for number in range(visitors):
         assert routes.take("a", NOW)
-        routes.turned_down("a", f"visitor {number}")
+        routes.rejected("a", f"visitor {number}")
     return routes
 
 
@@ -67,7 +67,7 @@ def test_a_route_that_is_not_learned() -> None:
     routes = taught(STREAK - 1)
     for _ in range(50):
         assert routes.take("a", NOW)
-        assert not routes.turned_down("a", "visitor 0")
+        assert not routes.rejected("a", "visitor 0")
 
 
 def test_one_success_is_enough() -> None:
@@ -83,7 +83,7 @@ def test_the_news_is_told_once() -> None:
     news = []
     for number in range(8):
         routes.take("a", NOW)
-        news.append(routes.turned_down("a", str(number)))
+        news.append(routes.rejected("a", str(number)))
     assert news == [False] * 4 + [True] + [False] * 3
 
 

@@ -52,7 +52,7 @@ class Authorization(ABC):
         self._note(response, status, held)
         if status != _UNAUTHORIZED:
             if self._replays and _means_accepted(status):
-                self._refresher.note_replay(self._route(), is_turned_down=False)
+                self._refresher.note_replay(self._route(), is_rejected=False)
             return False
         return self._is_about(held, response) and self._may_help(held)
 
@@ -99,8 +99,8 @@ class Authorization(ABC):
 
     def _may_help(self, held: Snapshot) -> bool:
         """Whether a renewal may help; if this was the replay with a fresh token, the 401 is about something else."""
-        if self._replays and self._refresher.state.replay_refused(held):
-            self._refresher.note_replay(self._route(), is_turned_down=True)
+        if self._replays and self._refresher.state.replay_rejected(held):
+            self._refresher.note_replay(self._route(), is_rejected=True)
             return False
         return self._replays < _MAX_REPLAYS
 

@@ -68,7 +68,7 @@ def _what_is_left_is_not_said() -> Any:
     def as_it_was(cause: WixVisitorError, _seconds: float) -> WixVisitorError:
         return limiter.not_asked(cause._again())
 
-    return patch.object(limiter, "_of_pause", as_it_was)
+    return patch.object(limiter, "_cause_of_cooldown", as_it_was)
 
 
 def _a_turn_outlives_the_pause() -> Any:

@@ -1,24 +1,24 @@
-"""When a pool leaves the token endpoint alone: a circuit breaker for all of its visitors. Pure: no clock, no lock.
+"""The circuit breaker of a pool's token requests. Pure: no clock, no lock.
 
-Wix's limits are the site's and not the visitor's, and so is an outage. The breaker has three states:
+Wix limits a site, not a visitor, and an outage hits all visitors. So one breaker serves all. It has three states:
 
 ========== =========================== ============================================================================
 state      when                        a visitor that needs the endpoint
 ========== =========================== ============================================================================
-closed     there is no pause           asks
-open       a pause lasts               gets the pause's cause at once
-half-open  a pause is over, and no     asks for all the others (the probe), if no other visitor does so already. The
+closed     there is no cooldown        asks
+open       a cooldown lasts            gets the cooldown's cause at once
+half-open  a cooldown is over, and no  asks for all visitors (the probe), if no other visitor does so already. All
            call has succeeded since    others wait for its answer: a success closes the breaker, a failure doubles the
-                                       pause
+                                       cooldown
 ========== =========================== ============================================================================
 
 Rules:
 
 1. A 429 opens the breaker, for as long as Wix says.
-2. Every other failure opens it once ``STREAK`` different visitors in a row have met one, with no success between.
-3. A visitor whose own last call failed has trouble of its own: its next failure neither opens the breaker, nor extends
-   or doubles the pause. It is no probe. It waits until another visitor has asked, for at most ``LONGEST_WAIT``, and not
-   at all where every other visitor has failed as well.
+2. Any other failure opens it once ``STREAK`` different visitors in a row have failed, with no success between them.
+3. The trouble of a visitor whose last call failed may be its own. So its next failure neither opens the breaker nor
+   extends or doubles the cooldown, and it is no probe. It waits until another visitor has asked, for at most
+   ``MAX_WAIT``. It does not wait if every other visitor has failed as well.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ from wixvisitor._renewal import decision
 from wixvisitor._renewal.decision import Cooldown
 from wixvisitor.errors import WixVisitorError
 
-STREAK: Final = 3  # visitors in a row that meet a failure before it counts as the site's
-LONGEST_WAIT: Final = 60.0  # seconds after its own failure in which a visitor waits for another one to ask
+STREAK: Final = 3  # visitors in a row that must fail before the failure counts as the site's
+MAX_WAIT: Final = 60.0  # seconds after its own failure that a visitor waits for another visitor to ask
 _REMEMBERED: Final = 4_096  # visitors whose last call failed; the oldest is dropped
 
 
@@ -51,7 +51,7 @@ class Breaker:
     """What a pool knows of the token endpoint.
 
     Attributes:
-        cooldown: the last pause, also when it is over; None once a call has succeeded.
+        cooldown: the last cooldown, also when it is over; None once a call has succeeded.
         probe: the visitor that asks for all, None if there is none.
     """
 
@@ -64,12 +64,12 @@ class Breaker:
         self._failed_at: OrderedDict[str, float] = OrderedDict()
 
     def admit(self, visitor: str, now: float, is_hopeless: Callable[[], bool]) -> Admission:
-        """Returns what this visitor does.
+        """Returns what this visitor does next.
 
         Args:
             visitor: its key.
             now: epoch seconds.
-            is_hopeless: whether the last call of every live visitor has failed; asked only where rule 3 needs it.
+            is_hopeless: returns whether the last call of every live visitor failed; called only if rule 3 needs it.
         """
         if self.cooldown is None:
             return Admission.GO
@@ -84,18 +84,18 @@ class Breaker:
         return Admission.WAIT
 
     def have_failed(self, visitors: Iterable[str]) -> bool:
-        """Returns whether the last call of each of these visitors has failed."""
+        """Returns whether the last call of each of these visitors failed."""
         return all(visitor in self._failed_at for visitor in visitors)
 
     def seconds_to_wait(self, visitor: str, now: float) -> float:
-        """Returns for how long this visitor waits for another one to ask (rule 3); 0.0 if its last call succeeded."""
+        """Returns the seconds that this visitor waits for another to ask (rule 3); 0.0 if its last call succeeded."""
         failed_at = self._failed_at.get(visitor)
         if failed_at is None or now < failed_at:
             return 0.0
-        return max(0.0, failed_at + LONGEST_WAIT - now)
+        return max(0.0, failed_at + MAX_WAIT - now)
 
     def succeeded(self, visitor: str) -> None:
-        """Notes that Wix granted this visitor tokens: the breaker is closed."""
+        """Notes that Wix granted this visitor tokens, which closes the breaker."""
         self.cooldown = self.probe = None
         self._streak.clear()
         self._failed_at.pop(visitor, None)
@@ -114,14 +114,14 @@ class Breaker:
 
         Args:
             visitor: its key.
-            cause: what the other visitors are told; a ``status_code`` of 429 is the site's limit.
+            cause: what the other visitors are told. A ``status_code`` of 429 is the site's limit.
             now: epoch seconds.
             jitter: from 0 to 1.
             retry_after: seconds that Wix asked to wait.
-            began: when the call was made. One from before a pause says nothing that the pause does not know.
+            began: when the call was made. A call that began before the cooldown brings no news.
 
         Returns:
-            Whether the breaker has been opened by it.
+            Whether this failure has opened the breaker.
         """
         self.left(visitor)
         was_its_own = visitor in self._failed_at
@@ -131,10 +131,9 @@ class Breaker:
             return False
         while len(self._failed_at) > _REMEMBERED:
             self._failed_at.popitem(last=False)
-        if self.cooldown is not None and (
-            self.cooldown.active(now) or began <= self.cooldown.since
-        ):  # it was under way then
-            self.cooldown = decision.extended(self.cooldown, now, retry_after)
+        cooldown = self.cooldown
+        if cooldown is not None and (cooldown.active(now) or began <= cooldown.since):  # the call was under way then
+            self.cooldown = decision.extended(cooldown, now, retry_after)
             return False
         if self.cooldown is None:
             self._streak.add(visitor)
@@ -145,6 +144,6 @@ class Breaker:
         return True
 
     def left(self, visitor: str) -> None:
-        """Notes that this visitor's turn is over. If it was the probe and brought no answer, another one may be it."""
+        """Notes that this visitor's permit is back. If it was the probe, another visitor may become the probe."""
         if self.probe == visitor:
             self.probe = None

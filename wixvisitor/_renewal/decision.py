@@ -1,6 +1,6 @@
-"""When a token is used, renewed or replaced: every rule that a visitor's identity depends on. Pure: no I/O, no clock.
+"""Decides when a token is used, renewed or replaced: every rule that a visitor's identity depends on. Pure.
 
-Identity rules; the words in capitals are looked for by the tests that are named after them:
+``TABLE`` and ``RESTING`` say what happens next. The identity rules behind them:
 
 1. REFUSAL ONLY. Only Wix's refusal of this refresh token may cost a visitor. ``judge_refusal`` says what is one: a
    certain one names the token; a doubtful one costs nothing until it is confirmed (``doubts``). No network error,
@@ -8,15 +8,16 @@ Identity rules; the words in capitals are looked for by the tests that are named
    past, and then 400, 401 and 403 only (``has_run_out``). Before a token counts as refused the store is read again: if
    another process has moved on, its tokens win. [``Renewal._renew``]
 2. POLICY. ``on_refused="auto"``: a refused visitor is replaced, a refused member raises ``SessionExpired``, so that
-   nobody is silently logged out. [``may_replace``]
-3. NO MINT FROM AN API ANSWER. A 401 leads to one renewal and one replay, never to a mint; if the replay is refused
+   no member is logged out silently. [``may_replace``]
+3. NO MINT FROM AN API ANSWER. A 401 leads to one renewal and one replay, never to a mint. If the replay is rejected
    too, the 401 was not about the token, and 401s are passed through for ``PASS_THROUGH`` seconds. A pool learns the
-   routes where that is so (``routes``). [``Need.may_mint``, ``Rest.PASSING_ON``]
+   routes that always answer 401 (``routes``). [``Need.may_mint``, ``Rest.PASSING_ON``]
 4. LATE LOSES. A late renewal never overwrites newer tokens. [``lane``, ``TokenState.publish``, ``Renewal._save``]
 5. ROTATION. A refresh token in the answer replaces the old one, an absent one keeps it. [``after_renewal``]
-6. SAVE FIRST. New tokens are saved before anyone is told. If saving fails the session goes on from memory and logs it;
-   but if the refresh token changed it raises, keeps the tokens, and the next use saves again. [``must_be_saved``]
-7. GOES BACK. A store that goes back in time takes nobody along: the later state is kept, tried first and saved again.
+6. SAVE FIRST. New tokens are saved before a caller gets them. If saving fails, the session goes on from memory and
+   logs it. But if the refresh token changed, it raises and keeps the tokens, and the next use saves again.
+   [``must_be_saved``]
+7. GOES BACK. A store that goes back in time loses no visitor: the later tokens are kept, tried first and saved again.
    [``lineage``, ``Renewal._load``]
 8. STANDSTILL. A token call during which the process stood still is no failure. [``_tasks.time_limits``]
 """
@@ -35,12 +36,12 @@ from wixvisitor._wire.claims import read_claims
 from wixvisitor._wire.token_endpoint import DEFAULT_LIFETIME
 from wixvisitor.errors import SessionExpired, WixVisitorError
 
-PASS_THROUGH: Final = 60.0  # seconds in which 401s are passed on after a replay was refused as well
-MIN_COOLDOWN: Final = 1.0  # seconds, at most, after a first failure; doubled each time …
+PASS_THROUGH: Final = 60.0  # seconds in which 401s are passed on after a replay was rejected as well
+MIN_COOLDOWN: Final = 1.0  # seconds, at most, after a first failure; each further failure doubles them …
 MAX_COOLDOWN: Final = 60.0  # … up to here
-MAX_RETRY_AFTER: Final = 300.0  # a pause that Wix asks for is kept up to here
+MAX_RETRY_AFTER: Final = 300.0  # seconds; the longest Retry-After that is kept
 _JITTER: Final = 0.05  # of the renewal window, so that processes sharing a visitor do not wake together
-_MIN_LIFETIME: Final = 60  # seconds that any token is taken to have
+_MIN_LIFETIME: Final = 60  # seconds; a shorter lifetime counts as this
 _STAMP_SLACK: Final = 60  # seconds by which an expiry stamp may exceed the token's own
 
 
@@ -57,7 +58,7 @@ class OnRefused(StrEnum):
 
 
 class Unread(Enum):
-    """The version of a record that nobody has read: saving over it is unconditional."""
+    """The version of a record that was not read. Saving over it is unconditional."""
 
     UNREAD = auto()
 
@@ -67,11 +68,11 @@ class Unsaved:
     """Why tokens wait to be saved, and what the save has to write.
 
     Attributes:
-        seeds: what the record remembers of seeds. None: these tokens are a seed themselves, which the application gave
-            at the start, as ``tokens=``; a record that has had them before wins.
+        seeds: the seeds to write. None: the application gave these tokens at the start, as ``tokens=``, so they are a
+            seed themselves; a record that had this seed before wins.
         is_renewal: whether they are the same visitor as before, renewed; else a new identity.
-        lineage: where a new identity stands since the first attempt, so that a late save is not the later state (rule
-            7). None: there was no attempt yet.
+        lineage: the lineage of a new identity since the first attempt, so that a late save does not become the later
+            record (rule 7). None: there was no attempt yet.
     """
 
     seeds: tuple[str, ...] | None = ()
@@ -81,17 +82,17 @@ class Unsaved:
 
 @attrs.frozen(eq=False, repr=False, match_args=False, weakref_slot=False)
 class Snapshot:
-    """What a session holds: one snapshot, swapped in one assignment.
+    """The tokens that a session holds, swapped in one assignment.
 
     Attributes:
         tokens: the visitor.
         renew_at: from here (epoch seconds by Wix's clock, as all here) a renewal starts in the background.
         version: the store's version of these tokens, None if the store has none.
-        unsaved: these tokens must be saved before anyone uses them (rule 6); None if they are, or need not be.
+        unsaved: why these tokens must be saved before they are used (rule 6); None if they need not be.
         rejected: an API answered 401 to this access token.
-        lineage: where the last state stands that was read, or that a save acknowledged (rule 7).
-        grant: counts what Wix granted to this session. A later grant may bring the same access token again, as mocks
-            and caching proxies do.
+        lineage: of the record that was read or saved last (rule 7).
+        grant: the number of grants to this session so far. A later grant may bring the same access token again, as
+            mocks and caching proxies do.
     """
 
     tokens: Tokens
@@ -114,7 +115,7 @@ class Snapshot:
 
     @property
     def was_forgotten(self) -> bool:
-        """Whether it is known that there is nobody any more; the store may know of somebody new."""
+        """Whether the visitor was forgotten. The store may hold a new visitor by now."""
         return self.lineage is not None and self.tokens == EMPTY_TOKENS
 
     def is_after(self, other: Snapshot) -> bool:
@@ -128,12 +129,12 @@ class Snapshot:
 
 @attrs.frozen(eq=False, repr=False, match_args=False)
 class Cooldown:
-    """How long to leave the token endpoint alone after a failure.
+    """The time after a failure in which the token endpoint, or the store, is left alone.
 
     Attributes:
-        since, until: epoch seconds. A clock that was set back before ``since`` ends the pause.
+        since, until: epoch seconds. A clock that is set back before ``since`` ends the cooldown.
         failures: how many in a row.
-        cause: what callers without a usable token are told; None lets them ask (only background renewals wait).
+        cause: what callers without a usable token get. None: they may ask; only background renewals wait.
     """
 
     since: float
@@ -142,7 +143,7 @@ class Cooldown:
     cause: WixVisitorError | None
 
     def active(self, now: float) -> bool:
-        """Whether the pause lasts at ``now``."""
+        """Whether the cooldown lasts at ``now``."""
         return self.since <= now < self.until
 
 
@@ -298,14 +299,14 @@ def snapshot_of(
         lifetime: seconds from issue to expiry as just granted; None: what the token itself says, else 4 hours.
         version: the store's version.
         unsaved: why they must be saved first, if they must.
-        lineage: where the last state stands that was read or saved.
+        lineage: of the record that was read or saved last.
     """
     if lifetime is None:
         claims = read_claims(tokens.access_token.value)
         lifetime = claims.lifetime if claims else DEFAULT_LIFETIME
         if claims and tokens.access_token.expires_at > claims.expires_at + _STAMP_SLACK:
-            # It works on after its own end, so what it says of its life is not true either; the answer that brought it
-            # may have given it the shortest.
+            # It works after its own exp, so its own lifetime is not true either. The answer that brought it may have
+            # given it the shortest lifetime.
             lifetime = _MIN_LIFETIME
     window = min(renew_before, lifetime / 4)
     renew_at = tokens.access_token.expires_at - window * (1 - _JITTER * jitter)
@@ -313,7 +314,7 @@ def snapshot_of(
 
 
 def adopted(tokens: Tokens) -> Tokens:
-    """Returns tokens from elsewhere with an expiry no later than the access token's own.
+    """Returns tokens that Wix did not grant just now, with an expiry no later than the access token's own ``exp``.
 
     A cached token response stamped with "now + expires_in" claims hours that the token does not have.
     """
@@ -339,7 +340,7 @@ def after_renewal(old: Tokens, access: AccessToken, refresh_token: str | None) -
 
 
 def role_of(tokens: Tokens) -> TokenRole:
-    """Returns whose tokens these are, also when only the access token is there."""
+    """Returns the role of these tokens, also if there is only an access token."""
     if tokens.refresh_token.role is not TokenRole.NONE:
         return tokens.refresh_token.role
     if not tokens.access_token.value:
@@ -351,7 +352,7 @@ def role_of(tokens: Tokens) -> TokenRole:
 def is_older_copy(given: Tokens, known: Tokens) -> bool:
     """Returns whether ``known`` are later tokens of the same visitor, as far as both access tokens tell.
 
-    A bot that gives what it saved long ago, at each call, must not go back to it.
+    A bot that gives the tokens it saved long ago at each call must not go back to them.
     """
     theirs, ours = read_claims(given.access_token.value), read_claims(known.access_token.value)
     if theirs is None or ours is None or theirs.visitor_id is None or theirs.visitor_id != ours.visitor_id:
@@ -360,7 +361,7 @@ def is_older_copy(given: Tokens, known: Tokens) -> bool:
 
 
 def may_replace(role: TokenRole, policy: OnRefused) -> bool:
-    """Whether whoever cannot be renewed any more becomes a new visitor (rule 2, POLICY)."""
+    """Whether a session of this role may become a new visitor when it cannot be renewed (rule 2, POLICY)."""
     if role is TokenRole.NONE or policy is OnRefused.NEW_VISITOR:
         return True
     return policy is OnRefused.AUTO and role is not TokenRole.MEMBER
@@ -374,7 +375,7 @@ def must_be_saved(old: Tokens, new: Tokens) -> bool:
 def next_cooldown(
     cooldown: Cooldown | None, now: float, jitter: float, *, cause: WixVisitorError | None, retry_after: float | None
 ) -> Cooldown:
-    """Returns the pause after one more failure: at most 1 s, doubling to at most 60 s, or what Wix asked for."""
+    """Returns the cooldown after one more failure: at most 1 s, doubling to at most 60 s, or Wix's ``Retry-After``."""
     failures = 1 if cooldown is None else cooldown.failures + 1
     longest = min(MAX_COOLDOWN, MIN_COOLDOWN * 2 ** min(failures - 1, 10))
     seconds = longest * (0.5 + 0.5 * jitter)
@@ -384,6 +385,6 @@ def next_cooldown(
 
 
 def extended(cooldown: Cooldown, now: float, retry_after: float | None) -> Cooldown:
-    """Returns a pause that lasts at least as long as Wix has asked for meanwhile."""
+    """Returns the cooldown, extended to the ``Retry-After`` that Wix has sent meanwhile."""
     until = now + min(retry_after or 0.0, MAX_RETRY_AFTER)
     return attrs.evolve(cooldown, until=max(cooldown.until, until))

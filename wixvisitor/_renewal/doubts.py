@@ -1,17 +1,17 @@
-"""When a doubtful answer to a renewal counts as a refusal after all. Pure: no clock, no lock.
+"""Decides when a doubtful answer to a renewal counts as a refusal. Pure: no clock, no lock.
 
-A gateway, a firewall or an overloaded server answers 400, 401 or 403 with JSON as well, and a visitor must not be lost
-to it. So such an answer counts only when it is confirmed. All of these need the same answer again:
+A gateway, a firewall or an overloaded server may also answer 400, 401 or 403 with JSON, and a visitor must not be lost
+because of it. So a doubtful answer counts only when the same answer comes again, after this time:
 
 ================================================================= ========= =====================================
-what happened since the visitor's first such answer               counts    because
+what happened since the visitor's first doubtful answer            counts    because
 ================================================================= ========= =====================================
 a renewal of another visitor succeeded                            after 2 s Wix renews, but not this token
-no renewal succeeded, fewer than three visitors have such answers 60 s      a gateway's hiccup would have ended
+no renewal succeeded, fewer than three visitors have such answers 60 s      a gateway's failure would have ended
 no renewal succeeded, three or more visitors have such answers    10 min    a firewall may block all renewals
 ================================================================= ========= =====================================
 
-A mint that succeeds proves nothing: a firewall may block one grant and let the other one through.
+A mint that succeeds proves nothing: a firewall may block one grant type and pass the other.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class Doubts:
         Args:
             visitor: its key.
             token: the hash of the refresh token that was sent.
-            answer: what it has in common with others of its kind.
+            answer: its kind; answers of the same kind have the same text here.
             now: epoch seconds.
         """
         doubt = self._open.get(visitor)
@@ -61,7 +61,9 @@ class Doubts:
         return now - doubt.since >= self._needed(doubt)
 
     def _needed(self, doubt: _Doubt) -> float:
-        if self._renewed_at >= doubt.since:  # another visitor's: its own would have ended the doubt
+        if (
+            self._renewed_at >= doubt.since
+        ):  # another visitor's renewal; its own would have ended it
             return SOON
         first = next(iter(self._open.values())).since
         return MUCH_LATER if len(self._open) >= MANY and self._renewed_at < first else LATER
@@ -72,5 +74,5 @@ class Doubts:
         self._open.pop(visitor, None)
 
     def end(self, visitor: str) -> None:
-        """Forgets this visitor's doubt: it was replaced, or has other tokens."""
+        """Forgets this visitor's doubt, because it was replaced or has other tokens."""
         self._open.pop(visitor, None)

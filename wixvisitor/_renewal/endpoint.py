@@ -1,8 +1,8 @@
-"""Asks Wix's token endpoint: sends what ``_wire.token_endpoint`` built, and maps whatever goes wrong at this one edge.
+"""Asks Wix's token endpoint, and maps whatever goes wrong with it.
 
-A token request uses the session's transport and the client's own headers, and nothing else of the caller's: no hooks,
-no history, no cookies, no redirects, no ``auth``, and it has a timeout of its own. It is repeated inside the renewal's
-time budget.
+A token request uses the session's transport and the client's own headers, and nothing else of the caller's client: no
+hooks, no history, no cookies, no redirects and no ``auth``. It has its own timeout, and is repeated within the
+renewal's time.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ from wixvisitor.errors import ConfigurationError, TokenRequestError
 logger = logging.getLogger("wixvisitor")
 
 _ATTEMPTS: Final = 3
-_MAX_WAIT: Final = 2.0  # seconds before a repeat; if Wix asks for more, the caller is told at once
+_MAX_WAIT: Final = 2.0  # seconds before a repeat; if Wix asks for more, the call fails at once
 _TIMEOUTS: Final = {"connect": 5.0, "read": None, "write": 5.0, "pool": 5.0}  # seconds, of one attempt
-_MAX_ATTEMPT: Final = 10.0  # seconds of it in all; kept here, since an HTTP client does not know a standstill
+_MAX_ATTEMPT: Final = 10.0  # seconds of one attempt; kept here, because an HTTP client knows no standstill
 _MAX_BODY: Final = 65_536  # bytes, unpacked ones too; a token response has about 1,500
 _HEADERS: Final = {  # beside the client's own
-    "Accept-Encoding": "identity",  # a gateway may compress all the same
+    "Accept-Encoding": "identity",  # some gateways compress in spite of it
     "Accept": "application/json",  # without it Wix's bot protection was seen to answer 403 with an HTML page
     "Content-Type": "application/json",
 }
@@ -47,8 +47,9 @@ def back_off(attempt: int) -> float:
 class TokenEndpoint:
     """Wix's ``/oauth2/token``.
 
-    Concurrency: safe from many tasks. Cancellation: whether Wix saw the request is then unknown, which does no harm:
-    a renewal can be repeated, and a minted visitor that nobody was told of is nobody's.
+    Concurrency: safe from many tasks.
+    Cancellation: Wix may or may not have seen the request. A renewal can be repeated, and an orphaned new visitor at
+    Wix is harmless.
     """
 
     __slots__ = ("connections", "settings")
@@ -63,7 +64,7 @@ class TokenEndpoint:
 
         Args:
             deadline: by ``anyio.current_time()``; repeats included.
-            permit: is told what came of it.
+            permit: gets the result.
 
         Raises:
             TokenRequestError: no usable answer.
@@ -80,7 +81,7 @@ class TokenEndpoint:
         Args:
             refresh_token: the visitor.
             deadline: by ``anyio.current_time()``; repeats included.
-            permit: is told what came of it.
+            permit: gets the result.
 
         Raises:
             TokenRequestError: no usable answer; the visitor is intact.
@@ -89,7 +90,7 @@ class TokenEndpoint:
         return await self._ask(token_endpoint.renew_request(self.settings.client_id, refresh_token), deadline, permit)
 
     async def _ask(self, request: TokenRequest, deadline: float, permit: Permit) -> Granted | Refused:
-        """Asks within the deadline, and tells the permit what came of it."""
+        """Asks within the deadline, and reports the result to the permit."""
         watch = Watch(deadline, self.settings.renew_timeout)
         try:
             async with watch.running():
@@ -110,7 +111,7 @@ class TokenEndpoint:
     def _noted(
         self, error: TokenRequestError | ConfigurationError, request: TokenRequest, permit: Permit, watch: Watch
     ) -> TokenRequestError | ConfigurationError:
-        """Notes a failure, and returns it; if the process stood still meanwhile and Wix said nothing, it is none."""
+        """Reports a failure to the permit, and returns it. Silence while the process stood still is no failure."""
         if watch.was_frozen and error.status_code is None and isinstance(error, TokenRequestError):
             error._was_frozen = True
             if request.secret:
@@ -130,12 +131,12 @@ class TokenEndpoint:
                 return self._judged(await self._exchange(request, watch), request, requested_at, permit)
             except TokenRequestError as error:
                 if error.status_code is None and watch.look():
-                    raise  # who waits for it asks anew, with all of the time
+                    raise  # the caller asks again, with all of the time
                 if error.status_code is None and answered is not None:
-                    raise answered from None  # what Wix said tells more than its silence after it
+                    raise answered from None  # Wix's answer tells more than its silence after it
                 answered = error if error.status_code else None
                 if error.status_code == 429:
-                    permit.failed(error)  # it is the site's limit, so the others need to know at once
+                    permit.failed(error)  # a limit of the site: the other visitors must know at once
                 wait = self._wait_before_repeat(attempt, error, deadline)
                 if wait is None or permit.is_stopped:
                     raise
@@ -146,12 +147,12 @@ class TokenEndpoint:
         raise AssertionError("the last attempt returns or raises")  # pragma: no cover
 
     def _wait_before_repeat(self, attempt: int, error: TokenRequestError, deadline: float) -> float | None:
-        """Returns the seconds that Wix asks to wait, else 0.1 to 0.3, doubling; None if the call is not repeated.
+        """Returns the seconds to wait: Wix's ``Retry-After``, else 0.1 to 0.3, doubling; None for no repeat.
 
-        No call is made whose answer could not be waited for: with refresh tokens that work once, its visitor would be
-        lost.
+        A call is made only if there is time to wait for its answer. Where refresh tokens work once, the visitor would
+        be lost otherwise.
         """
-        if attempt == _ATTEMPTS or error.status_code in (400, 401, 403):  # what was judged is judged alike at once
+        if attempt == _ATTEMPTS or error.status_code in (400, 401, 403):  # the next answer would be the same
             return None
         wait = back_off(attempt) if error.retry_after is None else error.retry_after
         least = min(1.0, self.settings.renew_timeout / 10)
@@ -161,7 +162,7 @@ class TokenEndpoint:
     def _judged(
         self, answer: TokenAnswer, request: TokenRequest, requested_at: float, permit: Permit
     ) -> Granted | Refused:
-        """Returns what an answer means, or raises that it is of no use."""
+        """Returns what an answer means, or raises if it is of no use."""
         requested_at = self.settings.server_clock.note_token_answer(answer.date, requested_at)
         if answer.status_code == 200:
             granted = token_endpoint.grant(answer, requested_at)
@@ -176,7 +177,7 @@ class TokenEndpoint:
             return True
         verdict = self.settings.judge_refusal(answer)
         if verdict == "certain" and permit.is_after_standstill(refresh_token):
-            verdict = "doubtful"  # that call may have arrived, and have brought another refresh token
+            verdict = "doubtful"  # the call before may have arrived, and have rotated the refresh token
         return verdict == "certain" or (
             verdict == "doubtful" and permit.doubts(refresh_token, token_endpoint.kind_of(answer))
         )
@@ -191,7 +192,7 @@ class TokenEndpoint:
                 response = await send(message)
                 return await self._read(response, request)
         except ConfigurationError:
-            raise  # of the client's making, such as a proxy that it cannot use
+            raise  # the client's own fault, such as a proxy that it cannot use
         except BaseException as error:
             if not is_foreign(error):
                 raise
@@ -209,7 +210,7 @@ class TokenEndpoint:
         return family.Request("POST", url, headers=headers, content=request.content, extensions=extensions)
 
     async def _read(self, response: Any, request: TokenRequest) -> TokenAnswer:
-        is_unpacked = response.is_closed  # a transport that logs or caches has read it
+        is_unpacked = response.is_closed  # a transport that logs or caches has read the body
         body, cut = await _read(response)
         headers = {name.lower(): value for name, value in response.headers.items()}
         encodings = headers.get("content-encoding", "")
@@ -227,17 +228,17 @@ class TokenEndpoint:
 
 
 def _unpacked(body: bytes, encodings: str, *, cut: bool, is_unpacked: bool) -> tuple[bytes, bool, str]:
-    """Returns the body as it was before it was compressed, whether it is cut, and how it still is compressed."""
+    """Returns the decompressed body, whether it is cut, and the encodings that could not be decompressed."""
     from wixvisitor._http.encodings import is_text, unpacked  # noqa: PLC0415 - most answers are not compressed
 
     if is_unpacked:
-        return body, cut, "" if is_text(body) else encodings  # what the transport's own library does not know
+        return body, cut, "" if is_text(body) else encodings  # the transport's library may not know the encoding
     found = None if cut else unpacked(body, encodings, _MAX_BODY)
     return (body, cut, encodings) if found is None else (*found, "")
 
 
 async def _read(response: Any) -> tuple[bytes, bool]:
-    """Returns the body as it came and whether it was cut: a token answer is short. Closes the response."""
+    """Returns the body, cut at ``_MAX_BODY`` bytes, and whether it was cut. Closes the response."""
     if response.is_closed:
         return response.content[:_MAX_BODY], len(response.content) > _MAX_BODY
     chunks, size, source = [], 0, aiter(response.stream)

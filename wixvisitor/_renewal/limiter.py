@@ -1,7 +1,8 @@
-"""Who asks the token endpoint next: a pool's queue, its breaker, and its cap for new visitors.
+"""Limits a pool's token requests: permits, a circuit breaker, and a cap for new visitors.
 
-A visitor that has a cart goes before one that has nothing yet: renewals, and mints that save a visitor, stand in a line
-of their own. While both lines wait, every fourth turn is a new visitor's.
+A permit allows one visitor to ask the token endpoint. Visitors that have a cart go before visitors that have nothing
+yet, so there are two lines: one for renewals and for mints that replace a visitor, and one for new visitors. While
+visitors wait in both, every fourth permit goes to a new visitor.
 """
 
 from __future__ import annotations
@@ -27,21 +28,21 @@ from wixvisitor.errors import TokenRequestError, WixVisitorError
 
 logger = logging.getLogger("wixvisitor")
 
-_IN_A_ROW: Final = 3  # turns of visitors that exist, while a new one waits
+_IN_A_ROW: Final = 3  # permits for visitors that exist, while a new visitor waits
 _MINUTE: Final = 60.0  # seconds
-_MAX_COOLDOWNS: Final = 1_000  # visitors whose pause is remembered; the oldest is dropped
-_LATE: Final = 1.0  # seconds that a busy machine may be late; if it is more, the process stood still
-_MIN_WAIT: Final = 0.05  # seconds after which a waiter looks at the clock again, which may have been moved
+_MAX_COOLDOWNS: Final = 1_000  # visitors whose cooldown is remembered; the oldest is dropped
+_LATE: Final = 1.0  # seconds; a wait that took so much longer was a standstill of the process
+_MIN_WAIT: Final = 0.05  # seconds between two looks at the clock, which may have been moved
 
 
 class Permit:
-    """A visitor's permission to ask Wix, which reports what came of it.
+    """A visitor's permission to ask Wix. It reports the result to the limiter.
 
     Attributes:
         visitor: its key.
-        is_new: whether a visitor is about to be made that has nothing to lose yet.
-        has_minted: whether a new visitor came of it.
-        began: epoch seconds when Wix could be asked.
+        is_new: whether a new visitor is about to be minted, which has nothing to lose yet.
+        has_minted: whether a new visitor was minted.
+        began: epoch seconds from which Wix could be asked.
     """
 
     __slots__ = ("_limiter", "_queue", "began", "has_minted", "is_new", "visitor")
@@ -54,13 +55,13 @@ class Permit:
         self._queue: _Queue | None = None
 
     async def confirm(self, seconds: float) -> None:
-        """Returns when Wix may be asked now. A pause may have begun since the turn was given, while the store worked.
+        """Waits until Wix may be asked. A cooldown may have begun since the permit was given, while the store worked.
 
         Args:
-            seconds: how long to wait at most for the visitor that asks for all.
+            seconds: how long to wait at most for the probe's answer.
 
         Raises:
-            TokenRequestError, ConfigurationError: the endpoint is left alone for now.
+            TokenRequestError, ConfigurationError: the pool is cooling down.
         """
         await self._limiter._confirm(self, seconds)
         self.began = self._limiter._clock()
@@ -70,36 +71,36 @@ class Permit:
         self._limiter._note_success(self.visitor, is_renewal=is_renewal)
 
     def doubts(self, refresh_token: str, answer: str) -> bool:
-        """Notes a doubtful answer, and returns whether it counts as a refusal of this refresh token by now."""
+        """Notes a doubtful answer, and returns whether it now counts as a refusal of this refresh token."""
         return self._limiter._note_doubt(self.visitor, hash(refresh_token), answer)
 
     def was_frozen(self, refresh_token: str) -> None:
-        """Notes that the process stood still during a call with this token; that is no failure."""
+        """Notes that the process stood still during a call with this token, which is no failure."""
         self._limiter._note_standstill(hash(refresh_token))
 
     def is_after_standstill(self, refresh_token: str) -> bool:
-        """Returns whether that was noted within the last minute."""
+        """Returns whether a standstill was noted for this token within the last minute."""
         return self._limiter._stood_still(hash(refresh_token))
 
     def failed(self, error: WixVisitorError) -> None:
         """Notes that Wix gave no usable answer. A certain refusal is an answer."""
-        twin = error._again()  # other visitors are told of it, and its frames hold this one's refresh token
+        twin = error._again()  # other visitors get it, and the frames of the original hold a refresh token
         self._limiter._note_failure(self.visitor, twin, self.began)
 
     @property
     def is_stopped(self) -> bool:
-        """Whether a call that failed is not repeated, because a pause has begun."""
+        """Whether a failed call must not be repeated, because a cooldown has begun."""
         return self._limiter.pool_cooldown() is not None
 
 
 class _Waiter:
-    __slots__ = ("cooldown", "has_turn", "loop", "visitor", "woken")
+    __slots__ = ("cooldown", "has_permit", "loop", "visitor", "woken")
 
     def __init__(self, visitor: str) -> None:
         self.visitor = visitor
         self.loop = shared_task.current_loop()
         self.woken = anyio.Event()
-        self.has_turn = False
+        self.has_permit = False
         self.cooldown: Cooldown | None = None
 
     def wake(self) -> None:
@@ -107,7 +108,7 @@ class _Waiter:
 
 
 class _Queue:
-    """Who has a turn in one event loop, and who waits for one: two lines, the second one for new visitors."""
+    """The permits of one event loop: how many are out, and two lines of waiters, the second one for new visitors."""
 
     __slots__ = ("in_a_row", "lines", "under_way")
 
@@ -117,23 +118,23 @@ class _Queue:
         self.lines: tuple[dict[_Waiter, None], dict[_Waiter, None]] = ({}, {})
 
     def __iter__(self) -> Iterator[_Waiter]:
-        """Yields the waiters in the order of their turns."""
+        """Yields the waiters in the order in which they get permits."""
         known, new = self.lines
         first, second = (new, known) if new and self.in_a_row >= _IN_A_ROW else (known, new)
         yield from first
         yield from second
 
-    def give_turn(self, waiter: _Waiter) -> None:
-        """Gives this waiter a turn."""
+    def serve(self, waiter: _Waiter) -> None:
+        """Gives this waiter a permit."""
         is_new = waiter in self.lines[1]
         self.in_a_row = self.in_a_row + 1 if self.lines[1] and not is_new else 0
         self.leave(waiter)
         self.under_way += 1
-        waiter.has_turn = True
+        waiter.has_permit = True
         waiter.wake()
 
     def stop(self, cooldown: Cooldown) -> None:
-        """Sends all waiters away."""
+        """Sends all waiters away: they raise the cooldown's cause."""
         for waiter in list(self):
             self.leave(waiter)
             waiter.cooldown = cooldown
@@ -146,21 +147,20 @@ class _Queue:
 
 
 class Limiter:
-    """A pool's turns at the token endpoint.
+    """A pool's permits for the token endpoint.
 
     Args:
-        number: how many turns there are at once in each event loop. Infinity is for a session by itself, which has no
-            others to wait for.
+        number: how many permits are out at once in each event loop. Infinity is for a session without a pool.
         clock: seconds since the epoch.
-        wix_clock: the same by Wix's clock, which does not jump where the machine's does; None: there is only one.
-        jitter: a number from 0 to 1, a new one for each call.
-        new_per_minute: how many new visitors there are at most in any minute; None for no cap.
+        wix_clock: the same by Wix's clock, which does not jump with the machine's; None: use ``clock``.
+        jitter: returns a new number from 0 to 1 at each call.
+        new_per_minute: how many new visitors are minted at most in any minute; None for no cap.
 
     Attributes:
         live: the pool's live visitors by key.
 
-    Concurrency: safe from any number of tasks and threads. Turns are counted in each event loop, the rest in all.
-    Cancellation: a cancelled waiter or holder frees its turn.
+    Concurrency: safe from any number of tasks and threads. Permits are counted per event loop, all else per pool.
+    Cancellation: a cancelled waiter or holder frees its permit.
     """
 
     def __init__(
@@ -175,7 +175,7 @@ class Limiter:
         self.number = number
         self.live: Mapping[str, object] = {}
         self._clock, self._jitter = clock, jitter
-        self._wix_clock = wix_clock or clock  # how long an answer has been doubtful may cost a visitor
+        self._wix_clock = wix_clock or clock  # measures doubts, which may cost a visitor
         self._breaker = Breaker()
         self._doubts = Doubts()
         self._routes = Routes()
@@ -187,16 +187,16 @@ class Limiter:
 
     @asynccontextmanager
     async def permit(self, visitor: str, *, is_new: bool, seconds: float) -> AsyncIterator[Permit]:
-        """Waits for a turn, and has it until the block ends.
+        """Waits for a permit, and holds it until the block ends.
 
         Args:
             visitor: its key.
-            is_new: whether a visitor is about to be made that has nothing to lose yet.
+            is_new: whether a new visitor is about to be minted, which has nothing to lose yet.
             seconds: how long to wait at most.
 
         Raises:
-            TokenRequestError, ConfigurationError: the endpoint is left alone for now, no turn came in time, or the cap
-                for new visitors is reached. Wix was not asked.
+            TokenRequestError, ConfigurationError: the pool is cooling down, no permit was free in time, or the cap for
+                new visitors is reached. Wix was not asked.
         """
         permit = Permit(visitor, self, is_new=is_new)
         if self.number == inf:
@@ -215,21 +215,21 @@ class Limiter:
 
     @property
     def under_way(self) -> int:
-        """How many turns are taken now, in all event loops."""
+        """How many permits are out now, in all event loops."""
         return sum(queue.under_way for queue in self._queues.values())
 
     def pool_cooldown(self) -> Cooldown | None:
-        """Returns the pause that lasts now, None if there is none. Takes no lock."""
+        """Returns the pool's cooldown if one lasts now, else None. Takes no lock."""
         cooldown = self._breaker.cooldown
         return cooldown if cooldown is not None and cooldown.active(self._clock()) else None
 
     def cooldown(self, visitor: str) -> Cooldown | None:
-        """Returns the visitor's own pause, which outlives its session object; None if there is none."""
+        """Returns the visitor's own cooldown if one lasts now, else None. It outlives the session object."""
         cooldown = self._cooldowns.get(visitor)
         return cooldown if cooldown is not None and cooldown.active(self._clock()) else None
 
     def note_cooldown(self, visitor: str, cooldown: Cooldown | None) -> None:
-        """Remembers the visitor's own pause; None forgets it."""
+        """Remembers the visitor's own cooldown; None forgets it."""
         if self.number == inf:
             return
         with self._lock:
@@ -245,16 +245,16 @@ class Limiter:
             return self._routes.may_renew(route, self._clock())
 
     def take_renewal_for(self, route: str) -> bool:
-        """Returns whether it still may now that it is about to be made, and counts it."""
+        """Returns whether the renewal may still be made now, and counts it."""
         with self._lock:
             return self._routes.take(route, self._clock())
 
-    def note_replay(self, route: str, visitor: str, *, is_turned_down: bool) -> None:
-        """Notes what came of a request that was sent once more with a fresh token."""
+    def note_replay(self, route: str, visitor: str, *, is_rejected: bool) -> None:
+        """Notes whether a request that was sent again with a fresh token was rejected again."""
         with self._lock:
-            if not is_turned_down:
+            if not is_rejected:
                 self._routes.succeeded(route)
-            is_news = is_turned_down and self._routes.turned_down(route, visitor)
+            is_news = is_rejected and self._routes.rejected(route, visitor)
         if is_news:
             logger.warning(
                 "wixvisitor: %s answers 401 to fresh tokens; at most %s renewals a minute", route, MAX_RENEWALS
@@ -276,21 +276,21 @@ class Limiter:
             queue.lines[permit.is_new][waiter] = None
             self._dispatch()
         try:
-            while not waiter.has_turn:
+            while not waiter.has_permit:
                 if waiter.cooldown is not None:
                     raise_cooldown(waiter.cooldown, self._clock())
                 deadline += await self._wait(waiter, deadline)
         except BaseException:
             with self._lock:
                 queue.leave(waiter)
-                if waiter.has_turn:
+                if waiter.has_permit:
                     permit._queue = queue
                     self._leave(permit)
             raise
         permit._queue, permit.began = queue, self._clock()
 
     async def _wait(self, waiter: _Waiter, deadline: float) -> float:
-        """Waits until the waiter is woken, its own wait is over, or raises because no turn came in time.
+        """Waits until the waiter is woken or should look at the clock again; raises if its time is over.
 
         Returns:
             Seconds that do not count, because the process stood still.
@@ -317,20 +317,20 @@ class Limiter:
         return self._queues.setdefault(loop, _Queue())
 
     def _dispatch(self) -> None:
-        """Gives turns to those whose turn it is, or sends all away while the endpoint is left alone."""
+        """Gives out the free permits, or sends all waiters away during a cooldown."""
         cooldown = self.pool_cooldown()
         for queue in self._queues.values():
             if cooldown is not None:
                 queue.stop(cooldown)
             while queue.under_way < self.number and (waiter := self._next(queue)) is not None:
-                queue.give_turn(waiter)
+                queue.serve(waiter)
 
     def _next(self, queue: _Queue) -> _Waiter | None:
         now = self._clock()
         is_hopeless = functools.cache(self._is_hopeless)
         for waiter in queue:
             if self._breaker.probe is not None:
-                break  # the others wait for its answer
+                break  # all others wait for the probe's answer
             match self._breaker.admit(waiter.visitor, now, is_hopeless):
                 case Admission.PROBE:
                     self._breaker.probe = waiter.visitor
@@ -342,7 +342,7 @@ class Limiter:
         return None
 
     def _is_admitted(self, visitor: str) -> bool:
-        """Whether a visitor that has a turn may ask now, as the probe where one is needed."""
+        """Whether a visitor with a permit may ask now; it becomes the probe if the breaker needs one."""
         if self._breaker.probe == visitor:
             return self.pool_cooldown() is None
         admission = self._breaker.admit(visitor, self._clock(), self._is_hopeless)
@@ -354,7 +354,7 @@ class Limiter:
         return self._breaker.have_failed(list(self.live))
 
     def _leave(self, permit: Permit) -> None:
-        """Ends the turn, if there is one."""
+        """Takes the permit back, if it is out."""
         if permit._queue is None:
             return
         permit._queue.under_way -= 1
@@ -362,7 +362,7 @@ class Limiter:
         self._breaker.left(permit.visitor)
         self._dispatch()
 
-    # What turns report
+    # What permits report
 
     def _note_doubt(self, visitor: str, token: int, answer: str) -> bool:
         with self._lock:
@@ -429,7 +429,7 @@ class Limiter:
     def _too_late(self, visitor: str) -> WixVisitorError:
         now, cooldown = self._clock(), self._breaker.cooldown
         if cooldown is not None and cooldown.cause is not None:
-            return _of_pause(cooldown.cause, self._breaker.seconds_to_wait(visitor, now))
+            return _cause_of_cooldown(cooldown.cause, self._breaker.seconds_to_wait(visitor, now))
         return not_asked(
             TokenRequestError(
                 f"The token endpoint was busy with other visitors: {self.number:g} of the pool's token requests "
@@ -439,17 +439,17 @@ class Limiter:
 
 
 def raise_cooldown(cooldown: Cooldown, now: float) -> None:
-    """Raises why the endpoint is left alone, as this task's own exception; nothing if no cause is known.
+    """Raises the cooldown's cause as this task's own exception; returns if it has none.
 
     Args:
-        cooldown: the pause.
-        now: epoch seconds; what is left of the pause is the error's ``retry_after``.
+        cooldown: the cooldown.
+        now: epoch seconds; what is left of the cooldown becomes the error's ``retry_after``.
     """
     if cooldown.cause is not None:
-        raise _of_pause(cooldown.cause, cooldown.until - now) from cooldown.cause
+        raise _cause_of_cooldown(cooldown.cause, cooldown.until - now) from cooldown.cause
 
 
-def _of_pause(cause: WixVisitorError, seconds: float) -> WixVisitorError:
+def _cause_of_cooldown(cause: WixVisitorError, seconds: float) -> WixVisitorError:
     error = cause._again()
     if isinstance(error, TokenRequestError):
         error.retry_after = max(0.0, seconds)
@@ -458,6 +458,6 @@ def _of_pause(cause: WixVisitorError, seconds: float) -> WixVisitorError:
 
 
 def not_asked(error: WixVisitorError) -> WixVisitorError:
-    """Returns the error, marked: Wix was not asked, so it begins no cooldown of the visitor's own."""
+    """Marks the error: Wix was not asked, so the visitor's own cooldown does not begin."""
     error._asked_wix = False
     return error

@@ -1,4 +1,4 @@
-"""How many new visitors a pool makes in a minute. Pure: the caller has the clock and the lock."""
+"""The cap for new visitors in a minute. Pure: the caller has the clock and the lock."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ _MINUTE: Final = 60.0  # seconds
 
 
 class Quota:
-    """How many new visitors were made within the last minute, or are being made, and how many there may be.
+    """Counts the new visitors of the last minute and the reservations.
 
-    One counts from its reservation until a minute after Wix's answer: it may have queued in between, and Wix counts it
-    when it is made.
+    A new visitor counts from its reservation until a minute after Wix's answer, because Wix counts it when it is minted
+    and it may have waited before.
     """
 
     __slots__ = ("_made", "_reserved", "_told_at", "number")
@@ -25,10 +25,10 @@ class Quota:
         self._told_at = -inf
 
     def take(self, now: float) -> tuple[float, bool]:
-        """Reserves one.
+        """Reserves a new visitor.
 
         Returns:
-            0.0 if there was one, else the seconds until there is; and whether that was not said for a minute.
+            0.0 if it is reserved, else the seconds until one can be; and whether the log has not said so for a minute.
         """
         if self.number is None:
             return 0.0, False
@@ -43,7 +43,7 @@ class Quota:
         return (self._made[0] if self._made else now) + _MINUTE - now, is_news
 
     def settle(self, now: float, *, has_minted: bool) -> None:
-        """Ends a reservation: a visitor was made, or none."""
+        """Ends a reservation, whether a visitor was minted or not."""
         if self.number is None:
             return
         self._reserved -= 1

@@ -1,4 +1,4 @@
-"""A visitor's record in the store: its format, its key, and the one edge where a store's failures are mapped."""
+"""A visitor's record in the store: its format and its key. The only module that calls a store and maps its failures."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ T = TypeVar("T")
 
 _FORMAT: Final = 1
 _NO_JSON: Final = object()
-_BRIEF: Final = 30 * 86_400.0  # seconds that a record is kept which only says that there is nobody
-_ROUNDS: Final = 4  # how often a record may turn out to have changed before the visitor could be forgotten
-_SEEDS: Final = 8  # that a record remembers
+_BRIEF: Final = 30 * 86_400.0  # seconds that the record of a forgotten visitor is kept
+_ROUNDS: Final = 4  # maximum re-reads before forgetting gives up
+_SEEDS: Final = 8  # seeds that a record remembers
 _TIMEOUT: Final = 10.0  # seconds that a store may take for one call
-_LATE: Final = 2.0  # seconds; a call that took so much longer than it may was frozen with the process
-_LAST_STEPS: Final = 0.5  # seconds that a call has to end once it is cancelled
+_LATE: Final = 2.0  # seconds over the limit; a call that took longer was frozen with the process
+_LAST_STEPS: Final = 0.5  # seconds that a cancelled call has to end
 
 
 @attrs.frozen(repr=False, match_args=False)
@@ -51,13 +51,13 @@ class Records:
     """One visitor's record.
 
     Attributes:
-        seeds: what the record that was read last remembers of the tokens that the application gave at a start, as
-            ``tokens=``; every save writes them again. They are hashes of refresh tokens, the newest last.
-        lineage: where the record that was read last stands; None if it does not say, or there was none.
+        seeds: hashes of the refresh tokens that the application gave as ``tokens=`` at earlier starts, the newest last.
+            They are those of the record that was read last; every save writes them again.
+        lineage: the lineage of the record that was read last; None if it has none, or if there was no record.
 
     Raises:
-        StorageError: by every method, whatever the store raised; its text holds no token.
-        VersionConflict: by ``save``, which then changed nothing.
+        StorageError: every method maps what the store raises to it. Its text holds no token.
+        VersionConflict: ``save`` found another version, and changed nothing.
     """
 
     __slots__ = ("_last", "key", "lineage", "seeds", "settings")
@@ -71,7 +71,7 @@ class Records:
 
     @property
     def scoped_key(self) -> str:
-        """The key in the store: two sites on one store never mix."""
+        """The key in the store. It begins with the client ID, so that two sites on one store never mix."""
         return f"{self.settings.client_id}:{self.key}"
 
     @hides_locals_async
@@ -86,30 +86,30 @@ class Records:
         record, content = self._last
         if record is None:
             return None
-        tokens = _tokens_of(content, self.settings.client_id)  # perhaps of a machine whose clock is wrong
+        tokens = _tokens_of(content, self.settings.client_id)  # the machine that wrote them may have a wrong clock
         return Stored(self.settings.server_clock.limited(tokens), record.version, self.lineage)
 
     @hides_locals_async
     async def version(self) -> str | Unread | None:
-        """Returns the version of what the store holds, also of a damaged record; None if it holds nothing."""
+        """Returns the record's version, also if the record is damaged; None if the store holds no record."""
         record, _ = await self._read()
         return None if record is None else (record.version or Unread.UNREAD)
 
     @hides_locals_async
     async def look(self) -> tuple[str | Unread | None, Stored | None]:
-        """Returns the version of what the store holds, None if it holds nothing; and the record if it is whole."""
+        """Returns the record's version, None if there is no record; and the record, None if it is damaged."""
         version, stored = await self.version(), None
         with suppress(StorageError):
             stored = self.last_read()
         return version, stored
 
     async def _read(self) -> tuple[Record | None, Any]:
-        """Returns the record and its content, and notes both, and what the record remembers."""
+        """Reads the record, notes its seeds and its lineage, and returns it with its content."""
         self._last = None, None
         record = await self._call("load", functools.partial(self.settings.storage.load, self.scoped_key))
         if isinstance(record, str):
             record = Record(record)
-        if record is None:  # what a record that is gone remembered is written again
+        if record is None:  # seeds and lineage stay, so that the next save writes them again
             return None, None
         if not isinstance(record, Record):
             raise StorageError(f"the store returned a {type(record).__name__}; expected a Record, a text or None")
@@ -120,27 +120,28 @@ class Records:
         return self._last
 
     def knows_seed(self, tokens: Tokens) -> bool:
-        """Whether the record that was read last has had these tokens as a seed."""
+        """Whether the record that was read last had these tokens as a seed."""
         return _fingerprint(tokens) in self.seeds
 
     def add_seed(self, tokens: Tokens) -> None:
-        """Remembers these tokens as a seed, from the next save on; the eight newest are kept."""
+        """Adds these tokens to the seeds, which the next save writes. The eight newest seeds are kept."""
         others = tuple(seed for seed in self.seeds if seed != _fingerprint(tokens))
         self.seeds = (*others, _fingerprint(tokens))[-_SEEDS:]
 
     def new_identity(self, *known: Lineage | None) -> Lineage:
-        """Returns where a new identity stands: after what is known, and what was read last."""
+        """Returns the lineage of a new identity: later than all that is known and than what was read last."""
         identity = random.getrandbits(48)
         return after_all(self.settings.clock(), identity, self.lineage, *known)
 
     @hides_locals_async
     async def save(self, tokens: Tokens, expected: str | Unread | None, lineage: Lineage | None = None) -> str | None:
-        """Saves, if the store still holds the version that was expected, and returns the new version.
+        """Saves if the store still holds the expected version, and returns the new version.
 
         Args:
-            tokens: the visitor; without any the record only says that there is nobody, and may go after 30 days.
+            tokens: the visitor. With empty tokens the record says that the visitor was forgotten, and may go after
+                30 days.
             expected: the version that was read.
-            lineage: where this state stands.
+            lineage: the lineage of these tokens.
         """
         text = render(tokens, self.settings.client_id, self.seeds, lineage)
         secrets = tokens.access_token.value, tokens.refresh_token.value
@@ -149,13 +150,13 @@ class Records:
     async def _write(
         self, text: str, expected: str | Unread | None, *, is_brief: bool, secrets: tuple[str, ...] = ()
     ) -> str | None:
-        """Writes a record's text, with what the store's ``save`` takes, and returns the new version.
+        """Writes a record's text with the arguments that the store's ``save`` takes, and returns the new version.
 
         Args:
             text: the record.
             expected: the version that was read.
-            is_brief: whether it may go after ``_BRIEF`` seconds.
-            secrets: what no error may show.
+            is_brief: whether the record may go after ``_BRIEF`` seconds.
+            secrets: texts that no error may show.
         """
         arguments: dict[str, Any] = {}
         if self.settings.conditional:
@@ -168,25 +169,25 @@ class Records:
 
     @hides_locals_async
     async def forget(self, held: Lineage | None) -> Lineage | None:
-        """Forgets the visitor: leaves a record without tokens, which tells others who still hold them (rule 7).
+        """Forgets the visitor: saves a record without tokens, which tells processes that still hold them (rule 7).
 
-        A store that cannot compare and set deletes the record.
+        In a store without compare-and-set the record is deleted.
 
         Args:
-            held: where the state stands that the session held.
+            held: the lineage of what the session held.
 
         Returns:
-            Where the record without tokens stands; None if there is none.
+            The lineage of the record without tokens; None if there is none.
         """
         if not self.settings.conditional:
             delete = functools.partial(self.settings.storage.delete, self.scoped_key)
             await self._call("delete", delete, writes=True)
             return None
-        await self._after_the_write_before()  # it may be a first mint, in a thread that cannot be cancelled
+        await self._after_the_write_before()  # a thread may still save a first mint, and cannot be cancelled
         for _ in range(_ROUNDS):
             version = await self.version()
             if version is None and held is None:
-                return None  # there was nobody
+                return None  # there was no visitor
             gone = self.new_identity(held)
             try:
                 await self.save(EMPTY_TOKENS, version, gone)
@@ -196,7 +197,7 @@ class Records:
         raise contradiction("forgotten")
 
     async def acquire_lease(self, holder: str, seconds: float) -> float:
-        """Returns 0.0 if ``holder`` has the lease (or the store has none), else the seconds it may take."""
+        """Returns 0.0 if ``holder`` has the lease or the store has no leases, else the seconds until it runs out."""
         if self.settings.leases is None:
             return 0.0
         acquire = functools.partial(self.settings.leases.acquire_lease, self.scoped_key, holder, seconds)
@@ -210,7 +211,7 @@ class Records:
     async def _call(
         self, verb: str, call: Callable[[], Awaitable[T]], *, secrets: tuple[str, ...] = (), writes: bool = False
     ) -> T:
-        """Calls the store; once more if that failed while the process stood still, which is not the store's doing."""
+        """Calls the store. A call that failed while the process stood still is made once more."""
         began = time_limits.outside_clock()
         try:
             return await self._call_once(verb, call, secrets, writes=writes)
@@ -222,7 +223,7 @@ class Records:
     async def _call_once(
         self, verb: str, call: Callable[[], Awaitable[T]], secrets: tuple[str, ...], *, writes: bool
     ) -> T:
-        """Calls the store, and maps what it raises. It has ``_TIMEOUT`` seconds."""
+        """Calls the store with a time limit of ``_TIMEOUT`` seconds, and maps what it raises."""
         try:
             if never_waits(self.settings.storage):
                 return await call()
@@ -232,53 +233,55 @@ class Records:
         except StorageError as error:
             raise StorageError(redact(str(error), secrets)) from safe_cause(error, secrets)
         except NoException as error:
-            raise StorageError(f"the store could not {verb}: it raised {error} by itself") from None
+            raise StorageError(
+                f"the store could not {verb}: it raised {error}, though nothing had cancelled it"
+            ) from None
         except Exception as error:
             if isinstance(error, ExceptionGroup) and error.split(VersionConflict)[1] is None:
-                raise VersionConflict("the record was changed by somebody else") from None
+                raise VersionConflict("another process has changed the record") from None
             reason = f"the store could not {verb}: {type(error).__name__}: {redact(str(error), secrets)}"
             raise StorageError(reason) from safe_cause(error, secrets)
 
     async def _bounded(self, verb: str, call: Callable[[], Awaitable[T]], *, writes: bool) -> T:
         """Makes one call in a task of its own, which is left behind if it does not end in time.
 
-        A store may work in a thread, which cannot be cancelled. So that what such a thread writes late is not written
-        over something newer, the visitor's next write waits for it, as long as this call may take.
+        A store may work in a thread, which cannot be cancelled. The visitor's next write waits for that thread as long
+        as this call may take, so that a late write does not replace a newer one.
         """
         if writes:
             await self._after_the_write_before()
-        flight, deadline = SharedTask(), anyio.current_time() + _TIMEOUT
+        task, deadline = SharedTask(), anyio.current_time() + _TIMEOUT
         if writes:
-            self.settings.writes[self.scoped_key] = flight, deadline
-        flight.start(functools.partial(self._do, call, flight), name=f"wixvisitor: the store's {verb}")
+            self.settings.writes[self.scoped_key] = task, deadline
+        task.start(functools.partial(self._do, call, task), name=f"wixvisitor: the store's {verb}")
         try:
             with anyio.move_on_after(_TIMEOUT):
-                await flight.wait()
+                await task.wait()
         finally:
-            if not flight.done:
-                await flight.end(_LAST_STEPS)
-        if flight.error is not None:
-            raise flight.error
-        if flight.result is None:
+            if not task.done:
+                await task.end(_LAST_STEPS)
+        if task.error is not None:
+            raise task.error
+        if task.result is None:
             raise StorageError(f"the store did not {verb} within {_TIMEOUT:g} s")
-        return cast("tuple[T]", flight.result)[0]
+        return cast("tuple[T]", task.result)[0]
 
-    async def _do(self, call: Callable[[], Awaitable[T]], flight: SharedTask) -> tuple[T]:
+    async def _do(self, call: Callable[[], Awaitable[T]], task: SharedTask) -> tuple[T]:
         try:
             return (await call(),)
         finally:
-            if self.settings.writes.get(self.scoped_key, (None,))[0] is flight:
+            if self.settings.writes.get(self.scoped_key, (None,))[0] is task:
                 del self.settings.writes[self.scoped_key]
 
     async def _after_the_write_before(self) -> None:
-        flight, deadline = self.settings.writes.get(self.scoped_key, (None, 0.0))
-        if flight is not None and flight.loop is current_loop():
+        task, deadline = self.settings.writes.get(self.scoped_key, (None, 0.0))
+        if task is not None and task.loop is current_loop():
             with anyio.move_on_after(deadline - anyio.current_time()):
-                await flight.wait()
+                await task.wait()
 
 
 def contradiction(done: str) -> StorageError:
-    """Returns the error about a store that does not save over the very record that it returns."""
+    """Returns the error about a store that refuses to save over the record that it has just returned."""
     error = StorageError(
         f"the store's record changes faster than it can be {done}, or the store reads from a replica that lags behind"
     )
@@ -287,7 +290,7 @@ def contradiction(done: str) -> StorageError:
 
 
 def render(tokens: Tokens, client_id: str, seeds: tuple[str, ...] = (), lineage: Lineage | None = None) -> str:
-    """Returns the text of a record: ``@wix/sdk``'s token JSON, whose it is, where it stands, and its seeds."""
+    """Returns the text of a record: ``@wix/sdk``'s token JSON, the client ID, the lineage and the seeds."""
     content = {"format": _FORMAT, "clientId": client_id, **tokens.to_dict(), **written(lineage)}
     if seeds:
         content["seeds"] = list(seeds)
@@ -300,7 +303,7 @@ def _seeds_of(content: dict[str, Any]) -> tuple[str, ...]:
 
 
 def _fingerprint(tokens: Tokens) -> str:
-    """Returns what tells seeds apart without being a secret."""
+    """Returns a hash that tells seeds apart and is no secret."""
     return hashlib.sha256(tokens.refresh_token.value.encode()).hexdigest()
 
 
@@ -308,13 +311,13 @@ def parse(text: str, client_id: str) -> Tokens:
     """Returns a record's tokens.
 
     Raises:
-        StorageError: it is none, of another format, or another site's. It stays in the store.
+        StorageError: the text is no record, has another format, or belongs to another site. It stays in the store.
     """
     return _tokens_of(_content_of(text), client_id)
 
 
 def _content_of(text: str) -> Any:
-    """Returns what a record's JSON says."""
+    """Returns a record's JSON, ``_NO_JSON`` if it is none."""
     try:
         return json.loads(text)
     except (ValueError, RecursionError):

@@ -157,9 +157,9 @@ class Refresher:
         """
         await self._lane.aclose()
 
-    def note_replay(self, route: str, *, is_turned_down: bool) -> None:
+    def note_replay(self, route: str, *, is_rejected: bool) -> None:
         """Notes what came of a request that was sent once more with a fresh token."""
-        self.settings.limiter.note_replay(route, self.state.key, is_turned_down=is_turned_down)
+        self.settings.limiter.note_replay(route, self.state.key, is_rejected=is_rejected)
 
     # The loop: decide, then use, fail, or wait for the lane
 

@@ -1,13 +1,13 @@
-"""Which routes answer 401 whatever the token is, such as those of an app that is not installed. Pure: no clock.
+"""Learns which routes answer 401 whatever the token is, such as those of an app that is not installed. Pure: no clock.
 
-A 401 costs a renewal for each visitor and minute, and 250 shoppers on such a route would use up the site's limit at the
-token endpoint. So a pool learns it (``decision``, rule 3):
+A 401 costs one renewal per visitor and minute. 250 shoppers on such a route would use up the site's limit at the token
+endpoint. So a pool learns these routes (``decision``, rule 3):
 
-1. A route is learned once ``STREAK`` different visitors in a row had a fresh token, and their replay was turned down.
-2. From then on there are at most ``MAX_RENEWALS`` renewals in any minute for 401s of that route, with those before it.
-3. One replay that is not turned down, and the route is like any other again.
+1. A route is learned once ``STREAK`` different visitors in a row had a fresh token and their replay was rejected.
+2. A learned route causes at most ``MAX_RENEWALS`` renewals in any minute. Earlier renewals of that minute count.
+3. A replay that is not rejected makes the route ordinary again.
 
-Revoked tokens are therefore renewed as ever on every route that works.
+On every route that works, revoked tokens are renewed as usual.
 """
 
 from __future__ import annotations
@@ -38,15 +38,15 @@ def _plain(segment: str) -> str:
 
 
 class _Route:
-    __slots__ = ("renewed_at", "turned_down")
+    __slots__ = ("rejected", "renewed_at")
 
     def __init__(self) -> None:
         self.renewed_at: deque[float] = deque(maxlen=MAX_RENEWALS)
-        self.turned_down: set[str] = set()
+        self.rejected: set[str] = set()
 
     @property
     def is_learned(self) -> bool:
-        return len(self.turned_down) >= STREAK
+        return len(self.rejected) >= STREAK
 
     def is_full(self, now: float) -> bool:
         times = self.renewed_at
@@ -54,7 +54,7 @@ class _Route:
 
 
 class Routes:
-    """What a pool knows of the routes that answered 401."""
+    """The routes of a pool that answered 401."""
 
     __slots__ = ("_known",)
 
@@ -67,7 +67,7 @@ class Routes:
         return known is None or not known.is_full(now)
 
     def take(self, route: str, now: float) -> bool:
-        """Returns whether it may, and counts it."""
+        """Returns whether a 401 of this route may lead to a renewal now, and counts the renewal."""
         known = self._known.setdefault(route, _Route())
         self._known.move_to_end(route)
         while len(self._known) > _REMEMBERED:
@@ -77,14 +77,14 @@ class Routes:
         known.renewed_at.append(now)
         return True
 
-    def turned_down(self, route: str, visitor: str) -> bool:
-        """Notes that this visitor's replay, with a fresh token, was turned down; returns whether that taught it."""
+    def rejected(self, route: str, visitor: str) -> bool:
+        """Notes that a replay with a fresh token was rejected; returns whether the route is learned by that."""
         known = self._known.get(route)
         if known is None or known.is_learned:
             return False
-        known.turned_down.add(visitor)
+        known.rejected.add(visitor)
         return known.is_learned
 
     def succeeded(self, route: str) -> None:
-        """Notes that a replay was not turned down."""
+        """Notes that a replay was not rejected."""
         self._known.pop(route, None)

@@ -1,8 +1,8 @@
-"""What one renewal does, from the lease to the saved tokens. It publishes nothing: it returns an ``Outcome``.
+"""One renewal, from the lease to the saved tokens. It publishes nothing: it returns an ``Outcome``.
 
     take the lease → load again → decide again → ask Wix → save if nobody else did → give the lease back
 
-Losing a race is no error: whoever saved first is the visitor, and the loser adopts it.
+Losing a race is no error: the tokens that were saved first count, and the loser adopts them.
 """
 
 from __future__ import annotations
@@ -32,21 +32,21 @@ from wixvisitor.storage import VersionConflict
 
 logger = logging.getLogger("wixvisitor")
 
-_ROUNDS: Final = 4  # how often the store may turn out to have moved on before somebody must be wrong
-_CONFLICTS: Final = 3  # how often a save may find another version than the one that was read
+_ROUNDS: Final = 4  # maximum re-reads before giving up
+_CONFLICTS: Final = 3  # maximum attempts to save
 _LEASE: Final = 0.35  # of ``renew_timeout``; as long as a lease lasts
-_PATIENCE: Final = 0.75  # of it; two leases have run out by then, and the rest is for asking Wix oneself
-_MIN: Final = 1.0 - _PATIENCE  # of it, that Wix has at least to answer, however long the store has taken
+_PATIENCE: Final = 0.75  # of it; two leases have run out by then, and the rest is for asking Wix
+_MIN: Final = 1.0 - _PATIENCE  # of it; what Wix gets to answer at least, however long the store has taken
 
 
 @attrs.frozen(eq=False, repr=False, match_args=False)
 class Outcome:
-    """What a renewal found.
+    """The result of a renewal.
 
     Attributes:
         held: what the session holds from now on.
-        reason: why it changed, None if it did not.
-        error: what the waiters are told although ``held`` counts (rule 6: minted, but not saved).
+        reason: why the tokens changed, None if they did not.
+        error: what the callers get although ``held`` counts (rule 6: granted, but not saved).
     """
 
     held: Snapshot
@@ -55,7 +55,7 @@ class Outcome:
 
 
 class _Lap:
-    """A stopwatch: each ``took`` returns the seconds since the one before."""
+    """A stopwatch: each ``took`` returns the seconds since the ``took`` before."""
 
     def __init__(self) -> None:
         self._since = anyio.current_time()
@@ -67,11 +67,11 @@ class _Lap:
 
 @attrs.define(eq=False, repr=False, match_args=False)
 class Renewal:
-    """One run, for one need.
+    """One renewal, for one need.
 
     Attributes:
-        held: what the session held when it started, None if nothing was loaded yet.
-        may_ask: whether Wix may still be asked once it is this renewal's turn; else the token counts as it did before.
+        held: what the session held when the renewal started, None before the store was read.
+        may_ask: returns whether Wix may still be asked once the lease is there; if not, the token counts as before.
         permit: the permission to ask Wix.
         left: seconds that Wix may still take to answer. They pass only while Wix is asked, not while the store works.
     """
@@ -90,7 +90,7 @@ class Renewal:
 
         Raises:
             TokenRequestError, ConfigurationError: Wix could not be asked; nothing changed.
-            SessionExpired: Wix refused, and nobody may be replaced.
+            SessionExpired: Wix refused, and the policy forbids replacing this role.
             StorageError: the store could not be read; nothing changed.
         """
         if self.held is not None and self.held.unsaved:
@@ -126,14 +126,14 @@ class Renewal:
             if isinstance(answer, Granted):
                 return await self._renewed(held, answer)
             refusal = answer
-            refused |= {token}  # once more around: another process may have moved on (REFUSAL ONLY)
+            refused |= {token}  # read again: another process may have saved newer tokens (REFUSAL ONLY)
         raise StorageError("the store's record changes faster than it can be renewed")
 
     def _is_enough(self, found: Snapshot) -> bool:
         return decision.is_enough(found, self.held, self.need, self.settings.server_clock.now())
 
     def _check_may_mint(self, tokens: Tokens) -> None:
-        """Raises unless whoever has nothing to renew may become a new visitor."""
+        """Raises unless a session without a refresh token may become a new visitor."""
         role = decision.role_of(tokens)
         if role is TokenRole.NONE and not self.need.may_mint:
             raise _nobody_to_renew()
@@ -141,7 +141,7 @@ class Renewal:
             raise SessionExpired(f"The {role} has no refresh token, so the session cannot go on.", role=role)
 
     def _check_may_replace(self, tokens: Tokens, refusal: Refused) -> None:
-        """Raises unless whoever was refused becomes a new visitor (rule 2, POLICY)."""
+        """Raises unless a refused session becomes a new visitor (rule 2, POLICY)."""
         role = decision.role_of(tokens)
         if self.need.may_replace and decision.may_replace(role, self.settings.on_refused):
             return
@@ -161,7 +161,7 @@ class Renewal:
 
     @asynccontextmanager
     async def _asking(self) -> AsyncIterator[float]:
-        """Returns the deadline for Wix. Its time starts now: no call is made whose answer could not be waited for."""
+        """Yields the deadline for Wix's answer. Wix's time passes only in this block, not while the store works."""
         await self.permit.confirm(self.settings.renew_timeout)
         since = anyio.current_time()
         try:
@@ -176,7 +176,7 @@ class Renewal:
         return await self._save(new, ChangeReason.RENEWED, must=must, is_renewal=True)
 
     async def _save_given(self, given: Snapshot) -> Outcome:
-        """Saves what the application has set over what the store holds now, but over nothing that is saved later."""
+        """Saves tokens from the application over what the store holds now, but over nothing that is saved later."""
         waiting = given.unsaved or Unsaved()
         lineage = waiting.lineage or self.records.new_identity(given.lineage)
         for _ in range(_ROUNDS):
@@ -202,10 +202,10 @@ class Renewal:
         return Outcome(attrs.evolve(given, version=Unread.UNREAD, unsaved=waiting), None, contradiction("set"))
 
     def _counts_instead(self, stored: Stored, tokens: Tokens, waiting: Unsaved) -> bool:
-        """Whether the record that was just read counts, and not what was given.
+        """Whether the record that was just read counts, and not the given tokens.
 
-        A restart changes nothing: a record counts that has had these tokens as a seed, or holds later ones of the same
-        visitor. So does one that was saved since these tokens could not be.
+        The record counts if it had these tokens as a seed, or holds later tokens of the same visitor: a restart changes
+        nothing. It counts as well if it was saved after the first attempt to save these tokens.
         """
         stands = stored.lineage
         is_later = waiting.lineage is not None and stands is not None and not waiting.lineage.is_after(stands)
@@ -215,14 +215,14 @@ class Renewal:
     async def _save(
         self, new: Snapshot, reason: ChangeReason | None, *, must: bool, is_renewal: bool, stands: Lineage | None = None
     ) -> Outcome:
-        """Saves before anyone is told (rule 6, SAVE FIRST), over the state that ``new`` follows and over no later one.
+        """Saves before a caller gets the tokens (rule 6, SAVE FIRST), over the record before ``new``, no later one.
 
         Args:
-            new: what was granted, with the version and the lineage of the state that it follows.
-            reason: what the waiters are told.
+            new: what was granted, with the version and the lineage of the record that it follows.
+            reason: why the tokens change.
             must: whether the visitor would be lost without the save.
-            is_renewal: whether it is the same visitor.
-            stands: where a new identity stands since the first attempt; None: this is the first.
+            is_renewal: whether these tokens are of the same visitor.
+            stands: the lineage of a new identity since the first attempt; None: this is the first attempt.
         """
         error = contradiction("saved")
         for _ in range(_CONFLICTS):
@@ -247,20 +247,20 @@ class Renewal:
         return Outcome(new, reason)
 
     def _next(self, base: Lineage | None, *, is_renewal: bool) -> Lineage:
-        """Returns where a state stands that follows ``base``: after all that is known."""
+        """Returns the lineage of the record that follows ``base``, later than all that is known."""
         ours = None if self.held is None else self.held.lineage
         if is_renewal and base is not None and (ours is None or not ours.is_after(base)):
             return base.renewed()
         return self.records.new_identity(base, ours)
 
     def _may_save_over(self, winner: Stored, new: Snapshot) -> bool:
-        """Whether the store still shows what ``new`` follows, or went back in time; else somebody saved first."""
-        if winner.tokens == new.tokens:  # our own save, whose reply was lost
+        """Whether the store still shows what ``new`` follows, or went back. Else another process saved first."""
+        if winner.tokens == new.tokens:  # this session's own save, whose reply was lost
             return False
         return winner.version == new.version or (new.lineage is not None and new.lineage.is_after(winner.lineage))
 
     def _lost_to(self, winner: Stored, new: Snapshot, reason: ChangeReason | None) -> Outcome:
-        """Somebody saved first: theirs count."""
+        """Returns the tokens that another process saved first: they count."""
         if winner.tokens == new.tokens:
             return Outcome(attrs.evolve(new, version=winner.version, lineage=winner.lineage), reason)
         return Outcome(self._hold_stored(winner), ChangeReason.ADOPTED)
@@ -269,14 +269,14 @@ class Renewal:
         """Returns the later of what the store holds and what the session holds (rule 7, GOES BACK).
 
         Args:
-            refused: the refresh tokens that Wix has refused to this renewal. What is held with one of them does not win
-                any more, unless a member would become a visitor.
+            refused: the refresh tokens that Wix refused in this renewal. A snapshot with one of them does not win any
+                more, unless a member would become a visitor.
         """
         stored = await self.records.load()
         ours = self.held
         if ours is None:
             return self._hold(EMPTY_TOKENS, None, None) if stored is None else self._hold_stored(stored)
-        if stored is None:  # evicted, say
+        if stored is None:  # for example evicted
             return attrs.evolve(ours, version=None)
         if ours.tokens == stored.tokens:
             return attrs.evolve(ours, version=stored.version, lineage=later(ours.lineage, stored.lineage))
@@ -289,7 +289,7 @@ class Renewal:
         return self._hold_stored(stored)
 
     def _was_forgotten(self, held: Snapshot) -> bool:
-        """Whether the session holds somebody of whom the store knows that he was forgotten, by another process."""
+        """Whether another process has forgotten the visitor that this session holds."""
         return held is not self.held and self.held is not None and self.held.tokens != EMPTY_TOKENS
 
     def _adopted_or_not(self, found: Snapshot) -> ChangeReason | None:

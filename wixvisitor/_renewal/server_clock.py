@@ -1,18 +1,18 @@
-"""What time it is by Wix's clock, which decides when a token ends. Pure but for the clock that it is given.
+"""Wix's time, which decides when a token expires. Pure but for the clock that it is given.
 
-A machine's clock may be wrong by hours: ahead, behind, or set while a process runs. Tokens end by Wix's clock, so all
-that is said of a token's end here, in memory and in the store, is by Wix's clock. The difference to the machine's own
-is learnt from the ``Date`` of Wix's answers; up to a minute of it is left alone.
+A machine's clock may be wrong by hours, and it may be set while a process runs. Tokens expire by Wix's clock, so every
+``expires_at`` here, in memory and in the store, is by Wix's clock. The difference to the machine's clock is learnt from
+the ``Date`` of Wix's answers. A difference of less than a minute is ignored.
 
 ========================= =======================================================================================
-what came                 is believed
+what came                 what is believed
 ========================= =======================================================================================
-an answer to a token call whatever it says; Wix gave it at some time between the call and its arrival
-an answer of an API       only if Wix's clock is later than was thought: caches keep old answers with their dates
+an answer to a token call its date; Wix wrote it between the call and its arrival
+an answer of an API       its date, if it is later than expected: caches keep old answers with their dates
 ========================= =======================================================================================
 
-An API whose date a token answer contradicts has a clock of its own: from then on no API's date is believed, or each of
-its answers would lead to a renewal.
+If a token answer contradicts the date of an API, that API has a clock of its own. From then on no API's date is
+believed; otherwise each of its answers would lead to a renewal.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ from typing import Final
 from wixvisitor._renewal import decision
 from wixvisitor._tokens import EMPTY_TOKENS, AccessToken, Tokens
 
-_TOLERANCE: Final = 60.0  # seconds that clocks may differ without any consequence
-_RESOLUTION: Final = 1.0  # seconds; a Date has whole ones
+_TOLERANCE: Final = 60.0  # seconds that clocks may differ
+_RESOLUTION: Final = 1.0  # seconds; the resolution of a Date header
 
 
 class ServerClock:
@@ -36,7 +36,7 @@ class ServerClock:
     Attributes:
         offset: seconds that Wix's clock is ahead of the machine's; 0.0 while nothing else is known.
         is_unset: whether no answer has told the time yet.
-        trusts_exp: whether tokens that Wix grants end when they themselves say so. Those of a stand-in may not.
+        trusts_exp: whether granted tokens expire at their own ``exp``. Those of a stand-in for Wix may not.
 
     Concurrency: safe from any task and thread; the last answer counts.
     """
@@ -68,7 +68,7 @@ class ServerClock:
         if date is None:
             return asked_at + self.offset
         now = self._clock()
-        earliest = min(now, asked_at)  # if it was set back meanwhile, what it shows now is what counts
+        earliest = min(now, asked_at)  # the clock may have been set back meanwhile
         least, most = date - now, date + _RESOLUTION - earliest
         if self.offset < least - _TOLERANCE:
             self._set(least)
@@ -90,12 +90,12 @@ class ServerClock:
             self._set(offset)
 
     def note_grant(self, granted: AccessToken) -> None:
-        """Learns whether a token that Wix has just granted says itself when it ends."""
+        """Learns whether a token that Wix has just granted has the right ``exp``."""
         tokens = Tokens(granted, EMPTY_TOKENS.refresh_token)
         self.trusts_exp = decision.adopted(tokens) is tokens
 
     def limited(self, tokens: Tokens) -> Tokens:
-        """Returns tokens from elsewhere with an end no later than their own."""
+        """Returns tokens that Wix did not grant just now, with an ``expires_at`` no later than their own ``exp``."""
         return decision.adopted(tokens) if self.trusts_exp else tokens
 
     def _set(self, offset: float) -> None:

@@ -1,4 +1,4 @@
-"""What all sessions of one site share, checked once."""
+"""The checked arguments that all sessions of one site share."""
 
 from __future__ import annotations
 
@@ -39,9 +39,9 @@ class ChangeReason(StrEnum):
     MINTED = "minted"  # there were none
     RENEWED = "renewed"  # the same visitor, a new access token
     REPLACED = "replaced"  # Wix refused the refresh token; this is another visitor
-    ADOPTED = "adopted"  # another process had moved on
+    ADOPTED = "adopted"  # another process has saved newer tokens
     SET = "set"  # set_tokens, or generate_visitor_tokens with tokens
-    FORGOTTEN = "forgotten"  # forget: there is nobody any more
+    FORGOTTEN = "forgotten"  # forget: there is no visitor any more
 
 
 @attrs.frozen
@@ -74,7 +74,7 @@ class Settings:
     origins: Origins
     storage: TokenStorage
     conditional: bool
-    keeps_briefly: bool  # whether its save can be told how long a record has to be kept
+    keeps_briefly: bool  # whether its save takes keep_for, the seconds that a record must be kept
     leases: LeasingStorage | None
     renew_before: float
     renew_timeout: float
@@ -84,8 +84,8 @@ class Settings:
     clock: Callable[[], float]
     server_clock: ServerClock
     limiter: Limiter
-    lock: threading.Lock = attrs.field(factory=forkable_lock)  # of all that is noted of its visitors
-    writes: dict[str, Any] = attrs.field(factory=dict)  # the store's calls under way that write, by key
+    lock: threading.Lock = attrs.field(factory=forkable_lock)  # of the token states of all its visitors
+    writes: dict[str, Any] = attrs.field(factory=dict)  # the write calls under way in the store, by key
     jitter: Callable[[], float] = random.random  # spreads load, protects nothing
 
 

@@ -1,7 +1,7 @@
-"""A visitor's books: what is held, and what was learnt about it. Nothing here awaits; every change is under the lock.
+"""A visitor's token state: the snapshot, and what was learnt about it. Nothing here awaits.
 
-The lock is a ``threading.Lock``, held for microseconds: asyncio's own belongs to one event loop, and a session may be
-used in several. The refresher takes the same one to start a renewal.
+Every change is made under the lock, a ``threading.Lock`` that is held for microseconds. An ``asyncio.Lock`` would
+belong to one event loop, and a session may be used in several. The refresher takes the same lock to start a renewal.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from wixvisitor._tokens import EMPTY_TOKENS, TokenRole, Tokens
 from wixvisitor.errors import ConfigurationError, SessionExpired, TokenRequestError, WixVisitorError
 
 _GRANTED: Final = (ChangeReason.MINTED, ChangeReason.RENEWED, ChangeReason.REPLACED)
-_ADOPTED: Final = -math.inf  # since never are 401s passed on, and what is held was renewed by somebody else
+_ADOPTED: Final = -math.inf  # 401s are not passed on, and another process renewed what is held
 
 
 class Late(Exception):
@@ -29,7 +29,7 @@ class Late(Exception):
 
 
 class TokenState:
-    """One visitor's books.
+    """One visitor's token state.
 
     Attributes:
         held: the snapshot, swapped in one assignment; None before the store was read.
@@ -62,11 +62,11 @@ class TokenState:
         self._cooldown = settings.limiter.cooldown(key)
         self._passing_since: float | None = None
         self._grants = 0
-        self._same_since: float | None = None  # since when a renewal after a 401 has brought the same token again
+        self._same_since: float | None = None  # when a renewal after a 401 brought the same token again
         self.held = None if tokens is None else attrs.evolve(self.given(tokens), unsaved=Unsaved(seeds=None))
 
     def given(self, tokens: Tokens) -> Snapshot:
-        """Returns the snapshot of tokens that the application hands in: to be saved first, whatever the store holds."""
+        """Returns the snapshot of tokens from the application. They are saved first, over whatever the store holds."""
         return decision.snapshot_of(
             self._settings.server_clock.limited(tokens),
             renew_before=self._settings.renew_before,
@@ -76,24 +76,24 @@ class TokenState:
         )
 
     def fresh(self) -> Snapshot | None:
-        """Returns the snapshot if its token is fresh: no lock."""
+        """Returns the snapshot if its token is fresh, else None. Takes no lock."""
         held, settings = self.held, self._settings
         if held is not None and settings.clock() + settings.server_clock.offset < held.fresh_until:
             return held
         return None
 
     def working(self) -> Snapshot | None:
-        """Returns the snapshot if its token works, fresh or not."""
+        """Returns the snapshot if its token works by the clock and is saved, else None."""
         held = self.held
         return held if held and not held.unsaved and held.unexpired(self._settings.server_clock.now()) else None
 
     def tokens(self) -> Tokens:
-        """Returns what is held."""
+        """Returns the tokens that are held, empty ones before the store was read."""
         held = self.held
         return EMPTY_TOKENS if held is None else held.tokens
 
     def lineage(self) -> Lineage | None:
-        """Returns where what is held stands (rule 7)."""
+        """Returns the lineage of what is held (rule 7)."""
         held = self.held
         return None if held is None else held.lineage
 
@@ -139,7 +139,7 @@ class TokenState:
         return False
 
     def raise_cause(self) -> None:
-        """Raises why Wix is left alone at the moment, as this task's own exception."""
+        """Raises the cause of the cooldown as this task's own exception; returns if the cooldown has just ended."""
         now = self._settings.clock()
         cooldown = self._cooldown_at(now)
         if cooldown is None or cooldown.cause is None:
@@ -151,12 +151,12 @@ class TokenState:
             error.retry_after = max(0.0, cooldown.until - now)
         raise error from cooldown.cause
 
-    def replay_refused(self, replayed: Snapshot) -> bool:
-        """Notes that a new token was refused as well.
+    def replay_rejected(self, replayed: Snapshot) -> bool:
+        """Notes that an API rejected a replay, which had a new token.
 
         Returns:
-            Whether the 401 was not about the token. It may have been where another token is held by now, and where
-            this one was only adopted: that has not come from Wix just now, and may be as bad as the one before it.
+            Whether the 401 was not about the token. It may have been about the token if another token is held by now,
+            or if this token was adopted from the store: Wix has not granted it just now.
         """
         with self.lock:
             if self.held is None:
@@ -170,13 +170,13 @@ class TokenState:
         self._passing_since, self._same_since = now, None
 
     def note_consistent(self, held: Snapshot, value: str) -> None:
-        """Keeps an answer's ``X-Wix-Consistent``, if it was sent to whom is still held."""
+        """Keeps an answer's ``X-Wix-Consistent``, if the request's visitor is still held."""
         with self.lock:
             if self.tokens().refresh_token.value == held.tokens.refresh_token.value:
                 self.consistent = value
 
     def forget(self) -> TokensChanged | None:
-        """Holds nobody any more, and returns what changed, None if there was nobody."""
+        """Drops the visitor, and returns what changed, None if there was no visitor."""
         with self.lock:
             old = self.tokens()
             self.edition += 1
@@ -188,7 +188,7 @@ class TokenState:
         return TokensChanged(ChangeReason.FORGOTTEN, self.key, old.refresh_token.role, TokenRole.NONE)
 
     def note_forgotten(self, gone: Lineage | None) -> None:
-        """Keeps that the visitor was forgotten, should the store go back in time (rule 7)."""
+        """Remembers that the visitor was forgotten, in case the store goes back in time (rule 7)."""
         with self.lock:
             if self.held is None and gone is not None:
                 self.held = decision.snapshot_of(EMPTY_TOKENS, renew_before=0.0, jitter=0.0, lineage=gone)
@@ -221,20 +221,20 @@ class TokenState:
             if outcome.reason is ChangeReason.ADOPTED:
                 self._passing_since = _ADOPTED
             elif outcome.reason is not ChangeReason.RENEWED or self._passing_since == _ADOPTED:
-                self._passing_since = None  # another visitor, or the first token of our own
+                self._passing_since = None  # another visitor, or the first token that this session was granted
             new = outcome.held.tokens.refresh_token
             if new.value != old.refresh_token.value and outcome.reason is not ChangeReason.RENEWED:
-                self.consistent = ""  # it was somebody else's
+                self.consistent = ""  # it was another visitor's
             roles = old.refresh_token.role, new.role
             return TokensChanged(outcome.reason, self.key, *roles)
 
     def fail(self, error: WixVisitorError, need: Need, edition: int) -> None:
-        """Starts a pause, if this failure is one of asking Wix and no other tokens were set."""
+        """Starts a cooldown, if Wix was asked and failed, and if no other tokens were set since."""
         answered = isinstance(error, ConfigurationError | SessionExpired) and error.status_code is not None
         if not (answered or isinstance(error, TokenRequestError)) or not error._asked_wix:
-            return  # Wix was not asked; and a store's failures have their own time limits
+            return  # Wix was not asked; a store's failures have their own time limits
         now, retry_after = self._settings.clock(), getattr(error, "retry_after", None)
-        # In the background a refusal replaces nobody, so it must not stop those who wait for it in earnest.
+        # A background renewal replaces no visitor. So its refusal must not stop callers that may replace one.
         cause = None if need is Need.BACKGROUND and isinstance(error, SessionExpired) else error
         with self.lock:
             if edition == self.edition:
@@ -244,7 +244,7 @@ class TokenState:
                 self._settings.limiter.note_cooldown(self.key, self._cooldown)
 
     def _note_store(self, error: WixVisitorError | None) -> None:
-        """Begins a pause if the store contradicted itself; the next save that is answered ends it."""
+        """Starts a cooldown if the store contradicted itself; the next save that works ends it."""
         if error is not None and error._backs_off:
             now, jitter = self._settings.clock(), self._settings.jitter()
             self._cooldown = decision.next_cooldown(self._cooldown, now, jitter, cause=error, retry_after=None)
@@ -257,7 +257,7 @@ class TokenState:
             self._settings.limiter.note_cooldown(self.key, None)
 
     def _cooldown_at(self, now: float) -> Cooldown | None:
-        """Returns the pause that lasts now: the visitor's own, or the pool's if that lasts longer."""
+        """Returns the cooldown that lasts now: the visitor's own, or the pool's if that lasts longer."""
         own, pools = self._cooldown, self._settings.limiter.pool_cooldown()
         if own is None or not own.active(now) or (pools is not None and own.cause is None):
             return pools
