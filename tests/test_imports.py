@@ -29,7 +29,6 @@ ORDER = (
     "_http",
     "_checks",
     "_renewal",
-    "_authorization",
     "_auth",
     "_session",
     "_pool",

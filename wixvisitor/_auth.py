@@ -1,6 +1,6 @@
 """Puts a visitor's token on requests, as an ``auth`` for any httpx or httpx2 client.
 
-The rules are in ``_authorization``; here is what httpx and httpx2 do in a way of their own.
+The rules are in ``_renewal.authorization``; here is what httpx and httpx2 do in a way of their own.
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 import httpx
 
-from wixvisitor._authorization import Authorization
 from wixvisitor._http.bound_header import bind
 from wixvisitor._http.compat import UnansweredResponse, family_of_request, is_replayable
+from wixvisitor._renewal.authorization import Authorization
 from wixvisitor._renewal.decision import Snapshot
 from wixvisitor._renewal.refresher import Refresher
 from wixvisitor._wire import token_endpoint

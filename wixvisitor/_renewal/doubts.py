@@ -61,9 +61,7 @@ class Doubts:
         return now - doubt.since >= self._needed(doubt)
 
     def _needed(self, doubt: _Doubt) -> float:
-        if (
-            self._renewed_at >= doubt.since
-        ):  # another visitor's renewal; its own would have ended it
+        if self._renewed_at >= doubt.since:  # another visitor's renewal; its own would have ended it
             return SOON
         first = next(iter(self._open.values())).since
         return MUCH_LATER if len(self._open) >= MANY and self._renewed_at < first else LATER

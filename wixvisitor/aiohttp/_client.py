@@ -1,6 +1,6 @@
 """Puts a visitor's token on the requests of aiohttp's own client. Needs the extra ``aiohttp``; asyncio only.
 
-The rules are in ``_authorization``; here is what aiohttp does in a way of its own. aiohttp calls a middleware for each
+The rules are in ``_renewal.authorization``; here is what aiohttp does in a way of its own. aiohttp calls a middleware for each
 hop of a redirect, with a request of its own, which carries the caller's headers only.
 """
 
@@ -18,8 +18,8 @@ from aiohttp import hdrs
 from multidict import istr
 from yarl import URL
 
-from wixvisitor._authorization import Authorization
 from wixvisitor._http.requests import introduce
+from wixvisitor._renewal.authorization import Authorization
 from wixvisitor._renewal.decision import Snapshot
 from wixvisitor._renewal.refresher import Refresher
 from wixvisitor._session import VisitorSession
