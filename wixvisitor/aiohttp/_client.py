@@ -1,6 +1,6 @@
 """Puts a visitor's token on the requests of aiohttp's own client. Needs the extra ``aiohttp``; asyncio only.
 
-The rules are in ``_renewal.authorization``; here is what aiohttp does in a way of its own. aiohttp calls a middleware for each
+The rules are in ``_renewal.authorization``; here is what only aiohttp needs. aiohttp calls a middleware for each
 hop of a redirect, with a request of its own, which carries the caller's headers only.
 """
 
