@@ -65,12 +65,12 @@ IMPURE = {
         "tempfile",
         "shutil",
     ),
-    *("subprocess", "logging", "tenacity", "filelock", "sqlite3"),
+    *("subprocess", "logging", "filelock", "sqlite3"),
 }
 OPTIONAL = {
     *("httpx2", "aiohttp", "httpx_aiohttp", "starlette", "fastapi", "uvicorn", "rich", "trio", "redis", "graphql"),
     *("respx", "pytest", "hypothesis", "filelock", "key_value", "cryptography"),
-    *("asyncio", "tenacity"),  # long to import, and not needed before there is something to do
+    "asyncio",  # long to import, and not needed before there is something to do
 }
 
 
@@ -211,7 +211,7 @@ def test_import_brings_no_extra():
     loaded = "sorted({name.partition('.')[0] for name in sys.modules})"
     before, after = json.loads(
         python(
-            "import sys, json, anyio, attrs, httpx, tenacity\n"
+            "import sys, json, anyio, attrs, httpx\n"
             f"before = {loaded}\n"
             "import wixvisitor, wixvisitor.storage\n"
             f"print(json.dumps([before, {loaded}]))"
@@ -260,7 +260,7 @@ def test_every_module_can_be_imported_first():
     """Each module can be the first one that is imported, so that no order of imports is a cycle."""
     names = [f"wixvisitor.{module}" for module in MODULES if module and row_of(module) not in ("__main__", "cli")]
     program = (
-        "import sys, importlib, anyio, httpx, httpx2, tenacity, starlette, pytest\n"
+        "import sys, importlib, anyio, httpx, httpx2, starlette, pytest\n"
         "keep = set(sys.modules)\n"
         f"for name in {names}:\n"
         "    for old in [one for one in sys.modules if one.partition('.')[0] == 'wixvisitor']: del sys.modules[old]\n"

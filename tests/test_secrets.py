@@ -122,7 +122,7 @@ def watch(still: FakeWix) -> Iterator[Watch]:
         def emit(self, record: logging.LogRecord) -> None:
             records.append(record)
 
-    names = (None, "httpx", "httpx2", "httpcore", "httpcore2", "anyio", "tenacity", "wixvisitor", "asyncio")
+    names = (None, "httpx", "httpx2", "httpcore", "httpcore2", "anyio", "wixvisitor", "asyncio")
     loggers = [logging.getLogger(name) for name in names]
     before = [logger.level for logger in loggers]
     handler = Keep(logging.DEBUG)
