@@ -14,12 +14,11 @@ import httpx2
 import hypothesis
 import pytest
 
+from tests.constants import CLIENT_ID, EPOCH
 from wixvisitor import AccessToken, RefreshToken, TokenRole, Tokens, VisitorSession
 from wixvisitor.testing import FakeWix
 
 from .over_loopback import CANNOT, TRANSPORTS, client_over_loopback  # noqa: F401 - a fixture
-
-CLIENT_ID = "5e9c1d0a-7c1e-4a52-9d5e-1f2a3b4c5d6e"
 
 hypothesis.settings.register_profile(  # no test of ours is about how fast a machine is
     "busy", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
@@ -49,9 +48,6 @@ def family(request: pytest.FixtureRequest) -> ModuleType:
 
 
 # What the behaviour tests share. A clock that stands still unless a test moves it: `still.advance(seconds)`.
-
-EPOCH = 1_800_000_000.0
-CART = "/ecom/v2/carts/current"
 
 
 @pytest.fixture

@@ -13,6 +13,7 @@ import aiohttp
 import pytest
 from yarl import URL
 
+from tests.constants import CART
 from wixvisitor import ConfigurationError, Tokens, VisitorPool, VisitorSession
 from wixvisitor.aiohttp import client_middleware
 from wixvisitor.testing import FakeWix
@@ -21,7 +22,6 @@ from .raw_server import raw_server, saying
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("no_backoff")]
 
-CART = "/ecom/v2/carts/current"
 SessionMaker = Callable[..., VisitorSession]
 
 

@@ -15,6 +15,7 @@ import httpx
 import httpx_aiohttp
 import pytest
 
+from tests.constants import CART, FINE, LIFETIME
 from wixvisitor import ConfigurationError, SessionExpired, TokenRequestError, Tokens, VisitorSession
 from wixvisitor.aiohttp import _bodies as bodies
 from wixvisitor.aiohttp import client_middleware
@@ -25,11 +26,8 @@ from .raw_server import raw_server, saying
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("no_backoff")]
 
-CART = "/ecom/v2/carts/current"
 ADD = f"{CART}/add-line-items"
-FINE = (200, 404)  # a visitor without a cart
 STATE = "state-of-this-visitor"
-LIFETIME = 14_400
 SessionMaker = Callable[..., VisitorSession]
 Until = Callable[..., Awaitable[None]]
 

@@ -17,16 +17,14 @@ import httpx
 import httpx2
 import pytest
 
+from tests.constants import CART, FINE, LIFETIME
 from wixvisitor import ConfigurationError, SessionExpired, Tokens, VisitorAuth, VisitorSession
 from wixvisitor.testing import FakeWix
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("no_backoff")]
 
-CART = "/ecom/v2/carts/current"
 ADD = f"{CART}/add-line-items"
 IAM = "/_api/iam/authentication/v2/login"
-LIFETIME = 14_400
-FINE = (200, 404)
 SessionMaker = Callable[..., VisitorSession]
 Until = Callable[..., Awaitable[None]]
 

@@ -13,10 +13,10 @@ import httpx
 import pytest
 
 import wixvisitor
+from tests.constants import CLIENT_ID
 from wixvisitor import Tokens, VisitorSession
 from wixvisitor._http import internals, own_client
 
-from .conftest import CLIENT_ID
 from .storms import CART
 
 TOP = Path(wixvisitor.__file__).parent

@@ -17,6 +17,7 @@ import anyio.lowlevel
 import anyio.to_thread
 import pytest
 
+from tests.constants import CART, FINE, LIFETIME
 from wixvisitor import (
     ConfigurationError,
     SessionExpired,
@@ -33,9 +34,6 @@ from wixvisitor.testing import FakeWix
 pytestmark = [pytest.mark.usefixtures("no_backoff")]
 anyio_test = pytest.mark.anyio
 
-CART = "/ecom/v2/carts/current"
-LIFETIME = 14_400
-FINE = (200, 404)
 PoolMaker = Callable[..., VisitorPool]
 Until = Callable[..., Awaitable[None]]
 

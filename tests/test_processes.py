@@ -18,6 +18,7 @@ import attrs
 import httpx
 import pytest
 
+from tests.constants import CART, LIFETIME
 from wixvisitor import Tokens, VisitorSession
 from wixvisitor.storage import FileStorage
 from wixvisitor.testing import FakeWix
@@ -28,8 +29,6 @@ pytestmark = [
     pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="needs POSIX signals"),
 ]
 
-CART = "/ecom/v2/carts/current"
-LIFETIME = 14_400
 ROOT = Path(__file__).parent.parent
 
 # Reads a command per line, {"now": …} or {"now": …, "key": …}; asks for the cart; answers with whose it is.

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.constants import CLIENT_ID
 from wixvisitor import EMPTY_TOKENS, AccessToken, RefreshToken, StorageError, TokenRole, Tokens
 from wixvisitor._renewal.decision import Unread
 from wixvisitor._renewal.records import Records, Stored, parse, render
@@ -19,7 +20,6 @@ from wixvisitor.storage import MemoryStorage, Record, VersionConflict
 
 pytestmark = pytest.mark.anyio
 
-CLIENT = "5e9c1d0a-7c1e-4a52-9d5e-1f2a3b4c5d6e"
 SECRET = "JWS.aaaaaa.classified.cccccc"
 TOKENS = Tokens(AccessToken("OauthNG.JWS.a.b.c", 1_795_399_894), RefreshToken("JWS.a.b.c", TokenRole.VISITOR))
 
@@ -63,7 +63,7 @@ class Hanging(MemoryStorage):
     save = delete = acquire_lease = release_lease = load
 
 
-def records(storage: Any, client_id: str = CLIENT, key: str = "default") -> Records:
+def records(storage: Any, client_id: str = CLIENT_ID, key: str = "default") -> Records:
     settings = checked(
         client_id,
         storage=storage,
@@ -93,12 +93,12 @@ CALLS = {
 
 def test_format():
     """A record is @wix/sdk's token JSON with the format's number and the client id in front, in ASCII."""
-    assert render(TOKENS, CLIENT) == (
-        f'{{"format":1,"clientId":"{CLIENT}",'
+    assert render(TOKENS, CLIENT_ID) == (
+        f'{{"format":1,"clientId":"{CLIENT_ID}",'
         '"accessToken":{"value":"OauthNG.JWS.a.b.c","expiresAt":1795399894},'
         '"refreshToken":{"value":"JWS.a.b.c","role":"visitor"}}'
     )
-    assert Tokens.from_json(render(TOKENS, CLIENT)) == TOKENS
+    assert Tokens.from_json(render(TOKENS, CLIENT_ID)) == TOKENS
 
 
 @given(
@@ -112,14 +112,14 @@ def test_format():
 )
 def test_round_trip(tokens):
     """What is rendered is parsed."""
-    assert render(tokens, CLIENT).isascii()
-    assert parse(render(tokens, CLIENT), CLIENT) == tokens
+    assert render(tokens, CLIENT_ID).isascii()
+    assert parse(render(tokens, CLIENT_ID), CLIENT_ID) == tokens
 
 
-GOOD = json.loads(render(TOKENS, CLIENT))
+GOOD = json.loads(render(TOKENS, CLIENT_ID))
 WRONG = {
     "nothing": ("", "no JSON"),
-    "half": (render(TOKENS, CLIENT)[:-1], "no JSON"),
+    "half": (render(TOKENS, CLIENT_ID)[:-1], "no JSON"),
     "deep": ("[" * 100_000, "no JSON"),
     "a list": ("[]", "not one of wixvisitor's"),
     "null": ("null", "not one of wixvisitor's"),
@@ -128,7 +128,7 @@ WRONG = {
     "a long format": (json.dumps(GOOD | {"format": SECRET * 9}), "format"),
     "another client": (json.dumps(GOOD | {"clientId": "other"}), "another client ID"),
     "no client": (json.dumps({"format": 1}), "another client ID"),
-    "no tokens": (json.dumps({"format": 1, "clientId": CLIENT}), "damaged"),
+    "no tokens": (json.dumps({"format": 1, "clientId": CLIENT_ID}), "damaged"),
     "an odd expiry": (json.dumps(GOOD | {"accessToken": {"value": SECRET, "expiresAt": "soon"}}), "expiresAt"),
     "an odd role": (json.dumps(GOOD | {"refreshToken": {"value": SECRET, "role": SECRET}}), r"refreshToken\.role"),
 }
@@ -139,7 +139,7 @@ def test_wrong_records(name):
     """Anything else is a StorageError that says what is wrong, without the text."""
     text, reason = WRONG[name]
     with pytest.raises(StorageError, match=reason) as caught:
-        parse(text, CLIENT)
+        parse(text, CLIENT_ID)
     assert "classified" not in str(caught.value)
     assert caught.value.__cause__ is None
 
@@ -149,14 +149,14 @@ def test_wrong_records(name):
 def test_a_record_that_no_header_could_carry(text, half):
     """A stored token with characters that no token has is a damaged record, not an error of the HTTP client."""
     with pytest.raises(StorageError, match="damaged"):
-        parse(json.dumps(GOOD | {half: GOOD[half] | {"value": text}}), CLIENT)
+        parse(json.dumps(GOOD | {half: GOOD[half] | {"value": text}}), CLIENT_ID)
 
 
 @given(st.text() | st.recursive(st.none() | st.integers() | st.text(), st.lists).map(json.dumps))
 def test_any_record(text):
     """Any text is a StorageError if it is no record."""
     with pytest.raises(StorageError, match=r"it was left as it is|this version reads 1"):
-        parse(text, CLIENT)
+        parse(text, CLIENT_ID)
 
 
 # The calls
@@ -180,7 +180,7 @@ async def test_who_is_not_there_is_not_forgotten():
     """Forgetting a visitor who never was leaves nothing behind."""
     storage = MemoryStorage()
     await records(storage).forget(None)
-    assert await storage.load(f"{CLIENT}:default") is None
+    assert await storage.load(f"{CLIENT_ID}:default") is None
 
 
 @pytest.mark.parametrize(
@@ -190,7 +190,7 @@ async def test_who_is_not_there_is_not_forgotten():
 async def test_a_damaged_list_of_seeds(text):
     """What is no list of seeds is none."""
     storage = MemoryStorage()
-    await storage.save(f"{CLIENT}:default", text)
+    await storage.save(f"{CLIENT_ID}:default", text)
     one = records(storage)
     await one.version()
     assert one.seeds == ()
@@ -203,16 +203,16 @@ async def test_sites_never_mix():
     assert records(storage, "another-client").scoped_key == "another-client:default"
     assert await records(storage, "another-client").load() is None
     assert await records(storage, key="other").load() is None
-    assert await storage.load(f"{CLIENT}:default") is not None
+    assert await storage.load(f"{CLIENT_ID}:default") is not None
 
 
 async def test_a_record_of_another_site():
     """A record that says it belongs to another client id is refused, and stays."""
     storage = MemoryStorage()
-    await storage.save(f"{CLIENT}:default", render(TOKENS, "another-client"))
+    await storage.save(f"{CLIENT_ID}:default", render(TOKENS, "another-client"))
     with pytest.raises(StorageError, match="another client ID"):
         await records(storage).load()
-    assert await storage.load(f"{CLIENT}:default") is not None
+    assert await storage.load(f"{CLIENT_ID}:default") is not None
 
 
 async def test_conditions():
@@ -256,14 +256,14 @@ async def test_leases():
 async def test_odd_loads(loaded):
     """A store that returns something else is told what was expected."""
     with pytest.raises(StorageError, match="expected a Record") as caught:
-        await records(Least({f"{CLIENT}:default": loaded})).load()
+        await records(Least({f"{CLIENT_ID}:default": loaded})).load()
     assert "classified" not in str(caught.value)
 
 
 async def test_a_record_object_of_a_plain_storage():
     """A Record without a version is as good as a text."""
-    text = render(TOKENS, CLIENT)
-    assert await records(Least({f"{CLIENT}:default": Record(text)})).load() == Stored(TOKENS, None)
+    text = render(TOKENS, CLIENT_ID)
+    assert await records(Least({f"{CLIENT_ID}:default": Record(text)})).load() == Stored(TOKENS, None)
 
 
 # Failures
@@ -312,7 +312,7 @@ async def test_failures_hold_no_token(call, name):
 async def test_what_is_saved_is_known_whatever_it_looks_like():
     """Tokens that do not look like Wix's are masked too where a save fails: it is known what was to be saved."""
     tokens = Tokens(AccessToken("plain-access", 1), RefreshToken("plain-refresh", TokenRole.VISITOR))
-    text = f"cannot store {render(tokens, CLIENT)}: plain-access and plain-refresh are too plain"
+    text = f"cannot store {render(tokens, CLIENT_ID)}: plain-access and plain-refresh are too plain"
     for error in (RuntimeError(text), StorageError(text), VersionConflict(text), OSError(5, text)):
         with pytest.raises(StorageError) as caught:
             await records(Raising(error)).save(tokens, None)
@@ -350,4 +350,4 @@ async def test_cancellation_is_no_failure(call):
 def test_reprs():
     """Neither what is stored nor the record shows a token."""
     stored = Stored(Tokens(AccessToken(SECRET, 1), RefreshToken(SECRET, TokenRole.MEMBER)), "1")
-    assert "classified" not in repr(stored) + repr(Record(render(stored.tokens, CLIENT), "1"))
+    assert "classified" not in repr(stored) + repr(Record(render(stored.tokens, CLIENT_ID), "1"))

@@ -14,6 +14,7 @@ import anyio
 import anyio.lowlevel
 import pytest
 
+from tests.constants import CART, FINE
 from tests.stores import FailingStorage
 from wixvisitor import EMPTY_TOKENS, SessionExpired, StorageError, Tokens, VisitorSession
 from wixvisitor.storage import MemoryStorage
@@ -21,8 +22,6 @@ from wixvisitor.testing import FakeWix
 
 pytestmark = pytest.mark.anyio
 SessionMaker = Callable[..., VisitorSession]
-CART = "/ecom/v2/carts/current"
-FINE = (200, 404)  # a visitor without a cart
 
 
 def sent_tokens(fake: FakeWix) -> list[str]:

@@ -17,6 +17,7 @@ import httpx
 import pytest
 
 import wixvisitor
+from tests.constants import CART, LIFETIME
 from wixvisitor import (
     AccessToken,
     RefreshToken,
@@ -32,8 +33,6 @@ from wixvisitor.testing import FakeWix
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("no_backoff")]
 
-CART = "/ecom/v2/carts/current"
-LIFETIME = 14_400
 PACKAGE = Path(wixvisitor.__file__).parent
 LOOKS_LIKE_A_TOKEN = re.compile(r"eyJ[A-Za-z0-9_-]{32,}")  # longer than the header, which is no secret
 SessionMaker = Callable[..., VisitorSession]

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from tests.constants import LIFETIME
 from tests.stores import FailingStorage, PlainStorage
 from wixvisitor import AccessToken, RefreshToken, StorageError, Tokens, VisitorSession
 from wixvisitor.storage import FileStorage, MemoryStorage, Record, TokenStorage
@@ -17,7 +18,6 @@ from wixvisitor.testing import FakeWix
 
 pytestmark = pytest.mark.anyio
 
-LIFETIME = 14_400
 SessionMaker = Callable[..., VisitorSession]
 
 

@@ -17,6 +17,7 @@ import httpx2
 import pytest
 import trio
 
+from tests.constants import CART, LIFETIME
 from wixvisitor import (
     EMPTY_TOKENS,
     AccessToken,
@@ -36,8 +37,6 @@ from wixvisitor import (
 from wixvisitor.storage import MemoryStorage
 from wixvisitor.testing import FakeWix
 
-CART = "/ecom/v2/carts/current"
-LIFETIME = 14_400
 SessionMaker = Callable[..., VisitorSession]
 TokensFrom = Callable[..., Tokens]
 anyio_test = pytest.mark.anyio

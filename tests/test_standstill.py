@@ -10,6 +10,7 @@ from typing import Any
 import anyio
 import pytest
 
+from tests.constants import LIFETIME
 from wixvisitor import StorageError, TokenRequestError, Tokens, VisitorPool, VisitorSession
 from wixvisitor._renewal import limiter
 from wixvisitor._tasks import time_limits
@@ -18,7 +19,6 @@ from wixvisitor.testing import FakeWix
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("no_backoff", "small")]
 SessionMaker = Callable[..., VisitorSession]
-LIFETIME = 14_400
 TOKEN = "/oauth2/token"
 BUDGET = 0.3  # seconds of renew_timeout
 FROZEN = 0.8  # seconds

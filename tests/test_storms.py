@@ -13,10 +13,10 @@ import httpx2
 import httpx_retries
 import pytest
 
+from tests.constants import CLIENT_ID
 from wixvisitor import TokenRequestError, VisitorSession
 from wixvisitor.testing import FakeWix
 
-from .conftest import CLIENT_ID
 from .storms import CART, all_is_well, churn, churn_natively, descriptors, hanging, impatient
 
 SessionMaker = Callable[..., VisitorSession]

@@ -14,6 +14,7 @@ import attrs
 import httpx
 import pytest
 
+from tests.constants import LIFETIME
 from wixvisitor import (
     ConfigurationError,
     InvalidTokenResponse,
@@ -27,7 +28,6 @@ from wixvisitor.testing import FakeWix
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("no_backoff")]
 
-LIFETIME = 14_400
 PAGE = "<html><body>Access denied</body></html>"
 SessionMaker = Callable[..., VisitorSession]
 

@@ -9,16 +9,14 @@ from typing import Any
 import anyio
 import pytest
 
+from tests.constants import CLIENT_ID, LIFETIME
 from wixvisitor import StorageError, TokenRequestError, Tokens, VisitorSession, WixVisitorError
 from wixvisitor._renewal.records import render
 from wixvisitor.storage import ANY_VERSION, AnyVersion, MemoryStorage, Record, VersionConflict
 from wixvisitor.testing import FakeWix
 
-from .conftest import CLIENT_ID
-
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("no_backoff")]
 SessionMaker = Callable[..., VisitorSession]
-LIFETIME = 14_400
 
 
 class Lagging(MemoryStorage):

@@ -21,15 +21,14 @@ from wixvisitor import (
     is_refusal,
     judge_refusal,
 )
+from wixvisitor._wire import graphql, token_endpoint
 from wixvisitor._wire.graphql import GraphQLResult
 from wixvisitor._wire.token_endpoint import (
     Granted,
     Refused,
     grant,
-    graphql,
     read_answer,
     read_retry_after,
-    token_endpoint,
 )
 
 NOW = 1_795_000_000.0

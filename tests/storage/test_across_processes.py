@@ -16,6 +16,7 @@ import anyio.to_thread
 import attrs
 import pytest
 
+from tests.constants import LIFETIME
 from tests.storage.visitor_process import STEPS, Life, Work, live, open_store
 from wixvisitor import Tokens
 from wixvisitor._renewal.records import parse, render
@@ -28,7 +29,6 @@ pytestmark = [
     pytest.mark.skipif(os.name != "posix", reason="needs POSIX signals"),
 ]
 
-LIFETIME = 14_400
 VISITORS = int(os.environ.get("WIXVISITOR_MANY", "400"))
 """How many visitors expire at once; CI takes 20,000."""
 

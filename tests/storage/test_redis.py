@@ -32,6 +32,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
 import wixvisitor
+from tests.constants import CART, LIFETIME
 from tests.storage.conftest import KINDS, lacking
 from wixvisitor import ConfigurationError, StorageError, VisitorPool, VisitorSession
 from wixvisitor.storage import ConditionalStorage, LeasingStorage, Record, TokenStorage, VersionConflict, _redis_calls
@@ -44,8 +45,6 @@ pytestmark = [pytest.mark.anyio, pytest.mark.machine]
 
 KEY = "client:default"
 SOON = 3.0  # seconds; generous: a call takes at most 1
-LIFETIME = 14_400
-CART = "/ecom/v2/carts/current"
 PASSWORD = "pass/word:@%"
 ESCAPED = "pass%2Fword%3A%40%25"
 
