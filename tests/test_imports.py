@@ -255,21 +255,6 @@ def test_unknown_name_in_testing():
         testing.Nothing  # noqa: B018 - looking it up is the test
 
 
-@pytest.mark.machine
-def test_every_module_can_be_imported_first():
-    """Each module can be the first one that is imported, so that no order of imports is a cycle."""
-    names = [f"wixvisitor.{module}" for module in MODULES if module and row_of(module) not in ("__main__", "cli")]
-    program = (
-        "import sys, importlib, anyio, httpx, httpx2, starlette, pytest\n"
-        "keep = set(sys.modules)\n"
-        f"for name in {names}:\n"
-        "    for old in [one for one in sys.modules if one.partition('.')[0] == 'wixvisitor']: del sys.modules[old]\n"
-        "    importlib.import_module(name)\n"
-        "print('done')"
-    )
-    assert python(program) == "done\n"
-
-
 def test_public_names():
     """Everything in ``__all__`` is there."""
     for name in ("wixvisitor", "wixvisitor.storage", "wixvisitor.testing"):
