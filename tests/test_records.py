@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.constants import CLIENT_ID
+from tests.stores import ALL_CALLS, TroubledStorage
 from wixvisitor import EMPTY_TOKENS, AccessToken, RefreshToken, StorageError, TokenRole, Tokens
 from wixvisitor._renewal.decision import Unread
 from wixvisitor._renewal.records import Records, Stored, parse, render
@@ -41,26 +42,14 @@ class Least:
         self.texts.pop(key, None)
 
 
-class Raising(MemoryStorage):
-    """Every method raises."""
-
-    def __init__(self, error: Exception) -> None:
-        super().__init__()
-        self.error = error
-
-    async def load(self, *args, **kwargs):
-        raise self.error
-
-    save = delete = acquire_lease = release_lease = load
+def raising(error: Exception) -> TroubledStorage:
+    """A store whose every call raises this."""
+    return TroubledStorage(**dict.fromkeys(ALL_CALLS, error))
 
 
-class Hanging(MemoryStorage):
-    """No method ends."""
-
-    async def load(self, *args, **kwargs):
-        await anyio.sleep_forever()
-
-    save = delete = acquire_lease = release_lease = load
+def hanging() -> TroubledStorage:
+    """A store none of whose calls ends."""
+    return TroubledStorage(**dict.fromkeys(ALL_CALLS, lambda *_: anyio.sleep_forever()))
 
 
 def records(storage: Any, client_id: str = CLIENT_ID, key: str = "default") -> Records:
@@ -276,14 +265,14 @@ ERRORS = [OSError(5, "Input/output error"), RuntimeError("no connection"), Timeo
 async def test_failures(call, error):
     """Whatever a store raises is a StorageError to us."""
     with pytest.raises(StorageError, match="the store"):
-        await CALLS[call](records(Raising(error)))
+        await CALLS[call](records(raising(error)))
 
 
 async def test_failures_name_their_cause():
     """The text says what was tried, and the cause is there without frames that hold secrets."""
     error = OSError(5, "Input/output error")
     with pytest.raises(StorageError, match=r"could not save: OSError: .*Input/output error") as caught:
-        await records(Raising(error)).save(TOKENS, None)
+        await records(raising(error)).save(TOKENS, None)
     assert caught.value.__cause__ is error
     assert error.__traceback__ is None
 
@@ -304,7 +293,7 @@ SPEAKING["a StorageError with a cause"].__cause__ = ValueError(f"bad value {SECR
 async def test_failures_hold_no_token(call, name):
     """A store that puts the value into its errors leaks it neither in a text nor in a printed traceback."""
     with pytest.raises(StorageError) as caught:
-        await CALLS[call](records(Raising(SPEAKING[name])))
+        await CALLS[call](records(raising(SPEAKING[name])))
     assert "classified" not in str(caught.value) + repr(caught.value)
     assert "classified" not in "".join(traceback.format_exception(caught.value))
 
@@ -315,7 +304,7 @@ async def test_what_is_saved_is_known_whatever_it_looks_like():
     text = f"cannot store {render(tokens, CLIENT_ID)}: plain-access and plain-refresh are too plain"
     for error in (RuntimeError(text), StorageError(text), VersionConflict(text), OSError(5, text)):
         with pytest.raises(StorageError) as caught:
-            await records(Raising(error)).save(tokens, None)
+            await records(raising(error)).save(tokens, None)
         printed = "".join(traceback.format_exception(caught.value))
         assert "plain-" not in printed
         assert "[token]" in printed
@@ -325,10 +314,10 @@ async def test_what_is_saved_is_known_whatever_it_looks_like():
 async def test_storage_errors_stay_what_they_are(call):
     """A StorageError keeps its text, and a conflict is a conflict."""
     with pytest.raises(StorageError, match=r"^the disk is full$") as caught:
-        await CALLS[call](records(Raising(StorageError("the disk is full"))))
+        await CALLS[call](records(raising(StorageError("the disk is full"))))
     assert type(caught.value) is StorageError
     with pytest.raises(VersionConflict, match="changed"):
-        await CALLS[call](records(Raising(VersionConflict("changed"))))
+        await CALLS[call](records(raising(VersionConflict("changed"))))
 
 
 @pytest.mark.parametrize("call", CALLS)
@@ -336,14 +325,14 @@ async def test_a_store_that_hangs(call, monkeypatch):
     """A call that does not end is given up, with a StorageError that says so."""
     monkeypatch.setattr("wixvisitor._renewal.records._TIMEOUT", 0.01)
     with anyio.fail_after(5), pytest.raises(StorageError, match=r"within 0\.01 s"):
-        await CALLS[call](records(Hanging()))
+        await CALLS[call](records(hanging()))
 
 
 @pytest.mark.parametrize("call", CALLS)
 async def test_cancellation_is_no_failure(call):
     """A cancelled caller is cancelled, and no StorageError hides that."""
     with anyio.move_on_after(0.01) as scope:
-        await CALLS[call](records(Hanging()))
+        await CALLS[call](records(hanging()))
     assert scope.cancelled_caught
 
 
