@@ -57,7 +57,13 @@ def shop(session: nox.Session) -> None:
     session.run("python", "-m", "examples.shop", *session.posargs)
 
 
-ABOUT_VISITORS = ("auth", "cancellation", "isolation", "pool", "refresher", "secrets", "session", "transient")
+ABOUT_VISITORS = tuple(
+    f"tests/{name}.py"
+    for name in (
+        *("test_auth", "test_cancellation", "test_isolation", "test_pool", "test_secrets", "test_session"),
+        *("test_transient", "renewal/test_refresher"),
+    )
+)
 ORDINARY = "not interop and not browser and not faults"  # those have sessions of their own
 
 
@@ -81,9 +87,8 @@ def tests(session: nox.Session) -> None:
 def clients(session: nox.Session) -> None:
     """The tests of the visitor again, over sockets: with the default client and with httpx-aiohttp."""
     install(session, "tests")
-    about_visitors = [f"tests/test_{name}.py" for name in ABOUT_VISITORS]
     for client in ("default", "httpx-aiohttp"):
-        session.run("python", "-m", "pytest", "-n", "2", *about_visitors, "--client", client, *session.posargs)
+        session.run("python", "-m", "pytest", "-n", "2", *ABOUT_VISITORS, "--client", client, *session.posargs)
 
 
 @nox.session(python=OTHERS or None)

@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.constants import CLIENT_ID
-from tests.web.conftest import COOKIES
+from tests.web.conftest import COOKIES, anyio_backend, open_shop  # noqa: F401 - the last two are fixtures
 from wixvisitor import AccessToken, RefreshToken, TokenRole, Tokens
 from wixvisitor._web.headers import cookies_of
 from wixvisitor.cookies import SharedCookie, Unreadable
@@ -187,7 +187,7 @@ def test_from_dict_stays_strict():
 
 @pytest.mark.parametrize("spelling", ["not at all", "twice", "Python's http.cookies", "Express"])
 @pytest.mark.parametrize("framework", ["starlette", "aiohttp"])
-async def test_a_request(open_shop, still, client_id, framework, spelling):
+async def test_a_request(open_shop, still, client_id, framework, spelling):  # noqa: F811 - pytest's fixture
     """A page's visitor is the server's, and the server writes the usual form when it renews."""
     minted = still.mint_visitor(client_id)
     refresh = {"value": minted["refresh_token"], "role": "visitor"}

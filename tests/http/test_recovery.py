@@ -15,12 +15,10 @@ import httpx_aiohttp
 import httpx_retries
 import pytest
 
-from tests.constants import CLIENT_ID
+from tests.constants import CART, CLIENT_ID
 from wixvisitor import TokenRequestError, Tokens, VisitorSession
 from wixvisitor._http import recovery
 from wixvisitor.testing import FakeWix
-
-from .storms import CART
 
 SessionMaker = Callable[..., VisitorSession]
 Until = Callable[..., Awaitable[None]]

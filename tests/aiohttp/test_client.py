@@ -16,13 +16,12 @@ import httpx_aiohttp
 import pytest
 
 from tests.constants import CART, FINE, LIFETIME
+from tests.origins import NAME, Place, place
+from tests.raw_server import raw_server, saying
 from wixvisitor import ConfigurationError, SessionExpired, TokenRequestError, Tokens, VisitorSession
 from wixvisitor.aiohttp import _bodies as bodies
 from wixvisitor.aiohttp import client_middleware
 from wixvisitor.testing import FakeWix
-
-from .origins import NAME, Place, place
-from .raw_server import raw_server, saying
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("no_backoff")]
 

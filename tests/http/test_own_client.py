@@ -15,12 +15,11 @@ import pytest
 import respx
 
 from tests.constants import CLIENT_ID, LIFETIME
+from tests.raw_server import Asked, raw_server, saying
+from tests.storms import CART, all_is_well, descriptors
 from wixvisitor import Tokens, VisitorPool, VisitorSession
 from wixvisitor._http import connection_pool, idle
 from wixvisitor.testing import FakeWix
-
-from .raw_server import Asked, raw_server, saying
-from .storms import CART, all_is_well, descriptors
 
 Until = Callable[..., Awaitable[None]]
 OK = saying("HTTP/1.1 200 OK\nContent-Length: 2\n\n{}")

@@ -12,11 +12,10 @@ import pytest
 import trustme
 
 from tests.constants import CLIENT_ID
+from tests.raw_server import raw_server, saying
 from wixvisitor import Tokens, VisitorSession
 from wixvisitor._http import tls
 from wixvisitor.testing import FakeWix
-
-from .raw_server import raw_server, saying
 
 
 @pytest.fixture(autouse=True)

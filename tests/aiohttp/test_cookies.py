@@ -14,11 +14,10 @@ import pytest
 from yarl import URL
 
 from tests.constants import CART
+from tests.raw_server import raw_server, saying
 from wixvisitor import ConfigurationError, Tokens, VisitorPool, VisitorSession
 from wixvisitor.aiohttp import client_middleware
 from wixvisitor.testing import FakeWix
-
-from .raw_server import raw_server, saying
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("no_backoff")]
 
