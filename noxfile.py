@@ -65,11 +65,12 @@ ABOUT_VISITORS = tuple(
     )
 )
 ORDINARY = "not interop and not browser and not faults"  # those have sessions of their own
+SMALL = {"CI": ""}  # for what repeats the tests under another condition: as much of each as outside of CI
 
 
 @nox.session
 def tests(session: nox.Session) -> None:
-    """All tests but those of Node, Chromium and real faults; in CI with branch coverage and a large stampede."""
+    """All tests but those of Node, Chromium and real faults; in CI larger, with branch coverage and a stampede."""
     install(session, "tests")
     arguments = ["-m", "pytest", "-n", "3", "-m", ORDINARY, *session.posargs]  # many wait, for processes above all
     if not os.environ.get("CI") or session.posargs:
@@ -80,7 +81,8 @@ def tests(session: nox.Session) -> None:
     session.run("coverage", "combine", "--quiet")
     session.run("coverage", "report")
     many = {"WIXVISITOR_MANY": "20000"}  # as large as a shop's, alone on the machine
-    session.run("python", "-m", "pytest", "tests/storage/test_across_processes.py", "-k", "thousands", env=many)
+    stampede = ("tests/storage/test_across_processes.py", "-k", "thousands and redis")
+    session.run("python", "-m", "pytest", *stampede, env=many)
 
 
 @nox.session
@@ -88,7 +90,8 @@ def clients(session: nox.Session) -> None:
     """The tests of the visitor again, over sockets: with the default client and with httpx-aiohttp."""
     install(session, "tests")
     for client in ("default", "httpx-aiohttp"):
-        session.run("python", "-m", "pytest", "-n", "2", *ABOUT_VISITORS, "--client", client, *session.posargs)
+        arguments = ("-n", "2", *ABOUT_VISITORS, "--client", client, *session.posargs)
+        session.run("python", "-m", "pytest", *arguments, env=SMALL)
 
 
 @nox.session(python=OTHERS or None)
@@ -97,7 +100,8 @@ def pythons(session: nox.Session) -> None:
     if not OTHERS:
         session.skip("no other Python of 3.11 to 3.13 is found")
     install(session, "tests")
-    session.run("python", "-m", "pytest", "-n", "2", "-m", f"{ORDINARY} and not machine", *session.posargs)
+    arguments = ("-n", "3", "-m", f"{ORDINARY} and not machine", *session.posargs)
+    session.run("python", "-m", "pytest", *arguments, env=SMALL)
 
 
 @nox.session(venv_backend="uv")  # pip knows no resolution but the highest
@@ -106,7 +110,8 @@ def lowest(session: nox.Session) -> None:
     project = nox.project.load_toml("pyproject.toml")
     wanted = ["-e", f".[{EXTRAS}]", *nox.project.dependency_groups(project, "tests")]
     session.install("--resolution", "lowest-direct", *wanted)
-    session.run("python", "-m", "pytest", "-n", "2", "-m", f"{ORDINARY} and not machine", *session.posargs)
+    arguments = ("-n", "3", "-m", f"{ORDINARY} and not machine", *session.posargs)
+    session.run("python", "-m", "pytest", *arguments, env=SMALL)
 
 
 @nox.session

@@ -29,7 +29,7 @@ pytestmark = [
     pytest.mark.skipif(os.name != "posix", reason="needs POSIX signals"),
 ]
 
-VISITORS = int(os.environ.get("WIXVISITOR_MANY", "100"))  # that expire at once; CI takes 20,000
+VISITORS = int(os.environ.get("WIXVISITOR_MANY", "1000" if IN_CI else "100"))  # that expire at once
 PROCESSES, CALLERS = (8, 100) if IN_CI else (4, 20)
 
 
