@@ -455,18 +455,6 @@ async def test_other_origins_never_see_the_token(
         assert "x-wix-consistent" not in request.headers
 
 
-@pytest.mark.parametrize(
-    "url", ["https://www.wixapis.com/x", "https://WWW.WIXAPIS.COM/x", "https://www.wixapis.com:443/x", "/x", "x"]
-)
-async def test_the_own_origin_sees_it(session_of: SessionMaker, visitor: Tokens, family: ModuleType, url: str) -> None:
-    """The same origin in another spelling gets the token."""
-    seen, transport = _recorder(family, lambda _: family.Response(200, json={}))
-    async with family.AsyncClient(transport=transport) as client:
-        await session_of(client=client, tokens=visitor).get(url)
-    assert [request.headers.get("authorization") for request in seen] == [visitor.access_token.value]
-    assert seen[0].url.path == "/x"
-
-
 async def test_allowed_origins_see_it_and_no_more(
     session_of: SessionMaker, visitor: Tokens, family: ModuleType
 ) -> None:
@@ -510,14 +498,6 @@ async def test_a_token_does_not_travel_in_the_clear(session_of: SessionMaker, ba
         session_of(**arguments)
 
 
-@pytest.mark.parametrize(
-    "base_url", ["http://127.0.0.1:8000", "http://localhost:8000", "http://[::1]:8000", "https://x.example/"]
-)
-async def test_loopback_may_be_plain(session_of: SessionMaker, base_url: str) -> None:
-    """Plain http to this machine is fine."""
-    assert session_of(base_url=base_url)
-
-
 async def test_redirects_to_another_origin_carry_no_token(
     still: FakeWix, session_of: SessionMaker, visitor: Tokens, family: ModuleType
 ) -> None:
@@ -535,22 +515,6 @@ async def test_redirects_to_another_origin_carry_no_token(
             assert plain.status_code == 401
     assert not still.token_calls()
     assert all("authorization" not in call.headers for call in other.calls)
-
-
-@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
-async def test_redirects_within_the_origin_keep_the_token(
-    still: FakeWix, session_of: SessionMaker, visitor: Tokens, family: ModuleType, status: int
-) -> None:
-    """A redirect on the same server keeps the token; a 401 behind it is renewed and replayed."""
-    async with still.serve() as url:
-        still.fail(status, headers={"Location": CART}, path="/moved", times=None)
-        async with family.AsyncClient(follow_redirects=True) as client:
-            session = session_of(client=client, tokens=visitor, base_url=url)
-            assert (await session.get("/moved")).status_code in FINE
-            still.revoke_access_token(visitor.access_token.value)
-            assert (await session.get("/moved")).status_code in FINE
-    assert len(still.token_calls()) == 1
-    assert all("authorization" in call.headers for call in still.api_calls())
 
 
 async def test_redirects_are_not_followed_unless_the_caller_says_so(

@@ -993,13 +993,17 @@ def test_loop_that_is_closed_by_hand(named, redis_prefix):
     assert drops_to(0, connections)
 
 
-async def test_forgotten_store(named, redis_prefix):
+@pytest.mark.parametrize("is_in_a_cycle", [False, True])
+async def test_forgotten_store(named, redis_prefix, is_in_a_cycle):
     """A store that is dropped without being closed closes its connections, without a warning."""
     url, connections = named
     storage = patient(url, prefix=redis_prefix)
     await storage.save(KEY, "value")
     assert connections() == 1
-    del storage
+    holder: list[Any] = [storage]
+    if is_in_a_cycle:
+        holder.append(holder)
+    del storage, holder
     gc.collect()
     await anyio.sleep(0.01)
     assert drops_to(0, connections)
