@@ -65,6 +65,7 @@ ABOUT_VISITORS = tuple(
     )
 )
 ORDINARY = "not interop and not browser and not faults"  # those have sessions of their own
+SPREAD = ("-n", "3", "--dist", "worksteal")  # more than cores: many tests wait, for processes above all
 SMALL = {"CI": ""}  # for what repeats the tests under another condition: as much of each as outside of CI
 
 
@@ -72,7 +73,7 @@ SMALL = {"CI": ""}  # for what repeats the tests under another condition: as muc
 def tests(session: nox.Session) -> None:
     """All tests but those of Node, Chromium and real faults; in CI larger, with branch coverage and a stampede."""
     install(session, "tests")
-    arguments = ["-m", "pytest", "-n", "3", "-m", ORDINARY, *session.posargs]  # many wait, for processes above all
+    arguments = ["-m", "pytest", *SPREAD, "-m", ORDINARY, *session.posargs]
     if not os.environ.get("CI") or session.posargs:
         session.run("python", *arguments)
         return
@@ -100,7 +101,7 @@ def pythons(session: nox.Session) -> None:
     if not OTHERS:
         session.skip("no other Python of 3.11 to 3.13 is found")
     install(session, "tests")
-    arguments = ("-n", "3", "-m", f"{ORDINARY} and not machine", *session.posargs)
+    arguments = (*SPREAD, "-m", f"{ORDINARY} and not machine", *session.posargs)
     session.run("python", "-m", "pytest", *arguments, env=SMALL)
 
 
@@ -110,7 +111,7 @@ def lowest(session: nox.Session) -> None:
     project = nox.project.load_toml("pyproject.toml")
     wanted = ["-e", f".[{EXTRAS}]", *nox.project.dependency_groups(project, "tests")]
     session.install("--resolution", "lowest-direct", *wanted)
-    arguments = ("-n", "3", "-m", f"{ORDINARY} and not machine", *session.posargs)
+    arguments = (*SPREAD, "-m", f"{ORDINARY} and not machine", *session.posargs)
     session.run("python", "-m", "pytest", *arguments, env=SMALL)
 
 

@@ -15,7 +15,7 @@ from .broken import BROKEN
 from .runs import replay_command, run, seeds_needed
 from .scheduler import BACKENDS
 
-SEEDS = 300 if IN_CI else 96
+SEEDS = 300 if IN_CI else 60
 CHUNKS = 12
 MOST_SEEDS = 200  # that a broken refresher may need
 RARE = {  # shown by dozens of seeds only, which takes ten seconds each

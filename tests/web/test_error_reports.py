@@ -13,7 +13,7 @@ from tests.web.troubled import TROUBLED_APPS
 pytestmark = pytest.mark.machine
 
 COOKIES = ["id", "sealed", "wixSession"]
-FRAMEWORKS = list(TROUBLED_APPS) if IN_CI else ["fastapi", "aiohttp"]  # each is a process that imports all of it
+FRAMEWORKS = list(TROUBLED_APPS) if IN_CI else ["fastapi"]  # each is a process that imports all of it
 
 
 @pytest.mark.parametrize("framework", FRAMEWORKS)
