@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gc
+import os
+import tempfile
 from collections.abc import AsyncGenerator, Callable, Iterator
 from types import ModuleType
 from typing import Any
@@ -13,16 +15,19 @@ import httpx
 import httpx2
 import hypothesis
 import pytest
+import trustme
 
+from tests.constants import CLIENT_ID, EPOCH, IN_CI
 from wixvisitor import AccessToken, RefreshToken, TokenRole, Tokens, VisitorSession
 from wixvisitor.testing import FakeWix
 
 from .over_loopback import CANNOT, TRANSPORTS, client_over_loopback  # noqa: F401 - a fixture
 
-CLIENT_ID = "5e9c1d0a-7c1e-4a52-9d5e-1f2a3b4c5d6e"
-
-hypothesis.settings.register_profile(  # no test of ours is about how fast a machine is
-    "busy", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+hypothesis.settings.register_profile(
+    "busy",
+    deadline=None,  # no test of ours is about how fast a machine is
+    suppress_health_check=[hypothesis.HealthCheck.too_slow],
+    max_examples=200 if IN_CI else 50,
 )
 hypothesis.settings.load_profile("busy")
 
@@ -50,9 +55,6 @@ def family(request: pytest.FixtureRequest) -> ModuleType:
 
 # What the behaviour tests share. A clock that stands still unless a test moves it: `still.advance(seconds)`.
 
-EPOCH = 1_800_000_000.0
-CART = "/ecom/v2/carts/current"
-
 
 @pytest.fixture
 def still() -> FakeWix:
@@ -67,11 +69,10 @@ def no_backoff(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def no_collection() -> Iterator[None]:
-    """For input that is nested too deeply. Garbage of other tests is collected before and after.
+    """For input that is nested too deeply: garbage of other tests is collected before or after.
 
     No ``__del__`` can run at the deepest point of a recursion, and pytest reports each one that fails.
     """
-    gc.collect()
     gc.disable()
     yield
     gc.enable()
@@ -148,11 +149,22 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    _use_one_certificate(config)
     if (
         config.getoption("--client") is not None
     ):  # nobody closes the clients that the fake hands out, which are sockets here
         for warning in ("ResourceWarning", "pytest.PytestUnraisableExceptionWarning"):
             config.addinivalue_line("filterwarnings", f"ignore::{warning}")
+
+
+def _use_one_certificate(config: pytest.Config) -> None:
+    """Has each HTTP client read one authority's certificate. The usual 140 take 15 ms, for thousands of clients."""
+    if "SSL_CERT_FILE" not in os.environ:
+        file = tempfile.NamedTemporaryFile(prefix="wixvisitor-", suffix=".pem")  # noqa: SIM115 - until the tests end
+        config.add_cleanup(file.close)
+        file.write(trustme.CA().cert_pem.bytes())
+        file.flush()
+        os.environ["SSL_CERT_FILE"] = file.name
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -162,6 +174,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     left_out = [item for item in items if any(word in f"{item.name} {_parameters(item)}" for word in words)]
     config.hook.pytest_deselected(items=left_out)
     items[:] = [item for item in items if item not in left_out]
+
+
+def pytest_collection_finish() -> None:
+    """Takes what is loaded by now out of later collections, which take a tenth of the time then."""
+    gc.collect()
+    gc.freeze()
 
 
 def _parameters(item: pytest.Item) -> dict[str, Any]:

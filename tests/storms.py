@@ -10,10 +10,10 @@ from pathlib import Path
 import anyio
 import attrs
 
+from tests.constants import CART
 from wixvisitor import VisitorSession
 from wixvisitor.testing import FakeWix
 
-CART = "/ecom/v2/carts/current"
 Call = Callable[[], Awaitable[object]]
 
 

@@ -17,13 +17,12 @@ import aiohttp
 import httpx
 import pytest
 
+from tests.constants import CART, CLIENT_ID
 from wixvisitor import AccessToken, RefreshToken, TokenRole, Tokens, VisitorPool, VisitorSession
 from wixvisitor._renewal.records import render
 from wixvisitor.aiohttp import client_middleware
 from wixvisitor.testing import FakeWix
 
-CLIENT_ID = "5e9c1d0a-7c1e-4a52-9d5e-1f2a3b4c5d6e"
-CART = "/ecom/v2/carts/current"
 SessionMaker = Callable[..., VisitorSession]
 
 

@@ -18,12 +18,10 @@ import httpx_aiohttp.httpx2
 import pytest
 from yarl import URL
 
+from tests.constants import CART, FINE, LIFETIME
 from wixvisitor import TokenRequestError, Tokens, VisitorPool, VisitorSession
 from wixvisitor.testing import FakeWix
 
-CART = "/ecom/v2/carts/current"
-LIFETIME = 14_400
-FINE = (200, 404)
 SessionMaker = Callable[..., VisitorSession]
 
 

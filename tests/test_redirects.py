@@ -15,6 +15,7 @@ import httpx_aiohttp
 import httpx_aiohttp.httpx2
 import pytest
 
+from tests.constants import CART
 from wixvisitor import Tokens, VisitorSession
 from wixvisitor._http.bound_header import bind, is_bound
 from wixvisitor.testing import FakeWix
@@ -23,7 +24,6 @@ from .origins import NAME, Place, place
 
 pytestmark = pytest.mark.anyio
 
-CART = "/ecom/v2/carts/current"
 STATE = "state-of-this-visitor"
 SessionMaker = Callable[..., VisitorSession]
 

@@ -14,15 +14,14 @@ import anyio
 import anyio.lowlevel
 import pytest
 
-from tests.stores import FailingStorage
+from tests.constants import CART, FINE
+from tests.stores import FailingStorage, TroubledStorage
 from wixvisitor import EMPTY_TOKENS, SessionExpired, StorageError, Tokens, VisitorSession
 from wixvisitor.storage import MemoryStorage
 from wixvisitor.testing import FakeWix
 
 pytestmark = pytest.mark.anyio
 SessionMaker = Callable[..., VisitorSession]
-CART = "/ecom/v2/carts/current"
-FINE = (200, 404)  # a visitor without a cart
 
 
 def sent_tokens(fake: FakeWix) -> list[str]:
@@ -228,18 +227,7 @@ async def test_a_401_that_finds_nobody_is_not_another_requests_failure(
     still: FakeWix, session_of: SessionMaker, visitor: Tokens
 ) -> None:
     """The visitor was logged out elsewhere: a request that waits for another one's 401 makes a new visitor, as ever."""
-
-    class Gate(MemoryStorage):
-        opened: anyio.Event | None = None
-        waits = False
-
-        async def load(self, key: str) -> Any:
-            if self.opened is not None:
-                self.waits = True
-                await self.opened.wait()
-            return await super().load(key)
-
-    storage = Gate()
+    storage, opened = TroubledStorage(), anyio.Event()
     session, elsewhere = session_of(storage=storage, tokens=visitor), session_of(storage=storage)
     await session.auth_headers()
     await elsewhere.set_tokens(EMPTY_TOKENS)
@@ -249,14 +237,15 @@ async def test_a_401_that_finds_nobody_is_not_another_requests_failure(
     async def need() -> None:
         sent.append((await session.auth_headers())["Authorization"])
 
-    storage.opened = anyio.Event()
+    storage.calls.clear()
+    storage.before["load"] = lambda _key: opened.wait()
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(session.get, CART)  # its 401 looks into the store
         with anyio.fail_after(5):
-            while not storage.waits:
+            while not storage.called("load"):
                 await anyio.lowlevel.checkpoint()
         tasks.start_soon(need)
         await anyio.wait_all_tasks_blocked()
-        storage.opened.set()
+        opened.set()
     assert sent != [visitor.access_token.value]
     assert len(still.visitors) == 2

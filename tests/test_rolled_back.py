@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from tests.constants import CLIENT_ID, LIFETIME
 from tests.stores import FailingStorage, PlainStorage
 from wixvisitor import (
     EMPTY_TOKENS,
@@ -26,11 +27,8 @@ from wixvisitor.storage.sealed import SealedStorage
 from wixvisitor.storage.sqlite import SQLiteStorage
 from wixvisitor.testing import FakeWix
 
-from .conftest import CLIENT_ID
-
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("no_backoff")]
 SessionMaker = Callable[..., VisitorSession]
-LIFETIME = 14_400
 KEY = f"{CLIENT_ID}:default"
 
 

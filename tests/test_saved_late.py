@@ -7,11 +7,10 @@ from typing import Any
 
 import pytest
 
+from tests.constants import CLIENT_ID
 from wixvisitor import EMPTY_TOKENS, StorageError, TokenRole, Tokens, VisitorSession
 from wixvisitor.storage import ANY_VERSION, AnyVersion, MemoryStorage, Record, VersionConflict
 from wixvisitor.testing import FakeWix
-
-from .conftest import CLIENT_ID
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("no_backoff")]
 SessionMaker = Callable[..., VisitorSession]

@@ -17,6 +17,8 @@ import httpx
 import pytest
 
 import wixvisitor
+from tests.constants import CART, LIFETIME
+from tests.stores import TroubledStorage
 from wixvisitor import (
     AccessToken,
     RefreshToken,
@@ -32,8 +34,6 @@ from wixvisitor.testing import FakeWix
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("no_backoff")]
 
-CART = "/ecom/v2/carts/current"
-LIFETIME = 14_400
 PACKAGE = Path(wixvisitor.__file__).parent
 LOOKS_LIKE_A_TOKEN = re.compile(r"eyJ[A-Za-z0-9_-]{32,}")  # longer than the header, which is no secret
 SessionMaker = Callable[..., VisitorSession]
@@ -122,7 +122,7 @@ def watch(still: FakeWix) -> Iterator[Watch]:
         def emit(self, record: logging.LogRecord) -> None:
             records.append(record)
 
-    names = (None, "httpx", "httpx2", "httpcore", "httpcore2", "anyio", "tenacity", "wixvisitor", "asyncio")
+    names = (None, "httpx", "httpx2", "httpcore", "httpcore2", "anyio", "wixvisitor", "asyncio")
     loggers = [logging.getLogger(name) for name in names]
     before = [logger.level for logger in loggers]
     handler = Keep(logging.DEBUG)
@@ -195,13 +195,8 @@ async def test_a_renewal_under_way_shows_no_token(
     still: FakeWix, session_of: SessionMaker, watch: Watch, visitor: Tokens
 ) -> None:
     """While a renewal waits for the endpoint or the store no object of ours shows a token."""
-
-    class Looking(MemoryStorage):
-        async def save(self, key: str, value: str, *, expected: str | AnyVersion | None = ANY_VERSION) -> str:
-            watch.check_live_objects("during a save")
-            return await super().save(key, value, expected=expected)
-
-    session = session_of(tokens=visitor, storage=Looking())
+    storage = TroubledStorage(save=lambda *_: watch.check_live_objects("during a save"))
+    session = session_of(tokens=visitor, storage=storage)
     still.advance(LIFETIME + 1)
     gate = still.hold()
     async with anyio.create_task_group() as tasks:
@@ -398,15 +393,11 @@ async def test_a_store_that_fails_plainly_shows_no_token(
     still: FakeWix, session_of: SessionMaker, watch: Watch, visitor: Tokens
 ) -> None:
     """A store's failure without any token in it does not make our own frames' locals show one."""
-
-    class Plain(MemoryStorage):
-        async def save(self, key: str, value: str, *, expected: str | AnyVersion | None = ANY_VERSION) -> str:
-            raise OSError("disk full")
-
-    session = session_of(storage=Plain(), tokens=visitor)
+    full = TroubledStorage(save=OSError("disk full"))
+    session = session_of(storage=full, tokens=visitor)
     watch.check_exception(await failure_of(session.auth_headers), "disk full")
     watch.check_exception(await failure_of(lambda: session.set_tokens(visitor)), "disk full, set_tokens")
-    cold = session_of(storage=Plain())
+    cold = session_of(storage=full)
     watch.check_exception(await failure_of(cold.auth_headers), "disk full, a first mint")
 
 

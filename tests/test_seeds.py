@@ -9,15 +9,15 @@ from typing import Any
 
 import pytest
 
-from tests.stores import FailingStorage, PlainStorage
+from tests.constants import LIFETIME
+from tests.stores import FailingStorage, PlainStorage, TroubledStorage
 from wixvisitor import AccessToken, RefreshToken, StorageError, Tokens, VisitorSession
-from wixvisitor.storage import FileStorage, MemoryStorage, Record, TokenStorage
+from wixvisitor.storage import FileStorage, MemoryStorage, TokenStorage
 from wixvisitor.storage.sqlite import SQLiteStorage
 from wixvisitor.testing import FakeWix
 
 pytestmark = pytest.mark.anyio
 
-LIFETIME = 14_400
 SessionMaker = Callable[..., VisitorSession]
 
 
@@ -107,21 +107,12 @@ async def test_a_record_of_an_earlier_release(session_of: SessionMaker, visitor:
 
 async def test_what_cannot_be_read_is_not_replaced(session_of: SessionMaker, member: Tokens) -> None:
     """While the record cannot be read ``set_tokens`` fails, and the next use saves them."""
-
-    class Unreadable(MemoryStorage):
-        is_readable = False
-
-        async def load(self, key: str) -> Any:
-            if not self.is_readable:
-                raise StorageError("not now")
-            return await super().load(key)
-
-    storage = Unreadable()
+    storage = TroubledStorage(load=StorageError("not now"))
     session = session_of(storage=storage)
     with pytest.raises(StorageError, match="not now"):
         await session.set_tokens(member)
     assert session.get_tokens() == member
-    storage.is_readable = True
+    storage.before.clear()
     await session.generate_visitor_tokens()
     assert await _start(session_of, storage, None) == member
 
@@ -140,15 +131,8 @@ async def test_what_is_saved_late_remembers_seeds(session_of: SessionMaker, visi
 
 async def test_a_known_seed_costs_one_read(session_of: SessionMaker, visitor: Tokens) -> None:
     """A restart with a seed that the record has had asks the store once."""
-    reads: list[str] = []
-
-    class Counting(MemoryStorage):
-        async def load(self, key: str) -> Record | None:
-            reads.append(key)
-            return await super().load(key)
-
-    storage = Counting()
+    storage = TroubledStorage()
     await _start(session_of, storage, visitor)
-    reads.clear()
+    storage.calls.clear()
     assert await _start(session_of, storage, visitor) == visitor
-    assert len(reads) == 1
+    assert storage.called("load") == 1

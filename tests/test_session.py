@@ -6,7 +6,6 @@ import asyncio
 import gc
 import logging
 import traceback
-import uuid
 from collections.abc import Callable
 from types import ModuleType
 from typing import Any
@@ -17,6 +16,7 @@ import httpx2
 import pytest
 import trio
 
+from tests.constants import CART, LIFETIME
 from wixvisitor import (
     EMPTY_TOKENS,
     AccessToken,
@@ -36,8 +36,6 @@ from wixvisitor import (
 from wixvisitor.storage import MemoryStorage
 from wixvisitor.testing import FakeWix
 
-CART = "/ecom/v2/carts/current"
-LIFETIME = 14_400
 SessionMaker = Callable[..., VisitorSession]
 TokensFrom = Callable[..., Tokens]
 anyio_test = pytest.mark.anyio
@@ -705,21 +703,6 @@ async def test_another_loop_may_not_be_confused_by_a_closed_one(
     await session.auth_headers()
     assert len(still.token_calls()) == 2
     assert len(still.visitors) == 1
-
-
-@anyio_test
-async def test_a_known_url_is_not_parsed_again(session_of, visitor, family, monkeypatch):
-    """A path that was asked for before costs no parsing of URLs, which would be half of a session's time."""
-    async with session_of(family, tokens=visitor) as session:
-        await session.get(CART)
-        parse, parsed = family._urls.urlparse, []
-        monkeypatch.setattr(
-            family._urls, "urlparse", lambda *args, **kwargs: parsed.append(args) or parse(*args, **kwargs)
-        )
-        assert (await session.get(CART)).status_code == 404
-        assert parsed == []
-        await session.get(f"{CART}?never-asked={uuid.uuid4()}")
-        assert parsed
 
 
 # Headers of one request

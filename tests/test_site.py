@@ -11,15 +11,13 @@ import anyio
 import httpx
 import pytest
 
+from tests.constants import CART, FINE, LIFETIME
 from wixvisitor import ConfigurationError, TokenRequestError, VisitorPool, VisitorSession, WixVisitorError
 from wixvisitor.storage import MemoryStorage, Record
 from wixvisitor.testing import FakeWix
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("no_backoff")]
 
-CART = "/ecom/v2/carts/current"
-LIFETIME = 14_400
-FINE = (200, 404)
 PoolMaker = Callable[..., VisitorPool]
 Until = Callable[..., Awaitable[None]]
 

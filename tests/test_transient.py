@@ -14,6 +14,8 @@ import attrs
 import httpx
 import pytest
 
+from tests.constants import LIFETIME
+from tests.stores import TroubledStorage
 from wixvisitor import (
     ConfigurationError,
     InvalidTokenResponse,
@@ -27,7 +29,6 @@ from wixvisitor.testing import FakeWix
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("no_backoff")]
 
-LIFETIME = 14_400
 PAGE = "<html><body>Access denied</body></html>"
 SessionMaker = Callable[..., VisitorSession]
 
@@ -349,23 +350,14 @@ async def test_a_failing_store_is_no_trouble_of_the_endpoint(
     still: FakeWix, session_of: SessionMaker, visitor: Tokens
 ) -> None:
     """A store that fails starts no pause: the very next use works once the store does."""
-
-    class Failing(MemoryStorage):
-        fails = False
-
-        async def load(self, key: str) -> Any:
-            if self.fails:
-                raise ConnectionError("the store is away")
-            return await super().load(key)
-
-    storage = Failing()
+    storage = TroubledStorage()
     session = session_of(tokens=visitor, storage=storage)
     await session.auth_headers()
     still.advance(LIFETIME + 1)
-    storage.fails = True
+    storage.before["load"] = ConnectionError("the store is away")
     with pytest.raises(StorageError):
         await session.auth_headers()
-    storage.fails = False
+    storage.before.clear()
     await session.auth_headers()
 
 

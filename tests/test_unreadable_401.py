@@ -12,14 +12,13 @@ import anyio
 import anyio.lowlevel
 import pytest
 
+from tests.constants import CART, FINE
 from wixvisitor import Tokens, VisitorSession
 from wixvisitor._http import compat
 from wixvisitor.testing import FakeWix
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("no_backoff", "soon")]
 SessionMaker = Callable[..., VisitorSession]
-CART = "/ecom/v2/carts/current"
-FINE = (200, 404)  # a visitor without a cart
 Body = Callable[[ModuleType], AsyncIterator[bytes]]
 
 

@@ -9,16 +9,15 @@ from typing import Any
 import anyio
 import pytest
 
+from tests.constants import CLIENT_ID, LIFETIME
+from tests.stores import TroubledStorage
 from wixvisitor import StorageError, TokenRequestError, Tokens, VisitorSession, WixVisitorError
 from wixvisitor._renewal.records import render
 from wixvisitor.storage import ANY_VERSION, AnyVersion, MemoryStorage, Record, VersionConflict
 from wixvisitor.testing import FakeWix
 
-from .conftest import CLIENT_ID
-
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("no_backoff")]
 SessionMaker = Callable[..., VisitorSession]
-LIFETIME = 14_400
 
 
 class Lagging(MemoryStorage):
@@ -126,32 +125,13 @@ def _unruly() -> dict[str, Callable[[], BaseException]]:
     }
 
 
-class Unruly(MemoryStorage):
-    """Raises from one of its methods."""
+def unruly(call: str, make: Callable[[], BaseException]) -> TroubledStorage:
+    """A store that raises from one of its methods."""
 
-    def __init__(self, verb: str, make: Callable[[], BaseException]) -> None:
-        super().__init__()
-        self.verb, self.make, self.is_on = verb, make, True
+    def trouble(*_: str) -> None:
+        raise make()
 
-    def _maybe(self, verb: str) -> None:
-        if self.is_on and verb == self.verb:
-            raise self.make()
-
-    async def load(self, key: str) -> Record | None:
-        self._maybe("load")
-        return await super().load(key)
-
-    async def save(self, key: str, value: str, *, expected: str | AnyVersion | None = ANY_VERSION) -> str:
-        self._maybe("save")
-        return await super().save(key, value, expected=expected)
-
-    async def acquire_lease(self, key: str, holder: str, seconds: float) -> float:
-        self._maybe("acquire")
-        return await super().acquire_lease(key, holder, seconds)
-
-    async def release_lease(self, key: str, holder: str) -> None:
-        self._maybe("release")
-        await super().release_lease(key, holder)
+    return TroubledStorage(**{call: trouble})
 
 
 @pytest.mark.parametrize("kind", _unruly())
@@ -162,23 +142,23 @@ async def test_what_no_store_should_raise(
     """It is a ``StorageError`` without secrets, at most one token call, and afterwards everything works."""
     if kind == "its own cancellation" and anyio_backend == "trio":
         kind = "no Exception"  # on trio asyncio's is no cancellation
-    storage = Unruly(verb, _unruly()[kind])
+    storage = unruly(verb, _unruly()[kind])
     session = session_of(storage=storage)
     for _ in range(3):
         with pytest.raises(StorageError, match=f"could not {verb}") as caught:
             await session.auth_headers()
         assert "secret" not in str(caught.value)
     assert len(still.token_calls()) == (1 if verb == "save" else 0)
-    storage.is_on = False
+    storage.before.clear()
     await session.auth_headers()
     assert len(still.visitors) == 1
 
 
 @pytest.mark.parametrize("kind", _unruly())
-@pytest.mark.parametrize("verb", ["acquire", "release"])
+@pytest.mark.parametrize("verb", ["acquire_lease", "release_lease"])
 async def test_leases_that_raise_so(still: FakeWix, session_of: SessionMaker, kind: str, verb: str) -> None:
     """A lease only saves calls: without one the visitor is made all the same, once."""
-    session = session_of(storage=Unruly(verb, _unruly()[kind]))
+    session = session_of(storage=unruly(verb, _unruly()[kind]))
     await session.auth_headers()
     assert len(still.visitors) == 1
 

@@ -270,10 +270,10 @@ def test_a_file_that_cannot_be_written_is_reported(
     file: Path = request.getfixturevalue(which)
     before = file.read_bytes()
 
-    def refuse(*_: Any) -> None:
+    def refuse(*_: Any, **_named: Any) -> None:
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr("wixvisitor.storage._file_record._write_private", refuse)
+    monkeypatch.setattr(os, "replace", refuse)
     done = run("tokens", "--file", file, "--renew", "--client-id", client_id, "--base-url", url)
     assert (done.code, done.out) == (1, "")
     assert str(file) in done.err

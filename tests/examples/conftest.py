@@ -13,7 +13,7 @@ from fastapi import FastAPI
 from examples.shop.app import make_app
 from examples.shop.catalogue import PRODUCTS
 from examples.shop.history import History
-from tests.conftest import EPOCH
+from tests.constants import EPOCH
 from wixvisitor import VisitorPool
 from wixvisitor.cookies import IdCookie, SharedCookie, generate_key
 from wixvisitor.storage import MemoryStorage

@@ -13,9 +13,9 @@ import pytest
 from examples.shop.catalogue import PRODUCTS
 from tests.examples.conftest import Opening, Street
 from tests.examples.html import check_basics
+from tests.stores import TroubledStorage
 from wixvisitor import Tokens
 from wixvisitor.cookies import SharedCookie
-from wixvisitor.storage import MemoryStorage
 
 pytestmark = pytest.mark.anyio
 
@@ -329,12 +329,7 @@ async def test_a_session_that_ended_asks_to_log_in_again(open_shop: Opening):
 
 async def test_a_store_that_is_away_is_an_outage(open_shop: Opening):
     """503, as a page, and no visitor is made meanwhile."""
-
-    class Away(MemoryStorage):
-        async def load(self, key: str) -> Any:
-            raise OSError("the disk is gone")
-
-    street = open_shop(storage=Away())
+    street = open_shop(storage=TroubledStorage(load=OSError("the disk is gone")))
     async with street.browser() as browser:
         page = await browser.get("/cart")
         assert (await browser.get("/health")).status_code == 200

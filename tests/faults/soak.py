@@ -23,10 +23,11 @@ from anyio.from_thread import start_blocking_portal
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
+from tests.constants import CLIENT_ID
 from tests.faults import chaos, soak_report
 from tests.faults.measuring import Growth, Sample, growth, look_at
 from tests.faults.recovery import SERVED
-from tests.faults.town import CLIENT_ID, Town, is_on_trio
+from tests.faults.town import Town, is_on_trio
 from tests.storage.visitor_process import open_store
 from wixvisitor._renewal.records import parse
 from wixvisitor.storage.redis import RedisStorage

@@ -1,7 +1,7 @@
 """Processes that share their visitors and are hurt at random moments, on every store.
 
-What happens at each single step of a renewal is in ``tests/storage/test_across_processes.py`` (killed and stopped) and
-in ``tests/test_processes.py``; here nobody chooses the moment. Other seeds: ``WIXVISITOR_FAULT_SEEDS=3,4,5``.
+What happens at each single step of a renewal is in ``tests/storage/test_across_processes.py`` (killed and stopped).
+Here no test chooses the moment. Other seeds: ``WIXVISITOR_FAULT_SEEDS=3,4,5``.
 """
 
 from __future__ import annotations

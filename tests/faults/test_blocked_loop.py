@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from tests.constants import LIFETIME
 from tests.faults.conftest import Open
 from tests.faults.truth import used
 from wixvisitor.testing import FakeWix
@@ -16,7 +17,6 @@ pytestmark = [
     ),
 ]
 
-LIFETIME = 14_400
 BLOCKED = 2.5  # seconds
 TIMEOUT = 1.5  # seconds of ``renew_timeout``; the lease ends after a third of them
 

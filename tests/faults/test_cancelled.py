@@ -17,6 +17,7 @@ import attrs
 import httpx2
 import pytest
 
+from tests.constants import CART, LIFETIME
 from tests.faults.scarcity import collecting, sockets
 from tests.faults.truth import used
 from wixvisitor import VisitorSession, WixVisitorError
@@ -24,8 +25,6 @@ from wixvisitor.testing import FakeWix
 
 pytestmark = [pytest.mark.anyio, pytest.mark.faults]
 
-CART = "/ecom/v2/carts/current"
-LIFETIME = 14_400
 CALLERS = 5_000
 SPREAD = 8.0  # seconds in which they come
 BOUND = 240.0  # seconds for all of them, on a busy machine

@@ -12,7 +12,6 @@ from wixvisitor.testing import FakeWix
 
 pytestmark = [pytest.mark.anyio, pytest.mark.faults, pytest.mark.parametrize("store", ["file", "sqlite", "redis"])]
 
-LIFETIME = 14_400
 HOUR = 3_600.0
 
 

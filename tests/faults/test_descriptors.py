@@ -6,6 +6,7 @@ import os
 
 import pytest
 
+from tests.constants import LIFETIME
 from tests.faults.conftest import Open
 from wixvisitor.testing import FakeWix
 
@@ -27,7 +28,6 @@ pytestmark = [
     ),
 ]
 
-LIFETIME = 14_400
 OURS = {"StorageError", "TokenRequestError"}
 
 

@@ -9,6 +9,7 @@ import os
 
 import pytest
 
+from tests.constants import LIFETIME
 from tests.faults.conftest import Open, Told
 from wixvisitor.testing import FakeWix
 
@@ -20,8 +21,6 @@ pytestmark = [
     pytest.mark.parametrize("store", ["file", "sqlite"]),
     pytest.mark.parametrize("backend", ["asyncio", "trio"]),
 ]
-
-LIFETIME = 14_400
 
 
 async def started(told: Open, url: str, store: str, how: str, backend: str) -> Told:

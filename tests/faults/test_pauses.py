@@ -9,13 +9,13 @@ import anyio
 import attrs
 import pytest
 
+from tests.constants import CLIENT_ID
 from tests.faults.recovery import SOON
 from wixvisitor import TokenRequestError, VisitorPool, VisitorSession
 from wixvisitor.testing import FakeWix
 
 pytestmark = [pytest.mark.anyio, pytest.mark.faults]
 
-CLIENT_ID = "4a9a1b1c-0000-4000-8000-000000000001"
 TOKEN = "/oauth2/token"
 MOST_CALLS = 8  # into a limit: those under way
 

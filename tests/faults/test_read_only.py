@@ -9,6 +9,7 @@ import os
 
 import pytest
 
+from tests.constants import LIFETIME
 from tests.faults.conftest import Open
 from wixvisitor.testing import FakeWix
 
@@ -19,8 +20,6 @@ pytestmark = [
     pytest.mark.parametrize("store", ["file", "sqlite"]),
     pytest.mark.parametrize("backend", ["asyncio", "trio"]),
 ]
-
-LIFETIME = 14_400
 
 
 async def test_nowhere_to_begin(still: FakeWix, told: Open, store: str, backend: str) -> None:

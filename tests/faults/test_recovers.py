@@ -10,6 +10,7 @@ from typing import Any
 import anyio
 import pytest
 
+from tests.constants import CLIENT_ID
 from tests.faults import test_pauses
 from tests.faults.broken import BROKEN_CONNECTIONS, new_visitors_first, pause_one_visitor, token_calls_wait
 from tests.faults.clients import CLIENTS, kinds_on
@@ -51,7 +52,7 @@ async def shop(fake: FakeWix, client: str, backend: str) -> AsyncGenerator[Shopp
     kind = CLIENTS[client]
     async with (
         fake.serve() as url,
-        VisitorPool(test_pauses.CLIENT_ID, client=kind.make, base_url=url, clock=fake.now, renew_timeout=2.0) as pool,
+        VisitorPool(CLIENT_ID, client=kind.make, base_url=url, clock=fake.now, renew_timeout=2.0) as pool,
     ):
         births = dict.fromkeys(KEYS, 0.0)
         shoppers = Shoppers(pool, births, random.Random(1), 0.1, print, kind.callers, backend, clock=fake.now)

@@ -11,7 +11,7 @@ from pathlib import Path
 import anyio
 import pytest
 
-from tests.conftest import CLIENT_ID
+from tests.constants import CLIENT_ID
 from wixvisitor.testing import FakeWix
 
 pytestmark = [pytest.mark.anyio, pytest.mark.faults, pytest.mark.skipif(sys.platform == "win32", reason="no SIGSTOP")]

@@ -16,6 +16,7 @@ import anyio
 import pytest
 from redis import Redis
 
+from tests.constants import CART, LIFETIME
 from tests.faults.truth import used
 from tests.storage.conftest import Server
 from wixvisitor import StorageError, VisitorPool, VisitorSession
@@ -24,8 +25,6 @@ from wixvisitor.testing import FakeWix
 
 pytestmark = [pytest.mark.anyio, pytest.mark.faults]
 
-CART = "/ecom/v2/carts/current"
-LIFETIME = 14_400
 SLOWLY = ("--key-load-delay", "10000", "--loading-process-events-interval-bytes", "1024")  # 10 ms for each key
 Start = Callable[..., Server]
 

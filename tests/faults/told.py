@@ -15,13 +15,12 @@ import anyio.to_thread
 import attrs
 import httpx
 
+from tests.constants import CART
 from tests.faults.recovery import Answer, recovered
 from tests.faults.scarcity import SCARCE, CannotError, filled, mount_small, obey_permissions, read_only
 from tests.storage.visitor_process import open_store
 from wixvisitor import TokenRequestError, VisitorSession, WixVisitorError
 from wixvisitor.storage import MemoryStorage
-
-CART = "/ecom/v2/carts/current"
 
 
 @attrs.frozen(kw_only=True)

@@ -22,13 +22,13 @@ from typing import Any, Final
 import attrs
 from anyio.from_thread import BlockingPortal
 
+from tests.constants import CLIENT_ID
 from tests.faults.clients import kind_after, kinds_on
 from tests.faults.recovery import Verdict
 from tests.faults.wix_process import Opening, serve
 from tests.faults.worker import Finished, Life, live
 from tests.storage.conftest import Proxy, Server, program_of
 
-CLIENT_ID: Final = "5e9c1d0a-7c1e-4a52-9d5e-1f2a3b4c5d6e"
 # What was acknowledged survives SIGKILL: it is written before the reply. No fsync: a busy disk would be a fault.
 KEPT: Final = ("--appendonly", "yes", "--appendfsync", "no", "--enable-debug-command", "local")
 PATIENCE: Final = 120.0  # seconds for a worker to finish, or to judge

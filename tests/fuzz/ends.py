@@ -23,7 +23,6 @@ from wixvisitor._wire.token_endpoint import is_header_safe
 from wixvisitor.errors import ConfigurationError
 
 NOW: Final = 1_800_000_000.0
-CLIENT_ID: Final = "5e9c1d0a-7c1e-4a52-9d5e-1f2a3b4c5d6e"
 SIGNATURE: Final = "c4n4ry-S1gn4tur3-0f-n0b0dy"
 CANARY: Final = f"OauthNG.JWS.eyJraWQiOiIwIn0.eyJpYXQiOjF9.{SIGNATURE}"
 REFRESH_CANARY: Final = f"JWS.eyJraWQiOiIwIn0.eyJpYXQiOjF9.{SIGNATURE}"

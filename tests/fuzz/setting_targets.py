@@ -10,12 +10,13 @@ import anyio
 import h11
 import httpx
 
+from tests.constants import CLIENT_ID
 from wixvisitor import AccessToken, RefreshToken, TokenRole, Tokens, VisitorSession
 from wixvisitor._http.origins import Origins
 from wixvisitor._wire.token_endpoint import CONSISTENT_HEADER, is_header_safe, renew_request
 from wixvisitor.errors import ConfigurationError
 
-from .ends import CLIENT_ID, NOW, ending
+from .ends import NOW, ending
 
 _HOME: Final = "https://www.wixapis.com"
 _FRESH: Final = Tokens(AccessToken("OauthNG.JWS.a.b.c", int(NOW) + 14_400), RefreshToken("JWS.r", TokenRole.VISITOR))

@@ -13,6 +13,7 @@ import anyio
 import redis.asyncio
 from redis import exceptions
 
+from tests.constants import CLIENT_ID
 from wixvisitor._renewal.records import parse, render
 from wixvisitor.errors import StorageError
 from wixvisitor.storage import Record
@@ -22,7 +23,7 @@ from wixvisitor.storage.redis import RedisStorage
 from wixvisitor.storage.sealed import SealedStorage
 from wixvisitor.storage.sqlite import SQLiteStorage
 
-from .ends import CLIENT_ID, check_sendable, ending
+from .ends import check_sendable, ending
 
 KEY: Final = f"{CLIENT_ID}:default"
 _SEALING: Final = b"0123456789abcdef0123456789abcdef"

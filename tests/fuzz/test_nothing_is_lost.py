@@ -12,6 +12,7 @@ from urllib.parse import quote, unquote
 
 import pytest
 
+from tests.constants import LIFETIME
 from tests.storage.conftest import redis_prefix, redis_url, server_kind  # noqa: F401 - fixtures
 from tests.web.conftest import open_shop  # noqa: F401 - a fixture
 from wixvisitor import StorageError, Tokens, VisitorSession
@@ -25,7 +26,6 @@ from .kept import Kept
 from .mutations import each_field, mutated
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("no_backoff", "no_collection")]
-LIFETIME = 14_400
 SHARED = ("session", "wixSession", "wix-session")
 Making = Callable[..., VisitorSession]
 

@@ -8,6 +8,7 @@ from urllib.parse import unquote
 
 import attrs
 
+from tests.constants import CLIENT_ID
 from wixvisitor import EMPTY_TOKENS
 from wixvisitor._checks import is_empty
 from wixvisitor._web.headers import additions, cookies_of, is_document
@@ -15,7 +16,7 @@ from wixvisitor._web.site_cookie import SiteCookie
 from wixvisitor.cookies import CookieContent, IdCookie, SealedCookie, SharedCookie, Unreadable
 from wixvisitor.errors import ConfigurationError
 
-from .ends import CLIENT_ID, NOW, check_sendable, ending
+from .ends import NOW, check_sendable, ending
 
 _KEY: Final = b"0123456789abcdef0123456789abcdef"
 _LARGEST: Final = 4_096  # bytes of a cookie's name and value

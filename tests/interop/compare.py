@@ -11,12 +11,13 @@ from collections.abc import Awaitable, Callable, Sequence
 import anyio
 from attrs import field, frozen
 
+from tests.constants import CLIENT_ID
 from wixvisitor import TokenRole, Tokens
 from wixvisitor._wire.claims import read_claims
 from wixvisitor.testing import FakeWix
 
 from .real_sdk import HERE
-from .shoppers import CLIENT_ID, Opening, Shopper, ours, theirs
+from .shoppers import Opening, Shopper, ours, theirs
 from .shopping import EXPIRED, tokens_of
 
 START = 1_795_400_000.0

@@ -7,13 +7,12 @@ from typing import Protocol
 import anyio
 from attrs import frozen
 
+from tests.constants import CLIENT_ID
 from wixvisitor import Tokens, VisitorSession, WixVisitorError
 from wixvisitor.testing import FakeWix
 
 from .real_sdk import RealSdk, SdkError, real_sdk
 from .shopping import CART, mugs
-
-CLIENT_ID = "5e9c1d0a-7c1e-4a52-9d5e-1f2a3b4c5d6e"
 
 
 class Shopper(Protocol):

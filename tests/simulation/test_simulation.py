@@ -1,4 +1,4 @@
-"""The promise under every schedule and fault of 300 seeds; and that the simulation would notice if it were broken."""
+"""The promise under every schedule and fault of many seeds; and that the simulation would notice if it were broken."""
 
 from __future__ import annotations
 
@@ -9,13 +9,18 @@ import sys
 
 import pytest
 
+from tests.constants import IN_CI
+
 from .broken import BROKEN
 from .runs import replay_command, run, seeds_needed
 from .scheduler import BACKENDS
 
-SEEDS = 300
+SEEDS = 300 if IN_CI else 60
 CHUNKS = 12
 MOST_SEEDS = 200  # that a broken refresher may need
+RARE = {  # shown by dozens of seeds only, which takes ten seconds each
+    *("a turn outlives the pause", "what is set late stands anew", "two doubtful answers are a refusal"),
+}
 
 
 @pytest.mark.parametrize("chunk", range(CHUNKS))
@@ -33,6 +38,8 @@ def test_one_visitor_stays_one_visitor(chunk: int) -> None:
 @pytest.mark.parametrize(("name", "backend"), list(zip(BROKEN, itertools.cycle(BACKENDS), strict=False)))
 def test_a_broken_refresher_is_noticed(name: str, backend: str) -> None:
     """Each mistake violates the invariant that it should, within a few seeds; `--mistakes` tries both event loops."""
+    if name in RARE and not IN_CI:
+        pytest.skip("takes dozens of seeds; CI tries it")
     needed, _ = seeds_needed(name, backend, MOST_SEEDS)
     assert needed, f"{MOST_SEEDS} seeds on {backend} did not notice: {name}"
 

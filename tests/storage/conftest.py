@@ -23,6 +23,8 @@ import attrs
 import pytest
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 
+from tests.constants import IN_CI
+
 KINDS = ("valkey", "redis")
 PATIENCE = 10.0  # seconds for a server to start
 
@@ -102,9 +104,9 @@ class Server:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Runs a test that names one of the fixtures below on each kind of server."""
+    """Runs a test that names one of the fixtures below on Valkey, and in CI on Redis as well."""
     if "server_kind" in metafunc.fixturenames:
-        metafunc.parametrize("server_kind", KINDS, indirect=True, scope="session")
+        metafunc.parametrize("server_kind", KINDS if IN_CI else KINDS[:1], indirect=True, scope="session")
 
 
 @pytest.fixture(scope="session")

@@ -16,8 +16,9 @@ import anyio.to_thread
 import attrs
 import pytest
 
+from tests.constants import IN_CI, LIFETIME
 from tests.storage.visitor_process import STEPS, Life, Work, live, open_store
-from wixvisitor import Tokens
+from wixvisitor import TokenRole, Tokens, VisitorSession
 from wixvisitor._renewal.records import parse, render
 from wixvisitor.storage import Record
 from wixvisitor.testing import FakeWix
@@ -28,9 +29,8 @@ pytestmark = [
     pytest.mark.skipif(os.name != "posix", reason="needs POSIX signals"),
 ]
 
-LIFETIME = 14_400
-VISITORS = int(os.environ.get("WIXVISITOR_MANY", "400"))
-"""How many visitors expire at once; CI takes 20,000."""
+VISITORS = int(os.environ.get("WIXVISITOR_MANY", "1000" if IN_CI else "100"))  # that expire at once
+PROCESSES, CALLERS = (8, 100) if IN_CI else (4, 20)
 
 
 @pytest.fixture
@@ -83,7 +83,7 @@ async def url(still: FakeWix) -> AsyncIterator[str]:
         yield url
 
 
-@pytest.fixture(params=["file", "sqlite", "redis"])
+@pytest.fixture(params=["file", "sqlite", "redis"] if IN_CI else ["sqlite"])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[str, dict[str, Any]]:
     """Each store that promises one visitor across processes, by name and arguments."""
     if request.param == "redis":
@@ -134,17 +134,56 @@ async def saved(store: tuple[str, dict[str, Any]], client_id: str) -> str:
     return parse(record.value, client_id).refresh_token.value if isinstance(record, Record) else ""
 
 
-async def test_eight_processes_of_a_hundred_callers(still: FakeWix, shop: Open) -> None:
-    """8 processes x 100 coroutines: cold they make one visitor with one call, and at expiry they renew it with one."""
-    shops = [await shop(renew_timeout=60.0) for _ in range(8)]
+@pytest.mark.parametrize("one_time", [False, True], ids=["lasting", "one-time"])
+async def test_processes_with_many_callers(still: FakeWix, shop: Open, *, one_time: bool) -> None:
+    """Processes with many coroutines each: cold they make one visitor with one call, and renew it with one."""
+    still.one_time_refresh_tokens = one_time
+    shops = [await shop(renew_timeout=60.0) for _ in range(PROCESSES)]
     for number in range(3):
-        answers = await all_of(shops, Work(now=still.now(), callers=100))
+        answers = await all_of(shops, Work(now=still.now(), callers=CALLERS))
         assert len(visitors_of(answers)) == 1
         assert len({answer["default"] for answer in answers}) == 1
         assert len(still.token_calls()) == number + 1
         still.advance(LIFETIME + 1)
     assert len(still.visitors) == 1
     assert len({call.visitor_id for call in still.api_calls()}) == 1
+
+
+async def test_ageing(still: FakeWix, shop: Open) -> None:
+    """Within the window all processes are served with the token that they have, and renew it once in the background."""
+    shops = [await shop() for _ in range(3)]
+    work = Work(now=still.now())
+    await all_of(shops, work)
+    still.advance(LIFETIME - 100)
+    work = Work(now=still.now())
+    gate = still.hold()
+    assert len(visitors_of(await all_of(shops, work))) == 1
+    await gate.wait_for(1)
+    gate.release()
+    with anyio.fail_after(10):
+        while len({answer["default"] for answer in await all_of(shops, work)}) > 1:
+            pass
+    assert len(still.token_calls()) == 2
+    assert len(still.visitors) == 1
+
+
+async def test_a_login_while_another_process_is_stopped(
+    still: FakeWix, shop: Open, store: tuple[str, dict[str, Any]], client_id: str, tokens_from: Callable[..., Tokens]
+) -> None:
+    """A process that is stopped in its renewal, while another one logs in, adopts the login when it goes on."""
+    await (await shop()).do(Work(now=still.now()))
+    still.advance(LIFETIME + 1)
+    stopped = await shop(step="after the answer", signal=signal.SIGSTOP, lease=0.2)
+    assert await stopped.do(Work(now=still.now())) == "stopping"
+    member, storage = tokens_from(still.mint_member(client_id), TokenRole.MEMBER), open_store(*store)
+    session = VisitorSession(client_id, client=still.client(), storage=storage, clock=still.now)
+    await session.set_tokens(member)
+    if hasattr(storage, "aclose"):
+        await storage.aclose()
+    os.kill(stopped.process.pid or 0, signal.SIGCONT)
+    assert visitors_of([await stopped.hear()]) == {member.refresh_token.value}
+    assert await saved(store, client_id) == member.refresh_token.value
+    assert len(still.token_calls("anonymous")) == 1
 
 
 @pytest.mark.parametrize("cold", [True, False], ids=["mint", "renewal"])

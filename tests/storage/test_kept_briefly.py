@@ -8,6 +8,7 @@ from typing import Any
 import anyio
 import pytest
 
+from tests.stores import TroubledStorage
 from wixvisitor import EMPTY_TOKENS, VisitorPool
 from wixvisitor.cookies import generate_key
 from wixvisitor.storage import ANY_VERSION, AnyVersion, FileStorage, MemoryStorage
@@ -22,24 +23,10 @@ DAY = 86_400.0
 KEY = "5e9c1d0a-7c1e-4a52-9d5e-1f2a3b4c5d6e:k"
 
 
-class Recording(MemoryStorage):
-    """Notes how long each record has to be kept."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.kept: list[float | None] = []
-
-    async def save(
-        self, key: str, value: str, *, expected: str | AnyVersion | None = ANY_VERSION, keep_for: float | None = None
-    ) -> str:
-        self.kept.append(keep_for)
-        return await super().save(key, value, expected=expected, keep_for=keep_for)
-
-
 @pytest.mark.parametrize("is_sealed", [False, True])
 async def test_thirty_days(still: FakeWix, client_id: str, *, is_sealed: bool) -> None:
     """A visitor is kept as long as any; what is left after ``forget`` or an empty login, for 30 days."""
-    inner = Recording()
+    inner = TroubledStorage()
     storage: Any = SealedStorage(inner, [generate_key()]) if is_sealed else inner
     pool = VisitorPool(client_id, client=still.client(), clock=still.now, storage=storage)
     session = await pool.session("k")
@@ -47,7 +34,7 @@ async def test_thirty_days(still: FakeWix, client_id: str, *, is_sealed: bool) -
     await pool.forget("k")
     await session.auth_headers()
     await session.set_tokens(EMPTY_TOKENS)
-    assert inner.kept == [None, 30 * DAY, None, 30 * DAY]
+    assert [call.keep_for for call in inner.calls if call.name == "save"] == [None, 30 * DAY, None, 30 * DAY]
 
 
 async def test_a_store_that_does_not_know_of_it(still: FakeWix, client_id: str) -> None:

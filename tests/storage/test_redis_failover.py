@@ -12,6 +12,7 @@ from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
+from tests.constants import CART, FINE, LIFETIME
 from tests.storage.conftest import PATIENCE, Server
 from wixvisitor import EMPTY_TOKENS, TokenRole, Tokens, VisitorPool, VisitorSession
 from wixvisitor.storage.redis import RedisStorage
@@ -19,9 +20,6 @@ from wixvisitor.testing import FakeWix
 
 pytestmark = [pytest.mark.anyio, pytest.mark.machine]
 
-CART = "/ecom/v2/carts/current"
-FINE = (200, 404)
-LIFETIME = 14_400
 KEY = "shopper"
 PREFIX = "failover"
 

@@ -19,6 +19,7 @@ from typing import Any
 import anyio
 import pytest
 
+from tests.constants import IN_CI
 from wixvisitor import ConfigurationError, StorageError, VisitorPool, VisitorSession
 from wixvisitor.storage import Record, TokenStorage, VersionConflict
 from wixvisitor.storage._sqlite_file import connect
@@ -710,14 +711,17 @@ class Contended(sqlite3.Connection):
 
 
 @anyio_test
-async def test_a_new_file_that_others_prepare(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("first", ["load", "save"])
+async def test_a_new_file_that_others_prepare(path: Path, monkeypatch: pytest.MonkeyPatch, first: str) -> None:
     """SQLite's refusal to wait while others switch a new file to the log is waited out."""
     monkeypatch.setattr(Contended, "refusals", 2)
     monkeypatch.setattr("sqlite3.connect", partial(sqlite3.connect, factory=Contended))
     storage = SQLiteStorage(path)
-    await storage.save("k", "value")
+    if first == "load":
+        assert await storage.load("k") is None
+    else:
+        await storage.save("k", "value")
     assert Contended.refusals == 0
-    assert await storage.load("k") is not None
     await storage.aclose()
 
 
@@ -728,7 +732,7 @@ from wixvisitor.storage.sqlite import SQLiteStorage
 
 async def main():
     storage, lost = SQLiteStorage(sys.argv[1]), 0
-    for _ in range(50):
+    for _ in range(20):
         while True:
             record = await storage.load("k")
             try:
@@ -744,11 +748,11 @@ asyncio.run(main())
 
 @pytest.mark.machine
 def test_processes_have_one_winner_a_round(path: Path) -> None:
-    """Eight processes count to four hundred by compare-and-set, and no step is lost."""
+    """Five processes count to a hundred by compare-and-set, and no step is lost."""
     asyncio.run(SQLiteStorage(path).save("k", "0"))
-    processes = [python(COUNT, path) for _ in range(8)]
-    assert [process.communicate()[1] for process in processes] == [""] * 8
-    assert rows(path, "SELECT value FROM visitors") == "400"
+    processes = [python(COUNT, path) for _ in range(5)]
+    assert [process.communicate()[1] for process in processes] == [""] * 5
+    assert rows(path, "SELECT value FROM visitors") == "100"
 
 
 LEAVE = """
@@ -901,7 +905,7 @@ time.sleep(float(sys.argv[3]))
 @pytest.mark.parametrize("backend", ["asyncio", "trio"])
 def test_a_program_that_ends_among_saves(path: Path, backend: str) -> None:
     """A daemon thread that still saves when the program ends does not crash it, and the file is whole."""
-    for number in range(6):
+    for number in range(6 if IN_CI else 2):
         process = python(DAEMON, path, backend, number / 50, warnings="default")
         process.communicate(timeout=20)
         assert process.returncode == 0

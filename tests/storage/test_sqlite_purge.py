@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.constants import IN_CI
 from wixvisitor.storage import MemoryStorage, Record, VersionConflict
 from wixvisitor.storage.sealed import SealedStorage
 from wixvisitor.storage.sqlite import SQLiteStorage
@@ -178,7 +179,7 @@ async def test_programs_a_day_apart(machine: Machine) -> None:
     assert await run_for_a_moment(machine) == 1
 
 
-@pytest.mark.parametrize("years", [0.1, 1, 50, 7_000])
+@pytest.mark.parametrize("years", [0.1, 1, 50, 7_000] if IN_CI else [50])
 async def test_one_jump(machine: Machine, years: float) -> None:
     """A jump of the clock, however far, in old and new processes at once, costs nobody once the clock is right."""
     old = machine.open()
@@ -235,7 +236,7 @@ async def test_found_by_a_clock_that_was_ahead(machine: Machine) -> None:
     assert await run_for_a_moment(machine) == 1
 
 
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("seed", range(20 if IN_CI else 3))
 async def test_at_random(machine: Machine, seed: int) -> None:
     """Whatever processes come and go and whenever the clock jumps: who is not forgotten stays, and who is goes."""
     chance = random.Random(seed)

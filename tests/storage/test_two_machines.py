@@ -11,15 +11,12 @@ import anyio
 import attrs
 import pytest
 
+from tests.constants import CART, FINE, LIFETIME
 from wixvisitor import StorageError, VisitorPool, VisitorSession
 from wixvisitor.storage.redis import RedisStorage
 from wixvisitor.testing import FakeWix
 
 pytestmark = [pytest.mark.anyio, pytest.mark.machine]
-
-CART = "/ecom/v2/carts/current"
-LIFETIME = 14_400
-FINE = (200, 404)
 
 
 @pytest.fixture

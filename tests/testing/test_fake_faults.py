@@ -7,12 +7,12 @@ import anyio
 import httpx
 import pytest
 
+from tests.constants import CART
 from wixvisitor.testing import FakeWix
 
 pytestmark = pytest.mark.anyio
 
 ANONYMOUS = {"clientId": "0a1b2c3d-0000-4000-8000-000000000001", "grantType": "anonymous"}
-CART = "/ecom/v2/carts/current"
 
 
 async def statuses(client: httpx.AsyncClient, count: int) -> list[int]:

@@ -9,6 +9,7 @@ from typing import Any
 import httpx
 import pytest
 
+from tests.constants import CART
 from wixvisitor.testing import FakeWix
 from wixvisitor.testing._token_text import SIGNING_KEY
 
@@ -16,7 +17,6 @@ pytestmark = pytest.mark.anyio
 
 CLIENT = "0a1b2c3d-0000-4000-8000-000000000001"
 OTHER_CLIENT = "0a1b2c3d-0000-4000-8000-000000000002"
-CART = "/ecom/v2/carts/current"
 
 
 async def mint(wix: httpx.AsyncClient) -> dict[str, Any]:

@@ -27,7 +27,7 @@ from sentry_sdk.scrubber import DEFAULT_DENYLIST, EventScrubber
 from sentry_sdk.transport import Transport
 
 import wixvisitor
-from tests.conftest import CLIENT_ID
+from tests.constants import CLIENT_ID
 from tests.web.conftest import COOKIES, _browser, _serving
 from tests.web.troubled import LONG, TROUBLED_APPS, Breaking, TroubledShop, consents, storage_of
 from wixvisitor import AccessToken, RefreshToken, TokenRole, Tokens, VisitorPool

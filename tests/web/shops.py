@@ -13,12 +13,12 @@ import anyio
 import anyio.lowlevel
 import attrs
 
+from tests.constants import CART
 from wixvisitor import EMPTY_TOKENS, ConfigurationError, Tokens, VisitorPool, VisitorSession
 from wixvisitor.asgi import CatalogReader, VisitorMiddleware, get_catalog_visitor
 from wixvisitor.asgi import get_visitor as from_scope
 from wixvisitor.cookies import VisitorCookie
 
-CART = "/ecom/v2/carts/current"
 PRODUCTS = "/stores-reader/v1/products/query"
 METHODS = ["GET", "POST"]
 

@@ -11,12 +11,12 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
+from tests.stores import TroubledStorage
 from tests.web.conftest import KEY
 from tests.web.shops import Shop, aiohttp_app
 from wixvisitor import ConfigurationError, VisitorPool
 from wixvisitor.aiohttp import get_visitor, setup
 from wixvisitor.cookies import IdCookie
-from wixvisitor.storage import MemoryStorage
 
 pytestmark = pytest.mark.anyio
 COOKIE = IdCookie([KEY], secure=False)
@@ -99,19 +99,12 @@ async def test_setup_twice(pool):
 @pytest.mark.parametrize("close", [True, False])
 async def test_the_end_of_the_app(still, client_id, close):
     """At clean-up the pool and its storage are closed, unless the app wants to do that itself."""
-
-    class Closing(MemoryStorage):
-        is_closed = False
-
-        async def aclose(self) -> None:
-            self.is_closed = True
-
-    storage = Closing()
+    storage = TroubledStorage()
     app = web.Application()
     setup(app, VisitorPool(client_id, client=still.client(), storage=storage), cookie=COOKIE, close=close)
     async with TestServer(app):
-        assert not storage.is_closed
-    assert storage.is_closed == close
+        assert not storage.called("aclose")
+    assert storage.called("aclose") == close
 
 
 @pytest.mark.parametrize("cancels", [True, False])

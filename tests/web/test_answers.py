@@ -13,7 +13,7 @@ import attrs
 import httpx
 import pytest
 
-from tests.stores import PlainStorage
+from tests.stores import PlainStorage, TroubledStorage
 from tests.web.conftest import KEY
 from tests.web.shops import APPS, Shop, starlette_app
 from wixvisitor import VisitorPool
@@ -291,25 +291,16 @@ async def test_a_login_whose_answer_got_lost_long_ago(processes, storage, still,
 
 async def test_a_store_that_cannot_say_whether_an_id_is_over(processes, still, member_of):
     """While the store is down no cookie is written anew, save a login's own; the next answer does it."""
-
-    class Down(MemoryStorage):
-        is_down = False
-
-        async def load(self, key: str) -> Any:
-            if self.is_down:
-                raise OSError("down")
-            return await super().load(key)
-
-    storage = Down()
+    storage = TroubledStorage()
     shop, browser = await processes(storage)
     await browser.get("/cart")
     still.advance(40 * DAY)
 
     async def fails() -> None:
-        storage.is_down = True
+        storage.before["load"] = OSError("down")
 
     assert "set-cookie" not in (await slow_answer(shop, browser, "/slow", fails)).headers
-    storage.is_down = False
+    storage.before.clear()
     assert "set-cookie" in (await browser.get("/cart")).headers
     shop.member = member_of()
     assert "set-cookie" in (await slow_answer(shop, browser, "/slow_login", fails)).headers
@@ -414,27 +405,23 @@ async def test_logins_after_a_logout_are_others(processes, storage, member_of):
 
 async def test_a_login_that_is_saved_after_the_logout(processes, still, member_of):
     """A logout elsewhere that comes while a login is being saved ends that login, too."""
+    met, gate = anyio.Event(), anyio.Event()
 
-    class Slow(MemoryStorage):
-        gate: anyio.Event | None = None
-        met = anyio.Event()
+    async def saving(_key: str, value: str) -> None:
+        if '"member"' in value:
+            met.set()
+            await gate.wait()
 
-        async def save(self, key: str, value: str, **conditions: Any) -> str:
-            if self.gate is not None and '"member"' in value:
-                self.met.set()
-                await self.gate.wait()
-            return await super().save(key, value, **conditions)
-
-    storage = Slow()
+    storage = TroubledStorage(save=saving)
     (here, browser), (_, other) = await processes(storage), await processes(storage)
     await browser.get("/cart")
     other.cookies.update(browser.cookies)
-    here.member, storage.gate = member_of(), anyio.Event()
+    here.member = member_of()
     async with anyio.create_task_group() as group:
         group.start_soon(browser.get, "/login")
-        await storage.met.wait()
+        await met.wait()
         await other.get("/logout")
-        storage.gate.set()
+        gate.set()
     assert await processes.members() == 0
 
 
@@ -502,16 +489,12 @@ async def test_a_stream_that_goes_on_holds_nothing_back(still, client_id, monkey
 
 async def test_how_long_a_list_is_kept(processes, member_of):
     """A list of logins is kept as long as any visitor, and 30 days once a logout has ended them all."""
-    kept: list[float | None] = []
-
-    class Noting(MemoryStorage):
-        async def save(self, key: str, value: str, *, keep_for: float | None = None, **conditions: Any) -> str:
-            if key.endswith(".logins"):
-                kept.append(keep_for)
-            return await super().save(key, value, keep_for=keep_for, **conditions)
-
-    shop, browser = await processes(Noting())
+    storage = TroubledStorage()
+    shop, browser = await processes(storage)
     for path in ("/cart", "/login", "/logout"):
         shop.member = member_of()
         await browser.get(path)
-    assert kept == [None, 30 * DAY]
+    assert [call.keep_for for call in storage.calls if call.name == "save" and call.key.endswith(".logins")] == [
+        None,
+        30 * DAY,
+    ]

@@ -10,12 +10,13 @@ import anyio
 import httpx
 import pytest
 
+from tests.stores import TroubledStorage
 from tests.web.conftest import KEY
 from tests.web.shops import Shop, starlette_app
 from wixvisitor import ConfigurationError, StorageError, VisitorPool
 from wixvisitor.asgi import VisitorMiddleware, get_visitor
 from wixvisitor.cookies import IdCookie, SealedCookie
-from wixvisitor.storage import FileStorage, MemoryStorage
+from wixvisitor.storage import FileStorage
 
 pytestmark = pytest.mark.anyio
 
@@ -211,12 +212,7 @@ async def test_without_a_cookie_argument(pool, still, client_id, tmp_path):
 
 async def test_a_store_that_fails(still, client_id):
     """A store that cannot be read is an error in the handler, and no new visitor."""
-
-    class Broken(MemoryStorage):
-        async def load(self, key: str) -> Any:
-            raise OSError("disk")
-
-    pool = VisitorPool(client_id, client=still.client(), storage=Broken())
+    pool = VisitorPool(client_id, client=still.client(), storage=TroubledStorage(load=OSError("disk")))
     with pytest.raises(StorageError):
         await asked(answering(), pool)
     assert still.visitors == {}
@@ -256,15 +252,6 @@ async def test_consistent_of_somebody_who_was_replaced(still, pool):
 # Lifespan
 
 
-class Closing(MemoryStorage):
-    """Says when it was closed."""
-
-    is_closed = False
-
-    async def aclose(self) -> None:
-        self.is_closed = True
-
-
 async def lived(app: Any, said: list[str]) -> None:
     """Runs an app's lifespan, from start to end."""
     messages = iter([{"type": "lifespan.startup"}, {"type": "lifespan.shutdown"}])
@@ -281,12 +268,12 @@ async def lived(app: Any, said: list[str]) -> None:
 @pytest.mark.parametrize("close", [True, False])
 async def test_the_end_of_the_app(still, client_id, close):
     """At shutdown the pool and its storage are closed, unless the app wants to do that itself."""
-    storage = Closing()
+    storage = TroubledStorage()
     shop = Shop(VisitorPool(client_id, client=still.client(), storage=storage), IdCookie([KEY]), {"close": close})
     said: list[str] = []
     await lived(starlette_app(shop), said)
     assert said == ["lifespan.startup.complete", "lifespan.shutdown.complete"]
-    assert storage.is_closed == close
+    assert storage.called("aclose") == close
 
 
 async def test_an_app_that_leaves_its_lifespan(still, client_id):
@@ -295,23 +282,23 @@ async def test_an_app_that_leaves_its_lifespan(still, client_id):
     async def app(scope: Any, receive: Any, send: Any) -> None:
         assert scope["type"] == "lifespan"
 
-    storage, said = Closing(), list[str]()
+    storage, said = TroubledStorage(), list[str]()
     pool = VisitorPool(client_id, client=still.client(), storage=storage)
     await lived(VisitorMiddleware(app, pool, cookie=IdCookie([KEY])), said)
     assert said == ["lifespan.startup.complete", "lifespan.shutdown.complete"]
-    assert storage.is_closed
+    assert storage.called("aclose")
 
 
 async def test_an_app_without_lifespan(still, client_id):
     """For an app that refuses the lifespan scope, as Django does, the middleware serves it."""
     from tests.web.shops import django_app
 
-    storage = Closing()
+    storage = TroubledStorage()
     said: list[str] = []
     pool = VisitorPool(client_id, client=still.client(), storage=storage)
     await lived(django_app(Shop(pool, IdCookie([KEY]))), said)
     assert said == ["lifespan.startup.complete", "lifespan.shutdown.complete"]
-    assert storage.is_closed
+    assert storage.called("aclose")
 
 
 async def test_an_app_that_fails_to_start(pool):
@@ -327,13 +314,8 @@ async def test_an_app_that_fails_to_start(pool):
 
 async def test_a_storage_that_does_not_close(still, client_id, caplog):
     """A storage that fails at the end is a line in the log; the app goes down in order."""
-
-    class Stuck(MemoryStorage):
-        async def aclose(self) -> None:
-            raise OSError("stuck")
-
     said: list[str] = []
-    pool = VisitorPool(client_id, client=still.client(), storage=Stuck())
+    pool = VisitorPool(client_id, client=still.client(), storage=TroubledStorage(aclose=OSError("stuck")))
     await lived(starlette_app(Shop(pool, IdCookie([KEY]))), said)
     assert said[-1] == "lifespan.shutdown.complete"
     assert "could not be closed: OSError: stuck" in caplog.text

@@ -14,7 +14,7 @@ import httpx
 import httpx2
 import pytest
 
-from tests.conftest import CART
+from tests.constants import CART
 from tests.web.conftest import COOKIES
 from wixvisitor import ConfigurationError, TokenRequestError, Tokens, VisitorPool, VisitorSession
 from wixvisitor._wire.catalog import CATALOG_KEY

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from tests.constants import LIFETIME
 from tests.web.conftest import COOKIES
 from tests.web.shops import APPS
 from wixvisitor import AccessToken, Tokens
@@ -15,7 +16,6 @@ from wixvisitor.cookies import CookieContent
 
 pytestmark = pytest.mark.anyio
 
-LIFETIME = 14_400
 HOUR = 3_600
 
 

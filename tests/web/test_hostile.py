@@ -8,6 +8,7 @@ from typing import Any
 import httpx
 import pytest
 
+from tests.stores import TroubledStorage
 from tests.web.conftest import COOKIES, KEY, OTHER_KEY
 from wixvisitor.cookies import CookieContent, IdCookie
 
@@ -140,19 +141,11 @@ async def test_http2_sends_cookies_one_by_one(open_shop):
 
 async def test_junk_is_refused_before_the_storage_is_asked(open_shop):
     """A made-up id never reaches the storage."""
-    from wixvisitor.storage import MemoryStorage
-
-    asked: list[str] = []
-
-    class Watched(MemoryStorage):
-        async def load(self, key: str) -> Any:
-            asked.append(key)
-            return await super().load(key)
-
-    async with open_shop("starlette", storage=Watched()) as town, town.browsers() as browser:
+    storage = TroubledStorage()
+    async with open_shop("starlette", storage=storage) as town, town.browsers() as browser:
         await browser.get("/looked", headers={"Cookie": f"{town.cookie_name}=made-up"})
-        assert len(asked) == 1
-        assert "made-up" not in asked[0]
+        [loaded] = [call for call in storage.calls if call.name == "load"]
+        assert "made-up" not in loaded.key
 
 
 @pytest.mark.parametrize("form", FORMS)

@@ -10,6 +10,7 @@ from urllib.parse import unquote
 import httpx
 import pytest
 
+from tests.constants import CLIENT_ID
 from tests.web.browsers import Browser
 from tests.web.conftest import COOKIES, KEY
 from wixvisitor import (
@@ -30,7 +31,6 @@ from wixvisitor.testing import FakeWix
 
 pytestmark = pytest.mark.anyio
 
-SITE = "5e9c1d0a-7c1e-4a52-9d5e-1f2a3b4c5d6e"
 NOW = 1_800_000_000
 HOUR = 3600
 ID = "i" * 43
@@ -47,8 +47,8 @@ def pairs_of(headers: list[str]) -> dict[str, str]:
 
 
 def read(cookie: SealedCookie, pairs: dict[str, str]) -> CookieContent:
-    name = cookie.names(SITE).first
-    return cookie.read(pairs[name], SITE, NOW, others={other: [value] for other, value in pairs.items()})
+    name = cookie.names(CLIENT_ID).first
+    return cookie.read(pairs[name], CLIENT_ID, NOW, others={other: [value] for other, value in pairs.items()})
 
 
 class Padding(httpx.AsyncBaseTransport):
@@ -94,7 +94,7 @@ def test_every_size(name, secure):
     counts, last = [], 0
     for size in range(1_000, 5_000, 7):
         try:
-            headers = cookie.write_all(CookieContent(ID, tokens_of(size)), SITE, NOW)
+            headers = cookie.write_all(CookieContent(ID, tokens_of(size)), CLIENT_ID, NOW)
         except ConfigurationError:
             break
         pairs = pairs_of(headers)
@@ -109,14 +109,14 @@ def test_every_size(name, secure):
     assert last > 3_700
     for size in range(last + 7, 5_000, 7):
         with pytest.raises(ConfigurationError, match=r"6000 in all.*IdCookie"):
-            cookie.write_all(CookieContent(ID, tokens_of(size)), SITE, NOW)
+            cookie.write_all(CookieContent(ID, tokens_of(size)), CLIENT_ID, NOW)
 
 
 def test_parts_are_sealed_with_their_write():
     """Parts of another write, missing, changed or in another order are no access token, and the visitor stays."""
     cookie = SealedCookie([KEY])
-    one, two = (pairs_of(cookie.write_all(CookieContent(ID, tokens_of(3_500)), SITE, NOW)) for _ in range(2))
-    name = cookie.names(SITE).first
+    one, two = (pairs_of(cookie.write_all(CookieContent(ID, tokens_of(3_500)), CLIENT_ID, NOW)) for _ in range(2))
+    name = cookie.names(CLIENT_ID).first
     assert list(one) == [name, f"{name}.1", f"{name}.2"]
     first, second = one[f"{name}.1"], one[f"{name}.2"]
     for wrong in (
@@ -138,18 +138,18 @@ def test_parts_are_sealed_with_their_write():
 def test_two_parts_of_one_name():
     """A further cookie with a part's name does not hide the right one."""
     cookie = SealedCookie([KEY])
-    pairs = pairs_of(cookie.write_all(CookieContent(ID, tokens_of(3_500)), SITE, NOW))
-    name = cookie.names(SITE).first
+    pairs = pairs_of(cookie.write_all(CookieContent(ID, tokens_of(3_500)), CLIENT_ID, NOW))
+    name = cookie.names(CLIENT_ID).first
     others = {other: ["junk", value] for other, value in pairs.items()}
-    assert cookie.read(pairs[name], SITE, NOW, others=others).tokens == tokens_of(3_500)
+    assert cookie.read(pairs[name], CLIENT_ID, NOW, others=others).tokens == tokens_of(3_500)
 
 
 def test_the_first_part_is_read_by_older_versions():
     """Alone it is what they read as well: the same visitor, to be renewed."""
     cookie = SealedCookie([KEY])
-    pairs = pairs_of(cookie.write_all(CookieContent(ID, tokens_of(3_500)), SITE, NOW))
-    name = cookie.names(SITE).first
-    content = json.loads(cookie._sealer.open(pairs[name], (SITE, name)))
+    pairs = pairs_of(cookie.write_all(CookieContent(ID, tokens_of(3_500)), CLIENT_ID, NOW))
+    name = cookie.names(CLIENT_ID).first
+    content = json.loads(cookie._sealer.open(pairs[name], (CLIENT_ID, name)))
     assert Tokens.from_dict(content["tokens"]) == Tokens(EMPTY_TOKENS.access_token, MEMBER)
     assert (content["id"], content["at"]) == (ID, NOW)
 

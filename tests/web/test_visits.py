@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import gc
 from functools import partial
-from typing import Any
 
 import anyio
 import pytest
 
+from tests.stores import TroubledStorage
 from tests.web.browsers import Browser
 from tests.web.conftest import COOKIES, KEY, OTHER_KEY
 from wixvisitor import EMPTY_TOKENS, ConfigurationError, StorageError, TokenRole, Tokens
@@ -264,21 +264,12 @@ async def test_login_too_late(visits_of, form, member):
 
 async def test_login_that_cannot_be_saved(visits_of, member):
     """A login that the store does not take is an error, and the visitor with its cart is as before."""
-
-    class Full(MemoryStorage):
-        is_full = False
-
-        async def save(self, key: str, value: str, **conditions: Any) -> str:
-            if self.is_full:
-                raise OSError("disk full")
-            return await super().save(key, value, **conditions)
-
-    storage = Full()
+    storage = TroubledStorage()
     browser = Browser(visits_of(IdCookie([KEY]), storage=storage))
     first, _ = await browser.calls()
     visit = browser.visit()
     visitor = await visit.visitor()
-    storage.is_full = True
+    storage.before["save"] = OSError("disk full")
     with pytest.raises(StorageError):
         await visitor.set_tokens(member)
     assert visitor.get_tokens() == first

@@ -64,14 +64,14 @@ class _Own:
         client: it has a pool that makes callers wait instead of failing them.
         closing: a generator that the event loop itself ends before it is closed, and that closes the client then.
         calls: what is under way.
-        forgotten: what happens when the store is dropped without being closed; it keeps this object alive until then,
-            as redis-py warns of connections that are found among the garbage.
+        finalizer: closes the client when the store is dropped without being closed. It keeps the client alive until
+            then, because redis-py warns of connections that the garbage collector finds.
     """
 
     client: Redis
     closing: AsyncGenerator[None]
     calls: set[asyncio.Task[Any]] = attrs.field(factory=set)
-    forgotten: Any = None
+    finalizer: Any = None
 
 
 class OwnClients:
@@ -103,7 +103,7 @@ class OwnClients:
             return
         if own.calls:
             await asyncio.wait(own.calls, timeout=self._timeout)
-        own.forgotten.detach()
+        own.finalizer.detach()
         await own.closing.aclose()
 
     async def _open(self) -> _Own:
@@ -111,10 +111,10 @@ class OwnClients:
         client = Redis.from_pool(_pool(self._url, self._timeout))
         own = _Own(client, _closing(client))
         await anext(own.closing)  # runs to its yield and never waits, so no other task comes between
-        own.forgotten = weakref.finalize(self, _forget, loop, own)
+        own.finalizer = weakref.finalize(self, _close_later, loop, own.closing)
         with self._lock:
             for ended in [other for other in self._own if other.is_closed()]:
-                self._own.pop(ended).forgotten()
+                self._own.pop(ended).finalizer.detach()
             self._own[loop] = own
         return own
 
@@ -130,27 +130,14 @@ async def _closing(client: Redis) -> AsyncGenerator[None]:
             await client.aclose()
 
 
-def _forget(loop: asyncio.AbstractEventLoop, own: _Own) -> None:
-    if loop.is_running():
-        closing: Any = own.closing.aclose()
-        loop.call_soon_threadsafe(loop.create_task, closing)
-        return
-    pool: Any = own.client.connection_pool
-    for connection in (*pool._available_connections, *pool._in_use_connections):
-        writer, connection._writer, connection._reader = connection._writer, None, None
-        if writer is not None:
-            with suppress(RuntimeError):  # where the loop is closed; by then it is marked as closing
-                writer.transport.abort()
-            if loop.is_closed():
-                _close_socket(writer.transport)
+def _close_later(loop: asyncio.AbstractEventLoop, closing: AsyncGenerator[None]) -> None:
+    """Closes the client in its own event loop, at once if that runs, else when it runs again.
 
-
-def _close_socket(transport: Any) -> None:
-    """Closes the socket of a connection whose event loop was closed by hand: nobody is left to do it in order."""
-    transport = getattr(getattr(transport, "_ssl_protocol", None), "_transport", transport)
-    with suppress(AttributeError):
-        transport._sock.close()
-        transport._sock = None
+    A loop that was closed without ``shutdown_asyncgens()`` cannot close anything. The garbage collector closes the
+    sockets then, and Python warns of them.
+    """
+    with suppress(RuntimeError):  # the loop is closed
+        loop.call_soon_threadsafe(lambda: loop.create_task(closing.aclose()))
 
 
 def _pool(url: str, timeout: float) -> BlockingConnectionPool:

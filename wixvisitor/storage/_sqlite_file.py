@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import os
+import random
 import sqlite3
 import stat
+import time
 import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
-
-import tenacity
 
 from wixvisitor._tasks.locks import forkable_lock
 from wixvisitor.errors import StorageError
@@ -130,13 +130,19 @@ def _make_private(place: Path, group: Group) -> None:
             ensure_private(one, None, group)
 
 
-@tenacity.retry(  # several processes that open a new file are told "locked" at once, whatever the timeout
-    retry=tenacity.retry_if_exception(is_busy),
-    stop=tenacity.stop_after_delay(_BUSY),
-    wait=tenacity.wait_random(0.001, 0.02),
-    reraise=True,
-)
 def _prepare(connection: sqlite3.Connection, place: Path) -> None:
+    """Tries again while the file is locked: SQLite's own timeout does not cover two processes that make one file."""
+    give_up = time.monotonic() + _BUSY
+    while True:
+        try:
+            return _prepare_once(connection, place)
+        except sqlite3.OperationalError as error:
+            if not is_busy(error) or time.monotonic() >= give_up:
+                raise
+        time.sleep(random.uniform(0.001, 0.02))  # noqa: S311 - it keeps two processes from meeting again
+
+
+def _prepare_once(connection: sqlite3.Connection, place: Path) -> None:
     with transaction(connection, "DEFERRED"):
         is_new = _is_new(connection, place)
     connection.execute("PRAGMA journal_mode = WAL")

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
+from tests.constants import LIFETIME
 from wixvisitor import AccessToken, RefreshToken, Tokens, VisitorSession
 from wixvisitor._renewal.decision import is_older_copy
 from wixvisitor.storage import MemoryStorage
@@ -13,7 +14,6 @@ from wixvisitor.testing import FakeWix
 
 pytestmark = pytest.mark.anyio
 SessionMaker = Callable[..., VisitorSession]
-LIFETIME = 14_400
 
 
 async def test_given_again_and_again(still: FakeWix, session_of: SessionMaker) -> None:

@@ -10,15 +10,15 @@ from typing import Any
 import anyio
 import pytest
 
+from tests.constants import LIFETIME
+from tests.stores import TroubledStorage
 from wixvisitor import StorageError, TokenRequestError, Tokens, VisitorPool, VisitorSession
 from wixvisitor._renewal import limiter
 from wixvisitor._tasks import time_limits
-from wixvisitor.storage import ANY_VERSION, AnyVersion, MemoryStorage, Record
 from wixvisitor.testing import FakeWix
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("no_backoff", "small")]
 SessionMaker = Callable[..., VisitorSession]
-LIFETIME = 14_400
 TOKEN = "/oauth2/token"
 BUDGET = 0.3  # seconds of renew_timeout
 FROZEN = 0.8  # seconds
@@ -210,40 +210,25 @@ async def test_who_waits_for_a_turn(still: FakeWix, client_id: str) -> None:
 @pytest.mark.parametrize("verb", ["load", "save"])
 async def test_the_store_was_asked(still: FakeWix, session_of: SessionMaker, visitor: Tokens, verb: str) -> None:
     """A store's call that fails because the process stood still is made once more; nobody is told."""
-    asleep, failed = [0.0], list[str]()
+    asleep = [0.0]
 
-    class Store(MemoryStorage):
-        async def load(self, key: str) -> Record | None:
-            self.maybe("load")
-            return await super().load(key)
+    def fall_asleep(*_: str) -> None:
+        storage.before.clear()
+        asleep[0] += 3_600.0
+        raise TimeoutError("the server did not answer within 0.5 s")
 
-        async def save(self, key: str, value: str, *, expected: str | AnyVersion | None = ANY_VERSION) -> str:
-            self.maybe("save")
-            return await super().save(key, value, expected=expected)
-
-        def maybe(self, called: str) -> None:
-            if called == verb and not failed:
-                failed.append(called)
-                asleep[0] += 3_600.0
-                raise TimeoutError("the server did not answer within 0.5 s")
-
+    storage = TroubledStorage(**{verb: fall_asleep})
     now = time_limits.outside_clock
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(time_limits, "outside_clock", lambda: now() + asleep[0])
-        session = session_of(tokens=visitor, storage=Store())
+        session = session_of(tokens=visitor, storage=storage)
         assert (await session.auth_headers())["Authorization"] == visitor.access_token.value
-    assert failed == [verb]
+    assert asleep == [3_600.0]
 
 
 async def test_a_store_that_fails_is_asked_once(session_of: SessionMaker, visitor: Tokens) -> None:
     """Without a standstill a call that fails is not made again."""
-    calls: list[str] = []
-
-    class Store(MemoryStorage):
-        async def load(self, key: str) -> Record | None:
-            calls.append(key)
-            raise OSError("gone")
-
+    storage = TroubledStorage(load=OSError("gone"))
     with pytest.raises(StorageError):
-        await session_of(tokens=visitor, storage=Store()).auth_headers()
-    assert len(calls) == 1
+        await session_of(tokens=visitor, storage=storage).auth_headers()
+    assert storage.called("load") == 1

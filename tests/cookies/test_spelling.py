@@ -15,14 +15,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.web.conftest import COOKIES
+from tests.constants import CLIENT_ID
+from tests.web.conftest import COOKIES, anyio_backend, open_shop  # noqa: F401 - the last two are fixtures
 from wixvisitor import AccessToken, RefreshToken, TokenRole, Tokens
 from wixvisitor._web.headers import cookies_of
 from wixvisitor.cookies import SharedCookie, Unreadable
 
 pytestmark = pytest.mark.anyio
 
-SITE = "5e9c1d0a-7c1e-4a52-9d5e-1f2a3b4c5d6e"
 NOW = 1_800_000_000
 END = NOW + 14_400
 NAMES = ("wixSession", "session", "wix-session")
@@ -66,7 +66,7 @@ SPELLINGS: dict[str, Callable[[str], str]] = {
 }
 
 
-def content(name: str, tokens: Any, site: str | None = SITE) -> str:
+def content(name: str, tokens: Any, site: str | None = CLIENT_ID) -> str:
     wrapped = {"clientId": site, "tokens": tokens} if name == "wixSession" else tokens
     return json.dumps(wrapped, separators=(",", ":"))
 
@@ -74,7 +74,7 @@ def content(name: str, tokens: Any, site: str | None = SITE) -> str:
 def read(name: str, value: str) -> Tokens:
     """What is read of a value as it stands in the header."""
     (sent,) = cookies_of(f"a=b; {name}={value}; c", name)[name]
-    return SharedCookie(name).read(sent, SITE, NOW).tokens
+    return SharedCookie(name).read(sent, CLIENT_ID, NOW).tokens
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -116,7 +116,7 @@ def test_the_end(name, end, seconds):
 
 def test_the_tokens_own_end(still):
     """Where the cookie has no end the token's own is taken, so that it costs nothing."""
-    minted = still.mint_visitor(SITE)
+    minted = still.mint_visitor(CLIENT_ID)
     tokens = {"accessToken": {"value": minted["access_token"]}, "refreshToken": {"value": "JWS.r", "role": "visitor"}}
     assert read("session", uri_component(json.dumps(tokens))).access_token.expires_at == int(still.now()) + 14_400
 
@@ -146,7 +146,7 @@ def test_without_a_role(role):
     assert read("session", uri_component(json.dumps(tokens))) == TOKENS
 
 
-@pytest.mark.parametrize("site", [None, SITE.upper()])
+@pytest.mark.parametrize("site", [None, CLIENT_ID.upper()])
 def test_the_client_id(site):
     """A ``wixSession`` whose client ID is null, or in capitals, is this site's."""
     assert read("wixSession", content("wixSession", TOKENS.to_dict(), site)) == TOKENS
@@ -168,14 +168,14 @@ def test_the_client_id(site):
 def test_what_is_no_visitor(name, value):
     """What holds no tokens is not taken."""
     with pytest.raises(Unreadable):
-        SharedCookie(name).read(value, SITE, NOW)
+        SharedCookie(name).read(value, CLIENT_ID, NOW)
 
 
 @given(text=st.text(alphabet='{}[]":,\\%+0123456789abcjJWS. ', max_size=60))
 def test_any_text(text):
     """Any text is tokens or unreadable, nothing else."""
     with contextlib.suppress(Unreadable):
-        SharedCookie("session").read(text, SITE, NOW)
+        SharedCookie("session").read(text, CLIENT_ID, NOW)
 
 
 def test_from_dict_stays_strict():
@@ -187,7 +187,7 @@ def test_from_dict_stays_strict():
 
 @pytest.mark.parametrize("spelling", ["not at all", "twice", "Python's http.cookies", "Express"])
 @pytest.mark.parametrize("framework", ["starlette", "aiohttp"])
-async def test_a_request(open_shop, still, client_id, framework, spelling):
+async def test_a_request(open_shop, still, client_id, framework, spelling):  # noqa: F811 - pytest's fixture
     """A page's visitor is the server's, and the server writes the usual form when it renews."""
     minted = still.mint_visitor(client_id)
     refresh = {"value": minted["refresh_token"], "role": "visitor"}

@@ -15,14 +15,11 @@ import httpx_aiohttp
 import httpx_retries
 import pytest
 
+from tests.constants import CART, CLIENT_ID
 from wixvisitor import TokenRequestError, Tokens, VisitorSession
 from wixvisitor._http import recovery
 from wixvisitor.testing import FakeWix
 
-from .conftest import CLIENT_ID
-from .storms import CART
-
-LIFETIME = 14_400
 SessionMaker = Callable[..., VisitorSession]
 Until = Callable[..., Awaitable[None]]
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("no_backoff")]

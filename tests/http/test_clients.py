@@ -11,10 +11,9 @@ from typing import Any
 import httpx
 import pytest
 
+from tests.constants import CART
 from wixvisitor import ConfigurationError, TokenRequestError, Tokens, VisitorPool, VisitorSession
 from wixvisitor.testing import FakeWix
-
-CART = "/ecom/v2/carts/current"
 
 
 @pytest.mark.parametrize("kind", [VisitorSession, VisitorPool])

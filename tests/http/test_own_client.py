@@ -14,15 +14,13 @@ import httpx
 import pytest
 import respx
 
+from tests.constants import CLIENT_ID, LIFETIME
+from tests.raw_server import Asked, raw_server, saying
+from tests.storms import CART, all_is_well, descriptors
 from wixvisitor import Tokens, VisitorPool, VisitorSession
 from wixvisitor._http import connection_pool, idle
 from wixvisitor.testing import FakeWix
 
-from .conftest import CLIENT_ID
-from .raw_server import Asked, raw_server, saying
-from .storms import CART, all_is_well, descriptors
-
-LIFETIME = 14_400
 Until = Callable[..., Awaitable[None]]
 OK = saying("HTTP/1.1 200 OK\nContent-Length: 2\n\n{}")
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("no_backoff")]

@@ -14,7 +14,7 @@ import anyio
 import httpx
 import pytest
 
-from tests.conftest import CART, EPOCH
+from tests.constants import CART, EPOCH, LIFETIME
 from tests.stores import PlainStorage
 from wixvisitor import (
     EMPTY_TOKENS,
@@ -34,7 +34,6 @@ from wixvisitor.testing import FakeWix
 anyio_test = pytest.mark.anyio
 
 HOUR = 3_600.0
-LIFETIME = 14_400
 PRODUCTS = "/stores/v3/products/query"
 WRONG = [-50 * 365 * 24 * HOUR, -20 * HOUR, -5 * HOUR, -2 * HOUR, -30.0, 30.0, 2 * HOUR, 5 * HOUR, 20 * HOUR]
 SessionMaker = Callable[..., VisitorSession]

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from tests.constants import IN_CI
 from wixvisitor import ConfigurationError, VisitorPool, VisitorSession
 from wixvisitor._http.origins import Origins
 from wixvisitor._web.catalog_rules import CatalogRules
@@ -286,7 +287,7 @@ PIECES = st.sampled_from(
 )
 
 
-@settings(max_examples=1_500)
+@settings(max_examples=1_500 if IN_CI else 200)
 @given(st.lists(PIECES, max_size=12).map("".join), st.sampled_from(["GET", "POST"]))
 @example("/stores/..;/ecom/v2/carts/current", "GET")
 @example("/v3//posts", "GET")

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from tests.constants import EPOCH
 from wixvisitor import ConfigurationError, TokenRequestError, WixVisitorError
 from wixvisitor._renewal.breaker import MAX_WAIT, STREAK, Admission, Breaker
 
-NOW = 1_800_000_000.0
 LIMIT = TokenRequestError("slow down", status_code=429)
 OUTAGE = TokenRequestError("out of order", status_code=503)
 
@@ -16,14 +16,14 @@ def _fail(
     breaker: Breaker,
     *visitors: str,
     cause: WixVisitorError = OUTAGE,
-    now: float = NOW,
+    now: float = EPOCH,
     retry_after: float | None = None,
 ) -> bool:
     opened = [breaker.failed(one, cause, now, 1.0, retry_after=retry_after) for one in visitors]
     return opened[-1]
 
 
-def _admit(breaker: Breaker, visitor: str, now: float = NOW, *, hopeless: bool = False) -> Admission:
+def _admit(breaker: Breaker, visitor: str, now: float = EPOCH, *, hopeless: bool = False) -> Admission:
     return breaker.admit(visitor, now, lambda: hopeless)
 
 
@@ -44,9 +44,9 @@ def test_one_429_stops_all(retry_after: float | None, seconds: float) -> None:
     """The first 429 begins a pause for all, as long as Wix says and at most 300 s, else 1 s at most."""
     breaker = Breaker()
     assert _fail(breaker, "a", cause=LIMIT, retry_after=retry_after)
-    assert _until(breaker) == NOW + seconds
-    assert _admit(breaker, "b", NOW + seconds - 0.001) is Admission.FAIL
-    assert _admit(breaker, "b", NOW + seconds) is Admission.PROBE
+    assert _until(breaker) == EPOCH + seconds
+    assert _admit(breaker, "b", EPOCH + seconds - 0.001) is Admission.FAIL
+    assert _admit(breaker, "b", EPOCH + seconds) is Admission.PROBE
 
 
 @pytest.mark.parametrize(
@@ -93,9 +93,9 @@ def test_trouble_of_its_own() -> None:
     assert breaker.cooldown is None
     _fail(breaker, "c", cause=LIMIT, retry_after=5.0)
     until = _until(breaker)
-    assert not _fail(breaker, "poisoned", cause=LIMIT, now=NOW + 1, retry_after=300.0)
+    assert not _fail(breaker, "poisoned", cause=LIMIT, now=EPOCH + 1, retry_after=300.0)
     assert _until(breaker) == until
-    assert not _fail(breaker, "poisoned", now=NOW + 6)
+    assert not _fail(breaker, "poisoned", now=EPOCH + 6)
     assert _until(breaker) == until
 
 
@@ -111,17 +111,17 @@ def test_calls_under_way_extend_but_do_not_double() -> None:
     """Failures of calls that were under way when the pause began make it as long as Wix says, and not twice as long."""
     breaker = Breaker()
     _fail(breaker, "a", cause=LIMIT, retry_after=2.0)
-    assert not _fail(breaker, "b", cause=LIMIT, now=NOW + 0.5, retry_after=4.0)
-    assert _until(breaker) == NOW + 4.5
-    _fail(breaker, "c", cause=LIMIT, now=NOW + 0.6, retry_after=1.0)
-    assert _until(breaker) == NOW + 4.5
+    assert not _fail(breaker, "b", cause=LIMIT, now=EPOCH + 0.5, retry_after=4.0)
+    assert _until(breaker) == EPOCH + 4.5
+    _fail(breaker, "c", cause=LIMIT, now=EPOCH + 0.6, retry_after=1.0)
+    assert _until(breaker) == EPOCH + 4.5
     assert breaker.cooldown is not None
     assert breaker.cooldown.failures == 1
 
 
 def test_one_asks_for_all() -> None:
     """When the pause is over the first visitor asks and the others wait; if it fails the pause doubles up to 60 s."""
-    breaker, now, seconds = Breaker(), NOW, []
+    breaker, now, seconds = Breaker(), EPOCH, []
     _fail(breaker, "a", cause=LIMIT)
     for number in range(8):
         now = _until(breaker)
@@ -156,8 +156,8 @@ def test_who_failed_last_is_no_probe() -> None:
     _fail(breaker, "a", cause=LIMIT)
     over = _until(breaker)
     assert _admit(breaker, "a", over) is Admission.WAIT
-    assert breaker.seconds_to_wait("a", over) == NOW + MAX_WAIT - over
-    assert _admit(breaker, "a", NOW + MAX_WAIT) is Admission.GO
+    assert breaker.seconds_to_wait("a", over) == EPOCH + MAX_WAIT - over
+    assert _admit(breaker, "a", EPOCH + MAX_WAIT) is Admission.GO
     assert _admit(breaker, "b", over) is Admission.PROBE
     assert breaker.seconds_to_wait("b", over) == 0.0
 
@@ -176,15 +176,15 @@ def test_a_clock_that_is_set_back_ends_the_pause() -> None:
     """A pause that begins in the future is over, and so is a wait."""
     breaker = Breaker()
     _fail(breaker, "a", cause=LIMIT, retry_after=300.0)
-    assert _admit(breaker, "b", NOW - 1) is Admission.PROBE
-    assert _admit(breaker, "a", NOW - 1) is Admission.GO
+    assert _admit(breaker, "b", EPOCH - 1) is Admission.PROBE
+    assert _admit(breaker, "a", EPOCH - 1) is Admission.GO
 
 
 def test_what_is_remembered_is_bounded() -> None:
     """A hundred thousand visitors that fail leave a few thousand keys behind, and the latest is among them."""
     breaker = Breaker()
     for number in range(100_000):
-        _fail(breaker, str(number), now=NOW + number / 1_000)
+        _fail(breaker, str(number), now=EPOCH + number / 1_000)
     assert len(breaker._failed_at) == 4_096
     assert breaker.have_failed(["99999"])
     assert len(breaker._streak) < STREAK

@@ -11,13 +11,11 @@ import httpx
 import pytest
 import trustme
 
+from tests.constants import CLIENT_ID
+from tests.raw_server import raw_server, saying
 from wixvisitor import Tokens, VisitorSession
 from wixvisitor._http import tls
 from wixvisitor.testing import FakeWix
-
-from .raw_server import raw_server, saying
-
-CLIENT_ID = "5e9c1d0a-7c1e-4a52-9d5e-1f2a3b4c5d6e"
 
 
 @pytest.fixture(autouse=True)

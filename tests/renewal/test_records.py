@@ -11,6 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.constants import CLIENT_ID
+from tests.stores import ALL_CALLS, TroubledStorage
 from wixvisitor import EMPTY_TOKENS, AccessToken, RefreshToken, StorageError, TokenRole, Tokens
 from wixvisitor._renewal.decision import Unread
 from wixvisitor._renewal.records import Records, Stored, parse, render
@@ -19,7 +21,6 @@ from wixvisitor.storage import MemoryStorage, Record, VersionConflict
 
 pytestmark = pytest.mark.anyio
 
-CLIENT = "5e9c1d0a-7c1e-4a52-9d5e-1f2a3b4c5d6e"
 SECRET = "JWS.aaaaaa.classified.cccccc"
 TOKENS = Tokens(AccessToken("OauthNG.JWS.a.b.c", 1_795_399_894), RefreshToken("JWS.a.b.c", TokenRole.VISITOR))
 
@@ -41,29 +42,17 @@ class Least:
         self.texts.pop(key, None)
 
 
-class Raising(MemoryStorage):
-    """Every method raises."""
-
-    def __init__(self, error: Exception) -> None:
-        super().__init__()
-        self.error = error
-
-    async def load(self, *args, **kwargs):
-        raise self.error
-
-    save = delete = acquire_lease = release_lease = load
+def raising(error: Exception) -> TroubledStorage:
+    """A store whose every call raises this."""
+    return TroubledStorage(**dict.fromkeys(ALL_CALLS, error))
 
 
-class Hanging(MemoryStorage):
-    """No method ends."""
-
-    async def load(self, *args, **kwargs):
-        await anyio.sleep_forever()
-
-    save = delete = acquire_lease = release_lease = load
+def hanging() -> TroubledStorage:
+    """A store none of whose calls ends."""
+    return TroubledStorage(**dict.fromkeys(ALL_CALLS, lambda *_: anyio.sleep_forever()))
 
 
-def records(storage: Any, client_id: str = CLIENT, key: str = "default") -> Records:
+def records(storage: Any, client_id: str = CLIENT_ID, key: str = "default") -> Records:
     settings = checked(
         client_id,
         storage=storage,
@@ -93,12 +82,12 @@ CALLS = {
 
 def test_format():
     """A record is @wix/sdk's token JSON with the format's number and the client id in front, in ASCII."""
-    assert render(TOKENS, CLIENT) == (
-        f'{{"format":1,"clientId":"{CLIENT}",'
+    assert render(TOKENS, CLIENT_ID) == (
+        f'{{"format":1,"clientId":"{CLIENT_ID}",'
         '"accessToken":{"value":"OauthNG.JWS.a.b.c","expiresAt":1795399894},'
         '"refreshToken":{"value":"JWS.a.b.c","role":"visitor"}}'
     )
-    assert Tokens.from_json(render(TOKENS, CLIENT)) == TOKENS
+    assert Tokens.from_json(render(TOKENS, CLIENT_ID)) == TOKENS
 
 
 @given(
@@ -112,14 +101,14 @@ def test_format():
 )
 def test_round_trip(tokens):
     """What is rendered is parsed."""
-    assert render(tokens, CLIENT).isascii()
-    assert parse(render(tokens, CLIENT), CLIENT) == tokens
+    assert render(tokens, CLIENT_ID).isascii()
+    assert parse(render(tokens, CLIENT_ID), CLIENT_ID) == tokens
 
 
-GOOD = json.loads(render(TOKENS, CLIENT))
+GOOD = json.loads(render(TOKENS, CLIENT_ID))
 WRONG = {
     "nothing": ("", "no JSON"),
-    "half": (render(TOKENS, CLIENT)[:-1], "no JSON"),
+    "half": (render(TOKENS, CLIENT_ID)[:-1], "no JSON"),
     "deep": ("[" * 100_000, "no JSON"),
     "a list": ("[]", "not one of wixvisitor's"),
     "null": ("null", "not one of wixvisitor's"),
@@ -128,7 +117,7 @@ WRONG = {
     "a long format": (json.dumps(GOOD | {"format": SECRET * 9}), "format"),
     "another client": (json.dumps(GOOD | {"clientId": "other"}), "another client ID"),
     "no client": (json.dumps({"format": 1}), "another client ID"),
-    "no tokens": (json.dumps({"format": 1, "clientId": CLIENT}), "damaged"),
+    "no tokens": (json.dumps({"format": 1, "clientId": CLIENT_ID}), "damaged"),
     "an odd expiry": (json.dumps(GOOD | {"accessToken": {"value": SECRET, "expiresAt": "soon"}}), "expiresAt"),
     "an odd role": (json.dumps(GOOD | {"refreshToken": {"value": SECRET, "role": SECRET}}), r"refreshToken\.role"),
 }
@@ -139,7 +128,7 @@ def test_wrong_records(name):
     """Anything else is a StorageError that says what is wrong, without the text."""
     text, reason = WRONG[name]
     with pytest.raises(StorageError, match=reason) as caught:
-        parse(text, CLIENT)
+        parse(text, CLIENT_ID)
     assert "classified" not in str(caught.value)
     assert caught.value.__cause__ is None
 
@@ -149,14 +138,14 @@ def test_wrong_records(name):
 def test_a_record_that_no_header_could_carry(text, half):
     """A stored token with characters that no token has is a damaged record, not an error of the HTTP client."""
     with pytest.raises(StorageError, match="damaged"):
-        parse(json.dumps(GOOD | {half: GOOD[half] | {"value": text}}), CLIENT)
+        parse(json.dumps(GOOD | {half: GOOD[half] | {"value": text}}), CLIENT_ID)
 
 
 @given(st.text() | st.recursive(st.none() | st.integers() | st.text(), st.lists).map(json.dumps))
 def test_any_record(text):
     """Any text is a StorageError if it is no record."""
     with pytest.raises(StorageError, match=r"it was left as it is|this version reads 1"):
-        parse(text, CLIENT)
+        parse(text, CLIENT_ID)
 
 
 # The calls
@@ -180,7 +169,7 @@ async def test_who_is_not_there_is_not_forgotten():
     """Forgetting a visitor who never was leaves nothing behind."""
     storage = MemoryStorage()
     await records(storage).forget(None)
-    assert await storage.load(f"{CLIENT}:default") is None
+    assert await storage.load(f"{CLIENT_ID}:default") is None
 
 
 @pytest.mark.parametrize(
@@ -190,7 +179,7 @@ async def test_who_is_not_there_is_not_forgotten():
 async def test_a_damaged_list_of_seeds(text):
     """What is no list of seeds is none."""
     storage = MemoryStorage()
-    await storage.save(f"{CLIENT}:default", text)
+    await storage.save(f"{CLIENT_ID}:default", text)
     one = records(storage)
     await one.version()
     assert one.seeds == ()
@@ -203,16 +192,16 @@ async def test_sites_never_mix():
     assert records(storage, "another-client").scoped_key == "another-client:default"
     assert await records(storage, "another-client").load() is None
     assert await records(storage, key="other").load() is None
-    assert await storage.load(f"{CLIENT}:default") is not None
+    assert await storage.load(f"{CLIENT_ID}:default") is not None
 
 
 async def test_a_record_of_another_site():
     """A record that says it belongs to another client id is refused, and stays."""
     storage = MemoryStorage()
-    await storage.save(f"{CLIENT}:default", render(TOKENS, "another-client"))
+    await storage.save(f"{CLIENT_ID}:default", render(TOKENS, "another-client"))
     with pytest.raises(StorageError, match="another client ID"):
         await records(storage).load()
-    assert await storage.load(f"{CLIENT}:default") is not None
+    assert await storage.load(f"{CLIENT_ID}:default") is not None
 
 
 async def test_conditions():
@@ -256,14 +245,14 @@ async def test_leases():
 async def test_odd_loads(loaded):
     """A store that returns something else is told what was expected."""
     with pytest.raises(StorageError, match="expected a Record") as caught:
-        await records(Least({f"{CLIENT}:default": loaded})).load()
+        await records(Least({f"{CLIENT_ID}:default": loaded})).load()
     assert "classified" not in str(caught.value)
 
 
 async def test_a_record_object_of_a_plain_storage():
     """A Record without a version is as good as a text."""
-    text = render(TOKENS, CLIENT)
-    assert await records(Least({f"{CLIENT}:default": Record(text)})).load() == Stored(TOKENS, None)
+    text = render(TOKENS, CLIENT_ID)
+    assert await records(Least({f"{CLIENT_ID}:default": Record(text)})).load() == Stored(TOKENS, None)
 
 
 # Failures
@@ -276,14 +265,14 @@ ERRORS = [OSError(5, "Input/output error"), RuntimeError("no connection"), Timeo
 async def test_failures(call, error):
     """Whatever a store raises is a StorageError to us."""
     with pytest.raises(StorageError, match="the store"):
-        await CALLS[call](records(Raising(error)))
+        await CALLS[call](records(raising(error)))
 
 
 async def test_failures_name_their_cause():
     """The text says what was tried, and the cause is there without frames that hold secrets."""
     error = OSError(5, "Input/output error")
     with pytest.raises(StorageError, match=r"could not save: OSError: .*Input/output error") as caught:
-        await records(Raising(error)).save(TOKENS, None)
+        await records(raising(error)).save(TOKENS, None)
     assert caught.value.__cause__ is error
     assert error.__traceback__ is None
 
@@ -304,7 +293,7 @@ SPEAKING["a StorageError with a cause"].__cause__ = ValueError(f"bad value {SECR
 async def test_failures_hold_no_token(call, name):
     """A store that puts the value into its errors leaks it neither in a text nor in a printed traceback."""
     with pytest.raises(StorageError) as caught:
-        await CALLS[call](records(Raising(SPEAKING[name])))
+        await CALLS[call](records(raising(SPEAKING[name])))
     assert "classified" not in str(caught.value) + repr(caught.value)
     assert "classified" not in "".join(traceback.format_exception(caught.value))
 
@@ -312,10 +301,10 @@ async def test_failures_hold_no_token(call, name):
 async def test_what_is_saved_is_known_whatever_it_looks_like():
     """Tokens that do not look like Wix's are masked too where a save fails: it is known what was to be saved."""
     tokens = Tokens(AccessToken("plain-access", 1), RefreshToken("plain-refresh", TokenRole.VISITOR))
-    text = f"cannot store {render(tokens, CLIENT)}: plain-access and plain-refresh are too plain"
+    text = f"cannot store {render(tokens, CLIENT_ID)}: plain-access and plain-refresh are too plain"
     for error in (RuntimeError(text), StorageError(text), VersionConflict(text), OSError(5, text)):
         with pytest.raises(StorageError) as caught:
-            await records(Raising(error)).save(tokens, None)
+            await records(raising(error)).save(tokens, None)
         printed = "".join(traceback.format_exception(caught.value))
         assert "plain-" not in printed
         assert "[token]" in printed
@@ -325,10 +314,10 @@ async def test_what_is_saved_is_known_whatever_it_looks_like():
 async def test_storage_errors_stay_what_they_are(call):
     """A StorageError keeps its text, and a conflict is a conflict."""
     with pytest.raises(StorageError, match=r"^the disk is full$") as caught:
-        await CALLS[call](records(Raising(StorageError("the disk is full"))))
+        await CALLS[call](records(raising(StorageError("the disk is full"))))
     assert type(caught.value) is StorageError
     with pytest.raises(VersionConflict, match="changed"):
-        await CALLS[call](records(Raising(VersionConflict("changed"))))
+        await CALLS[call](records(raising(VersionConflict("changed"))))
 
 
 @pytest.mark.parametrize("call", CALLS)
@@ -336,18 +325,18 @@ async def test_a_store_that_hangs(call, monkeypatch):
     """A call that does not end is given up, with a StorageError that says so."""
     monkeypatch.setattr("wixvisitor._renewal.records._TIMEOUT", 0.01)
     with anyio.fail_after(5), pytest.raises(StorageError, match=r"within 0\.01 s"):
-        await CALLS[call](records(Hanging()))
+        await CALLS[call](records(hanging()))
 
 
 @pytest.mark.parametrize("call", CALLS)
 async def test_cancellation_is_no_failure(call):
     """A cancelled caller is cancelled, and no StorageError hides that."""
     with anyio.move_on_after(0.01) as scope:
-        await CALLS[call](records(Hanging()))
+        await CALLS[call](records(hanging()))
     assert scope.cancelled_caught
 
 
 def test_reprs():
     """Neither what is stored nor the record shows a token."""
     stored = Stored(Tokens(AccessToken(SECRET, 1), RefreshToken(SECRET, TokenRole.MEMBER)), "1")
-    assert "classified" not in repr(stored) + repr(Record(render(stored.tokens, CLIENT), "1"))
+    assert "classified" not in repr(stored) + repr(Record(render(stored.tokens, CLIENT_ID), "1"))

@@ -13,15 +13,14 @@ import aiohttp
 import pytest
 from yarl import URL
 
+from tests.constants import CART
+from tests.raw_server import raw_server, saying
 from wixvisitor import ConfigurationError, Tokens, VisitorPool, VisitorSession
 from wixvisitor.aiohttp import client_middleware
 from wixvisitor.testing import FakeWix
 
-from .raw_server import raw_server, saying
-
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("no_backoff")]
 
-CART = "/ecom/v2/carts/current"
 SessionMaker = Callable[..., VisitorSession]
 
 

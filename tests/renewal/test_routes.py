@@ -9,15 +9,13 @@ import anyio
 import httpx
 import pytest
 
+from tests.constants import CART, EPOCH, FINE
 from wixvisitor import VisitorPool
 from wixvisitor._renewal.routes import MAX_RENEWALS, STREAK, Routes, route_of
 from wixvisitor.testing import FakeWix
 
 anyio_test = pytest.mark.anyio
-NOW = 1_800_000_000.0
-CART = "/ecom/v2/carts/current"
 MISSING = "/bookings/v2/services"
-FINE = (200, 404)
 
 
 # The rule
@@ -46,7 +44,7 @@ def test_what_a_route_is(path: str, route: str, family: ModuleType) -> None:
 def taught(visitors: int = STREAK) -> Routes:
     routes = Routes()
     for number in range(visitors):
-        assert routes.take("a", NOW)
+        assert routes.take("a", EPOCH)
         routes.rejected("a", f"visitor {number}")
     return routes
 
@@ -54,19 +52,19 @@ def taught(visitors: int = STREAK) -> Routes:
 def test_a_learned_route() -> None:
     """From the fifth visitor on, ten in a minute is the most, those before it included."""
     routes = taught()
-    assert [routes.take("a", NOW) for _ in range(20)] == [True] * (MAX_RENEWALS - STREAK) + [False] * (
+    assert [routes.take("a", EPOCH) for _ in range(20)] == [True] * (MAX_RENEWALS - STREAK) + [False] * (
         20 - MAX_RENEWALS + STREAK
     )
-    assert not routes.may_renew("a", NOW + 59)
-    assert routes.may_renew("a", NOW + 60)
-    assert routes.may_renew("b", NOW)
+    assert not routes.may_renew("a", EPOCH + 59)
+    assert routes.may_renew("a", EPOCH + 60)
+    assert routes.may_renew("b", EPOCH)
 
 
 def test_a_route_that_is_not_learned() -> None:
     """Four visitors, or one visitor many times, teach nothing."""
     routes = taught(STREAK - 1)
     for _ in range(50):
-        assert routes.take("a", NOW)
+        assert routes.take("a", EPOCH)
         assert not routes.rejected("a", "visitor 0")
 
 
@@ -74,7 +72,7 @@ def test_one_success_is_enough() -> None:
     """A replay that is not turned down makes it a route like any other, and breaks a row."""
     routes = taught()
     routes.succeeded("a")
-    assert all(routes.take("a", NOW) for _ in range(50))
+    assert all(routes.take("a", EPOCH) for _ in range(50))
 
 
 def test_the_news_is_told_once() -> None:
@@ -82,7 +80,7 @@ def test_the_news_is_told_once() -> None:
     routes = Routes()
     news = []
     for number in range(8):
-        routes.take("a", NOW)
+        routes.take("a", EPOCH)
         news.append(routes.rejected("a", str(number)))
     assert news == [False] * 4 + [True] + [False] * 3
 
@@ -90,16 +88,16 @@ def test_the_news_is_told_once() -> None:
 def test_a_clock_that_goes_back() -> None:
     """A clock that was set back does not stop renewals."""
     routes = taught()
-    while routes.take("a", NOW):
+    while routes.take("a", EPOCH):
         pass
-    assert routes.may_renew("a", NOW - 3_600)
+    assert routes.may_renew("a", EPOCH - 3_600)
 
 
 def test_memory_is_bounded() -> None:
     """What is remembered of many routes does not grow without end."""
     routes = Routes()
     for number in range(5_000):
-        routes.take(f"/{number}", NOW)
+        routes.take(f"/{number}", EPOCH)
     assert len(routes._known) == 1_024
 
 

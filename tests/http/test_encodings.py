@@ -19,6 +19,8 @@ from wixvisitor._http import encodings
 from wixvisitor._http.encodings import names_of, unpacked
 from wixvisitor.testing import FakeWix
 
+pytestmark = pytest.mark.usefixtures("no_backoff")
+
 SessionMaker = Callable[..., VisitorSession]
 LIMIT = 65_536
 BODY = json.dumps({"access_token": "A" * 30, "refresh_token": "R" * 30, "expires_in": 14400}).encode()
@@ -69,7 +71,7 @@ def test_the_end_is_missing() -> None:
 
 
 @pytest.mark.parametrize("pack", [gzip.compress, zlib.compress, raw_deflate, brotli.compress])
-@pytest.mark.parametrize("size", [LIMIT, LIMIT + 1, 50_000_000])
+@pytest.mark.parametrize("size", [LIMIT, LIMIT + 1, 5_000_000])
 def test_the_limit_is_of_what_comes_out(pack: Callable[[bytes], bytes], size: int) -> None:
     """No more than the limit is ever made of a body, however small it was."""
     encoding = {gzip.compress: "gzip", brotli.compress: "br"}.get(pack, "deflate")
@@ -86,7 +88,7 @@ def test_the_limit_is_of_what_comes_out(pack: Callable[[bytes], bytes], size: in
 
 def test_a_bomb_in_a_bomb() -> None:
     """The limit holds for each of several encodings."""
-    bomb = gzip.compress(gzip.compress(b" " * 200_000_000, compresslevel=9) + b"\0" * 100_000)
+    bomb = gzip.compress(gzip.compress(b" " * 20_000_000, compresslevel=9) + b"\0" * 100_000)
     assert unpacked(bomb, "gzip, gzip", LIMIT) == (unpacked(bomb, "gzip", LIMIT) or (b"", False))
 
 

@@ -13,11 +13,9 @@ import httpx
 import pytest
 
 import wixvisitor
+from tests.constants import CART, CLIENT_ID
 from wixvisitor import Tokens, VisitorSession
 from wixvisitor._http import internals, own_client
-
-from .conftest import CLIENT_ID
-from .storms import CART
 
 TOP = Path(wixvisitor.__file__).parent
 SessionMaker = Callable[..., VisitorSession]

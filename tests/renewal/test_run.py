@@ -13,7 +13,7 @@ import httpx
 import pytest
 import trio
 
-from tests.conftest import CART, EPOCH
+from tests.constants import CART, EPOCH
 from tests.stores import PlainStorage
 from wixvisitor import AccessToken, StorageError, Tokens, VisitorPool, VisitorSession
 from wixvisitor._tasks.shared_task import checkpoint

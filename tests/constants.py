@@ -1,0 +1,12 @@
+"""What many tests name: the site, an API's path, when it is, and how much is tried."""
+
+from __future__ import annotations
+
+import os
+
+CLIENT_ID = "5e9c1d0a-7c1e-4a52-9d5e-1f2a3b4c5d6e"
+CART = "/ecom/v2/carts/current"
+FINE = (200, 404)  # what the cart's path answers: a cart, or a visitor without one
+LIFETIME = 14_400  # seconds that an access token lives
+EPOCH = 1_800_000_000.0  # when the still clock stands still
+IN_CI = bool(os.environ.get("CI"))  # CI takes what is long, and larger numbers of all that is tried at random
