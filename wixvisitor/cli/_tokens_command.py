@@ -27,8 +27,8 @@ def run(arguments: Arguments) -> int:
         TokenRequestError: Wix could not be reached.
 
     """
-    path = Path(arguments.file or "")
-    is_directory = (arguments.file or "").endswith(os.sep) or path.is_dir()
+    path = Path(arguments.file)
+    is_directory = arguments.file.endswith(os.sep) or path.is_dir()
     if is_directory and arguments.key is None:
         return _list(path, arguments)
     found = _of_directory(path, arguments) if is_directory else _checked(read(path), arguments)
