@@ -41,7 +41,7 @@ class VisitorSession:
     """One Wix visitor, kept alive.
 
     Args:
-        client_id: the client ID of the site's Headless Settings.
+        client_id: the GUID that the site's dashboard shows: Settings, Headless Settings, the OAuth app.
         tokens: a visitor to resume. They win over what the storage holds, and are saved, unless its record has had them
             before: given again at each start, from an environment variable for instance, they change nothing.
             ``EMPTY_TOKENS`` counts as None, as in JavaScript.

@@ -14,6 +14,7 @@ from typing import Any, Final, cast, get_args
 
 import attrs
 
+from wixvisitor._checks import checked_client_id
 from wixvisitor._http.origins import Origins
 from wixvisitor._renewal.decision import OnRefused, Policy
 from wixvisitor._renewal.limiter import Limiter
@@ -115,7 +116,7 @@ def checked(
     now: Callable[[], float] = plain_function(clock, "clock") or wall_clock
     server_clock = ServerClock(now)
     return Settings(
-        client_id=_client_id(client_id),
+        client_id=checked_client_id(client_id),
         origins=Origins(base_url, allowed_origins),
         storage=storage,
         conditional=takes_expected(storage),
@@ -158,12 +159,6 @@ def _limiter(
     number = inf if at_once is None else _count(at_once, "max_token_requests")
     cap = None if new_per_minute is None else _count(new_per_minute, "new_visitors_per_minute")
     return Limiter(number, clock=clock, wix_clock=server_clock.now, jitter=random.random, new_per_minute=cap)
-
-
-def _client_id(value: object) -> str:
-    if not isinstance(value, str) or not value or not token_endpoint.is_header_safe(value) or ":" in value:
-        raise ConfigurationError("client_id: expected the client ID from Wix's Headless Settings, a GUID")
-    return value
 
 
 def _seconds(value: object, name: str, *, least: float) -> float:

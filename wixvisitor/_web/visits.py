@@ -91,7 +91,7 @@ class Visits:
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         if not isinstance(pool, VisitorPool):
-            raise ConfigurationError('pool: expected a VisitorPool("<CLIENT-ID>", …)')
+            raise ConfigurationError("pool: expected a VisitorPool")
         settings = pool._settings
         if cookie is None:
             cookie = _fleeting_cookie(settings.storage)

@@ -22,6 +22,7 @@ from examples.demo import life, process
 from examples.demo.command import exit_code, main
 from examples.demo.facts import Facts, LifeFailed, Setting, facts_of, failed
 from examples.demo.story import Story, brief
+from tests.conftest import CLIENT_ID
 from wixvisitor.cli._visitor_file import read
 from wixvisitor.errors import ConfigurationError, SessionExpired, StorageError, TokenRequestError
 from wixvisitor.testing import FakeWix, Product
@@ -167,8 +168,8 @@ def test_a_reader_who_goes_away_is_no_traceback() -> None:
         (("--file", "{here}"), "this is a directory"),
         (("--file", "{here}/visitors/"), "this is a directory"),
         (("--file", "{here}/there.json"), "give another path"),
-        (("--client-id", "a:b"), "client_id"),
-        (("--client-id", "x", "--base-url", "http://example.com"), "plain http"),
+        (("--client-id", "not-a-guid"), "Headless Settings"),
+        (("--client-id", CLIENT_ID, "--base-url", "http://example.com"), "plain http"),
     ],
 )
 def test_wrong_configuration_exits_with_2(run: Run, tmp_path: Path, argv: tuple[str, ...], said: str) -> None:
