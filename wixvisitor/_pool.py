@@ -48,7 +48,11 @@ class VisitorPool:
     that needs it meanwhile raises ``TokenRequestError`` at once; its ``retry_after`` is what is left. Then one visitor
     asks for all. A token that works is used all the time.
 
-    Concurrency: share it between tasks; event loops may follow one another.
+    Use it with ``async with``, or without and then ``await pool.aclose()``. When it is closed, it and its sessions
+    raise a ``ConfigurationError`` instead of loading a visitor or sending anything. What is held can still be read,
+    and ``async with`` opens it again.
+
+    Concurrency: share it between tasks; event loops may follow one another, and each one closes it for itself.
     Cancellation: never hurts a visitor.
     """
 
@@ -91,6 +95,7 @@ class VisitorPool:
         self._settings.limiter.live = self._sessions
 
     async def __aenter__(self) -> Self:
+        self._connections.open()
         return self
 
     async def __aexit__(
@@ -105,8 +110,10 @@ class VisitorPool:
 
         Raises:
             StorageError: the store cannot be read, or its record is damaged.
-            ConfigurationError: the key is no text, or empty, or the one that the catalogue's visitor has.
+            ConfigurationError: the key is no text, or empty, or the one that the catalogue's visitor has; or the pool
+                is closed.
         """
+        self._connections.check_open()
         session = self._sessions.get(_checks.checked_key(key)) or self._new(key)
         await session._refresher.load()  # the pool makes the session out of its parts
         return session
@@ -116,17 +123,23 @@ class VisitorPool:
 
         Raises:
             StorageError: the store cannot remove it.
+            ConfigurationError: the key is none, or the pool is closed.
         """
+        self._connections.check_open()
         session = self._sessions.get(_checks.checked_key(key)) or self._new(key)
         await session._refresher.forget()
 
     async def aclose(self) -> None:
-        """Ends the renewals under way within 3 seconds and closes the client, if it was made here."""
+        """Ends the renewals under way within 3 seconds and closes the client, if it was made here.
+
+        The storage is yours to close. May be called twice.
+        """
         until = anyio.current_time() + CLOSING
         with anyio.CancelScope(shield=True):  # also where the scope around it has been cancelled
             async with anyio.create_task_group() as group:
                 for session in list(self._sessions.values()):
                     group.start_soon(session._refresher.aclose)
+            self._connections.close()
             await self._connections.aclose()
             await settle(self._settings.storage, until - anyio.current_time())
 

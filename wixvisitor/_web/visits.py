@@ -223,6 +223,11 @@ class Visits:
         else:  # whoever it was said to may have been replaced
             self._consistent.drop(key)
 
+    def open(self) -> None:
+        """Opens the pool if ``aclose`` has closed it: an app may start again, as in one test after another."""
+        if self._close:
+            self._own._connections.open()
+
     async def aclose(self) -> None:
         """Closes the pool and its storage, if that was agreed. What fails is logged: the app is going down."""
         if not self._close:
