@@ -32,7 +32,7 @@ def wix(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeWix]:
         ("README.md", 14, 4),  # the first block's, step 2's (the one of all later steps), and the pool's two
         ("docs/web.md", 4, 0),
         ("docs/speed.md", 1, 0),
-        ("docs/storage.md", 2, 0),
+        ("docs/storage.md", 4, 0),
     ],
 )
 def test_code_blocks_run_in_order(wix: FakeWix, page: str, blocks: int, visitors: int) -> None:

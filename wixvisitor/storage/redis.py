@@ -19,6 +19,7 @@ from wixvisitor._wire.redaction import hides_locals_async
 from wixvisitor.errors import ConfigurationError, StorageError
 from wixvisitor.storage import _redis_scripts
 from wixvisitor.storage._arguments import BRIEF, YEAR, seconds
+from wixvisitor.storage._closing import Closing
 from wixvisitor.storage._protocol import ANY_VERSION, AnyVersion, Record, VersionConflict
 from wixvisitor.storage._redis_calls import check_asyncio, finish
 from wixvisitor.storage._redis_clients import Clients, GivenClient, OwnClients
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from redis.asyncio import Redis, RedisCluster
 
 
-class RedisStorage:
+class RedisStorage(Closing):
     """Keeps visitors in Redis or Valkey: for many processes on many machines.
 
     Args:
