@@ -6,12 +6,13 @@ import copy
 import weakref
 from collections.abc import Callable, Sequence
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import Self
 
 import anyio
 import attrs
 
 from wixvisitor import _checks
+from wixvisitor._http.arguments import AnyClient, ClientMaker
 from wixvisitor._http.clients import Connections
 from wixvisitor._renewal.decision import Policy
 from wixvisitor._renewal.endpoint import TokenEndpoint
@@ -21,9 +22,6 @@ from wixvisitor._session import DEFAULT_BASE_URL, VisitorSession
 from wixvisitor._wire.token_endpoint import TokenAnswer, Verdict
 from wixvisitor.storage import LeasingStorage, MemoryStorage, TokenStorage
 from wixvisitor.storage._protocol import settle
-
-if TYPE_CHECKING:
-    from wixvisitor._http.clients import AnyClient
 
 
 class VisitorPool:
@@ -61,7 +59,7 @@ class VisitorPool:
         client_id: str,
         *,
         storage: TokenStorage | None = None,
-        client: AnyClient | Callable[[], AnyClient] | None = None,
+        client: AnyClient | ClientMaker | None = None,
         base_url: str = DEFAULT_BASE_URL,
         allowed_origins: Sequence[str] = (),
         renew_before: float = 900.0,

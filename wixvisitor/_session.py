@@ -6,14 +6,16 @@ import sys
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Final, Self, Unpack, cast
+from typing import Any, Final, Self, Unpack, cast
 
 import anyio
+import httpx
 
 from wixvisitor import _checks
 from wixvisitor._auth import VisitorAuth, auth_for
+from wixvisitor._http.arguments import AnyClient, ClientMaker, RequestArguments, URLTypes
 from wixvisitor._http.clients import Connections
-from wixvisitor._http.requests import RequestArguments, check_headers
+from wixvisitor._http.requests import check_headers
 from wixvisitor._renewal import decision
 from wixvisitor._renewal.decision import Policy
 from wixvisitor._renewal.endpoint import TokenEndpoint
@@ -28,11 +30,6 @@ from wixvisitor._wire.token_endpoint import TokenAnswer, Verdict
 from wixvisitor.errors import ConfigurationError
 from wixvisitor.storage import MemoryStorage, TokenStorage
 from wixvisitor.storage._protocol import settle
-
-if TYPE_CHECKING:
-    import httpx
-
-    from wixvisitor._http.clients import AnyClient
 
 DEFAULT_BASE_URL: Final = "https://www.wixapis.com"
 
@@ -84,7 +81,7 @@ class VisitorSession:
         tokens: Tokens | None = None,
         storage: TokenStorage | None = None,
         key: str = "default",
-        client: AnyClient | Callable[[], AnyClient] | None = None,
+        client: AnyClient | ClientMaker | None = None,
         base_url: str = DEFAULT_BASE_URL,
         allowed_origins: Sequence[str] = (),
         renew_before: float = 900.0,
@@ -239,7 +236,7 @@ class VisitorSession:
 
     # Requests
 
-    async def request(self, method: str, url: str, **arguments: Unpack[RequestArguments]) -> httpx.Response:
+    async def request(self, method: str, url: URLTypes, **arguments: Unpack[RequestArguments]) -> httpx.Response:
         """Sends a request as this visitor, through the session's client.
 
         Args:
@@ -259,37 +256,37 @@ class VisitorSession:
         """
         return await self._send(method, url, cast("dict[str, Any]", arguments), stream=False)
 
-    async def get(self, url: str, **arguments: Unpack[RequestArguments]) -> httpx.Response:
+    async def get(self, url: URLTypes, **arguments: Unpack[RequestArguments]) -> httpx.Response:
         """``request("GET", …)``; raises the same, and cancellation leaves the same."""
         return await self._send("GET", url, cast("dict[str, Any]", arguments), stream=False)
 
-    async def head(self, url: str, **arguments: Unpack[RequestArguments]) -> httpx.Response:
+    async def head(self, url: URLTypes, **arguments: Unpack[RequestArguments]) -> httpx.Response:
         """``request("HEAD", …)``; raises the same, and cancellation leaves the same."""
         return await self._send("HEAD", url, cast("dict[str, Any]", arguments), stream=False)
 
-    async def options(self, url: str, **arguments: Unpack[RequestArguments]) -> httpx.Response:
+    async def options(self, url: URLTypes, **arguments: Unpack[RequestArguments]) -> httpx.Response:
         """``request("OPTIONS", …)``; raises the same, and cancellation leaves the same."""
         return await self._send("OPTIONS", url, cast("dict[str, Any]", arguments), stream=False)
 
-    async def post(self, url: str, **arguments: Unpack[RequestArguments]) -> httpx.Response:
+    async def post(self, url: URLTypes, **arguments: Unpack[RequestArguments]) -> httpx.Response:
         """``request("POST", …)``; raises the same, and cancellation leaves the same."""
         return await self._send("POST", url, cast("dict[str, Any]", arguments), stream=False)
 
-    async def put(self, url: str, **arguments: Unpack[RequestArguments]) -> httpx.Response:
+    async def put(self, url: URLTypes, **arguments: Unpack[RequestArguments]) -> httpx.Response:
         """``request("PUT", …)``; raises the same, and cancellation leaves the same."""
         return await self._send("PUT", url, cast("dict[str, Any]", arguments), stream=False)
 
-    async def patch(self, url: str, **arguments: Unpack[RequestArguments]) -> httpx.Response:
+    async def patch(self, url: URLTypes, **arguments: Unpack[RequestArguments]) -> httpx.Response:
         """``request("PATCH", …)``; raises the same, and cancellation leaves the same."""
         return await self._send("PATCH", url, cast("dict[str, Any]", arguments), stream=False)
 
-    async def delete(self, url: str, **arguments: Unpack[RequestArguments]) -> httpx.Response:
+    async def delete(self, url: URLTypes, **arguments: Unpack[RequestArguments]) -> httpx.Response:
         """``request("DELETE", …)``; raises the same, and cancellation leaves the same."""
         return await self._send("DELETE", url, cast("dict[str, Any]", arguments), stream=False)
 
     @asynccontextmanager
     async def stream(
-        self, method: str, url: str, **arguments: Unpack[RequestArguments]
+        self, method: str, url: URLTypes, **arguments: Unpack[RequestArguments]
     ) -> AsyncIterator[httpx.Response]:
         """``async with session.stream("GET", …) as response``: the body is read as it comes, and closed at the end.
 
@@ -320,14 +317,14 @@ class VisitorSession:
         response = raise_for_error(await self.post(graphql.GRAPHQL_PATH, json=body))
         return graphql.read_graphql(response.status_code, response.content)
 
-    async def _send(self, method: str, url: str, arguments: dict[str, Any], *, stream: bool) -> httpx.Response:
+    async def _send(self, method: str, url: URLTypes, arguments: dict[str, Any], *, stream: bool) -> httpx.Response:
         if "auth" in arguments:
             raise ConfigurationError("auth: the session is the auth; use your own client for another one")
         sending = {name: arguments.pop(name) for name in ("follow_redirects",) if name in arguments}
         request = self._build(method, url, arguments)
         return await self._deliver(request, stream=stream, **sending)
 
-    def _build(self, method: str, url: str, arguments: dict[str, Any]) -> Any:
+    def _build(self, method: str, url: URLTypes, arguments: dict[str, Any]) -> Any:
         """Returns the request as it will go out, save for the token. Empties the arguments."""
         connection = self._connections.current()
         check_headers(arguments, connection.family)

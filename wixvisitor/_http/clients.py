@@ -4,22 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from types import ModuleType
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import httpx
 
 from wixvisitor._http import internals
+from wixvisitor._http.arguments import AnyClient, ClientMaker
 from wixvisitor._http.compat import family_of
 from wixvisitor._http.isolation import Ways
 from wixvisitor._http.requests import RequestBuilder
 from wixvisitor._tasks import shared_task
 from wixvisitor._tasks.locks import forkable_lock
 from wixvisitor.errors import ConfigurationError
-
-if TYPE_CHECKING:
-    import httpx2
-
-    AnyClient = httpx.AsyncClient | httpx2.AsyncClient
 
 
 class Connection(NamedTuple):
@@ -52,7 +48,7 @@ class Connections:
     __slots__ = ("_closed_in", "_given", "_lock", "_make", "_may_see", "_own")
 
     def __init__(
-        self, client: AnyClient | Callable[[], AnyClient] | None, may_see: Callable[[Any], bool] = lambda _: False
+        self, client: AnyClient | ClientMaker | None, may_see: Callable[[Any], bool] = lambda _: False
     ) -> None:
         is_made_here = client is None or (callable(client) and not isinstance(client, httpx.AsyncClient))
         self._make: Callable[[], Any] = _httpx_client if client is None else client  # type: ignore[assignment]

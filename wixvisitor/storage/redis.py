@@ -6,7 +6,7 @@ import math
 import uuid
 from contextlib import suppress
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 try:
     import redis.asyncio
@@ -26,9 +26,6 @@ from wixvisitor.storage._redis_clients import Clients, GivenClient, OwnClients
 from wixvisitor.storage._redis_errors import explained
 from wixvisitor.storage._redis_evaluation import Argument
 from wixvisitor.storage._redis_scripts import Script
-
-if TYPE_CHECKING:
-    from redis.asyncio import Redis, RedisCluster
 
 
 class RedisStorage(Closing):
@@ -67,7 +64,7 @@ class RedisStorage(Closing):
 
     def __init__(
         self,
-        url_or_client: str | Redis | RedisCluster,
+        url_or_client: str | redis.asyncio.Redis | redis.asyncio.RedisCluster,
         *,
         prefix: str = "wixvisitor",
         expire_after: float | None = YEAR,
