@@ -6,12 +6,11 @@ import re
 from typing import Any, Final
 
 from wixvisitor._tokens import RefreshToken, Tokens
-from wixvisitor._wire.catalog import is_reserved
 from wixvisitor._wire.token_endpoint import is_header_safe
 from wixvisitor.errors import ConfigurationError
 
 # Wix answers any other text with "appId is not a valid GUID". Upper and lower case are both left as they are.
-_GUID: Final = re.compile("[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}")
+_GUID: Final = "[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}"
 
 
 def checked_client_id(client_id: Any) -> str:
@@ -20,7 +19,7 @@ def checked_client_id(client_id: Any) -> str:
     Raises:
         ConfigurationError: it is no GUID. The text says where to find it, and does not quote what was given.
     """
-    if not isinstance(client_id, str) or _GUID.fullmatch(client_id) is None:
+    if not isinstance(client_id, str) or re.fullmatch(_GUID, client_id) is None:
         raise ConfigurationError(
             "client_id: expected a GUID, like 5e9c1d0a-7c1e-4a52-9d5e-1f2a3b4c5d6e. Wix shows it in the dashboard of "
             "the site: Settings, Headless Settings, the OAuth app of this program"
@@ -68,6 +67,8 @@ def checked_key(key: Any) -> str:
     """
     if not isinstance(key, str) or not key:
         raise ConfigurationError("key: expected a text that names the visitor")
+    from wixvisitor._wire.catalog import is_reserved  # noqa: PLC0415 - nothing else needs the catalogue's rules this early
+
     if is_reserved(key):  # what a session may do, log in say, would be done to everybody
         raise ConfigurationError("key: this one is reserved for the visitor that everybody shares (CatalogVisitor)")
     return key

@@ -13,10 +13,7 @@ import attrs
 
 from wixvisitor import _checks
 from wixvisitor._http.arguments import AnyClient, ClientMaker
-from wixvisitor._http.clients import Connections
 from wixvisitor._renewal.decision import Policy
-from wixvisitor._renewal.endpoint import TokenEndpoint
-from wixvisitor._renewal.refresher import CLOSING, Refresher
 from wixvisitor._renewal.settings import Settings, TokensChanged, checked
 from wixvisitor._session import DEFAULT_BASE_URL, VisitorSession
 from wixvisitor._wire.token_endpoint import TokenAnswer, Verdict
@@ -87,6 +84,10 @@ class VisitorPool:
             max_token_requests=max_token_requests,
             new_visitors_per_minute=new_visitors_per_minute,
         )
+        # Imported where the first pool is made: what sends and renews takes long to import.
+        from wixvisitor._http.clients import Connections  # noqa: PLC0415
+        from wixvisitor._renewal.endpoint import TokenEndpoint  # noqa: PLC0415
+
         self._connections = Connections(client, self._settings.origins.allow)
         self._endpoint = TokenEndpoint(self._settings, self._connections)
         self._sessions: weakref.WeakValueDictionary[str, VisitorSession] = weakref.WeakValueDictionary()
@@ -132,6 +133,8 @@ class VisitorPool:
 
         The storage is yours to close. May be called twice.
         """
+        from wixvisitor._renewal.refresher import CLOSING  # noqa: PLC0415 - as above
+
         until = anyio.current_time() + CLOSING
         with anyio.CancelScope(shield=True):  # also where the scope around it has been cancelled
             async with anyio.create_task_group() as group:
@@ -151,6 +154,8 @@ class VisitorPool:
         return other
 
     def _new(self, key: str, settings: Settings | None = None) -> VisitorSession:
+        from wixvisitor._renewal.refresher import Refresher  # noqa: PLC0415 - as above
+
         refresher = Refresher(settings or self._settings, key, self._endpoint, None)
         session = VisitorSession._of_pool(refresher, self._connections)
         refresher.owners = self._sessions  # a session is kept while a renewal is under way: one for each key

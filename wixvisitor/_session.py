@@ -6,7 +6,7 @@ import sys
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from types import TracebackType
-from typing import Any, Final, Self, Unpack, cast
+from typing import TYPE_CHECKING, Any, Final, Self, Unpack, cast
 
 import anyio
 import httpx
@@ -14,12 +14,9 @@ import httpx
 from wixvisitor import _checks
 from wixvisitor._auth import VisitorAuth, auth_for
 from wixvisitor._http.arguments import AnyClient, ClientMaker, RequestArguments, URLTypes
-from wixvisitor._http.clients import Connections
 from wixvisitor._http.requests import check_headers
 from wixvisitor._renewal import decision
 from wixvisitor._renewal.decision import Policy
-from wixvisitor._renewal.endpoint import TokenEndpoint
-from wixvisitor._renewal.refresher import CLOSING, Refresher
 from wixvisitor._renewal.settings import TokensChanged, checked
 from wixvisitor._tokens import RefreshToken, TokenRole, Tokens
 from wixvisitor._wire import graphql
@@ -30,6 +27,10 @@ from wixvisitor._wire.token_endpoint import TokenAnswer, Verdict
 from wixvisitor.errors import ConfigurationError
 from wixvisitor.storage import MemoryStorage, TokenStorage
 from wixvisitor.storage._protocol import settle
+
+if TYPE_CHECKING:
+    from wixvisitor._http.clients import Connections
+    from wixvisitor._renewal.refresher import Refresher
 
 DEFAULT_BASE_URL: Final = "https://www.wixapis.com"
 
@@ -107,6 +108,11 @@ class VisitorSession:
         )
         if tokens is not None:
             _checks.checked_tokens(tokens)
+        # Imported where the first session is made: what sends and renews takes long to import.
+        from wixvisitor._http.clients import Connections  # noqa: PLC0415
+        from wixvisitor._renewal.endpoint import TokenEndpoint  # noqa: PLC0415
+        from wixvisitor._renewal.refresher import Refresher  # noqa: PLC0415
+
         self._connections = Connections(client, self._settings.origins.allow)
         endpoint = TokenEndpoint(self._settings, self._connections)
         given = None if _checks.is_empty(tokens) else tokens
@@ -146,6 +152,8 @@ class VisitorSession:
         May be called twice.
         """
         if not self._is_pooled:
+            from wixvisitor._renewal.refresher import CLOSING  # noqa: PLC0415 - as above
+
             until = anyio.current_time() + CLOSING
             with anyio.CancelScope(shield=True):  # also where the scope around it has been cancelled
                 await self._refresher.aclose()
