@@ -16,7 +16,7 @@ nox.options.error_on_missing_interpreters = False  # the tests run on every Pyth
 nox.options.sessions = ["tests"]
 
 CURRENT = f"{sys.version_info.major}.{sys.version_info.minor}"
-EXTRAS = "aiohttp,crypto,demo,fastapi,graphql,httpx2,kv,redis,testing"
+EXTRAS = "aiohttp,crypto,fastapi,graphql,httpx2,kv,redis,testing"
 
 
 def is_found(python: str) -> bool:
@@ -46,8 +46,9 @@ def install(session: nox.Session, *groups: str) -> None:
 @nox.session
 def demo(session: nox.Session) -> None:
     """A visitor's whole life, against the embedded stand-in for Wix; with `-- --client-id …` against Wix."""
-    session.install("-e", ".[demo]")
-    session.run("python", "-m", "wixvisitor", "demo", *session.posargs)
+    project = nox.project.load_toml("pyproject.toml")
+    session.install("-e", ".[testing]", *nox.project.dependency_groups(project, "demo"))
+    session.run("python", "-m", "examples.demo", *session.posargs)
 
 
 @nox.session
@@ -136,7 +137,6 @@ def typing(session: nox.Session) -> None:
 def simulate(session: nox.Session) -> None:
     """10,000 simulated worlds on each event loop, a seed each, for the night; `-- 4711 --on trio` replays one."""
     install(session, "tests")
-    session.install("rich")
     session.run("python", "-m", "tests.simulation", *(session.posargs or ("--seeds", "10000")))
 
 

@@ -36,4 +36,4 @@ def measure(progress: Progress, *, quick: bool) -> Answer:
     rows = [{"program": case, "ms": 1_000 * statistics.median(net[case])} for case in CASES[1:]]
     beside = "import httpx, anyio, attrs"
     figure = ratio(net["import wixvisitor"], net[beside])
-    return Answer(rows, [Verdict(what="import wixvisitor", beside=beside, figure=figure, target=1.15, at_most=True)])
+    return Answer(rows, [Verdict(what="import wixvisitor", beside=beside, figure=figure, target=1.10, at_most=True)])

@@ -114,11 +114,54 @@ async def test_connections_are_shared(still: FakeWix, client_id: str, monkeypatc
                 assert (await (await pool.session(str(number))).get(CART)).status_code in FINE
             assert len(made) == 1
         assert made[0].is_closed
-        session = await pool.session("0")
-        assert (await session.get(CART)).status_code in FINE
-        await pool.aclose()
-        await pool.aclose()
+        async with pool:
+            session = await pool.session("0")
+            assert (await session.get(CART)).status_code in FINE
+        assert len(made) == 2
+        assert made[1].is_closed
     assert len(still.visitors) == 5
+
+
+@anyio_test
+@pytest.mark.parametrize("is_fresh", [True, False], ids=["fresh", "expired"])
+async def test_a_closed_pool_says_so(still: FakeWix, pool_of: PoolMaker, family: ModuleType, *, is_fresh: bool) -> None:
+    """It loads nobody and sends nothing any more, and neither do its sessions. What they hold can be read."""
+    pool = pool_of(client=still.client(family))
+    session = await pool.session("k")
+    held = await session.generate_visitor_tokens()
+    await pool.aclose()
+    await pool.aclose()
+    if not is_fresh:
+        still.advance(LIFETIME + 1)
+    calls = len(still.calls)
+    uses = [lambda: pool.session("k"), lambda: pool.session("new"), lambda: pool.forget("k"), session.renew_token]
+    uses += [
+        lambda: session.get(CART),
+        lambda: session.graphql("{a}"),
+        lambda: session.stream("GET", CART).__aenter__(),
+    ]
+    for use in uses if is_fresh else [*uses, session.auth_headers, session.generate_visitor_tokens]:
+        with pytest.raises(ConfigurationError, match="VisitorPool is closed"):
+            await use()
+    assert session.get_tokens() == held
+    assert "1 live" in repr(pool)
+    await session.set_tokens(held)
+    assert len(still.calls) == calls
+
+
+@anyio_test
+async def test_a_closed_pool_can_be_entered_again(still: FakeWix, pool_of: PoolMaker) -> None:
+    """It goes on with the visitors that it had, at once: what a closed pool refused is no failure of Wix."""
+    async with pool_of() as pool:
+        session = await pool.session("k")
+        await session.get(CART)
+    still.advance(LIFETIME + 1)
+    with pytest.raises(ConfigurationError):
+        await session.generate_visitor_tokens()
+    async with pool:
+        assert await pool.session("k") is session
+        assert (await session.get(CART)).status_code in FINE
+    assert len(still.visitors) == 1
 
 
 @anyio_test
@@ -376,7 +419,8 @@ async def test_forget_during_a_renewal_forgets(
     gate.release()
     await pool.aclose()
     assert not (await pool_of(storage=storage).session("k")).get_tokens().refresh_token.value
-    await session.get(CART)
+    async with pool:
+        await session.get(CART)
     assert still.api_calls()[-1].visitor_id not in forgotten
 
 
@@ -408,7 +452,8 @@ async def test_forget_while_a_renewal_saves_forgets(
     gate.set()
     await pool.aclose()
     assert not (await pool_of(storage=storage).session("k")).get_tokens().refresh_token.value
-    await session.get(CART)
+    async with pool:
+        await session.get(CART)
     assert still.api_calls()[-1].visitor_id not in forgotten
 
 

@@ -32,6 +32,8 @@ from wixvisitor import (
 from wixvisitor.storage import ANY_VERSION, AnyVersion, FileStorage, MemoryStorage, Record
 from wixvisitor.testing import FakeWix
 
+from .conftest import CLIENT_ID
+
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("no_backoff")]
 
 PACKAGE = Path(wixvisitor.__file__).parent
@@ -469,17 +471,19 @@ async def test_a_damaged_file_shows_no_token(
         lambda token: Tokens.from_dict({"accessToken": {"value": token, "expiresAt": token}}),
         lambda token: Tokens.from_dict({"refreshToken": {"value": token, "role": token}}),
         lambda token: VisitorSession(token + " "),
-        lambda token: VisitorSession("x", tokens=token),
+        lambda token: VisitorSession(CLIENT_ID, tokens=token),
         lambda token: VisitorSession(
             "x", tokens=Tokens(AccessToken(token + "\n", 1), RefreshToken("", TokenRole.NONE))
         ),
-        lambda token: VisitorSession("x", tokens=Tokens(AccessToken("", 1), RefreshToken(token + " ", TokenRole.NONE))),
-        lambda token: VisitorSession("x", key=[token]),
-        lambda token: VisitorSession("x", on_refused=token),
-        lambda token: VisitorSession("x", base_url=token),
-        lambda token: VisitorSession("x", base_url=f"https://x.example/?token={token}"),
-        lambda token: VisitorSession("x", storage=token),
-        lambda token: VisitorSession("x", client=token),
+        lambda token: VisitorSession(
+            CLIENT_ID, tokens=Tokens(AccessToken("", 1), RefreshToken(token + " ", TokenRole.NONE))
+        ),
+        lambda token: VisitorSession(CLIENT_ID, key=[token]),
+        lambda token: VisitorSession(CLIENT_ID, on_refused=token),
+        lambda token: VisitorSession(CLIENT_ID, base_url=token),
+        lambda token: VisitorSession(CLIENT_ID, base_url=f"https://x.example/?token={token}"),
+        lambda token: VisitorSession(CLIENT_ID, storage=token),
+        lambda token: VisitorSession(CLIENT_ID, client=token),
     ],
 )
 async def test_a_mistake_shows_no_token(visitor: Tokens, watch: Watch, mistake: Callable[[str], Any]) -> None:

@@ -1,4 +1,4 @@
-"""``python -m wixvisitor``: the demo, and whose tokens a file holds."""
+"""``python -m wixvisitor``: whose tokens a file holds."""
 
 import sys
 

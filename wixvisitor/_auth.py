@@ -12,14 +12,15 @@ from typing import TYPE_CHECKING, Any, Final
 import httpx
 
 from wixvisitor._http.bound_header import bind
-from wixvisitor._http.compat import UnansweredResponse, family_of_request, is_replayable
 from wixvisitor._renewal.authorization import Authorization
 from wixvisitor._renewal.decision import Snapshot
-from wixvisitor._renewal.refresher import Refresher
 from wixvisitor._wire import token_endpoint
 
 if TYPE_CHECKING:
     from httpx2 import Auth as _Httpx2Auth
+
+    from wixvisitor._http.compat import UnansweredResponse
+    from wixvisitor._renewal.refresher import Refresher
 else:
     _Httpx2Auth = object
 
@@ -42,8 +43,8 @@ class VisitorAuth(httpx.Auth, _Httpx2Auth):  # type: ignore[misc] # two unrelate
     requires_request_body = False
     requires_response_body = False
 
-    def __init__(self, refresher: Refresher) -> None:
-        self._refresher = refresher
+    def __init__(self, refresher: Any) -> None:
+        self._refresher: Refresher = refresher
 
     def sync_auth_flow(self, request: Any) -> Generator[Any, Any, None]:
         """Refuses: there is no blocking renewal.
@@ -107,9 +108,13 @@ class _Flow(Authorization, AsyncGenerator[Any, Any]):
         return str(response.headers[token_endpoint.CONSISTENT_HEADER]).strip()
 
     def _is_replayable(self) -> bool:
+        from wixvisitor._http.compat import family_of_request, is_replayable  # noqa: PLC0415 - once there is a 401
+
         return is_replayable(self._request, family_of_request(self._request))
 
     def _unanswered(self, response: Any) -> UnansweredResponse:
+        from wixvisitor._http.compat import UnansweredResponse, family_of_request  # noqa: PLC0415 - as above
+
         return UnansweredResponse(response, family_of_request(self._request), limit=_MAX_401)
 
     async def athrow(self, *error: Any) -> Any:

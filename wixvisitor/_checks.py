@@ -1,13 +1,30 @@
-"""Tokens that come from the application: checked before they are adopted. Pure."""
+"""Tokens, keys and the client ID, which come from the application: checked before they are used. Pure."""
 
 from __future__ import annotations
 
-from typing import Any
+import re
+from typing import Any, Final
 
 from wixvisitor._tokens import RefreshToken, Tokens
-from wixvisitor._wire.catalog import is_reserved
 from wixvisitor._wire.token_endpoint import is_header_safe
 from wixvisitor.errors import ConfigurationError
+
+# Wix answers any other text with "appId is not a valid GUID". Upper and lower case are both left as they are.
+_GUID: Final = "[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}"
+
+
+def checked_client_id(client_id: Any) -> str:
+    """Returns the client ID, as it was written.
+
+    Raises:
+        ConfigurationError: it is no GUID. The text says where to find it, and does not quote what was given.
+    """
+    if not isinstance(client_id, str) or re.fullmatch(_GUID, client_id) is None:
+        raise ConfigurationError(
+            "client_id: expected a GUID, like 5e9c1d0a-7c1e-4a52-9d5e-1f2a3b4c5d6e. Wix shows it in the dashboard of "
+            "the site: Settings, Headless Settings, the OAuth app of this program"
+        )
+    return client_id
 
 
 def is_empty(tokens: Tokens | None) -> bool:
@@ -50,6 +67,8 @@ def checked_key(key: Any) -> str:
     """
     if not isinstance(key, str) or not key:
         raise ConfigurationError("key: expected a text that names the visitor")
+    from wixvisitor._wire.catalog import is_reserved  # noqa: PLC0415 - nothing else needs the catalogue's rules this early
+
     if is_reserved(key):  # what a session may do, log in say, would be done to everybody
         raise ConfigurationError("key: this one is reserved for the visitor that everybody shares (CatalogVisitor)")
     return key

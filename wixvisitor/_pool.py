@@ -6,24 +6,19 @@ import copy
 import weakref
 from collections.abc import Callable, Sequence
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import Self
 
 import anyio
 import attrs
 
 from wixvisitor import _checks
-from wixvisitor._http.clients import Connections
+from wixvisitor._http.arguments import AnyClient, ClientMaker
 from wixvisitor._renewal.decision import Policy
-from wixvisitor._renewal.endpoint import TokenEndpoint
-from wixvisitor._renewal.refresher import CLOSING, Refresher
 from wixvisitor._renewal.settings import Settings, TokensChanged, checked
 from wixvisitor._session import DEFAULT_BASE_URL, VisitorSession
 from wixvisitor._wire.token_endpoint import TokenAnswer, Verdict
 from wixvisitor.storage import LeasingStorage, MemoryStorage, TokenStorage
 from wixvisitor.storage._protocol import settle
-
-if TYPE_CHECKING:
-    from wixvisitor._http.clients import AnyClient
 
 
 class VisitorPool:
@@ -48,7 +43,11 @@ class VisitorPool:
     that needs it meanwhile raises ``TokenRequestError`` at once; its ``retry_after`` is what is left. Then one visitor
     asks for all. A token that works is used all the time.
 
-    Concurrency: share it between tasks; event loops may follow one another.
+    Use it with ``async with``, or without and then ``await pool.aclose()``. When it is closed, it and its sessions
+    raise a ``ConfigurationError`` instead of loading a visitor or sending anything. What is held can still be read,
+    and ``async with`` opens it again.
+
+    Concurrency: share it between tasks; event loops may follow one another, and each one closes it for itself.
     Cancellation: never hurts a visitor.
     """
 
@@ -57,7 +56,7 @@ class VisitorPool:
         client_id: str,
         *,
         storage: TokenStorage | None = None,
-        client: AnyClient | Callable[[], AnyClient] | None = None,
+        client: AnyClient | ClientMaker | None = None,
         base_url: str = DEFAULT_BASE_URL,
         allowed_origins: Sequence[str] = (),
         renew_before: float = 900.0,
@@ -85,12 +84,17 @@ class VisitorPool:
             max_token_requests=max_token_requests,
             new_visitors_per_minute=new_visitors_per_minute,
         )
+        # Imported where the first pool is made: what sends and renews takes long to import.
+        from wixvisitor._http.clients import Connections  # noqa: PLC0415
+        from wixvisitor._renewal.endpoint import TokenEndpoint  # noqa: PLC0415
+
         self._connections = Connections(client, self._settings.origins.allow)
         self._endpoint = TokenEndpoint(self._settings, self._connections)
         self._sessions: weakref.WeakValueDictionary[str, VisitorSession] = weakref.WeakValueDictionary()
         self._settings.limiter.live = self._sessions
 
     async def __aenter__(self) -> Self:
+        self._connections.open()
         return self
 
     async def __aexit__(
@@ -105,8 +109,10 @@ class VisitorPool:
 
         Raises:
             StorageError: the store cannot be read, or its record is damaged.
-            ConfigurationError: the key is no text, or empty, or the one that the catalogue's visitor has.
+            ConfigurationError: the key is no text, or empty, or the one that the catalogue's visitor has; or the pool
+                is closed.
         """
+        self._connections.check_open()
         session = self._sessions.get(_checks.checked_key(key)) or self._new(key)
         await session._refresher.load()  # the pool makes the session out of its parts
         return session
@@ -116,17 +122,25 @@ class VisitorPool:
 
         Raises:
             StorageError: the store cannot remove it.
+            ConfigurationError: the key is none, or the pool is closed.
         """
+        self._connections.check_open()
         session = self._sessions.get(_checks.checked_key(key)) or self._new(key)
         await session._refresher.forget()
 
     async def aclose(self) -> None:
-        """Ends the renewals under way within 3 seconds and closes the client, if it was made here."""
+        """Ends the renewals under way within 3 seconds and closes the client, if it was made here.
+
+        The storage is yours to close. May be called twice.
+        """
+        from wixvisitor._renewal.refresher import CLOSING  # noqa: PLC0415 - as above
+
         until = anyio.current_time() + CLOSING
         with anyio.CancelScope(shield=True):  # also where the scope around it has been cancelled
             async with anyio.create_task_group() as group:
                 for session in list(self._sessions.values()):
                     group.start_soon(session._refresher.aclose)
+            self._connections.close()
             await self._connections.aclose()
             await settle(self._settings.storage, until - anyio.current_time())
 
@@ -140,6 +154,8 @@ class VisitorPool:
         return other
 
     def _new(self, key: str, settings: Settings | None = None) -> VisitorSession:
+        from wixvisitor._renewal.refresher import Refresher  # noqa: PLC0415 - as above
+
         refresher = Refresher(settings or self._settings, key, self._endpoint, None)
         session = VisitorSession._of_pool(refresher, self._connections)
         refresher.owners = self._sessions  # a session is kept while a renewal is under way: one for each key

@@ -9,15 +9,14 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self, Unpack, cast
 
 import anyio
+import httpx
 
 from wixvisitor import _checks
 from wixvisitor._auth import VisitorAuth, auth_for
-from wixvisitor._http.clients import Connections
-from wixvisitor._http.requests import RequestArguments, check_headers
+from wixvisitor._http.arguments import AnyClient, ClientMaker, RequestArguments, URLTypes
+from wixvisitor._http.requests import check_headers
 from wixvisitor._renewal import decision
 from wixvisitor._renewal.decision import Policy
-from wixvisitor._renewal.endpoint import TokenEndpoint
-from wixvisitor._renewal.refresher import CLOSING, Refresher
 from wixvisitor._renewal.settings import TokensChanged, checked
 from wixvisitor._tokens import RefreshToken, TokenRole, Tokens
 from wixvisitor._wire import graphql
@@ -30,9 +29,8 @@ from wixvisitor.storage import MemoryStorage, TokenStorage
 from wixvisitor.storage._protocol import settle
 
 if TYPE_CHECKING:
-    import httpx
-
-    from wixvisitor._http.clients import AnyClient
+    from wixvisitor._http.clients import Connections
+    from wixvisitor._renewal.refresher import Refresher
 
 DEFAULT_BASE_URL: Final = "https://www.wixapis.com"
 
@@ -41,7 +39,7 @@ class VisitorSession:
     """One Wix visitor, kept alive.
 
     Args:
-        client_id: the client ID of the site's Headless Settings.
+        client_id: the GUID that the site's dashboard shows: Settings, Headless Settings, the OAuth app.
         tokens: a visitor to resume. They win over what the storage holds, and are saved, unless its record has had them
             before: given again at each start, from an environment variable for instance, they change nothing.
             ``EMPTY_TOKENS`` counts as None, as in JavaScript.
@@ -84,7 +82,7 @@ class VisitorSession:
         tokens: Tokens | None = None,
         storage: TokenStorage | None = None,
         key: str = "default",
-        client: AnyClient | Callable[[], AnyClient] | None = None,
+        client: AnyClient | ClientMaker | None = None,
         base_url: str = DEFAULT_BASE_URL,
         allowed_origins: Sequence[str] = (),
         renew_before: float = 900.0,
@@ -110,6 +108,11 @@ class VisitorSession:
         )
         if tokens is not None:
             _checks.checked_tokens(tokens)
+        # Imported where the first session is made: what sends and renews takes long to import.
+        from wixvisitor._http.clients import Connections  # noqa: PLC0415
+        from wixvisitor._renewal.endpoint import TokenEndpoint  # noqa: PLC0415
+        from wixvisitor._renewal.refresher import Refresher  # noqa: PLC0415
+
         self._connections = Connections(client, self._settings.origins.allow)
         endpoint = TokenEndpoint(self._settings, self._connections)
         given = None if _checks.is_empty(tokens) else tokens
@@ -149,6 +152,8 @@ class VisitorSession:
         May be called twice.
         """
         if not self._is_pooled:
+            from wixvisitor._renewal.refresher import CLOSING  # noqa: PLC0415 - as above
+
             until = anyio.current_time() + CLOSING
             with anyio.CancelScope(shield=True):  # also where the scope around it has been cancelled
                 await self._refresher.aclose()
@@ -239,7 +244,7 @@ class VisitorSession:
 
     # Requests
 
-    async def request(self, method: str, url: str, **arguments: Unpack[RequestArguments]) -> httpx.Response:
+    async def request(self, method: str, url: URLTypes, **arguments: Unpack[RequestArguments]) -> httpx.Response:
         """Sends a request as this visitor, through the session's client.
 
         Args:
@@ -259,37 +264,37 @@ class VisitorSession:
         """
         return await self._send(method, url, cast("dict[str, Any]", arguments), stream=False)
 
-    async def get(self, url: str, **arguments: Unpack[RequestArguments]) -> httpx.Response:
+    async def get(self, url: URLTypes, **arguments: Unpack[RequestArguments]) -> httpx.Response:
         """``request("GET", …)``; raises the same, and cancellation leaves the same."""
         return await self._send("GET", url, cast("dict[str, Any]", arguments), stream=False)
 
-    async def head(self, url: str, **arguments: Unpack[RequestArguments]) -> httpx.Response:
+    async def head(self, url: URLTypes, **arguments: Unpack[RequestArguments]) -> httpx.Response:
         """``request("HEAD", …)``; raises the same, and cancellation leaves the same."""
         return await self._send("HEAD", url, cast("dict[str, Any]", arguments), stream=False)
 
-    async def options(self, url: str, **arguments: Unpack[RequestArguments]) -> httpx.Response:
+    async def options(self, url: URLTypes, **arguments: Unpack[RequestArguments]) -> httpx.Response:
         """``request("OPTIONS", …)``; raises the same, and cancellation leaves the same."""
         return await self._send("OPTIONS", url, cast("dict[str, Any]", arguments), stream=False)
 
-    async def post(self, url: str, **arguments: Unpack[RequestArguments]) -> httpx.Response:
+    async def post(self, url: URLTypes, **arguments: Unpack[RequestArguments]) -> httpx.Response:
         """``request("POST", …)``; raises the same, and cancellation leaves the same."""
         return await self._send("POST", url, cast("dict[str, Any]", arguments), stream=False)
 
-    async def put(self, url: str, **arguments: Unpack[RequestArguments]) -> httpx.Response:
+    async def put(self, url: URLTypes, **arguments: Unpack[RequestArguments]) -> httpx.Response:
         """``request("PUT", …)``; raises the same, and cancellation leaves the same."""
         return await self._send("PUT", url, cast("dict[str, Any]", arguments), stream=False)
 
-    async def patch(self, url: str, **arguments: Unpack[RequestArguments]) -> httpx.Response:
+    async def patch(self, url: URLTypes, **arguments: Unpack[RequestArguments]) -> httpx.Response:
         """``request("PATCH", …)``; raises the same, and cancellation leaves the same."""
         return await self._send("PATCH", url, cast("dict[str, Any]", arguments), stream=False)
 
-    async def delete(self, url: str, **arguments: Unpack[RequestArguments]) -> httpx.Response:
+    async def delete(self, url: URLTypes, **arguments: Unpack[RequestArguments]) -> httpx.Response:
         """``request("DELETE", …)``; raises the same, and cancellation leaves the same."""
         return await self._send("DELETE", url, cast("dict[str, Any]", arguments), stream=False)
 
     @asynccontextmanager
     async def stream(
-        self, method: str, url: str, **arguments: Unpack[RequestArguments]
+        self, method: str, url: URLTypes, **arguments: Unpack[RequestArguments]
     ) -> AsyncIterator[httpx.Response]:
         """``async with session.stream("GET", …) as response``: the body is read as it comes, and closed at the end.
 
@@ -320,14 +325,14 @@ class VisitorSession:
         response = raise_for_error(await self.post(graphql.GRAPHQL_PATH, json=body))
         return graphql.read_graphql(response.status_code, response.content)
 
-    async def _send(self, method: str, url: str, arguments: dict[str, Any], *, stream: bool) -> httpx.Response:
+    async def _send(self, method: str, url: URLTypes, arguments: dict[str, Any], *, stream: bool) -> httpx.Response:
         if "auth" in arguments:
             raise ConfigurationError("auth: the session is the auth; use your own client for another one")
         sending = {name: arguments.pop(name) for name in ("follow_redirects",) if name in arguments}
         request = self._build(method, url, arguments)
         return await self._deliver(request, stream=stream, **sending)
 
-    def _build(self, method: str, url: str, arguments: dict[str, Any]) -> Any:
+    def _build(self, method: str, url: URLTypes, arguments: dict[str, Any]) -> Any:
         """Returns the request as it will go out, save for the token. Empties the arguments."""
         connection = self._connections.current()
         check_headers(arguments, connection.family)

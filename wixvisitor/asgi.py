@@ -234,6 +234,7 @@ class _Lifespan:
                 await self._visits.aclose()
             await send(message)
 
+        self._visits.open()
         try:
             await self._app(scope, heard, said)
         except Exception:

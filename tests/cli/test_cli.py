@@ -24,14 +24,13 @@ def run_without(names: list[str], argv: list[str]) -> subprocess.CompletedProces
     return subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=30)
 
 
-@pytest.mark.parametrize("argv", [["--help"], ["demo", "--help"], ["tokens", "--help"]])
+@pytest.mark.parametrize("argv", [["--help"], ["tokens", "--help"]])
 def test_help_names_the_exit_codes(argv: list[str], capsys: pytest.CaptureFixture[str]) -> None:
-    """Help is written to stdout, says what the exit codes mean, and keeps the hidden command hidden."""
+    """Help is written to stdout and says what the exit codes mean."""
     assert main(argv) == 0
     out = capsys.readouterr().out
     assert "usage: python -m wixvisitor" in out
     assert "exit codes: 0 all well" in out
-    assert "_life" not in out
 
 
 def test_version(capsys: pytest.CaptureFixture[str]) -> None:
@@ -46,9 +45,7 @@ def test_the_module_runs_as_a_program() -> None:
     assert (done.returncode, done.stdout) == (0, f"wixvisitor {__version__}\n")
 
 
-@pytest.mark.parametrize(
-    "argv", [[], ["dance"], ["_life"], ["tokens"], ["tokens", "--file", ""], ["tokens", "--file"], ["demo", "now"]]
-)
+@pytest.mark.parametrize("argv", [[], ["dance"], ["demo"], ["tokens"], ["tokens", "--file", ""], ["tokens", "--file"]])
 def test_wrong_usage_exits_with_2(argv: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     """Wrong usage is explained on stderr and exits with 2."""
     assert main(argv) == 2
@@ -57,22 +54,7 @@ def test_wrong_usage_exits_with_2(argv: list[str], capsys: pytest.CaptureFixture
     assert "usage: python -m wixvisitor" in err
 
 
-@pytest.mark.parametrize("missing", ["rich", "starlette", "uvicorn", "graphql"])
-def test_the_demo_names_the_extra_that_is_missing(missing: str) -> None:
-    """Without its extra the demo says in one line what to install, and exits with 2."""
-    done = run_without([missing], ["demo"])
-    assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr == f"wixvisitor: the demo needs {missing}: pip install 'wixvisitor[demo]'\n"
-
-
 def test_tokens_needs_no_extra() -> None:
-    """The other command runs with the library's own dependencies."""
+    """`tokens` runs with the library's own dependencies."""
     done = run_without(["rich", "starlette", "uvicorn", "graphql"], ["tokens", "--file", "/nonexistent"])
     assert (done.returncode, done.stderr) == (1, "wixvisitor: cannot read /nonexistent: No such file or directory\n")
-
-
-def test_an_import_that_fails_for_another_reason_is_not_called_a_missing_extra() -> None:
-    """Only the demo's own extras are what its message speaks of."""
-    done = run_without(["tempfile"], ["demo"])
-    assert done.returncode == 1
-    assert "wixvisitor[demo]" not in done.stderr

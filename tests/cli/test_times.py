@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from wixvisitor.cli._times import brief, duration, expiry, moment
+from wixvisitor.cli._times import duration, expiry, moment
 
 
 @pytest.mark.parametrize(
@@ -36,8 +36,3 @@ def test_an_expiry_is_seen_from_now() -> None:
 def test_a_year_that_no_calendar_has_is_given_in_seconds() -> None:
     """A damaged expiry is shown, not raised."""
     assert moment(10**14) == "1e+14 s after 1970"
-
-
-def test_a_short_time_is_given_in_milliseconds_or_seconds() -> None:
-    """What people wait is told in the unit they feel."""
-    assert (brief(0.0342), brief(1.23)) == ("34 ms", "1.2 s")

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from tests.conftest import CLIENT_ID
 from wixvisitor import EMPTY_TOKENS, AccessToken, RefreshToken, TokenRole, Tokens
 from wixvisitor._wire.claims import read_claims
 from wixvisitor.cli import _tokens_command
@@ -310,9 +311,10 @@ def test_an_outage_exits_with_3(
     assert file.read_bytes() == before
 
 
-def test_a_wrong_client_id_exits_with_2(run: Run, plain: Path, url: str) -> None:
+def test_a_wrong_client_id_exits_with_2(run: Run, plain: Path, url: str, client_id: str, fake: FakeWix) -> None:
     """What the token endpoint calls a wrong client is a matter of configuration."""
-    done = run("tokens", "--file", plain, "--renew", "--client-id", "not-a-guid", "--base-url", url)
+    fake.fail(400, body={"error": "invalid_client"})
+    done = run("tokens", "--file", plain, "--renew", "--client-id", client_id, "--base-url", url)
     assert (done.code, done.out) == (2, "")
     assert "client ID" in done.err
 
@@ -321,8 +323,8 @@ def test_a_wrong_client_id_exits_with_2(run: Run, plain: Path, url: str) -> None
     ("argv", "said"),
     [
         (("--renew",), "--client-id or WIX_CLIENT_ID"),
-        (("--renew", "--client-id", "a:b"), "client_id"),
-        (("--renew", "--client-id", "x", "--base-url", "http://example.com"), "plain http"),
+        (("--renew", "--client-id", "not-a-guid"), "Headless Settings"),
+        (("--renew", "--client-id", CLIENT_ID, "--base-url", "http://example.com"), "plain http"),
         (("--key", "anna"), "omit --key"),
     ],
 )
@@ -378,7 +380,7 @@ def test_a_file_without_tokens_exits_with_1(run: Run, tmp_path: Path, content: A
 
 def test_a_file_that_is_not_there_exits_with_1(run: Run, tmp_path: Path) -> None:
     """No visitor is made for it."""
-    done = run("tokens", "--file", tmp_path / "missing.json", "--renew", "--client-id", "x")
+    done = run("tokens", "--file", tmp_path / "missing.json", "--renew", "--client-id", CLIENT_ID)
     assert (done.code, done.out) == (1, "")
     assert "No such file" in done.err
     assert list(tmp_path.iterdir()) == []

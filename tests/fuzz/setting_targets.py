@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import json
+import uuid
 from typing import Final
 
 import anyio
@@ -57,11 +58,12 @@ def request_url(data: bytes) -> None:
 
 
 def client_id(data: bytes) -> None:
-    """A client ID: one that travels in a request, in a header and in a record's key, or a ``ConfigurationError``."""
+    """A client ID: a GUID that travels in a request, in a header and in a record's key, or a ``ConfigurationError``."""
     text = _text(data)
     end = ending(lambda: VisitorSession(text), ConfigurationError, names="^client_id: ", given=text)
     if end.error is None:
-        assert text
+        assert uuid.UUID(text)
+        assert len(text) == 36
         assert is_header_safe(text)
         assert ":" not in text
         assert json.loads(renew_request(text, "JWS.r").content)["clientId"] == text

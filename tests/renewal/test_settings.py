@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import math
 import time
+import uuid
 from typing import Any
 
 import pytest
@@ -68,10 +69,28 @@ def test_defaults():
     assert 0 <= read.jitter() < 1
 
 
-@pytest.mark.parametrize("value", ["", None, 1, b"id", "two words", "a:b", "line\n", "é", ["id"]])
+GUID = "0f1e2d3c-4b5a-4789-8abc-def012345678"
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        *("", None, 1, b"id", "two words", "a:b", "line\n", "é", ["id"], "<CLIENT-ID>", uuid.UUID(GUID), GUID.encode()),
+        *(f"{GUID}\n", f" {GUID}", f"{{{GUID}}}", f"urn:uuid:{GUID}", GUID.replace("-", ""), GUID[:-1], f"{GUID}0"),
+        *(GUID.replace("e", "g"), GUID.replace("1", "\uff11"), GUID.replace("-", "\u2010"), f"{GUID}:{GUID}"),
+    ],
+)
+def test_what_is_no_client_id(value):
+    """A client ID is a GUID; the error says where to find it, and does not quote what may have been a secret."""
+    with pytest.raises(ConfigurationError, match=r"^client_id: .*Headless Settings") as caught:
+        settings(value)
+    assert len(str(value)) < 5 or str(value) not in str(caught.value)
+
+
+@pytest.mark.parametrize("value", [GUID, GUID.upper(), "00000000-0000-0000-0000-000000000000"])
 def test_client_id(value):
-    """A client id is a text that can name a record: no blanks, no colon, nothing but ASCII."""
-    refuses("client_id", value)
+    """A GUID is kept as it was written, since it names records."""
+    assert settings(value).client_id == value
 
 
 @pytest.mark.parametrize("name", ["renew_before", "renew_timeout"])

@@ -44,10 +44,10 @@ class TestLeastStorage(StorageContract):
         return Least(storage.texts)
 
 
-class TestFileStorageDirectory(StorageContract):
-    @pytest.fixture(autouse=True)
-    def _place(self, tmp_path: Path) -> None:
-        self.place = f"{tmp_path / 'visitors'}/"
+class Files(StorageContract):
+    """``FileStorage`` at some place, with clocks that the test moves."""
+
+    place: str | Path
 
     async def make_storage(self) -> FileStorage:
         return FileStorage(self.place)
@@ -55,19 +55,31 @@ class TestFileStorageDirectory(StorageContract):
     async def reopen(self, storage: TokenStorage) -> FileStorage:
         return FileStorage(self.place)
 
+    async def make_expiring(self, seconds: float) -> FileStorage:
+        self.now, self.ticks = 1_800_000_000.0, 0.0
+        return FileStorage(self.place, expire_after=seconds, clock=lambda: self.now, monotonic=lambda: self.ticks)
 
-class TestFileStorageSingleFile(StorageContract):
+    async def pass_time(self, storage: TokenStorage, seconds: float) -> None:
+        """Lets what is past its time be found twice, so that it ends; see ``test_purge.py``."""
+        assert isinstance(storage, FileStorage)
+        self.now += seconds
+        await storage.purge()
+        self.ticks += 3_600.0
+        await storage.purge()
+
+
+class TestFileStorageDirectory(Files):
+    @pytest.fixture(autouse=True)
+    def _place(self, tmp_path: Path) -> None:
+        self.place = f"{tmp_path / 'visitors'}/"
+
+
+class TestFileStorageSingleFile(Files):
     keeps_many = False
 
     @pytest.fixture(autouse=True)
     def _place(self, tmp_path: Path) -> None:
         self.place = tmp_path / "visitor.json"
-
-    async def make_storage(self) -> FileStorage:
-        return FileStorage(self.place)
-
-    async def reopen(self, storage: TokenStorage) -> FileStorage:
-        return FileStorage(self.place)
 
 
 # Each class makes one mistake, which the test of that name is about.

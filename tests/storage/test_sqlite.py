@@ -67,7 +67,7 @@ class TestSQLiteStorage(StorageContract):
         return SQLiteStorage(self.path, expire_after=seconds, clock=self.clock, monotonic=lambda: self.ticks)
 
     async def pass_time(self, storage: TokenStorage, seconds: float) -> None:
-        """Lets what is past its time be found twice, so that it ends; see ``test_sqlite_purge.py``."""
+        """Lets what is past its time be found twice, so that it ends; see ``test_purge.py``."""
         assert isinstance(storage, SQLiteStorage)
         self.clock.now += seconds
         await storage.purge()

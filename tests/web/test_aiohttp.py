@@ -107,6 +107,18 @@ async def test_the_end_of_the_app(still, client_id, close):
     assert storage.called("aclose") == close
 
 
+async def test_an_app_that_starts_again(still, client_id):
+    """Another app of the same pool can start in the same event loop after the first one has ended and closed it."""
+    pool = VisitorPool(client_id, client=still.client())
+    for _ in range(2):
+        app = web.Application()
+        setup(app, pool, cookie=COOKIE)
+        async with TestServer(app):
+            assert await pool.session("anybody")
+        with pytest.raises(ConfigurationError, match="closed"):
+            await pool.session("anybody")
+
+
 @pytest.mark.parametrize("cancels", [True, False])
 async def test_a_client_that_goes_away(still, pool, cancels):
     """A browser that closes its tab while Wix is asked is the same visitor afterwards."""

@@ -276,6 +276,39 @@ async def test_the_end_of_the_app(still, client_id, close):
     assert storage.called("aclose") == close
 
 
+async def test_an_app_that_starts_again(still, client_id):
+    """One app may be started and ended several times in one event loop, as tests do. In between its pool is closed."""
+    pool = VisitorPool(client_id, client=still.client())
+    app = starlette_app(Shop(pool, IdCookie([KEY])))
+    for _ in range(2):
+        async with (
+            anyio.create_task_group() as group,
+            httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="https://shop.example") as browser,
+        ):
+            ended = anyio.Event()
+            await group.start(_running, app, ended)
+            assert (await browser.get("/cart")).status_code == 200
+            ended.set()
+        with pytest.raises(ConfigurationError, match="closed"):
+            await pool.session("anybody")
+
+
+async def _running(app: Any, ended: anyio.Event, *, task_status: Any) -> None:
+    messages = iter(["lifespan.startup", "lifespan.shutdown"])
+
+    async def receive() -> dict[str, Any]:
+        message = next(messages)
+        if message == "lifespan.shutdown":
+            await ended.wait()
+        return {"type": message}
+
+    async def send(message: Any) -> None:
+        if message["type"] == "lifespan.startup.complete":
+            task_status.started()
+
+    await app({"type": "lifespan", "asgi": {}}, receive, send)
+
+
 async def test_an_app_that_leaves_its_lifespan(still, client_id):
     """For an app that returns from its lifespan at once, as many a raw one does, the middleware serves it, too."""
 

@@ -4,22 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from types import ModuleType
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import httpx
 
 from wixvisitor._http import internals
+from wixvisitor._http.arguments import AnyClient, ClientMaker
 from wixvisitor._http.compat import family_of
 from wixvisitor._http.isolation import Ways
 from wixvisitor._http.requests import RequestBuilder
 from wixvisitor._tasks import shared_task
 from wixvisitor._tasks.locks import forkable_lock
 from wixvisitor.errors import ConfigurationError
-
-if TYPE_CHECKING:
-    import httpx2
-
-    AnyClient = httpx.AsyncClient | httpx2.AsyncClient
 
 
 class Connection(NamedTuple):
@@ -49,20 +45,27 @@ class Connections:
     Concurrency: safe from many tasks and threads.
     """
 
-    __slots__ = ("_given", "_lock", "_make", "_may_see", "_own")
+    __slots__ = ("_closed_in", "_given", "_lock", "_make", "_may_see", "_own")
 
     def __init__(
-        self, client: AnyClient | Callable[[], AnyClient] | None, may_see: Callable[[Any], bool] = lambda _: False
+        self, client: AnyClient | ClientMaker | None, may_see: Callable[[Any], bool] = lambda _: False
     ) -> None:
         is_made_here = client is None or (callable(client) and not isinstance(client, httpx.AsyncClient))
         self._make: Callable[[], Any] = _httpx_client if client is None else client  # type: ignore[assignment]
         self._may_see = may_see
         self._given = None if is_made_here else _connection(client, may_see)
         self._own: dict[object, Connection] = {}
+        self._closed_in: tuple[object, ...] = ()  # event loops
         self._lock = forkable_lock()
 
     def current(self) -> Connection:
-        """Returns the connection; opens our own client if need be."""
+        """Returns the connection; opens our own client if need be.
+
+        Raises:
+            ConfigurationError: see ``check_open``.
+        """
+        if self._closed_in:
+            self.check_open()
         if self._given is not None:
             return self._given
         loop = shared_task.current_loop()
@@ -87,8 +90,29 @@ class Connections:
                 raise
             raise ConfigurationError(reason) from None
 
+    def check_open(self) -> None:
+        """Returns if requests may go out.
+
+        Raises:
+            ConfigurationError: ``close`` was called in this event loop.
+        """
+        if self._closed_in and shared_task.current_loop() in self._closed_in:
+            raise ConfigurationError(
+                "This VisitorPool is closed. Make another one, or enter it again: async with pool: …"
+            )
+
+    def close(self) -> None:
+        """Lets nothing go out in this event loop, until ``open`` is called. Another event loop is as it was."""
+        self.open()
+        self._closed_in += (shared_task.current_loop(),)
+
+    def open(self) -> None:
+        """Takes ``close`` back, and forgets event loops that have ended."""
+        loop = shared_task.current_loop()
+        self._closed_in = tuple(one for one in self._closed_in if one is not loop and not shared_task.has_ended(one))
+
     async def aclose(self) -> None:
-        """Closes the running loop's client of our own. The next use opens another."""
+        """Closes the running loop's client of our own. The next use opens another, unless ``close`` was called."""
         own = self._own.pop(shared_task.current_loop(), None)
         if own is not None:
             await own.client.aclose()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Iterable
 from types import ModuleType
-from typing import Any, Final, TypedDict
+from typing import Any, Final
 
 from wixvisitor._version import __version__
 from wixvisitor.errors import ConfigurationError
@@ -23,21 +23,6 @@ MARK: Final = "wixvisitor"
 """The extension that tells our requests from others of the same client; its value is another one for each request."""
 URGENT: Final = "wixvisitor.urgent"
 """The extension of a token call, which waits in no line of ours."""
-
-
-class RequestArguments(TypedDict, total=False):
-    """What ``httpx.AsyncClient.request`` takes, save ``auth``: the session is the auth."""
-
-    content: Any
-    data: Any
-    files: Any
-    json: Any
-    params: Any
-    headers: Any
-    cookies: Any
-    timeout: Any
-    extensions: Any
-    follow_redirects: bool
 
 
 def check_headers(arguments: dict[str, Any], family: ModuleType) -> None:

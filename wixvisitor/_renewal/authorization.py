@@ -14,13 +14,14 @@ The safety rules of a request live here:
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from wixvisitor._http.compat import Unanswered
 from wixvisitor._renewal.decision import Snapshot
-from wixvisitor._renewal.refresher import Refresher
-from wixvisitor._renewal.routes import route_of
 from wixvisitor._wire import token_endpoint
+
+if TYPE_CHECKING:  # it takes long to import, and is there before a request can be made
+    from wixvisitor._http.compat import Unanswered
+    from wixvisitor._renewal.refresher import Refresher
 
 _MAX_REPLAYS: Final = 2  # one with a token that another process had renewed, and one with a token of our own
 _MAX_CONSISTENT: Final = 1_024  # characters of X-Wix-Consistent that are kept; its format is not documented
@@ -114,6 +115,8 @@ class Authorization(ABC):
         return renewed
 
     def _route(self) -> str:
+        from wixvisitor._renewal.routes import route_of  # noqa: PLC0415 - once there is a 401
+
         return route_of(*self._asked())
 
     @abstractmethod

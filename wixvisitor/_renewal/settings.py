@@ -10,14 +10,12 @@ import warnings
 from collections.abc import Callable, Sequence
 from enum import StrEnum
 from math import inf
-from typing import Any, Final, cast, get_args
+from typing import TYPE_CHECKING, Any, Final, cast, get_args
 
 import attrs
 
-from wixvisitor._http.origins import Origins
+from wixvisitor._checks import checked_client_id
 from wixvisitor._renewal.decision import OnRefused, Policy
-from wixvisitor._renewal.limiter import Limiter
-from wixvisitor._renewal.server_clock import ServerClock
 from wixvisitor._tasks.locks import forkable_lock
 from wixvisitor._tokens import TokenRole
 from wixvisitor._wire import token_endpoint
@@ -25,6 +23,11 @@ from wixvisitor._wire.token_endpoint import TokenAnswer, Verdict
 from wixvisitor.errors import ConfigurationError
 from wixvisitor.storage import LeasingStorage, TokenStorage
 from wixvisitor.storage._protocol import takes_expected, takes_keep_for
+
+if TYPE_CHECKING:
+    from wixvisitor._http.origins import Origins
+    from wixvisitor._renewal.limiter import Limiter
+    from wixvisitor._renewal.server_clock import ServerClock
 
 _VERDICTS: Final[tuple[str, ...]] = get_args(Verdict)
 _DEPRECATED: Final = (
@@ -113,9 +116,13 @@ def checked(
     if isinstance(storage, type) or not isinstance(storage, TokenStorage):
         raise ConfigurationError("storage: expected an object with async load, save and delete")
     now: Callable[[], float] = plain_function(clock, "clock") or wall_clock
+    # Imported where the first session is made, as in ``_session``.
+    from wixvisitor._http.origins import Origins  # noqa: PLC0415
+    from wixvisitor._renewal.server_clock import ServerClock  # noqa: PLC0415
+
     server_clock = ServerClock(now)
     return Settings(
-        client_id=_client_id(client_id),
+        client_id=checked_client_id(client_id),
         origins=Origins(base_url, allowed_origins),
         storage=storage,
         conditional=takes_expected(storage),
@@ -155,15 +162,11 @@ def _judge(judge: Any, is_refusal: Any) -> Callable[[TokenAnswer], Verdict]:
 def _limiter(
     server_clock: ServerClock, clock: Callable[[], float], at_once: int | None, new_per_minute: int | None
 ) -> Limiter:
+    from wixvisitor._renewal.limiter import Limiter  # noqa: PLC0415 - as above
+
     number = inf if at_once is None else _count(at_once, "max_token_requests")
     cap = None if new_per_minute is None else _count(new_per_minute, "new_visitors_per_minute")
     return Limiter(number, clock=clock, wix_clock=server_clock.now, jitter=random.random, new_per_minute=cap)
-
-
-def _client_id(value: object) -> str:
-    if not isinstance(value, str) or not value or not token_endpoint.is_header_safe(value) or ":" in value:
-        raise ConfigurationError("client_id: expected the client ID from Wix's Headless Settings, a GUID")
-    return value
 
 
 def _seconds(value: object, name: str, *, least: float) -> float:

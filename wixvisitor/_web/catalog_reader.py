@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any, Unpack
+from typing import Any, Unpack
 
 import attrs
+import httpx
 
-from wixvisitor._http.requests import RequestArguments
+from wixvisitor._http.arguments import RequestArguments, URLTypes
 from wixvisitor._pool import VisitorPool
 from wixvisitor._renewal.decision import OnRefused
 from wixvisitor._session import VisitorSession
@@ -19,9 +20,6 @@ from wixvisitor._wire import graphql
 from wixvisitor._wire.api_errors import raise_for_error
 from wixvisitor._wire.catalog import CATALOG_KEY
 from wixvisitor._wire.graphql import GraphQLResult
-
-if TYPE_CHECKING:
-    import httpx
 
 
 class CatalogReader:
@@ -48,7 +46,7 @@ class CatalogReader:
         self._rules = CatalogRules(pool._settings.origins, paths)
         self._visitor: VisitorSession | None = None
 
-    async def request(self, method: str, url: str, **arguments: Unpack[RequestArguments]) -> httpx.Response:
+    async def request(self, method: str, url: URLTypes, **arguments: Unpack[RequestArguments]) -> httpx.Response:
         """Sends a request that reads.
 
         Args:
@@ -68,17 +66,17 @@ class CatalogReader:
         """
         return await self._send(method, url, dict(arguments), stream=False)
 
-    async def get(self, url: str, **arguments: Unpack[RequestArguments]) -> httpx.Response:
+    async def get(self, url: URLTypes, **arguments: Unpack[RequestArguments]) -> httpx.Response:
         """``request("GET", …)``; raises the same, and cancellation leaves the same."""
         return await self._send("GET", url, dict(arguments), stream=False)
 
-    async def post(self, url: str, **arguments: Unpack[RequestArguments]) -> httpx.Response:
+    async def post(self, url: URLTypes, **arguments: Unpack[RequestArguments]) -> httpx.Response:
         """``request("POST", …)``; raises the same, and cancellation leaves the same."""
         return await self._send("POST", url, dict(arguments), stream=False)
 
     @asynccontextmanager
     async def stream(
-        self, method: str, url: str, **arguments: Unpack[RequestArguments]
+        self, method: str, url: URLTypes, **arguments: Unpack[RequestArguments]
     ) -> AsyncIterator[httpx.Response]:
         """``async with catalog.stream("GET", …) as response``: the body is read as it comes, and closed at the end.
 
@@ -108,7 +106,7 @@ class CatalogReader:
         response = raise_for_error(await _delivered(visitor, request, stream=False))
         return graphql.read_graphql(response.status_code, response.content)
 
-    async def _send(self, method: str, url: str, arguments: dict[str, Any], *, stream: bool) -> httpx.Response:
+    async def _send(self, method: str, url: URLTypes, arguments: dict[str, Any], *, stream: bool) -> httpx.Response:
         self._rules.check_arguments(method, arguments)
         arguments.pop("follow_redirects", None)
         visitor = self._shared()

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from wixvisitor import _checks
 from wixvisitor._auth import VisitorAuth
+from wixvisitor._http.arguments import URLTypes
 from wixvisitor._session import VisitorSession
 from wixvisitor._tokens import RefreshToken, Tokens
 
@@ -21,10 +22,11 @@ class RequestVisitor(VisitorSession):
     """
 
     __slots__ = ("_visit",)
-    _visit: Visit
+    if TYPE_CHECKING:  # handlers' annotations are looked at when the program runs, and ``Visit`` imports this module
+        _visit: Visit
 
     @classmethod
-    def within(cls, visit: Visit, pooled: VisitorSession) -> RequestVisitor:
+    def within(cls, visit: Any, pooled: VisitorSession) -> RequestVisitor:
         """Returns the session as this request's."""
         visitor = cls._of_pool(pooled._refresher, pooled._connections)
         visitor._visit = visit
@@ -70,6 +72,6 @@ class RequestVisitor(VisitorSession):
         self._visit.check_can_keep()
         return super().auth
 
-    async def _send(self, method: str, url: str, arguments: dict[str, Any], *, stream: bool) -> Any:
+    async def _send(self, method: str, url: URLTypes, arguments: dict[str, Any], *, stream: bool) -> Any:
         self._visit.check_can_keep()
         return await super()._send(method, url, arguments, stream=stream)

@@ -91,7 +91,7 @@ class Visits:
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         if not isinstance(pool, VisitorPool):
-            raise ConfigurationError('pool: expected a VisitorPool("<CLIENT-ID>", …)')
+            raise ConfigurationError("pool: expected a VisitorPool")
         settings = pool._settings
         if cookie is None:
             cookie = _fleeting_cookie(settings.storage)
@@ -222,6 +222,11 @@ class Visits:
             self._consistent.put(key, value)
         else:  # whoever it was said to may have been replaced
             self._consistent.drop(key)
+
+    def open(self) -> None:
+        """Opens the pool if ``aclose`` has closed it: an app may start again, as in one test after another."""
+        if self._close:
+            self._own._connections.open()
 
     async def aclose(self) -> None:
         """Closes the pool and its storage, if that was agreed. What fails is logged: the app is going down."""

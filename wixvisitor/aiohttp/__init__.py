@@ -80,6 +80,7 @@ def setup(
     app.on_response_prepare.append(_add_headers)
 
     async def closing(_: web.Application) -> AsyncIterator[None]:
+        visits.open()
         yield
         await visits.aclose()
 

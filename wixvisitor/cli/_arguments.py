@@ -16,13 +16,8 @@ CLIENT_ID_VARIABLE: Final = "WIX_CLIENT_ID"
 
 _DESCRIPTION: Final = "Keeps anonymous Wix visitors alive: one visitor stays one visitor."
 _CODES: Final = (
-    "exit codes: 0 all well; 1 a claim of the demo failed, or the file or the session cannot be used; 2 wrong usage or "
-    "configuration; 3 Wix could not be reached; 130 interrupted"
-)
-_DEMO: Final = (
-    "Tells a visitor's life in chapters, each claim checked: it is made, fills its cart, dies with its process, is "
-    "resumed by another, outlives its token and an outage, and is replaced only when Wix refuses it. Without a client "
-    "ID Wix is played by FakeWix, on this machine. Needs: pip install 'wixvisitor[demo]'"
+    "exit codes: 0 all well; 1 the file or the session cannot be used; 2 wrong usage or configuration; 3 Wix could not "
+    "be reached; 130 interrupted"
 )
 _TOKENS: Final = (
     "Shows whose tokens a file holds, never the secrets: a file or directory of FileStorage, or what @wix/sdk's "
@@ -41,7 +36,7 @@ class Arguments:
     """
 
     command: str
-    file: str | None
+    file: str
     client_id: str | None
     environment_client_id: str | None
     base_url: str | None
@@ -50,8 +45,8 @@ class Arguments:
     as_json: bool = False
 
 
-def parse(argv: Sequence[str]) -> Arguments:
-    """Returns what was asked for.
+def parse(argv: Sequence[str] | None) -> Arguments:
+    """Returns what was asked for; ``argv`` None is the program's own.
 
     Raises:
         SystemExit: after ``--help`` and ``--version`` with 0, after wrong usage with 2.
@@ -65,21 +60,15 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m wixvisitor", description=_DESCRIPTION, epilog=_CODES)
     parser.add_argument("--version", action="version", version=f"wixvisitor {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    demo = commands.add_parser("demo", help="a visitor's life, told and checked", description=_DEMO, epilog=_CODES)
-    demo.add_argument("--file", type=_path, metavar="PATH", help="keep the visitor here; default: a temporary file")
-    _add_wix(demo, "run what makes sense against the real Wix, as this site's visitor")
     tokens = commands.add_parser("tokens", help="whose tokens a file holds", description=_TOKENS, epilog=_CODES)
     tokens.add_argument("--file", type=_path, required=True, metavar="PATH", help="a visitor's file, or a directory")
     tokens.add_argument("--key", metavar="KEY", help="which visitor of a directory")
     tokens.add_argument("--renew", action="store_true", help="ask Wix for a new access token, and keep it in the file")
     tokens.add_argument("--json", action="store_true", dest="as_json", help="for programs")
-    _add_wix(tokens, "whose visitor it is, where the file does not say")
+    purpose = f"whose visitor it is, where the file does not say; default: {CLIENT_ID_VARIABLE}"
+    tokens.add_argument("--client-id", metavar="ID", help=purpose)
+    tokens.add_argument("--base-url", metavar="URL", help="default: https://www.wixapis.com")
     return parser
-
-
-def _add_wix(parser: argparse.ArgumentParser, purpose: str) -> None:
-    parser.add_argument("--client-id", metavar="ID", help=f"{purpose}; default: {CLIENT_ID_VARIABLE}")
-    parser.add_argument("--base-url", metavar="URL", help="default: https://www.wixapis.com")
 
 
 def _path(text: str) -> str:

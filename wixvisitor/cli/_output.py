@@ -1,9 +1,8 @@
-"""What is written to stdout and stderr, the demo's own screen aside: no token passes, and no control character."""
+"""What is written to stdout and stderr: no token passes, and no control character."""
 
 from __future__ import annotations
 
 import io
-import logging
 import os
 import sys
 from typing import TextIO
@@ -15,11 +14,6 @@ def accept_any_text() -> None:
     """Lets stdout take what its encoding cannot say, escaped, instead of failing on a product's name."""
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")
-
-
-def silence(logger: str) -> None:
-    """Keeps a logger that nobody listens to from writing to stderr by itself."""
-    logging.getLogger(logger).addHandler(logging.NullHandler())
 
 
 def say(text: str = "") -> None:

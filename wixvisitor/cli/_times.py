@@ -33,8 +33,3 @@ def duration(seconds: float) -> str:
             tail = [f"{rest // size} {name}" for size, name in finer if rest >= size]
             return " ".join([f"{count} {name}", *tail])
     return "0 s"
-
-
-def brief(seconds: float) -> str:
-    """Returns a short length of time: ``34 ms``, ``1.2 s``."""
-    return f"{seconds * 1000:.0f} ms" if seconds < 1 else f"{seconds:.1f} s"

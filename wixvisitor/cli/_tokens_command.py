@@ -27,8 +27,8 @@ def run(arguments: Arguments) -> int:
         TokenRequestError: Wix could not be reached.
 
     """
-    path = Path(arguments.file or "")
-    is_directory = (arguments.file or "").endswith(os.sep) or path.is_dir()
+    path = Path(arguments.file)
+    is_directory = arguments.file.endswith(os.sep) or path.is_dir()
     if is_directory and arguments.key is None:
         return _list(path, arguments)
     found = _of_directory(path, arguments) if is_directory else _checked(read(path), arguments)
@@ -85,19 +85,18 @@ async def _renewed(old: VisitorFile, arguments: Arguments) -> VisitorFile:
     if client_id is None:
         raise ConfigurationError(f"--renew needs the site's client ID: --client-id or {CLIENT_ID_VARIABLE}")
     base_url = arguments.base_url or DEFAULT_BASE_URL
-    async with _session(old, client_id, base_url) as session:
+    # A file of a directory is read and locked like any single file.
+    async with FileStorage(old.path) as storage, _session(old, client_id, base_url, storage) as session:
         tokens = await session.renew_token()
     if not old.is_record:
         replace_tokens(old, tokens)
     return _kept(old, tokens)
 
 
-def _session(old: VisitorFile, client_id: str, base_url: str) -> VisitorSession:
+def _session(old: VisitorFile, client_id: str, base_url: str, storage: FileStorage) -> VisitorSession:
     """Returns a session that replaces nobody, whatever Wix says: who looks at a file does not expect that."""
     if old.key is None:
         return VisitorSession(client_id, tokens=old.tokens, base_url=base_url, on_refused="raise")
-    # A file of a directory is read and locked like any single file.
-    storage = FileStorage(old.path)
     return VisitorSession(client_id, storage=storage, key=old.key, base_url=base_url, on_refused="raise")
 
 

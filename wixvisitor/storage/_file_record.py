@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from wixvisitor.errors import StorageError
+from wixvisitor.storage._arguments import BRIEF
 from wixvisitor.storage._places import Group, cannot_replace, ensure_private, is_mounted, shown, sync_directory
 from wixvisitor.storage._protocol import Record
 
@@ -60,7 +61,7 @@ def write(place: Path, key: str, value: str, group: Group = Group.REMOVED, *, ke
         group: what becomes of a file that its group may use.
         keep_until: seconds since the epoch after which ``is_over``; None: never.
     """
-    version = uuid.uuid4().hex
+    version = f"{'' if keep_until is None else BRIEF}{uuid.uuid4().hex}"
     content = {"wixvisitor": _FORMAT, "key": key, "version": version, "value": value}
     data = json.dumps(content if keep_until is None else {**content, "keepUntil": keep_until}).encode()
     if len(data) > _MAX:
@@ -80,18 +81,30 @@ def write(place: Path, key: str, value: str, group: Group = Group.REMOVED, *, ke
 
 def is_over(place: Path, now: float) -> bool:
     """Whether the file has a record that had to be kept until a time before ``now``."""
+    until = _content(place).get("keepUntil")
+    return isinstance(until, int | float) and until < now
+
+
+def is_record(place: Path) -> bool:
+    """Whether the file has a record that this version reads."""
+    return bool(_content(place))
+
+
+def _content(place: Path) -> dict[str, Any]:
+    """Returns the JSON of a record, an empty one for any other file."""
     with suppress(OSError, ValueError, RecursionError, StorageError):
         content = json.loads(_read_private(place, Group.ACCEPTED))
-        until = content.get("keepUntil") if isinstance(content, dict) and content.get("wixvisitor") == _FORMAT else None
-        return isinstance(until, int | float) and until < now
-    return False
+        if isinstance(content, dict) and content.get("wixvisitor") == _FORMAT:
+            return content
+    return {}
 
 
-def delete(place: Path) -> None:
-    """Removes the file durably: after a power failure it does not come back. The caller holds the lock."""
+def delete(place: Path, *, durably: bool = True) -> None:
+    """Removes the file, durably so that after a power failure it does not come back. The caller holds the lock."""
     with suppress(FileNotFoundError), replacing(place):
         place.unlink()
-        sync_directory(place.parent)
+        if durably:
+            sync_directory(place.parent)
 
 
 @contextmanager

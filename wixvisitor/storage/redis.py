@@ -6,7 +6,7 @@ import math
 import uuid
 from contextlib import suppress
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 try:
     import redis.asyncio
@@ -19,6 +19,7 @@ from wixvisitor._wire.redaction import hides_locals_async
 from wixvisitor.errors import ConfigurationError, StorageError
 from wixvisitor.storage import _redis_scripts
 from wixvisitor.storage._arguments import BRIEF, YEAR, seconds
+from wixvisitor.storage._closing import Closing
 from wixvisitor.storage._protocol import ANY_VERSION, AnyVersion, Record, VersionConflict
 from wixvisitor.storage._redis_calls import check_asyncio, finish
 from wixvisitor.storage._redis_clients import Clients, GivenClient, OwnClients
@@ -26,11 +27,8 @@ from wixvisitor.storage._redis_errors import explained
 from wixvisitor.storage._redis_evaluation import Argument
 from wixvisitor.storage._redis_scripts import Script
 
-if TYPE_CHECKING:
-    from redis.asyncio import Redis, RedisCluster
 
-
-class RedisStorage:
+class RedisStorage(Closing):
     """Keeps visitors in Redis or Valkey: for many processes on many machines.
 
     Args:
@@ -66,7 +64,7 @@ class RedisStorage:
 
     def __init__(
         self,
-        url_or_client: str | Redis | RedisCluster,
+        url_or_client: str | redis.asyncio.Redis | redis.asyncio.RedisCluster,
         *,
         prefix: str = "wixvisitor",
         expire_after: float | None = YEAR,

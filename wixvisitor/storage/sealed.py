@@ -10,6 +10,7 @@ import attrs
 from wixvisitor._wire.redaction import hides_locals_async
 from wixvisitor.errors import ConfigurationError, StorageError
 from wixvisitor.storage import _sealing
+from wixvisitor.storage._closing import Closing
 from wixvisitor.storage._protocol import (
     ANY_VERSION,
     AnyVersion,
@@ -26,7 +27,7 @@ _MARK: Final = "wixvisitor-sealed."  # so that an operator, and we, can tell a s
 _PURPOSE: Final = "wixvisitor record"
 
 
-class SealedStorage:
+class SealedStorage(Closing):
     """Keeps visitors in another store, encrypted: whoever reads or changes that store becomes no visitor.
 
     Args:
@@ -41,7 +42,7 @@ class SealedStorage:
     is saved the next time; the old key can go when every record was saved since, or has expired.
 
     It can do what ``inner`` can: it has ``aclose``, ``purge`` and leases, and ``save`` takes ``expected``, if ``inner``
-    has them. Versions are those of ``inner``.
+    has them. Closing it closes ``inner``. Versions are those of ``inner``.
 
     Raises:
         ConfigurationError: ``inner`` is no storage, or a key is none.

@@ -19,6 +19,7 @@ from wixvisitor._wire.redaction import hides_locals_async
 from wixvisitor.errors import ConfigurationError, StorageError
 from wixvisitor.storage import _sqlite_file
 from wixvisitor.storage._arguments import BRIEF, YEAR, seconds
+from wixvisitor.storage._closing import Closing
 from wixvisitor.storage._places import Group, shown
 from wixvisitor.storage._protocol import ANY_VERSION, AnyVersion, Record, VersionConflict
 from wixvisitor.storage._sqlite_connection import OpenFile
@@ -55,7 +56,7 @@ _LEASE: Final = """
     WHERE leases.holder = :holder OR leases.until <= :now OR leases.since > :ahead"""
 
 
-class SQLiteStorage:
+class SQLiteStorage(Closing):
     """Keeps visitors in a SQLite file: for a busy server, in any number of processes on one machine.
 
     Args:

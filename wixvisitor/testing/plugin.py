@@ -23,7 +23,7 @@ import time
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import pytest
 
@@ -55,10 +55,18 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, Any, Any]:
     return result
 
 
+class _Clocked(Protocol):
+    """``FakeWix``, which pytest should not have to import before a test needs it."""
+
+    def now(self) -> float: ...
+
+    def advance(self, seconds: float) -> None: ...
+
+
 class WixClock:
     """The time that ``FakeWix`` and the sessions of a test live in. It moves only when a test says so."""
 
-    def __init__(self, fake: FakeWix) -> None:
+    def __init__(self, fake: _Clocked) -> None:
         self._fake = fake
 
     def now(self) -> float:

@@ -7,10 +7,9 @@ from typing import Any, Final
 
 import attrs
 
-from wixvisitor.cli._facts import Facts, Setting, failed
-from wixvisitor.cli._process import LifeProcess, living
-from wixvisitor.cli._story import Story
-from wixvisitor.cli._times import brief
+from examples.demo.facts import Facts, Setting, failed
+from examples.demo.process import LifeProcess, living
+from examples.demo.story import Story, brief
 
 CROWD: Final = 200
 _LEFT_OUT: Final = (

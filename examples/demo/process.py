@@ -14,7 +14,7 @@ import attrs
 from anyio.abc import Process
 from anyio.streams.buffered import BufferedByteReceiveStream
 
-from wixvisitor.cli._facts import LIFE, Facts, LifeFailed, Setting, facts_of, to_line
+from examples.demo.facts import LIFE, Facts, LifeFailed, Setting, facts_of, to_line
 
 _PATIENCE: Final = 60.0  # seconds for one command; the session gives up earlier, and says why
 _LONGEST: Final = 1 << 20  # bytes of one reply
@@ -68,7 +68,7 @@ async def living(setting: Setting) -> AsyncIterator[LifeProcess]:
 
     Cancellation: the process is killed.
     """
-    command = [sys.executable, "-m", "wixvisitor", LIFE, json.dumps(attrs.asdict(setting))]
+    command = [sys.executable, "-m", LIFE, json.dumps(attrs.asdict(setting))]
     # A session of its own: Ctrl-C is the demo's, and the demo ends its processes.
     async with await anyio.open_process(
         command, stderr=None, env=_environment(setting), start_new_session=True

@@ -7,10 +7,9 @@ from typing import Any
 
 import attrs
 
-from wixvisitor.cli._facts import Facts, LifeFailed, tally
-from wixvisitor.cli._process import LifeProcess
-from wixvisitor.cli._story import Story
-from wixvisitor.cli._times import brief
+from examples.demo.facts import Facts, LifeFailed, tally
+from examples.demo.process import LifeProcess
+from examples.demo.story import Story, brief
 from wixvisitor.testing import Call, FakeWix
 
 FOUR_HOURS = 4 * 3600

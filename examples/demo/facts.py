@@ -9,10 +9,9 @@ from typing import Any, Final
 
 import attrs
 
-from wixvisitor import errors
-from wixvisitor.errors import WixVisitorError
+from wixvisitor import WixVisitorError, errors
 
-LIFE: Final = "_life"  # the hidden command of ``python -m wixvisitor`` that a visitor's process runs
+LIFE: Final = "examples.demo.life"  # the program that a visitor's process runs
 
 
 def _texts(value: Iterable[str]) -> tuple[str, ...]:

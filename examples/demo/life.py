@@ -1,10 +1,15 @@
-"""One process in a visitor's life: does what the demo tells it, and knows only the visitor that the file holds."""
+"""One process of the visitor, ``python -m examples.demo.life SETTING``. It does what the demo tells it.
+
+It knows only the visitor that the file holds.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import base64
 import hashlib
 import json
+import logging
 import os
 import sys
 import time
@@ -15,11 +20,9 @@ import anyio
 import attrs
 import httpx
 
-from wixvisitor import TokensChanged, VisitorSession
-from wixvisitor._wire.claims import read_claims
-from wixvisitor.cli._facts import Facts, Setting, to_line
-from wixvisitor.cli._output import silence
-from wixvisitor.errors import WixVisitorError
+from examples.demo.facts import Facts, Setting, to_line
+from examples.demo.screen import give_up
+from wixvisitor import TokensChanged, VisitorSession, WixVisitorError
 from wixvisitor.storage import FileStorage
 
 CART: Final = "/ecom/v2/carts/current"
@@ -31,7 +34,7 @@ _NOTICEABLE: Final = 0.005  # seconds; a token that is at hand takes microsecond
 
 def run(setting: str) -> int:
     """Obeys the commands on stdin until it ends."""
-    silence("wixvisitor")  # what failed is told as a fact
+    logging.getLogger("wixvisitor").addHandler(logging.NullHandler())  # what failed is told as a fact
     life = Life(Setting(**json.loads(setting)))
     with asyncio.Runner() as runner:
         for line in sys.stdin:
@@ -65,12 +68,11 @@ class Life:
             kind = type(error).__name__ if isinstance(error, WixVisitorError) else "TokenRequestError"
             return {"failed": kind, "message": str(error) or f"Wix could not be reached ({type(error).__name__})"}
         tokens = self.session.get_tokens()
-        claims = read_claims(tokens.access_token.value)
         refresh = tokens.refresh_token
         facts = Facts(
             pid=os.getpid(),
             role=refresh.role.value,
-            visitor=claims.visitor_id if claims else None,
+            visitor=visitor_id(tokens.access_token.value),
             mark=hashlib.sha256(refresh.value.encode()).hexdigest()[:8] if refresh.value else "",
             events=tuple(self._events),
             **seen,
@@ -152,6 +154,17 @@ class Crowd:
         self._waits.append(time.perf_counter() - started)
 
 
+def visitor_id(access_token: str) -> str | None:
+    """Returns whose token it is, as it says itself, or None. Wix documents no shape, so never decide by it."""
+    try:
+        payload = access_token.split(".")[3]
+        content = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
+        found = json.loads(content["data"])["instance"]["aid"]
+    except (ValueError, LookupError, TypeError):  # another shape
+        return None
+    return found if isinstance(found, str) else None
+
+
 def _json(response: httpx.Response) -> dict[str, Any]:
     try:
         body = response.json()
@@ -167,3 +180,10 @@ def _quantity(line: dict[str, Any]) -> object:
 def _name(line: dict[str, Any]) -> str:
     name = line.get("name")
     return str(name.get("original") if isinstance(name, dict) else name)
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(run(sys.argv[1]))
+    except BrokenPipeError:  # the demo has gone
+        give_up()

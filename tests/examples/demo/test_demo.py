@@ -1,4 +1,4 @@
-"""`python -m wixvisitor demo`: every chapter is told, every claim is checked, and a claim that fails is not hidden."""
+"""`python -m examples.demo`: every chapter is told, every claim is checked, and a claim that fails is not hidden."""
 
 from __future__ import annotations
 
@@ -17,9 +17,12 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from wixvisitor.cli import _demo_fake, _life, _process, exit_code
-from wixvisitor.cli._facts import Facts, LifeFailed, Setting, facts_of, failed
-from wixvisitor.cli._story import Story
+from examples.demo import fake as with_fake
+from examples.demo import life, process
+from examples.demo.command import exit_code, main
+from examples.demo.facts import Facts, LifeFailed, Setting, facts_of, failed
+from examples.demo.story import Story, brief
+from tests.conftest import CLIENT_ID
 from wixvisitor.cli._visitor_file import read
 from wixvisitor.errors import ConfigurationError, SessionExpired, StorageError, TokenRequestError
 from wixvisitor.testing import FakeWix, Product
@@ -60,7 +63,7 @@ def test_the_whole_life(run_apart: Run, tmp_path: Path) -> None:
     """Through a pipe, in ASCII, 80 columns wide: every chapter, its figures, and exit code 0."""
     file = tmp_path / "visitor.json"
     started = time.monotonic()
-    done = run_apart("demo", "--file", file, PYTHONIOENCODING="ascii", NO_COLOR="1", COLUMNS="80")
+    done = run_apart("--file", file, PYTHONIOENCODING="ascii", NO_COLOR="1", COLUMNS="80")
     assert (done.code, done.err) == (0, "")
     assert time.monotonic() - started < 20
     assert chapters(done.out) == CHAPTERS
@@ -80,7 +83,7 @@ def test_the_file_stays_if_it_is_asked_for(run: Run, tmp_path: Path, monkeypatch
     temporary = tmp_path / "temporary"
     temporary.mkdir()
     monkeypatch.setattr("tempfile.tempdir", str(temporary))
-    assert run("demo").code == 0
+    assert run().code == 0
     assert list(temporary.iterdir()) == []
 
 
@@ -95,8 +98,8 @@ class Sabotage(FakeWix):
 
 def test_a_claim_that_does_not_hold_is_told(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     """What Wix's books contradict is printed as failed; the story goes on to its end, and the exit code is 1."""
-    monkeypatch.setattr(_demo_fake, "FakeWix", Sabotage)
-    done = run("demo")
+    monkeypatch.setattr(with_fake, "FakeWix", Sabotage)
+    done = run()
     assert done.code == 1
     assert chapters(done.out) == CHAPTERS
     assert "FAILED nobody was replaced: the same visitor, the only one that Wix knows (seen:" in " ".join(
@@ -107,22 +110,22 @@ def test_a_claim_that_does_not_hold_is_told(run: Run, monkeypatch: pytest.Monkey
 
 
 @pytest.mark.parametrize(
-    ("command", "said"), [("--nonsense", "ended while it should ask"), ("--version", "answered with no facts")]
+    ("program", "said"), [("examples.nothing", "ended while it should ask"), ("this", "answered with no facts")]
 )
 def test_a_process_that_is_of_no_use_ends_the_demo(
-    run: Run, monkeypatch: pytest.MonkeyPatch, command: str, said: str
+    run: Run, monkeypatch: pytest.MonkeyPatch, program: str, said: str
 ) -> None:
     """The demo says which process could not do what, in one line."""
-    monkeypatch.setattr(_process, "LIFE", command)
-    done = run("demo")
+    monkeypatch.setattr(process, "LIFE", program)
+    done = run()
     assert done.code == 1
     assert re.fullmatch(rf"wixvisitor: process \d+ {said}\n", done.err)
 
 
 def test_a_process_that_does_not_answer_ends_the_demo(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     """Patience has an end."""
-    monkeypatch.setattr(_process, "_PATIENCE", 0.01)
-    done = run("demo")
+    monkeypatch.setattr(process, "_PATIENCE", 0.01)
+    done = run()
     assert done.code == 1
     assert "did not ask within 0.01 s" in done.err
 
@@ -130,7 +133,7 @@ def test_a_process_that_does_not_answer_ends_the_demo(run: Run, monkeypatch: pyt
 @pytest.mark.skipif(os.name != "posix", reason="signals are POSIX's")
 def test_an_interruption_leaves_no_process_behind() -> None:
     """Ctrl-C exits with 130, and the visitor's process ends with the demo."""
-    command = [sys.executable, "-m", "wixvisitor", "demo"]
+    command = [sys.executable, "-m", "examples.demo"]
     before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job ignores it
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as demo:
         signal.signal(signal.SIGINT, before)
@@ -147,8 +150,8 @@ def test_an_interruption_leaves_no_process_behind() -> None:
 
 @pytest.mark.skipif(os.name != "posix", reason="a broken pipe is POSIX's")
 def test_a_reader_who_goes_away_is_no_traceback() -> None:
-    """`python -m wixvisitor demo | head -1`."""
-    command = [sys.executable, "-m", "wixvisitor", "demo"]
+    """`python -m examples.demo | head -1`."""
+    command = [sys.executable, "-m", "examples.demo"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as demo:
         assert demo.stdout is not None
         demo.stdout.readline()
@@ -165,14 +168,14 @@ def test_a_reader_who_goes_away_is_no_traceback() -> None:
         (("--file", "{here}"), "this is a directory"),
         (("--file", "{here}/visitors/"), "this is a directory"),
         (("--file", "{here}/there.json"), "give another path"),
-        (("--client-id", "a:b"), "client_id"),
-        (("--client-id", "x", "--base-url", "http://example.com"), "plain http"),
+        (("--client-id", "not-a-guid"), "Headless Settings"),
+        (("--client-id", CLIENT_ID, "--base-url", "http://example.com"), "plain http"),
     ],
 )
 def test_wrong_configuration_exits_with_2(run: Run, tmp_path: Path, argv: tuple[str, ...], said: str) -> None:
     """The message says what does not fit; nobody's file is touched."""
     (tmp_path / "there.json").write_text("somebody's")
-    done = run("demo", *(word.format(here=tmp_path) for word in argv))
+    done = run(*(word.format(here=tmp_path) for word in argv))
     assert (done.code, done.out) == (2, "")
     assert said in done.err
     assert (tmp_path / "there.json").read_text() == "somebody's"
@@ -186,7 +189,7 @@ def test_a_client_id_leaves_out_what_only_a_stand_in_can_do(
 ) -> None:
     """The chapters that make sense against the real Wix, and why the others are left out."""
     file = tmp_path / "visitor.json"
-    done = run_apart("demo", "--client-id", client_id, "--base-url", url, "--file", file)
+    done = run_apart("--client-id", client_id, "--base-url", url, "--file", file)
     assert (done.code, done.err) == (0, "")
     assert chapters(done.out) == REAL_CHAPTERS
     assert "Left out: four hours passing" in done.out
@@ -201,7 +204,7 @@ def test_a_file_with_a_visitor_is_resumed(
 ) -> None:
     """Against the real Wix an existing file means its visitor; the client ID may come from the environment."""
     monkeypatch.setenv("WIX_CLIENT_ID", client_id)
-    done = run("demo", "--base-url", url, "--file", record)
+    done = run("--base-url", url, "--file", record)
     assert (done.code, done.err) == (0, "")
     assert chapters(done.out)[0] == "The visitor of the file"
     assert len(fake.visitors) == 1
@@ -212,7 +215,7 @@ def test_a_shop_without_products_is_only_read(run: Run, url: str, client_id: str
     """Where no product can be had the cart is not filled, and the rest is told all the same."""
     for product in list(fake.products):
         del fake._products[product.id]
-    done = run("demo", "--client-id", client_id, "--base-url", url)
+    done = run("--client-id", client_id, "--base-url", url)
     assert (done.code, done.err) == (0, "")
     assert "so the cart is only read" in " ".join(done.out.split())
     assert "empty (404)" in done.out
@@ -224,17 +227,17 @@ def test_products_that_cannot_be_had_are_passed_over(run: Run, url: str, client_
         del fake._products[product.id]
     for product in (Product("sold-out", name="Sold out", price="1", stock=0), Product("tea", name="Чай", price="1")):
         fake._products[product.id] = product
-    fake.fail(400, body={"message": "choose a colour"}, path=f"{_life.CART}/add-line-items", times=1)
-    done = run("demo", "--client-id", client_id, "--base-url", url)
+    fake.fail(400, body={"message": "choose a colour"}, path=f"{life.CART}/add-line-items", times=1)
+    done = run("--client-id", client_id, "--base-url", url)
     assert (done.code, done.err) == (0, "")
     assert "(Wix answered 200, 400)" in done.out
 
 
 def test_html_in_place_of_a_cart_is_an_empty_cart(run: Run, url: str, client_id: str, fake: FakeWix) -> None:
     """An answer that is no JSON does not stop the demo."""
-    fake.fail(200, body="<html>", path=_life.CART, times=None)
-    fake.fail(200, body=[], path=_life.PRODUCTS, times=None)
-    done = run("demo", "--client-id", client_id, "--base-url", url)
+    fake.fail(200, body="<html>", path=life.CART, times=None)
+    fake.fail(200, body=[], path=life.PRODUCTS, times=None)
+    done = run("--client-id", client_id, "--base-url", url)
     assert (done.code, done.err) == (0, "")
     assert "empty (200)" in done.out
 
@@ -243,7 +246,7 @@ def test_a_renewal_that_brings_another_visitor_is_told(run: Run, url: str, clien
     """The claims are checked against the real Wix as well."""
     elsewhere = fake.mint_visitor(client_id)
     fake.fail(200, body=elsewhere, grant_type="refresh_token")
-    done = run("demo", "--client-id", client_id, "--base-url", url)
+    done = run("--client-id", client_id, "--base-url", url)
     assert done.code == 1
     assert "FAILED it is the same visitor" in done.out
 
@@ -260,15 +263,15 @@ def test_what_stops_the_first_process_is_the_exit_code(
 ) -> None:
     """Unreachable is 3, a client ID that Wix calls wrong is 2, as everywhere."""
     fake.fail(**fault)
-    done = run("demo", "--client-id", client_id, "--base-url", url)
+    done = run("--client-id", client_id, "--base-url", url)
     assert done.code == code
     assert said in done.err
 
 
 def test_an_api_that_goes_away_exits_with_3(run: Run, url: str, client_id: str, fake: FakeWix) -> None:
     """So does a connection that breaks where no token is concerned."""
-    fake.drop(path=_life.CART, times=None)
-    done = run("demo", "--client-id", client_id, "--base-url", url)
+    fake.drop(path=life.CART, times=None)
+    done = run("--client-id", client_id, "--base-url", url)
     assert done.code == 3
     assert done.err.startswith("wixvisitor: ")
 
@@ -277,7 +280,7 @@ def test_a_file_that_cannot_be_used_exits_with_1(run: Run, url: str, client_id: 
     """Another program's file is left alone."""
     (tmp_path / "notes.json").write_text("{}")
     (tmp_path / "notes.json").chmod(0o600)
-    done = run("demo", "--client-id", client_id, "--base-url", url, "--file", tmp_path / "notes.json")
+    done = run("--client-id", client_id, "--base-url", url, "--file", tmp_path / "notes.json")
     assert done.code == 1
     assert "no visitor's record" in done.err
     assert (tmp_path / "notes.json").read_text() == "{}"
@@ -300,7 +303,7 @@ def test_a_life_obeys_line_by_line(
         {"do": "ask", "now": later, "callers": 3},
     ]
     monkeypatch.setattr(sys, "stdin", io.StringIO("".join(f"{json.dumps(command)}\n" for command in commands)))
-    assert _life.run(json.dumps({"file": setting.file, "client_id": client_id, "base_url": url})) == 0
+    assert life.run(json.dumps({"file": setting.file, "client_id": client_id, "base_url": url})) == 0
     refused, *replies = map(json.loads, capsys.readouterr().out.splitlines())
     with pytest.raises(LifeFailed, match="no refresh token"):
         facts_of(refused)
@@ -352,3 +355,63 @@ def test_on_a_terminal_the_story_has_colours_and_shows_that_it_waits() -> None:
     assert "[bold]word\\x1b" in text
     assert "\x1b[32m\N{CHECK MARK}" in text
     assert "JWS" not in text
+
+
+def test_whose_token_it_is_is_told_by_the_token_or_not_at_all(fake: FakeWix, client_id: str) -> None:
+    """A token of another shape tells nobody's id."""
+    token = fake.mint_visitor(client_id)["access_token"]
+    assert [life.visitor_id(token)] == list(fake.visitors)
+    assert {life.visitor_id(text) for text in ("", "JWS.a.b.c", token.replace("eyJ", "x"))} == {None}
+
+
+def test_a_short_time_is_given_in_milliseconds_or_seconds() -> None:
+    """What people wait is told in the unit they feel."""
+    assert (brief(0.0342), brief(1.23)) == ("34 ms", "1.2 s")
+
+
+# Help, wrong usage, missing packages
+
+WITHOUT = """
+import sys
+for name in {names!r}:
+    sys.modules[name] = None
+from examples.demo.command import main
+sys.exit(main([]))
+"""
+
+
+def run_without(*names: str) -> subprocess.CompletedProcess[str]:
+    program = WITHOUT.format(names=names)
+    return subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=30)
+
+
+def test_help_names_the_exit_codes(capsys: pytest.CaptureFixture[str]) -> None:
+    """Help is written to stdout and says what the exit codes mean."""
+    assert main(["--help"]) == 0
+    out = capsys.readouterr().out
+    assert "usage: python -m examples.demo" in out
+    assert "exit codes: 0 all well" in out
+
+
+@pytest.mark.parametrize("argv", [["now"], ["--file"], ["--file", ""]])
+def test_wrong_usage_exits_with_2(argv: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    """Wrong usage is explained on stderr and exits with 2."""
+    assert main(argv) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert "usage: python -m examples.demo" in err
+
+
+@pytest.mark.parametrize("missing", ["rich", "starlette", "uvicorn", "graphql"])
+def test_the_demo_names_the_package_that_is_missing(missing: str) -> None:
+    """Without a package that it needs the demo says in one line what to install, and exits with 2."""
+    done = run_without(missing)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == f"wixvisitor: the demo needs {missing}: pip install '.[testing]' rich\n"
+
+
+def test_an_import_that_fails_for_another_reason_is_not_called_a_missing_package() -> None:
+    """Only the demo's own packages are what its message speaks of."""
+    done = run_without("textwrap")
+    assert done.returncode == 1
+    assert "pip install" not in done.stderr

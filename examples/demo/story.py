@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from wixvisitor.cli._output import clean
+from examples.demo.screen import clean
 
 _INDENT: Final = "   "
 
@@ -101,3 +101,8 @@ class Story:
         for number, line in enumerate(lines):
             front = Text(mark, mark_style) if number == 0 else Text(" " * len(mark))
             self._console.print(Text.assemble(indent, front, Text(line, style)), soft_wrap=True)
+
+
+def brief(seconds: float) -> str:
+    """Returns a short length of time: ``34 ms``, ``1.2 s``."""
+    return f"{seconds * 1000:.0f} ms" if seconds < 1 else f"{seconds:.1f} s"

@@ -8,11 +8,10 @@ from collections import Counter
 from pathlib import Path
 from typing import Final
 
-from wixvisitor.cli import _stage
-from wixvisitor.cli._facts import Setting, tally
-from wixvisitor.cli._process import living
-from wixvisitor.cli._stage import FOUR_HOURS, Stage
-from wixvisitor.cli._story import Story
+from examples.demo.facts import Setting, tally
+from examples.demo.process import living
+from examples.demo.stage import FOUR_HOURS, Stage, kind, listed, short, waited
+from examples.demo.story import Story
 from wixvisitor.testing import FakeWix
 
 CLIENT_ID: Final = "5e9c1d0a-7c1e-4a52-9d5e-1f2a3b4c5d6e"  # any GUID: FakeWix knows every client
@@ -65,7 +64,7 @@ async def _something_in_the_cart(stage: Stage) -> None:
     facts = await stage.do("shop")
     calls = stage.new_token_calls()
     stage.lines = facts.lines
-    story.measured("cart", _stage.listed(facts.lines))
+    story.measured("cart", listed(facts.lines))
     story.measured("token calls", tally(calls))
     story.claim("Wix put it into this visitor's cart", facts.lines and facts.owner == stage.visitor.visitor, facts.note)
     story.claim("no token call was needed", not calls, tally(calls))
@@ -88,7 +87,7 @@ async def _another_process(stage: Stage, before: int) -> None:
     facts = await stage.do("cart")
     calls = stage.new_token_calls()
     stage.show(facts, calls)
-    story.measured("cart", _stage.listed(facts.lines))
+    story.measured("cart", listed(facts.lines))
     story.claim("it is another process", facts.pid not in (before, 0), facts.pid)
     stage.claim_nobody_was_replaced(facts)
     await stage.claim_cart()
@@ -142,7 +141,7 @@ async def _turned_away(stage: Stage, why: str | None) -> None:
     facts = await stage.do("ask", callers=50)
     calls = stage.new_token_calls()
     stage.story.measured("token calls", tally(calls))
-    stage.story.measured("waited", _stage.waited(facts))
+    stage.story.measured("waited", waited(facts))
     told = facts.failures == {"TokenRequestError": 50}
     stage.story.claim(f"each of the 50 got a TokenRequestError: {facts.complaint}", told, facts.failures)
     if why is None:
@@ -170,16 +169,16 @@ async def _a_refusal(stage: Stage) -> None:
     known = set(fake.visitors) == {stage.visitor.visitor, facts.visitor}
     story.claim("it is another visitor, as Wix's books say", other and known, facts.visitor)
     cart = await stage.do("cart")
-    story.claim("whose cart is empty, so nothing was mixed up", cart.status == 404, _stage.listed(cart.lines))
+    story.claim("whose cart is empty, so nothing was mixed up", cart.status == 404, listed(cart.lines))
 
 
 def _summary(stage: Stage) -> bool:
     story, fake = stage.story, stage.fake
     story.chapter("In all")
-    calls = Counter(_stage.kind(call) for call in fake.token_calls())
+    calls = Counter(kind(call) for call in fake.token_calls())
     peak, asked, known = fake.max_concurrency(), len(fake.token_calls("anonymous")), len(fake.visitors)
     expected = {"new visitor": "2", "renewal": "2", "refused (400)": "1"}
-    rows = [(f"token calls: {kind}", expected.get(kind, "a few"), str(number)) for kind, number in calls.items()]
+    rows = [(f"token calls: {what}", expected.get(what, "a few"), str(number)) for what, number in calls.items()]
     rows.append(("token calls at once, at most", "1", str(peak)))
     rows.append(("visitors that ever existed", "2", str(known)))
     story.table(("", "expected", "seen"), rows)
@@ -189,7 +188,7 @@ def _summary(stage: Stage) -> bool:
     story.claim("every renewal was needed, and there were never two at once", alone, f"{tally(calls)}; {peak} at once")
     story.claim("every call was one that Wix knows", not fake.unmatched, fake.unmatched)
     return story.end(
-        f"One visitor stayed one visitor ({_stage.short(stage.home)}) through a kill, {CROWD} callers at once, half a "
+        f"One visitor stayed one visitor ({short(stage.home)}) through a kill, {CROWD} callers at once, half a "
         "day and an outage; only Wix's own refusal replaced it."
     )
 

@@ -1,15 +1,19 @@
-"""Visitors whom nobody has needed for long are removed from SQLite's file, whatever a clock has shown for a while."""
+"""Visitors whom nobody has needed for long are removed from files and databases, whatever a clock shows for a while."""
 
 from __future__ import annotations
 
+import json
+import os
 import random
 import sqlite3
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.constants import IN_CI
-from wixvisitor.storage import MemoryStorage, Record, VersionConflict
+from wixvisitor.storage import FileStorage, MemoryStorage, Record, VersionConflict
+from wixvisitor.storage._threads import THREADS
 from wixvisitor.storage.sealed import SealedStorage
 from wixvisitor.storage.sqlite import SQLiteStorage
 
@@ -34,11 +38,17 @@ class Machine:
     def wall(self) -> float:
         return START + self.passed + self.ahead
 
-    def open(self, life: float | None = LIFE) -> SQLiteStorage:
+    def open(self, life: float | None = LIFE) -> Any:
         began = self.passed
-        return SQLiteStorage(
-            self.path, expire_after=life, clock=self.wall, monotonic=lambda: 1_000.0 + self.passed - began
-        )
+        return self.storage(expire_after=life, clock=self.wall, monotonic=lambda: 1_000.0 + self.passed - began)
+
+    async def looked(self) -> None:
+        """Waits until what a save does beside saving is done."""
+
+
+class WithDatabase(Machine):
+    def storage(self, **arguments: Any) -> SQLiteStorage:
+        return SQLiteStorage(self.path, **arguments)
 
     def keys(self) -> set[str]:
         """Whom the file has."""
@@ -49,16 +59,43 @@ class Machine:
             connection.close()
 
 
+class WithFiles(Machine):
+    def storage(self, **arguments: Any) -> FileStorage:
+        return FileStorage(f"{self.path}/", **arguments)
+
+    async def looked(self) -> None:
+        await THREADS.run((self.path, "purge"), lambda: None)
+
+    def keys(self) -> set[str]:
+        """Whom the directory has."""
+        return {json.loads(file.read_text())["key"] for file in self.path.glob("*.json")}
+
+
+@pytest.fixture(params=[WithDatabase, WithFiles], ids=["SQLite", "files"])
+def machine(tmp_path: Path, request: pytest.FixtureRequest) -> Machine:
+    return request.param(tmp_path / "visitors")
+
+
 @pytest.fixture
-def machine(tmp_path: Path) -> Machine:
-    return Machine(tmp_path / "visitors.db")
+def database(tmp_path: Path) -> WithDatabase:
+    return WithDatabase(tmp_path / "visitors.db")
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> WithFiles:
+    return WithFiles(tmp_path / "visitors")
+
+
+async def closed(storage: Any) -> None:
+    if isinstance(storage, SQLiteStorage):
+        await storage.aclose()
 
 
 async def run_for_a_moment(machine: Machine) -> int:
     """One run of a program that cron starts: how many it removed."""
     storage = machine.open()
     removed = await storage.purge()
-    await storage.aclose()
+    await closed(storage)
     return removed
 
 
@@ -76,7 +113,7 @@ async def test_past_its_time(machine: Machine) -> None:
     for _ in range(2):
         assert await storage.purge() == 0
         machine.passed += HOUR
-    await storage.aclose()
+    await closed(storage)
 
 
 async def test_found_twice_by_one_process(machine: Machine) -> None:
@@ -92,7 +129,7 @@ async def test_found_twice_by_one_process(machine: Machine) -> None:
     machine.passed += 1
     assert await storage.purge() == 1
     assert machine.keys() == {"young"}
-    await storage.aclose()
+    await closed(storage)
 
 
 async def test_found_by_saves(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -100,21 +137,25 @@ async def test_found_by_saves(machine: Machine, monkeypatch: pytest.MonkeyPatch)
     storage = machine.open()
     for number in range(150):
         await storage.save(f"old {number}", "value")
-    await storage.aclose()
+    await closed(storage)
     machine.passed += LIFE + 1
     storage = machine.open()
     monkeypatch.setattr("random.random", lambda: 0.5)
-    await storage.save("new", "value")  # finds a hundred
+    await storage.save("new", "value")  # finds a hundred of a database, all of a directory
+    await machine.looked()
     machine.passed += HOUR
     await storage.save("new", "value")
+    await machine.looked()
     assert len(machine.keys()) == 151
     monkeypatch.setattr("random.random", lambda: 0.0)
     await storage.save("new", "value")
+    await machine.looked()
     assert len(machine.keys()) == 51
     machine.passed += HOUR
     await storage.save("new", "value")
+    await machine.looked()
     assert machine.keys() == {"new"}
-    await storage.aclose()
+    await closed(storage)
 
 
 async def test_looking_all_the_time(machine: Machine) -> None:
@@ -129,7 +170,7 @@ async def test_looking_all_the_time(machine: Machine) -> None:
         machine.passed += MINUTE
         await storage.purge()
     assert machine.keys() == set()
-    await storage.aclose()
+    await closed(storage)
 
 
 @pytest.mark.parametrize("use", ["load", "save"])
@@ -149,14 +190,14 @@ async def test_used_in_between(machine: Machine, use: str) -> None:
     assert await storage.purge() == 0
     machine.ahead = 0.0
     assert await storage.load("anna") is not None
-    await storage.aclose()
+    await closed(storage)
 
 
 async def test_a_program_that_runs_each_day(machine: Machine) -> None:
     """Programs that never run for an hour remove what is past twice its time and a day, a day after they found that."""
     storage = machine.open()
     await storage.save("old", "value")
-    await storage.aclose()
+    await closed(storage)
     days = 0
     while machine.keys():
         await run_for_a_moment(machine)
@@ -170,7 +211,7 @@ async def test_programs_a_day_apart(machine: Machine) -> None:
     """Of two short runs the second removes if it was started a day after the first, and not when it was 23 h."""
     storage = machine.open()
     await storage.save("old", "value")
-    await storage.aclose()
+    await closed(storage)
     machine.passed += 2 * LIFE + DAY
     assert await run_for_a_moment(machine) == 0
     machine.passed += 23 * HOUR
@@ -204,7 +245,7 @@ async def test_one_jump(machine: Machine, years: float) -> None:
         machine.passed += HOUR / 2
     assert len(machine.keys()) == 20
     for storage in processes:
-        await storage.aclose()
+        await closed(storage)
 
 
 async def test_two_jumps(machine: Machine) -> None:
@@ -219,14 +260,14 @@ async def test_two_jumps(machine: Machine) -> None:
         assert await storage.purge() == 0
         machine.passed += HOUR
     assert machine.keys() == {"anna"}
-    await storage.aclose()
+    await closed(storage)
 
 
 async def test_found_by_a_clock_that_was_ahead(machine: Machine) -> None:
     """What a run found while its clock was ahead does not keep later runs from removing who is forgotten."""
     storage = machine.open()
     await storage.save("old", "value")
-    await storage.aclose()
+    await closed(storage)
     machine.passed += 2 * LIFE + DAY
     machine.ahead = 50 * 365 * DAY
     assert await run_for_a_moment(machine) == 0
@@ -257,7 +298,7 @@ async def test_at_random(machine: Machine, seed: int) -> None:
         if chance.random() < 0.3:
             processes.append(machine.open())
         if len(processes) > 3:
-            await processes.pop(chance.randrange(len(processes))).aclose()
+            await closed(processes.pop(chance.randrange(len(processes))))
         storage = chance.choice(processes)
         key = min(used.keys() - forgotten, key=lambda key: used[key])
         if machine.passed - used[key] > 20 * DAY and not machine.ahead:
@@ -270,7 +311,7 @@ async def test_at_random(machine: Machine, seed: int) -> None:
         machine.passed += HOUR
     assert not machine.keys() & forgotten
     for storage in processes:
-        await storage.aclose()
+        await closed(storage)
 
 
 async def test_first_saved_in_1970(machine: Machine) -> None:
@@ -286,7 +327,7 @@ async def test_first_saved_in_1970(machine: Machine) -> None:
     await storage.purge()
     machine.passed += HOUR
     assert await storage.purge() == 1
-    await storage.aclose()
+    await closed(storage)
 
 
 async def test_a_clock_that_was_behind(machine: Machine) -> None:
@@ -302,60 +343,60 @@ async def test_a_clock_that_was_behind(machine: Machine) -> None:
     assert await storage.purge() == 0
     machine.passed += HOUR
     assert await storage.purge() == 1
-    await storage.aclose()
+    await closed(storage)
 
 
-async def test_older_versions_go_on(machine: Machine) -> None:
+async def test_older_versions_go_on(database: WithDatabase) -> None:
     """What a version without marks does to a marked record, and it saves four columns, makes the mark void."""
-    storage = machine.open()
+    storage = database.open()
     await storage.save("anna", "1")
-    machine.passed += LIFE
+    database.passed += LIFE
     await storage.purge()
-    other = sqlite3.connect(machine.path, isolation_level=None)
+    other = sqlite3.connect(database.path, isolation_level=None)
     other.execute(
         """INSERT INTO visitors VALUES ('anna', '2', 'theirs', :end) ON CONFLICT (key) DO UPDATE
         SET value = '2', version = 'theirs', expires_at = :end""",
-        {"end": machine.wall() + LIFE},
+        {"end": database.wall() + LIFE},
     )
-    other.execute("INSERT INTO visitors VALUES ('ben', '1', 'one', ?)", (machine.wall(),))
-    machine.passed += HOUR
-    machine.ahead = 2 * LIFE
+    other.execute("INSERT INTO visitors VALUES ('ben', '1', 'one', ?)", (database.wall(),))
+    database.passed += HOUR
+    database.ahead = 2 * LIFE
     assert await storage.purge() == 0
     other.execute("UPDATE visitors SET expires_at = expires_at + 1 WHERE key = 'ben'")  # it was only read
-    machine.passed += HOUR
+    database.passed += HOUR
     assert await storage.purge() == 1  # anna: by now for the second time
-    assert machine.keys() == {"ben"}
+    assert database.keys() == {"ben"}
     other.execute("DELETE FROM visitors")
     assert await storage.purge() == 0
     assert [*other.execute("PRAGMA user_version"), *other.execute("SELECT count(*) FROM overdue")] == [(1,), (0,)]
     other.close()
-    await storage.aclose()
+    await closed(storage)
 
 
-async def test_another_file(machine: Machine) -> None:
+async def test_another_file(database: WithDatabase) -> None:
     """What was found in a file says nothing of the file that takes its place."""
-    storage = machine.open()
+    storage = database.open()
     for number in range(5):
         await storage.save(f"old {number}", "value")
-    machine.passed += LIFE
+    database.passed += LIFE
     await storage.purge()
-    for file in machine.path.parent.glob("visitors.db*"):
+    for file in database.path.parent.glob("visitors.db*"):
         file.unlink()
-    machine.passed += HOUR
-    other = machine.open()
+    database.passed += HOUR
+    other = database.open()
     await other.save("anna", "value")
-    machine.ahead = 2 * LIFE
+    database.ahead = 2 * LIFE
     await other.purge()
     assert await storage.purge() == 0
     for one in (storage, other):
-        await one.aclose()
+        await closed(one)
 
 
-async def test_many(machine: Machine) -> None:
+async def test_many(database: WithDatabase) -> None:
     """On request all are removed, in steps between which others may write."""
-    storage = machine.open()
+    storage = database.open()
     await storage.save("new", "value")
-    other = sqlite3.connect(machine.path)
+    other = sqlite3.connect(database.path)
     with other:
         other.executemany(
             "INSERT INTO visitors VALUES (?, 'value', ?, ?)",
@@ -363,24 +404,24 @@ async def test_many(machine: Machine) -> None:
         )
     other.close()
     assert await storage.purge() == 0
-    machine.passed += HOUR
+    database.passed += HOUR
     assert await storage.purge() == 2_500
-    assert machine.keys() == {"new"}
-    await storage.aclose()
+    assert database.keys() == {"new"}
+    await closed(storage)
 
 
 async def test_for_ever(machine: Machine) -> None:
     """A storage that keeps all for ever removes nobody, also not what another one would have removed."""
     storage = machine.open()
     await storage.save("old", "value")
-    await storage.aclose()
+    await closed(storage)
     machine.passed += 10 * LIFE
     storage = machine.open(None)
     for _ in range(3):
         assert await storage.purge() == 0
         machine.passed += 2 * DAY
     assert await storage.load("old") is not None
-    await storage.aclose()
+    await closed(storage)
 
 
 async def test_sealed(machine: Machine) -> None:
@@ -392,5 +433,94 @@ async def test_sealed(machine: Machine) -> None:
     assert await storage.purge() == 0
     machine.passed += HOUR
     assert await storage.purge() == 1
-    await storage.aclose()
+    await closed(storage)
     assert not hasattr(SealedStorage(MemoryStorage(), [SealedStorage.generate_key()]), "purge")
+
+
+# What files have of their own
+
+
+async def test_no_other_files_are_removed(files: WithFiles) -> None:
+    """Other programs' files, records of another format and what is damaged stay, however old they are."""
+    storage = files.open()
+    await storage.save("old", "value")
+    [ours] = files.path.glob("*.json")
+    texts = {
+        "notes.json": "{}",
+        f"{'0' * 40}.json": "{}",
+        f"{'1' * 40}.json": '{"wixvisitor": 2}',
+        f"{'2' * 40}.json": "{",
+    }
+    for name, text in texts.items():
+        (files.path / name).write_text(text)
+        (files.path / name).chmod(0o600)
+        os.utime(files.path / name, (START, START))
+    for _ in range(3):
+        files.passed += 3 * LIFE
+        await storage.purge()
+        files.passed += HOUR
+    assert await storage.purge() == 0
+    assert not ours.exists()
+    assert {file.name for file in files.path.glob("*.json")} == set(texts)
+
+
+async def test_one_file(tmp_path: Path) -> None:
+    """One visitor's file is removed by ``purge`` only, which finds it twice; loading keeps it."""
+    now, tick = [START], [0.0]
+    path = tmp_path / "visitor.json"
+    storage = FileStorage(path, expire_after=LIFE, clock=lambda: now[0], monotonic=lambda: tick[0])
+    await storage.save("anna", "value")
+    now[0] += 2 * LIFE
+    assert await storage.purge() == 0
+    assert await storage.load("anna") is not None
+    tick[0] += HOUR
+    assert await storage.purge() == 0
+    now[0] += LIFE
+    assert await storage.purge() == 0
+    tick[0] += HOUR
+    assert await storage.purge() == 1
+    assert await storage.load("anna") is None
+
+
+async def test_what_was_found_goes_with_the_visitor(files: WithFiles) -> None:
+    """No note of a first finding is left of a visitor who was removed, who came again, or was deleted."""
+    for end in ("purge", "load", "delete"):
+        storage = files.open()
+        await storage.save(end, "value")
+        files.passed += 2 * LIFE + DAY
+        await storage.purge()
+        assert len([*files.path.glob("*.overdue")]) == 1
+        if end == "load":
+            await storage.load(end)
+        if end == "delete":
+            await storage.delete(end)
+        files.passed += HOUR
+        await storage.purge()
+        files.passed += LIFE  # and now it finds the one who was loaded
+        await storage.purge()
+        assert [*files.path.glob("*.overdue")] == []
+
+
+async def test_a_place_where_no_time_can_be_set(files: WithFiles, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the system sets no times, saving and loading go on, and the system's own time counts."""
+
+    def refuse(*_: object) -> None:
+        raise PermissionError
+
+    monkeypatch.setattr(os, "utime", refuse)
+    storage = files.open()
+    await storage.save("anna", "value")
+    files.passed += LIFE
+    assert await storage.load("anna") is not None
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{", '[1, 2, "x"]', "[1, 2, 3, 4]", "null", "\x00"])
+async def test_a_damaged_note(files: WithFiles, text: str) -> None:
+    """A note that cannot be read counts as none, and is written anew."""
+    await files.open().save("old", "value")
+    [ours] = files.path.glob("*.json")
+    files.passed += 2 * LIFE + DAY
+    ours.with_name(f"{ours.name}.overdue").write_text(text)
+    assert await files.open().purge() == 0
+    files.passed += DAY
+    assert await files.open().purge() == 1
