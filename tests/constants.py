@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 CLIENT_ID = "5e9c1d0a-7c1e-4a52-9d5e-1f2a3b4c5d6e"
+OTHER_CLIENT_ID = "0d1e2f3a-4b5c-4d6e-8f70-8192a3b4c5d6"
 CART = "/ecom/v2/carts/current"
 FINE = (200, 404)  # what the cart's path answers: a cart, or a visitor without one
 LIFETIME = 14_400  # seconds that an access token lives

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.constants import CLIENT_ID
+from tests.constants import CLIENT_ID, OTHER_CLIENT_ID
 from tests.stores import ALL_CALLS, TroubledStorage
 from wixvisitor import EMPTY_TOKENS, AccessToken, RefreshToken, StorageError, TokenRole, Tokens
 from wixvisitor._renewal.decision import Unread
@@ -189,8 +189,8 @@ async def test_sites_never_mix():
     """The key in the store is scoped by the client id."""
     storage = MemoryStorage()
     await records(storage).save(TOKENS, None)
-    assert records(storage, "another-client").scoped_key == "another-client:default"
-    assert await records(storage, "another-client").load() is None
+    assert records(storage, OTHER_CLIENT_ID).scoped_key == f"{OTHER_CLIENT_ID}:default"
+    assert await records(storage, OTHER_CLIENT_ID).load() is None
     assert await records(storage, key="other").load() is None
     assert await storage.load(f"{CLIENT_ID}:default") is not None
 
@@ -198,7 +198,7 @@ async def test_sites_never_mix():
 async def test_a_record_of_another_site():
     """A record that says it belongs to another client id is refused, and stays."""
     storage = MemoryStorage()
-    await storage.save(f"{CLIENT_ID}:default", render(TOKENS, "another-client"))
+    await storage.save(f"{CLIENT_ID}:default", render(TOKENS, OTHER_CLIENT_ID))
     with pytest.raises(StorageError, match="another client ID"):
         await records(storage).load()
     assert await storage.load(f"{CLIENT_ID}:default") is not None
