@@ -29,7 +29,7 @@ from wixvisitor._web.headers import NOTHING, Additions, additions, is_shared
 from wixvisitor._web.logins import successor
 from wixvisitor._web.request_visitor import RequestVisitor
 from wixvisitor._web.site_cookie import Reading
-from wixvisitor._web.visits import Request, Visits, is_newer, new_card, new_key
+from wixvisitor._web.visits import Request, Visits, is_newer, new_content, new_key
 from wixvisitor.cookies._content import CookieContent
 from wixvisitor.errors import ConfigurationError
 
@@ -95,14 +95,14 @@ class Visit:
 
     @functools.cached_property
     def _given(self) -> CookieContent | None:
-        return self._reading.card if self._has_consent else None
+        return self._reading.content if self._has_consent else None
 
     @functools.cached_property
     def _reserved(self) -> CookieContent:
-        return new_card()
+        return new_content()
 
     @property
-    def _card(self) -> CookieContent:
+    def _content(self) -> CookieContent:
         return self._moved or self._given or self._reserved
 
     async def visitor(self) -> VisitorSession:
@@ -115,7 +115,7 @@ class Visit:
         if self._session is None:
             if self.started and self.allowed and not self._is_kept:
                 raise ConfigurationError(_LATE)
-            session = await self.visits.session(self._card, allowed=self.allowed)
+            session = await self.visits.session(self._content, allowed=self.allowed)
             if self._session is None:
                 self._session, self._began = session, session.get_tokens()
         visitor = self._visitor() or RequestVisitor.within(self, self._session)
@@ -147,15 +147,15 @@ class Visit:
             self._is_set = True
             return
         self._check_not_started()
-        number, left = self.visits.order.number(), self._card
-        card = await self._new_card(is_login=not _checks.is_empty(tokens))
-        session = await self.visits.session(card, allowed=self.allowed)
+        number, left = self.visits.order.number(), self._content
+        content = await self._new_content(is_login=not _checks.is_empty(tokens))
+        session = await self.visits.session(content, allowed=self.allowed)
         if not _checks.is_empty(tokens):
             await session.set_tokens(tokens)
-            await self._end_if_over(card)
-        self._move(visitor, card, session, number)
+            await self._end_if_over(content)
+        self._move(visitor, content, session, number)
         if _checks.is_empty(tokens) or role_of(before) is TokenRole.MEMBER:
-            await self._end(left, but=card)
+            await self._end(left, but=content)
 
     async def renew_into(self, visitor: RequestVisitor, refresh_token: RefreshToken) -> Tokens:
         """Renews somebody's refresh token and goes on as them."""
@@ -164,21 +164,21 @@ class Visit:
         if self.allowed:
             self.visits.kept.check_refresh(self._reading, Tokens(EMPTY_TOKENS.access_token, refresh_token))
         number = self.visits.order.number()
-        card = await self._new_card(is_login=True)
-        session = await self.visits.session(card, allowed=self.allowed)
+        content = await self._new_content(is_login=True)
+        session = await self.visits.session(content, allowed=self.allowed)
         tokens = await session.renew_token(refresh_token)
-        await self._end_if_over(card)
-        self._move(visitor, card, session, number)
+        await self._end_if_over(content)
+        self._move(visitor, content, session, number)
         return tokens
 
-    async def _new_card(self, *, is_login: bool) -> CookieContent:
+    async def _new_content(self, *, is_login: bool) -> CookieContent:
         """Returns a new id. One of a login is noted first: the browser may send it again, or never get the answer."""
-        left = self._card
+        left = self._content
         if not is_login or not self._is_listed:
-            return new_card()
-        card = CookieContent(successor(left.key, new_key()))
-        await self.visits.forget(await self.visits.logins.add(left.key, card.key), allowed=True)
-        return card
+            return new_content()
+        content = CookieContent(successor(left.key, new_key()))
+        await self.visits.forget(await self.visits.logins.add(left.key, content.key), allowed=True)
+        return content
 
     async def _end(self, left: CookieContent, *, but: CookieContent) -> None:
         """Forgets an id, and those that other answers to its browser may have given, or came from the same one."""
@@ -186,18 +186,18 @@ class Visit:
         if self._is_listed:
             await self.visits.forget(await self.visits.logins.end(left.key, but=but.key), allowed=True)
 
-    async def _end_if_over(self, card: CookieContent) -> None:
+    async def _end_if_over(self, content: CookieContent) -> None:
         """Forgets a login that a logout elsewhere has ended while it was being saved."""
-        if self._is_listed and await self.visits.logins.is_over(card.key, is_new=True):
-            await self.visits.forget([card.key], allowed=True)
+        if self._is_listed and await self.visits.logins.is_over(content.key, is_new=True):
+            await self.visits.forget([content.key], allowed=True)
 
     @property
     def _is_listed(self) -> bool:
         """Whether the ids of this browser's logins are listed in the store: others have to know the id from before."""
         return self.allowed and self._given is not None and not self.visits.cookie.holds_tokens
 
-    def _move(self, visitor: RequestVisitor, card: CookieContent, session: VisitorSession, number: int) -> None:
-        self._session, self._moved, self._is_set, self._number = session, card, True, number
+    def _move(self, visitor: RequestVisitor, content: CookieContent, session: VisitorSession, number: int) -> None:
+        self._session, self._moved, self._is_set, self._number = session, content, True, number
         visitor.become(session)
 
     def _check_not_foreign(self) -> None:
@@ -224,13 +224,13 @@ class Visit:
         if session is None or given is None or self.is_foreign or self.visits.cookie.holds_tokens:
             return
         if given.is_due if moved is None else not _checks.is_empty(self._tokens()):
-            card = self._card
-            if await self.visits.has_ended(card, session, is_new=moved is not None):
-                self._over = card.key
+            content = self._content
+            if await self.visits.has_ended(content, session, is_new=moved is not None):
+                self._over = content.key
 
     def _is_older(self) -> bool:
         """Whether a login or logout came first (rule 6, ORDER)."""
-        if self._over == self._card.key:
+        if self._over == self._content.key:
             return True
         return self._given is not None and self.visits.order.is_older(self._given.key, self._number, self._since)
 
@@ -271,7 +271,7 @@ class Visit:
             return []
         if self.visits.cookie.holds_tokens:
             return self._token_cookies()
-        if self._is_anew or (self._session is not None and self._card.is_due):
+        if self._is_anew or (self._session is not None and self._content.is_due):
             return self._written(EMPTY_TOKENS)
         return []
 
@@ -295,7 +295,7 @@ class Visit:
             return kept.forget(self._reading)
         if not self._is_set and given is not None:
             return []
-        return kept.reserve(self._reading, CookieContent(self._card.key), anew=self._is_anew)
+        return kept.reserve(self._reading, CookieContent(self._content.key), anew=self._is_anew)
 
     def _has_later(self, now: Tokens) -> bool:
         """Whether these are later than the cookie's: they came within this request, or are newer.
@@ -309,7 +309,7 @@ class Visit:
         return self._moved is not None or self._given is None
 
     def _written(self, tokens: Tokens) -> list[str]:
-        return self.visits.kept.write(self._reading, CookieContent(self._card.key, tokens), anew=self._is_anew)
+        return self.visits.kept.write(self._reading, CookieContent(self._content.key, tokens), anew=self._is_anew)
 
     def _note_order(self, *, is_written: bool) -> None:
         """Notes what the browser goes on with, once the cookie is on its way."""
@@ -345,7 +345,7 @@ class Visit:
 
     def _note(self) -> None:
         if self._session is not None and self.allowed:
-            self.visits.note(self._card.key, self._session)
+            self.visits.note(self._content.key, self._session)
 
     def _tokens(self) -> Tokens:
         return EMPTY_TOKENS if self._session is None else self._session.get_tokens()

@@ -150,38 +150,38 @@ class Visits:
     def read(self, request: Request) -> Reading:
         """Returns what the browser's cookies say."""
         reading = self.kept.read(request.headers.get("cookie", ""))
-        if reading.card is not None and reading.card.is_derived and self.cookie.holds_tokens:
-            self._recent.keep(f"{self.client_id}:{reading.card.key}")  # no cookie has its tokens
+        if reading.content is not None and reading.content.is_derived and self.cookie.holds_tokens:
+            self._recent.keep(f"{self.client_id}:{reading.content.key}")  # no cookie has its tokens
         return reading
 
-    async def session(self, card: CookieContent, *, allowed: bool) -> VisitorSession:
-        """Returns the visitor of a card: the store's, or the newer of the cookie's and this process's.
+    async def session(self, content: CookieContent, *, allowed: bool) -> VisitorSession:
+        """Returns the visitor of a cookie: the store's, or the newer of the cookie's and this process's.
 
         Raises:
             StorageError: the store cannot be read.
         """
         pool = self.pool(allowed=allowed)
-        if card.tokens.access_token.value or card.tokens.refresh_token.value:
-            await self._offer(pool, card)
-        session = await pool.session(card.key)
+        if content.tokens.access_token.value or content.tokens.refresh_token.value:
+            await self._offer(pool, content)
+        session = await pool.session(content.key)
         state = session._refresher.state
-        state.consistent = state.consistent or self._consistent.get(card.key) or ""
+        state.consistent = state.consistent or self._consistent.get(content.key) or ""
         return session
 
-    async def has_ended(self, card: CookieContent, session: VisitorSession, *, is_new: bool) -> bool:
+    async def has_ended(self, content: CookieContent, session: VisitorSession, *, is_new: bool) -> bool:
         """Whether another process has ended this id by a login or a logout. Where the store cannot tell, an old id has.
 
         Args:
-            card: whose cookie an answer is about to carry.
-            session: the card's visitor.
+            content: whose cookie an answer is about to carry.
+            session: its visitor.
             is_new: whether the request itself has made the id.
         """
         try:
-            if await self.logins.is_over(card.key, is_new=is_new):
+            if await self.logins.is_over(content.key, is_new=is_new):
                 return True
             if is_new or is_empty(session.get_tokens()):
                 return False
-            stored = await Records(self._own._settings, card.key).load()
+            stored = await Records(self._own._settings, content.key).load()
         except StorageError as error:
             logger.info("wixvisitor: no cookie, for the store does not say whether it is over: %s", error)
             return not is_new
@@ -202,16 +202,16 @@ class Visits:
         if failure is not None:
             raise failure
 
-    async def _offer(self, pool: VisitorPool, card: CookieContent) -> None:
+    async def _offer(self, pool: VisitorPool, content: CookieContent) -> None:
         """Puts the cookie's tokens where the session looks, unless newer ones are known."""
-        records = Records(pool._settings, card.key)
-        stored, live = await records.load(), pool._sessions.get(card.key)
+        records = Records(pool._settings, content.key)
+        stored, live = await records.load(), pool._sessions.get(content.key)
         known = [stored.tokens] if stored else []
         known += [live.get_tokens()] if live else []
-        if any(not is_newer(card.tokens, than=tokens) for tokens in known):
+        if any(not is_newer(content.tokens, than=tokens) for tokens in known):
             return
         try:
-            await records.save(card.tokens, stored.version if stored else None, records.new_identity())
+            await records.save(content.tokens, stored.version if stored else None, records.new_identity())
         except VersionConflict:
             logger.debug("wixvisitor: another request of this browser was faster")
 
@@ -251,8 +251,8 @@ def new_key() -> str:
     return secrets.token_urlsafe(32)
 
 
-def new_card() -> CookieContent:
-    """Returns a card for somebody who is not known yet."""
+def new_content() -> CookieContent:
+    """Returns what the cookie of a new visitor says."""
     return CookieContent(new_key())
 
 

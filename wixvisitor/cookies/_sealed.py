@@ -102,8 +102,7 @@ class SealedForm:
         if len(value) > LARGEST:
             raise Unreadable("it is longer than any of ours")
         context = (client_id, name or self.names(client_id).first)
-        content = self._opened(value, context)
-        key, since, tokens = self._parsed(content, context, others)
+        key, since, tokens = self._parsed(self._opened(value, context), context, others)
         age = now - since
         if age > self._max_age:
             raise Unreadable("it is older than max_age")
@@ -111,25 +110,25 @@ class SealedForm:
         return CookieContent(key, tokens, is_due=old or age > self._max_age / 10)
 
     @hides_locals
-    def write(self, card: CookieContent, client_id: str, now: float, *, name: str | None = None) -> str:
+    def write(self, content: CookieContent, client_id: str, now: float, *, name: str | None = None) -> str:
         """Returns the ``Set-Cookie`` header.
 
         Raises:
             ConfigurationError: no browser would keep it, it is too large.
         """
         name = name or self.names(client_id).first
-        content: dict[str, Any] = {"id": card.key, "at": int(now)}
-        if self.holds_tokens and not is_empty(card.tokens):
-            content["tokens"] = card.tokens.to_dict()
-        return fitting(name, self._seal(content, (client_id, name)), self._attributes)
+        data: dict[str, Any] = {"id": content.key, "at": int(now)}
+        if self.holds_tokens and not is_empty(content.tokens):
+            data["tokens"] = content.tokens.to_dict()
+        return fitting(name, self._seal(data, (client_id, name)), self._attributes)
 
-    def write_all(self, card: CookieContent, client_id: str, now: float, *, name: str | None = None) -> list[str]:
+    def write_all(self, content: CookieContent, client_id: str, now: float, *, name: str | None = None) -> list[str]:
         """Returns the ``Set-Cookie`` headers, of which there may be several.
 
         Raises:
             ConfigurationError: they are too large.
         """
-        return [self.write(card, client_id, now, name=name)]
+        return [self.write(content, client_id, now, name=name)]
 
     def clear(self, name: str | None = None, path: str = "/") -> str:
         """Returns the ``Set-Cookie`` header that removes it."""
@@ -170,15 +169,15 @@ class SealedForm:
                 return True
         return False
 
-    def _seal(self, content: object, context: tuple[str, ...]) -> str:
-        return self._sealer.seal(json.dumps(content, separators=(",", ":")).encode(), context)
+    def _seal(self, data: object, context: tuple[str, ...]) -> str:
+        return self._sealer.seal(json.dumps(data, separators=(",", ":")).encode(), context)
 
     def _parsed(
-        self, content: bytes, context: tuple[str, str], others: Mapping[str, Sequence[str]]
+        self, opened: bytes, context: tuple[str, str], others: Mapping[str, Sequence[str]]
     ) -> tuple[str, float, Tokens]:
         """Returns id, time of sealing and tokens. What is sealed is ours, but may be another version's."""
         try:
-            found = json.loads(content)
+            found = json.loads(opened)
             key, since = found["id"], found["at"]
             tokens = checked_tokens(Tokens.from_dict(found.get("tokens") or {}))
             if "parts" in found:
@@ -198,8 +197,8 @@ class SealedForm:
         """Returns what the parts of this write hold; none, which costs a renewal, if they are not all there."""
         for text in _parts.joined(context[1], min(count, _parts.MAX_PARTS), others):
             with suppress(NotOpened, ValueError, ConfigurationError):
-                content = json.loads(self._sealer.open(text, (*context, write)))
-                return checked_tokens(Tokens.from_dict({"accessToken": content})).access_token
+                half = json.loads(self._sealer.open(text, (*context, write)))
+                return checked_tokens(Tokens.from_dict({"accessToken": half})).access_token
         return EMPTY_TOKENS.access_token
 
     def __repr__(self) -> str:
