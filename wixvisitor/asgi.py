@@ -7,16 +7,17 @@ scope, and of a message with a cookie, before it waits or raises.
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping, Sequence
 from typing import Any, Final, Self
 from urllib.parse import quote
 
 from wixvisitor._pool import VisitorPool
 from wixvisitor._session import VisitorSession
 from wixvisitor._web.catalog_reader import CatalogReader
-from wixvisitor._web.headers import Additions, is_document
+from wixvisitor._web.headers import Additions
+from wixvisitor._web.request import Request
 from wixvisitor._web.visit import Visit
-from wixvisitor._web.visits import Request, Visits
+from wixvisitor._web.visits import Visits
 from wixvisitor._wire.catalog import CATALOG_PATHS
 from wixvisitor._wire.redaction import hides_locals
 from wixvisitor.cookies import VisitorCookie
@@ -95,12 +96,11 @@ class VisitorMiddleware:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serves one connection."""
         match scope["type"]:
-            case "lifespan":
-                serving: Awaitable[None] = _Lifespan(self._app, self._visits).serve(scope, receive, send)
             case "http" | "websocket":
                 visit = Visit(self._visits, _request(scope))
-                app = self._app({**scope, _KEY: visit}, receive, _sending(visit, send))
-                serving = _finished(visit, app)
+                serving = _finished(visit, self._app({**scope, _KEY: visit}, receive, _sending(visit, send)))
+            case "lifespan":
+                serving = _Lifespan(self._app, self._visits).serve(scope, receive, send)
             case _:
                 serving = self._app(scope, receive, send)
         del scope
@@ -161,7 +161,7 @@ async def _finished(visit: Visit, serving: Awaitable[None]) -> None:
 
 def _sending(visit: Visit, send: Send) -> Send:
     async def send_with_cookie(message: Message) -> None:
-        if message["type"] in _STARTS and not visit.started:
+        if not visit.started and message["type"] in _STARTS and not visit.starts_unseen():
             await visit.settle()
             message = _started(visit, message)
         sending = send(message)
@@ -171,17 +171,27 @@ def _sending(visit: Visit, send: Send) -> Send:
     return send_with_cookie
 
 
-@hides_locals
 def _request(scope: Scope) -> Request:
-    headers: dict[str, str] = {}
-    for raw_name, raw_value in scope["headers"]:
-        name, value = raw_name.decode("latin-1").lower(), raw_value.decode("latin-1")
-        glue = "; " if name == "cookie" else ", "  # HTTP/2 sends one cookie each (RFC 9113, section 8.2.3)
-        headers[name] = f"{headers[name]}{glue}{value}" if name in headers else value
     is_websocket = scope["type"] == "websocket"
     method = "GET" if is_websocket else scope["method"]
-    is_page = not is_websocket and is_document(method, headers)
-    return Request(headers, is_page, scope, method=method, is_websocket=is_websocket, path=_path(scope))
+    return Request(_RawHeaders(scope["headers"]), scope, _path, method, is_websocket)
+
+
+class _RawHeaders:
+    """A scope's headers. Only those are decoded that are asked for. Its repr shows none."""
+
+    __slots__ = ("_raw",)
+
+    def __init__(self, raw: Iterable[tuple[bytes, bytes]]) -> None:
+        self._raw = tuple(raw)  # the app may change its own
+
+    @hides_locals
+    def get(self, name: str, /) -> str | None:
+        """Returns the header of this lower-case name, None if there is none."""
+        sought = name.encode()
+        found = [value for raw, value in self._raw if raw.lower() == sought]
+        glue = b"; " if sought == b"cookie" else b", "  # HTTP/2 sends one cookie each (RFC 9113, section 8.2.3)
+        return glue.join(found).decode("latin-1") if found else None
 
 
 def _path(scope: Scope) -> str:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from wixvisitor import Tokens
 from wixvisitor._web.visit import Visit
-from wixvisitor._web.visits import Request, Visits
+from wixvisitor._web.request import Request
+from wixvisitor._web.visits import Visits
 
 
 class Browser:
@@ -25,7 +26,8 @@ class Browser:
         return "; ".join(f"{name}={value}" for name, value in [*copies, *self.jar.items()])
 
     def visit(self, path: str = "/", *, is_document: bool = False) -> Visit:
-        return Visit(self.visits, Request({"cookie": self.header(path)}, is_document, None, path))
+        headers = {"cookie": self.header(path)} | ({"sec-fetch-dest": "document"} if is_document else {})
+        return Visit(self.visits, Request(headers, path, str))
 
     def answer(self, visit: Visit) -> list[str]:
         cookies = list(visit.start(vary="", cache_control="").cookies)

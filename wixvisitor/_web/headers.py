@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
-from typing import Final
+from collections.abc import Iterable
+from typing import Final, Protocol
 
 import attrs
 
@@ -14,6 +14,14 @@ _MAX_PATH: Final = 200
 _PATH: Final = re.compile(rf"/[!-:<-~]{{1,{_MAX_PATH}}}")  # what an attribute of Set-Cookie can hold
 _MAX_PATHS: Final = 16
 _SAFE: Final = re.compile(r"(?:^|[\s,])(?:private|no-store)(?:$|[\s,])", re.IGNORECASE)
+
+
+class Headers(Protocol):
+    """A request's headers. Several of one name are read as one, joined."""
+
+    def get(self, name: str, /) -> str | None:
+        """Returns the header of this lower-case name, None if there is none."""
+        ...
 
 
 @attrs.frozen
@@ -69,7 +77,7 @@ def longer_paths(path: str) -> list[str]:
     return [each for each in dict.fromkeys(paths) if _PATH.fullmatch(each)][:_MAX_PATHS]
 
 
-def is_document(method: str, headers: Mapping[str, str]) -> bool:
+def is_document(method: str, headers: Headers) -> bool:
     """Whether the browser navigates to this page, so that its scripts' calls will follow.
 
     Browsers say it with ``Sec-Fetch-Dest`` (Fetch Metadata, section 2.1). One that is too old for it is known by
@@ -79,11 +87,11 @@ def is_document(method: str, headers: Mapping[str, str]) -> bool:
         return False
     destination = headers.get("sec-fetch-dest")
     if destination is None:
-        return "text/html" in headers.get("accept", "")
+        return "text/html" in (headers.get("accept") or "")
     return destination == "document"
 
 
-def is_frame(method: str, headers: Mapping[str, str]) -> bool:
+def is_frame(method: str, headers: Headers) -> bool:
     """Whether the browser opens this page inside another one."""
     return method in ("GET", "HEAD") and headers.get("sec-fetch-dest") in ("iframe", "frame")
 

@@ -27,9 +27,10 @@ from wixvisitor._web.catalog_reader import CatalogReader
 from wixvisitor._web.cross_site import UNTRUSTED, WITHHELD
 from wixvisitor._web.headers import NOTHING, Additions, additions, is_shared
 from wixvisitor._web.logins import successor
+from wixvisitor._web.request import Request
 from wixvisitor._web.request_visitor import RequestVisitor
 from wixvisitor._web.site_cookie import Reading
-from wixvisitor._web.visits import Request, Visits, is_newer, new_content, new_key
+from wixvisitor._web.visits import Visits, is_newer, new_content, new_key
 from wixvisitor.cookies._content import CookieContent
 from wixvisitor.errors import ConfigurationError
 
@@ -63,7 +64,7 @@ class Visit:
     _moved: CookieContent | None = None  # whom login or logout made of it
     _is_set: bool = False  # the application has set tokens, so the cookie changes whatever the clock says
     _reads_catalog: bool = False  # what it shows is the same for everybody, unless the visitor is looked at, too
-    _is_kept: bool = False  # the answer has started, and the browser has the key
+    _is_written: bool = False  # the answer has started, with a cookie that has the key
     _sent: Tokens = EMPTY_TOKENS  # what the browser's cookie holds once the answer is there
     _since: float = 0.0  # when the request began
     _number: int | None = None  # which login or logout this was, of all in this process
@@ -234,6 +235,17 @@ class Visit:
             return True
         return self._given is not None and self.visits.order.is_older(self._given.key, self._number, self._since)
 
+    def starts_unseen(self) -> bool:
+        """Starts the answer that has nothing to say about a visitor; else does nothing, and returns False.
+
+        Nobody asked for the visitor, and the page, if it is one, gets no id. Such an answer reads no cookie.
+        """
+        if self._session is not None or (self._is_document and not self._reads_catalog):
+            return False
+        self.started = True
+        self.visits.order.leave(self)
+        return True
+
     def start(self, *, vary: str, cache_control: str) -> Additions:
         """Returns what the answer's headers get. Called once, when they are about to be sent.
 
@@ -241,6 +253,8 @@ class Visit:
             vary: the answer's own ``Vary``.
             cache_control: the answer's own ``Cache-Control``.
         """
+        if self.starts_unseen():
+            return NOTHING
         self.started = True
         self.visits.order.leave(self)
         cookies = self._cookies()
@@ -253,7 +267,7 @@ class Visit:
                 cache_control,
             )
             cookies = []
-        self._is_kept = bool(cookies) or (self._given is not None and self._moved is None)
+        self._is_written = bool(cookies)
         self._note()
         self._note_order(is_written=bool(cookies))
         if self._session is None and not cookies:
@@ -263,7 +277,7 @@ class Visit:
         return additions(cookies, vary=vary, cache_control=cache_control)
 
     def _cookies(self) -> list[str]:
-        if not self.allowed or (self._session is None and (self._reads_catalog or not self._is_document)):
+        if not self.allowed:
             return []
         if self.is_foreign or self._is_older():
             logger.debug("wixvisitor: no cookie: %s", _FOREIGN if self.is_foreign else _OLDER)
@@ -323,7 +337,10 @@ class Visit:
 
     def finish(self) -> None:
         """Looks whether everything was kept, when the request is over."""
-        self.visits.order.leave(self)
+        if not self.started:
+            self.visits.order.leave(self)
+        if self._session is None:
+            return
         self._note()
         tokens = self._tokens()
         if self.is_foreign and not self.allowed and not _checks.is_empty(tokens):
@@ -342,6 +359,11 @@ class Visit:
     @property
     def _is_document(self) -> bool:
         return self.visits.is_document(self.request)
+
+    @property
+    def _is_kept(self) -> bool:
+        """Whether the browser has the key, once the answer has started."""
+        return self._is_written or (self._given is not None and self._moved is None)
 
     def _note(self) -> None:
         if self._session is not None and self.allowed:

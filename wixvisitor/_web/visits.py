@@ -6,10 +6,8 @@ import inspect
 import logging
 import secrets
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final
-
-import attrs
 
 from wixvisitor._checks import is_empty
 from wixvisitor._pool import VisitorPool
@@ -22,6 +20,7 @@ from wixvisitor._web.cross_site import checked_origins, is_cross_site, is_listed
 from wixvisitor._web.headers import is_frame
 from wixvisitor._web.logins import Logins
 from wixvisitor._web.order import Order
+from wixvisitor._web.request import Request
 from wixvisitor._web.site_cookie import Reading, SiteCookie
 from wixvisitor._web.ttl_cache import TTLCache, TTLStorage
 from wixvisitor._wire.catalog import CATALOG_PATHS
@@ -149,7 +148,7 @@ class Visits:
     @hides_locals
     def read(self, request: Request) -> Reading:
         """Returns what the browser's cookies say."""
-        reading = self.kept.read(request.headers.get("cookie", ""))
+        reading = self.kept.read(request.headers.get("cookie") or "")
         if reading.content is not None and reading.content.is_derived and self.cookie.holds_tokens:
             self._recent.keep(f"{self.client_id}:{reading.content.key}")  # no cookie has its tokens
         return reading
@@ -254,28 +253,3 @@ def new_key() -> str:
 def new_content() -> CookieContent:
     """Returns what the cookie of a new visitor says."""
     return CookieContent(new_key())
-
-
-@attrs.frozen(eq=False)
-class Request:
-    """What is asked of a request, whatever the framework. Its repr shows no header.
-
-    Attributes:
-        headers: with lower-case names; several ``Cookie`` headers joined with ``"; "``.
-        is_document: whether a browser navigates here.
-        native: the framework's own object, for ``consent``.
-        path: encoded, as the browser sent it.
-        method: the HTTP method.
-        is_websocket: whether it opens a websocket.
-    """
-
-    headers: Mapping[str, str] = attrs.field(repr=False)
-    is_document: bool
-    native: Any = attrs.field(repr=False)
-    path: str = attrs.field(default="/", repr=False)
-    method: str = "GET"
-    is_websocket: bool = False
-
-    def asked(self, consent: Callable[[Any], Any], native: Callable[[Any], Any] | None) -> Any:
-        """Returns what ``consent`` says to the framework's own request."""
-        return consent(self.native if native is None else native(self.native))

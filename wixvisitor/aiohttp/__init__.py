@@ -13,6 +13,7 @@ from typing import Final
 
 try:
     from aiohttp import web
+    from multidict import CIMultiDictProxy
 except ModuleNotFoundError as error:
     if (error.name or "").partition(".")[0] != "aiohttp":
         raise
@@ -21,9 +22,10 @@ except ModuleNotFoundError as error:
 from wixvisitor._pool import VisitorPool
 from wixvisitor._session import VisitorSession
 from wixvisitor._web.catalog_reader import CatalogReader
-from wixvisitor._web.headers import Additions, is_document
+from wixvisitor._web.headers import Additions
+from wixvisitor._web.request import Request
 from wixvisitor._web.visit import Visit
-from wixvisitor._web.visits import Request, Visits
+from wixvisitor._web.visits import Visits
 from wixvisitor._wire.catalog import CATALOG_PATHS
 from wixvisitor._wire.redaction import hides_locals
 from wixvisitor.aiohttp._client import client_middleware
@@ -121,17 +123,34 @@ def _visit(request: web.Request) -> Visit:
     return visit
 
 
-@hides_locals
 def _request(request: web.Request) -> Request:
-    headers = {name.lower(): "; ".join(request.headers.getall(name)) for name in request.headers}
-    is_websocket = headers.get("upgrade", "").lower() == "websocket"
-    is_page, path = is_document(request.method, headers), request.rel_url.raw_path
-    return Request(headers, is_page, request, method=request.method, is_websocket=is_websocket, path=path)
+    headers = _Headers(request.headers)
+    is_websocket = (headers.get("upgrade") or "").lower() == "websocket"
+    return Request(headers, request, _path, request.method, is_websocket)
+
+
+def _path(request: web.Request) -> str:
+    return request.rel_url.raw_path
+
+
+class _Headers:
+    """A request's headers. Its repr shows none."""
+
+    __slots__ = ("_headers",)
+
+    def __init__(self, headers: CIMultiDictProxy[str]) -> None:
+        self._headers = headers
+
+    @hides_locals
+    def get(self, name: str, /) -> str | None:
+        """Returns the header of this name, None if there is none."""
+        found = self._headers.getall(name, None)
+        return None if found is None else "; ".join(found)
 
 
 async def _add_headers(request: web.Request, response: web.StreamResponse) -> None:
     visit = _visit(request)
-    if visit.started:
+    if visit.started or visit.starts_unseen():
         return
     await visit.settle()
     vary, cache_control = (", ".join(response.headers.getall(name, ())) for name in ("Vary", "Cache-Control"))
