@@ -7,19 +7,17 @@ scope, and of a message with a cookie, before it waits or raises.
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
 from typing import Any, Final, Self
 from urllib.parse import quote
 
 from wixvisitor._pool import VisitorPool
 from wixvisitor._session import VisitorSession
 from wixvisitor._web.catalog_reader import CatalogReader
-from wixvisitor._web.headers import Additions
-from wixvisitor._web.request import Request
+from wixvisitor._web.headers import NOTHING, Additions
 from wixvisitor._web.visit import Visit
 from wixvisitor._web.visits import Visits
 from wixvisitor._wire.catalog import CATALOG_PATHS
-from wixvisitor._wire.redaction import hides_locals
 from wixvisitor.cookies import VisitorCookie
 from wixvisitor.errors import ConfigurationError
 
@@ -95,16 +93,21 @@ class VisitorMiddleware:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serves one connection."""
+        visit: Visit | None = None
         match scope["type"]:
             case "http" | "websocket":
-                visit = Visit(self._visits, _request(scope))
-                serving = _finished(visit, self._app({**scope, _KEY: visit}, receive, _sending(visit, send)))
+                visit = Visit(self._visits, _Request(scope))
+                serving = self._app({**scope, _KEY: visit}, receive, _sending(visit, send))
             case "lifespan":
                 serving = _Lifespan(self._app, self._visits).serve(scope, receive, send)
             case _:
                 serving = self._app(scope, receive, send)
         del scope
-        await serving
+        try:
+            await serving
+        finally:
+            if visit is not None:
+                visit.finish()
 
     def __repr__(self) -> str:
         return f"<VisitorMiddleware with {self._visits.cookie!r}>"
@@ -152,13 +155,6 @@ def _known(visit: object) -> Visit:
     return visit
 
 
-async def _finished(visit: Visit, serving: Awaitable[None]) -> None:
-    try:
-        await serving
-    finally:
-        visit.finish()
-
-
 def _sending(visit: Visit, send: Send) -> Send:
     async def send_with_cookie(message: Message) -> None:
         if not visit.started and message["type"] in _STARTS and not visit.starts_unseen():
@@ -171,59 +167,61 @@ def _sending(visit: Visit, send: Send) -> Send:
     return send_with_cookie
 
 
-def _request(scope: Scope) -> Request:
-    is_websocket = scope["type"] == "websocket"
-    method = "GET" if is_websocket else scope["method"]
-    return Request(_RawHeaders(scope["headers"]), scope, _path, method, is_websocket)
+class _Request:
+    """A scope as this layer sees it. Only those headers are decoded that are asked for. Its repr shows nothing."""
 
+    __slots__ = ("_raw", "is_websocket", "method", "native")
 
-class _RawHeaders:
-    """A scope's headers. Only those are decoded that are asked for. Its repr shows none."""
+    def __init__(self, scope: Scope) -> None:
+        self.native = scope
+        self.is_websocket: bool = scope["type"] == "websocket"
+        self.method: str = "GET" if self.is_websocket else scope["method"]
+        self._raw = tuple(scope["headers"])  # the app may change its own
 
-    __slots__ = ("_raw",)
-
-    def __init__(self, raw: Iterable[tuple[bytes, bytes]]) -> None:
-        self._raw = tuple(raw)  # the app may change its own
-
-    @hides_locals
     def get(self, name: str, /) -> str | None:
         """Returns the header of this lower-case name, None if there is none."""
         sought = name.encode()
         found = [value for raw, value in self._raw if raw.lower() == sought]
-        glue = b"; " if sought == b"cookie" else b", "  # HTTP/2 sends one cookie each (RFC 9113, section 8.2.3)
-        return glue.join(found).decode("latin-1") if found else None
+        if len(found) > 1:  # HTTP/2 sends one cookie each (RFC 9113, section 8.2.3)
+            return (b"; " if name == "cookie" else b", ").join(found).decode("latin-1")
+        return found[0].decode("latin-1") if found else None
 
-
-def _path(scope: Scope) -> str:
-    """Returns the path as the browser sent it, with the part that the app is mounted under, or a proxy removes."""
-    path, root = scope.get("path") or "/", (scope.get("root_path") or "").rstrip("/")
-    raw = scope.get("raw_path")
-    encoded = raw.decode("latin-1").partition("?")[0] if raw else quote(path)
-    return encoded if path == root or path.startswith(f"{root}/") else quote(root) + encoded
+    @property
+    def path(self) -> str:
+        """The path as the browser sent it, with the part that the app is mounted under, or a proxy removes."""
+        scope = self.native
+        path, root = scope.get("path") or "/", (scope.get("root_path") or "").rstrip("/")
+        raw = scope.get("raw_path")
+        encoded = raw.decode("latin-1").partition("?")[0] if raw else quote(path)
+        return encoded if path == root or path.startswith(f"{root}/") else quote(root) + encoded
 
 
 def _started(visit: Visit, message: Message) -> Message:
     """Returns the message that starts the answer, with what the visit has to say in its headers."""
-    headers = [(bytes(name), bytes(value)) for name, value in message.get("headers") or ()]
-    added = visit.start(vary=_joined(headers, b"vary"), cache_control=_joined(headers, b"cache-control"))
-    return {**message, "headers": [*_without_replaced(headers, added), *_raw(added)]}
-
-
-def _joined(headers: list[tuple[bytes, bytes]], name: bytes) -> str:
-    return ", ".join(value.decode("latin-1") for key, value in headers if key.lower() == name)
-
-
-def _without_replaced(headers: list[tuple[bytes, bytes]], added: Additions) -> list[tuple[bytes, bytes]]:
-    replaced = {b"vary"} if added.vary is not None else set()
-    replaced |= {b"cache-control"} if added.cache_control is not None else set()
-    return [(name, value) for name, value in headers if name.lower() not in replaced]
+    headers = list(message.get("headers") or ())
+    own: dict[bytes, list[str]] = {b"vary": [], b"cache-control": []}
+    for name, value in headers:
+        texts = own.get(bytes(name).lower())
+        if texts is not None:
+            texts.append(bytes(value).decode("latin-1"))
+    added = visit.start(vary=", ".join(own[b"vary"]), cache_control=", ".join(own[b"cache-control"]))
+    if added is NOTHING:
+        return {**message, "headers": headers}  # which may have been there to be read once
+    replaced = {
+        name for name, text in ((b"vary", added.vary), (b"cache-control", added.cache_control)) if text and own[name]
+    }
+    if replaced:
+        headers = [(name, value) for name, value in headers if bytes(name).lower() not in replaced]
+    return {**message, "headers": [*headers, *_raw(added)]}
 
 
 def _raw(added: Additions) -> list[tuple[bytes, bytes]]:
-    pairs = [("set-cookie", cookie) for cookie in added.cookies]
-    pairs += [("vary", added.vary)] if added.vary is not None else []
-    pairs += [("cache-control", added.cache_control)] if added.cache_control is not None else []
-    return [(name.encode("latin-1"), value.encode("latin-1")) for name, value in pairs]
+    pairs = [(b"set-cookie", cookie) for cookie in added.cookies]
+    if added.vary is not None:
+        pairs.append((b"vary", added.vary))
+    if added.cache_control is not None:
+        pairs.append((b"cache-control", added.cache_control))
+    return [(name, value.encode("latin-1")) for name, value in pairs]
 
 
 class _Lifespan:

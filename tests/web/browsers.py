@@ -2,10 +2,27 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import attrs
+
 from wixvisitor import Tokens
 from wixvisitor._web.visit import Visit
-from wixvisitor._web.request import Request
 from wixvisitor._web.visits import Visits
+
+
+@attrs.define
+class PlainRequest:
+    """A request without a framework."""
+
+    headers: dict[str, str]
+    native: Any = None
+    method: str = "GET"
+    is_websocket: bool = False
+    path: str = "/"
+
+    def get(self, name: str, /) -> str | None:
+        return self.headers.get(name)
 
 
 class Browser:
@@ -27,7 +44,7 @@ class Browser:
 
     def visit(self, path: str = "/", *, is_document: bool = False) -> Visit:
         headers = {"cookie": self.header(path)} | ({"sec-fetch-dest": "document"} if is_document else {})
-        return Visit(self.visits, Request(headers, path, str))
+        return Visit(self.visits, PlainRequest(headers, path=path))
 
     def answer(self, visit: Visit) -> list[str]:
         cookies = list(visit.start(vary="", cache_control="").cookies)

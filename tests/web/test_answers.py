@@ -14,12 +14,12 @@ import httpx
 import pytest
 
 from tests.stores import PlainStorage
+from tests.web.browsers import PlainRequest
 from tests.web.conftest import KEY
 from tests.web.shops import APPS, Shop, starlette_app
 from wixvisitor import VisitorPool
 from wixvisitor._web.order import Order
 from wixvisitor._web.visit import Visit
-from wixvisitor._web.request import Request
 from wixvisitor._web.visits import Visits
 from wixvisitor.cookies import IdCookie
 from wixvisitor.storage import FileStorage, MemoryStorage
@@ -492,7 +492,7 @@ async def test_a_stream_that_goes_on_holds_nothing_back(still, client_id, monkey
     monkeypatch.setattr("wixvisitor._web.visits.Order", partial(Order, clock=lambda: passed[0]))
     pool = VisitorPool(client_id, client=still.client(), clock=still.now)
     visits = Visits(pool, cookie=IdCookie([KEY]), consent=None, close=True)
-    stream = Visit(visits, Request({}, "/", str))
+    stream = Visit(visits, PlainRequest({}))
     stream.start(vary="", cache_control="")
     visits.order.sent("a", "b", 1)
     passed[0] += 1_000

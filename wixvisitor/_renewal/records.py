@@ -24,7 +24,6 @@ from wixvisitor._tokens import EMPTY_TOKENS, Tokens
 from wixvisitor._wire.redaction import hides_locals, hides_locals_async, redact, safe_cause
 from wixvisitor.errors import ConfigurationError, StorageError
 from wixvisitor.storage import ANY_VERSION, Record, VersionConflict
-from wixvisitor.storage.memory import never_waits
 
 T = TypeVar("T")
 
@@ -106,18 +105,30 @@ class Records:
     async def _read(self) -> tuple[Record | None, Any]:
         """Returns the record and its content, and notes both, and what the record remembers."""
         self._last = None, None
+        self.note(await self.fetch())
+        return self._last
+
+    async def fetch(self) -> Record | None:
+        """Returns the record as the store holds it, None if there is none. Notes nothing."""
         record = await self._call("load", functools.partial(self.settings.storage.load, self.scoped_key))
+        if record is None or isinstance(record, Record):
+            return record
         if isinstance(record, str):
-            record = Record(record)
-        if record is None:  # what a record that is gone remembered is written again
-            return None, None
-        if not isinstance(record, Record):
-            raise StorageError(f"the store returned a {type(record).__name__}; expected a Record, a text or None")
+            return Record(record)
+        raise StorageError(f"the store returned a {type(record).__name__}; expected a Record, a text or None")
+
+    @hides_locals
+    def note(self, record: Record | None) -> None:
+        """Notes a record that was fetched, and what it remembers. A record that is gone leaves what was noted before:
+        that is written again.
+        """
+        if record is None:
+            self._last = None, None
+            return
         content = _content_of(record.value)
         known = content if isinstance(content, dict) else {}
         self.seeds, self.lineage = _seeds_of(known), read_lineage(known)
         self._last = record, content
-        return self._last
 
     def knows_seed(self, tokens: Tokens) -> bool:
         """Whether the record that was read last has had these tokens as a seed."""
@@ -224,8 +235,10 @@ class Records:
     ) -> T:
         """Calls the store, and maps what it raises. It has ``_TIMEOUT`` seconds."""
         try:
-            if never_waits(self.settings.storage):
+            if self.settings.never_waits:
                 return await call()
+            if verb == "load" and self.settings.loads_end_at_once:
+                return await self._limited(verb, call)
             return await self._bounded(verb, call, writes=writes)
         except VersionConflict as error:
             raise VersionConflict(redact(str(error), secrets)) from None
@@ -238,6 +251,12 @@ class Records:
                 raise VersionConflict("the record was changed by somebody else") from None
             reason = f"the store could not {verb}: {type(error).__name__}: {redact(str(error), secrets)}"
             raise StorageError(reason) from safe_cause(error, secrets)
+
+    async def _limited(self, verb: str, call: Callable[[], Awaitable[T]]) -> T:
+        """Makes one call that ends as soon as it is cancelled, in the caller's task."""
+        with anyio.move_on_after(_TIMEOUT):
+            return await call()
+        raise _too_slow(verb)
 
     async def _bounded(self, verb: str, call: Callable[[], Awaitable[T]], *, writes: bool) -> T:
         """Makes one call in a task of its own, which is left behind if it does not end in time.
@@ -260,7 +279,7 @@ class Records:
         if flight.error is not None:
             raise flight.error
         if flight.result is None:
-            raise StorageError(f"the store did not {verb} within {_TIMEOUT:g} s")
+            raise _too_slow(verb)
         return cast("tuple[T]", flight.result)[0]
 
     async def _do(self, call: Callable[[], Awaitable[T]], flight: SharedTask) -> tuple[T]:
@@ -275,6 +294,10 @@ class Records:
         if flight is not None and flight.loop is current_loop():
             with anyio.move_on_after(deadline - anyio.current_time()):
                 await flight.wait()
+
+
+def _too_slow(verb: str) -> StorageError:
+    return StorageError(f"the store did not {verb} within {_TIMEOUT:g} s")
 
 
 def contradiction(done: str) -> StorageError:

@@ -24,7 +24,7 @@ from wixvisitor._wire import token_endpoint
 from wixvisitor._wire.token_endpoint import TokenAnswer, Verdict
 from wixvisitor.errors import ConfigurationError
 from wixvisitor.storage import LeasingStorage, TokenStorage
-from wixvisitor.storage._protocol import takes_expected, takes_keep_for
+from wixvisitor.storage._protocol import loads_end_at_once, never_waits, takes_expected, takes_keep_for
 
 _VERDICTS: Final[tuple[str, ...]] = get_args(Verdict)
 _DEPRECATED: Final = (
@@ -68,7 +68,12 @@ def wall_clock() -> float:
 
 @attrs.frozen(kw_only=True, eq=False, repr=False, match_args=False)
 class Settings:
-    """The checked arguments of a session or a pool, documented there, and what is known of Wix's time."""
+    """The checked arguments of a session or a pool, documented there, and what is known of Wix's time.
+
+    Attributes:
+        never_waits: whether the store's calls never wait; see the function.
+        loads_end_at_once: whether a ``load`` needs no task of its own; see the function.
+    """
 
     client_id: str
     origins: Origins
@@ -87,6 +92,16 @@ class Settings:
     lock: threading.Lock = attrs.field(factory=forkable_lock)  # of all that is noted of its visitors
     writes: dict[str, Any] = attrs.field(factory=dict)  # the store's calls under way that write, by key
     jitter: Callable[[], float] = random.random  # spreads load, protects nothing
+    never_waits: bool = attrs.field(init=False)
+    loads_end_at_once: bool = attrs.field(init=False)
+
+    @never_waits.default
+    def _never_waits(self) -> bool:
+        return never_waits(self.storage)
+
+    @loads_end_at_once.default
+    def _loads_end_at_once(self) -> bool:
+        return loads_end_at_once(self.storage)
 
 
 def checked(

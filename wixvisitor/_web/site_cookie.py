@@ -13,16 +13,17 @@ from __future__ import annotations
 import itertools
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import Final
 
 import attrs
 
 from wixvisitor._tokens import Tokens
 from wixvisitor._web.headers import cookies_of, longer_paths
-from wixvisitor._web.ttl_cache import TTLCache
+from wixvisitor._web.ttl_cache import MAX_VISITORS, TTLCache
 from wixvisitor._wire.redaction import hides_locals
 from wixvisitor.cookies import VisitorCookie
-from wixvisitor.cookies._content import CookieContent, Foreign, Unreadable
+from wixvisitor.cookies._content import CookieContent, Foreign, Opened, Unreadable
 from wixvisitor.cookies._parts import parts_among
 from wixvisitor.cookies._sealed import SealedForm
 from wixvisitor.errors import ConfigurationError
@@ -78,6 +79,28 @@ class _Found:
 _NOTHING: Final = _Found()
 
 
+@attrs.define(eq=False, repr=False)
+class _Before:
+    """What a cookie said a moment ago.
+
+    Attributes:
+        opened: that cookie.
+        reading: what the whole request said in which it was the only cookie of ours.
+    """
+
+    opened: Opened
+    reading: Reading | None = None
+
+
+def _only_pair(sent: Mapping[str, Sequence[str]]) -> str:
+    """Returns the only one of these cookies as the browser sends it, ``""`` if there are several or none."""
+    if len(sent) == 1:
+        [(name, values)] = sent.items()
+        if len(values) == 1:
+            return f"{name}={values[0]}"
+    return ""
+
+
 class SiteCookie:
     """Reads and writes the cookies of one site.
 
@@ -96,18 +119,26 @@ class SiteCookie:
         self._reserving = SiteCookie(form.reservation, client_id, clock) if form.reservation is not None else None
         self._said: set[str] = set()
         self._pairs = TTLCache[bool]()  # that the log has told of
+        self._before = TTLCache[_Before](most=MAX_VISITORS)  # by cookie, as the browser sends it
 
     # The request
 
     @hides_locals
     def read(self, header: str) -> Reading:
         """Returns what a ``Cookie`` header says."""
-        names = (self._names.first, self._names.second)
-        sent = cookies_of(header, *names)
-        found = {name: self._found(name, sent) if name in sent else _NOTHING for name in names}
-        reading = self._chosen(found, tuple(sent))
+        sent = cookies_of(header, self._names.first, self._names.second)
+        reading = self._read_again(sent) or self._read_anew(sent)
         if reading.content is None and self._reserving is not None:
             return attrs.evolve(reading, content=self._reserving.read(header).content)
+        return reading
+
+    def _read_anew(self, sent: Mapping[str, Sequence[str]]) -> Reading:
+        names = (self._names.first, self._names.second)
+        found = {name: self._found(name, sent) if name in sent else _NOTHING for name in names}
+        reading = self._chosen(found, tuple(sent))
+        before = self._before.get(_only_pair(sent))
+        if before is not None:
+            before.reading = reading
         return reading
 
     def _chosen(self, found: Mapping[str, _Found], sent: tuple[str, ...]) -> Reading:
@@ -130,16 +161,35 @@ class SiteCookie:
             sent=sent,
         )
 
-    @hides_locals
+    def _read_again(self, sent: Mapping[str, Sequence[str]]) -> Reading | None:
+        """Returns what the only cookie of ours said a moment ago, None unless it says the same now."""
+        before = self._before.get(_only_pair(sent))
+        if before is None or before.reading is None:
+            return None
+        with suppress(Unreadable):
+            if self.form.dated(before.opened, self._clock()) is before.reading.content:
+                return before.reading
+        return None
+
     def _found(self, name: str, sent: Mapping[str, Sequence[str]]) -> _Found:
         contents, is_foreign = [], False
         for value in sent[name]:
             try:
-                contents.append(self.form.read(value, self._client_id, self._clock(), name=name, others=sent))
+                contents.append(self._read(name, value, sent))
             except Unreadable as error:
                 is_foreign = is_foreign or isinstance(error, Foreign)
                 logger.info("wixvisitor: the cookie %s is not taken: %s", name, error)
         return _Found(tuple(contents), self._one_of(name, contents), is_foreign and not contents)
+
+    def _read(self, name: str, value: str, sent: Mapping[str, Sequence[str]]) -> CookieContent:
+        """Returns what one cookie says, and opens none that was opened a moment ago."""
+        pair = f"{name}={value}"
+        before = self._before.get(pair)
+        if before is None:
+            before = _Before(self.form.open(value, self._client_id, name=name, others=sent))
+            if not before.opened.is_split:
+                self._before.put(pair, before)
+        return self.form.dated(before.opened, self._clock())
 
     def _one_of(self, name: str, contents: list[CookieContent]) -> CookieContent | None:
         keys = {content.key for content in contents}

@@ -11,7 +11,6 @@ Rule 7, OTHER SITES: what another site's page sends changes no cookie, unless it
 
 from __future__ import annotations
 
-import functools
 import logging
 import weakref
 from collections.abc import Callable
@@ -27,9 +26,9 @@ from wixvisitor._web.catalog_reader import CatalogReader
 from wixvisitor._web.cross_site import UNTRUSTED, WITHHELD
 from wixvisitor._web.headers import NOTHING, Additions, additions, is_shared
 from wixvisitor._web.logins import successor
-from wixvisitor._web.request import Request
+from wixvisitor._web.request import Request, opens_page
 from wixvisitor._web.request_visitor import RequestVisitor
-from wixvisitor._web.site_cookie import Reading
+from wixvisitor._web.sender import Sender, sender_of
 from wixvisitor._web.visits import Visits, is_newer, new_content, new_key
 from wixvisitor.cookies._content import CookieContent
 from wixvisitor.errors import ConfigurationError
@@ -66,6 +65,8 @@ class Visit:
     _reads_catalog: bool = False  # what it shows is the same for everybody, unless the visitor is looked at, too
     _is_written: bool = False  # the answer has started, with a cookie that has the key
     _sent: Tokens = EMPTY_TOKENS  # what the browser's cookie holds once the answer is there
+    _sender: Sender | None = None
+    _reserved: CookieContent | None = None  # whom a browser that names nobody gets
     _since: float = 0.0  # when the request began
     _number: int | None = None  # which login or logout this was, of all in this process
     _over: str = ""  # the id that another process has ended meanwhile
@@ -73,38 +74,24 @@ class Visit:
     def __attrs_post_init__(self) -> None:
         self._since = self.visits.order.enter(self)
 
-    @functools.cached_property
+    @property
+    def sender(self) -> Sender:
+        """Who sent the request. Its headers are read when somebody asks, and once."""
+        if self._sender is None:
+            self._sender = sender_of(self.visits, self.request)
+        return self._sender
+
+    @property
     def allowed(self) -> bool:
         """Whether the browser may be remembered (rules 5, CONSENT, and 7, OTHER SITES)."""
-        return self._has_consent and (not self.is_foreign or self._given is not None)
-
-    @functools.cached_property
-    def is_foreign(self) -> bool:
-        """Whether this request may change no cookie (rule 7, OTHER SITES).
-
-        Browsers send embedded cookies with everything, so that only the origin counts; Lax ones tell by being there.
-        """
-        return self.visits.is_suspect(self.request) and (self.visits.cookie.is_embedded or self._given is None)
-
-    @functools.cached_property
-    def _has_consent(self) -> bool:
-        return self.visits.allows(self.request)
-
-    @functools.cached_property
-    def _reading(self) -> Reading:
-        return self.visits.read(self.request)
-
-    @functools.cached_property
-    def _given(self) -> CookieContent | None:
-        return self._reading.content if self._has_consent else None
-
-    @functools.cached_property
-    def _reserved(self) -> CookieContent:
-        return new_content()
+        return self.sender.allowed
 
     @property
     def _content(self) -> CookieContent:
-        return self._moved or self._given or self._reserved
+        content = self._moved or self.sender.given or self._reserved
+        if content is None:
+            content = self._reserved = new_content()
+        return content
 
     async def visitor(self) -> VisitorSession:
         """Returns the visitor of this request, always the same object; makes no call to Wix.
@@ -142,7 +129,7 @@ class Visit:
         self._check_not_foreign()
         before = visitor.get_tokens()
         if self.allowed:
-            self.visits.kept.check(self._reading, tokens)
+            self.visits.kept.check(self.sender.reading, tokens)
         if not _is_another(before, tokens):
             await VisitorSession.set_tokens(visitor, tokens)
             self._is_set = True
@@ -163,7 +150,7 @@ class Visit:
         self._check_not_foreign()
         self._check_not_started()
         if self.allowed:
-            self.visits.kept.check_refresh(self._reading, Tokens(EMPTY_TOKENS.access_token, refresh_token))
+            self.visits.kept.check_refresh(self.sender.reading, Tokens(EMPTY_TOKENS.access_token, refresh_token))
         number = self.visits.order.number()
         content = await self._new_content(is_login=True)
         session = await self.visits.session(content, allowed=self.allowed)
@@ -195,14 +182,14 @@ class Visit:
     @property
     def _is_listed(self) -> bool:
         """Whether the ids of this browser's logins are listed in the store: others have to know the id from before."""
-        return self.allowed and self._given is not None and not self.visits.cookie.holds_tokens
+        return self.allowed and self.sender.given is not None and not self.visits.cookie.holds_tokens
 
     def _move(self, visitor: RequestVisitor, content: CookieContent, session: VisitorSession, number: int) -> None:
         self._session, self._moved, self._is_set, self._number = session, content, True, number
         visitor.become(session)
 
     def _check_not_foreign(self) -> None:
-        if self.is_foreign:
+        if self.sender.is_foreign:
             raise ConfigurationError(UNTRUSTED if self.visits.cookie.is_embedded else WITHHELD)
 
     def _check_not_started(self) -> None:
@@ -221,8 +208,8 @@ class Visit:
 
         Cancellation: leaves the visitor whole.
         """
-        session, given, moved = self._session, self._given, self._moved
-        if session is None or given is None or self.is_foreign or self.visits.cookie.holds_tokens:
+        session, given, moved = self._session, self.sender.given, self._moved
+        if session is None or given is None or self.sender.is_foreign or self.visits.cookie.holds_tokens:
             return
         if given.is_due if moved is None else not _checks.is_empty(self._tokens()):
             content = self._content
@@ -231,19 +218,23 @@ class Visit:
 
     def _is_older(self) -> bool:
         """Whether a login or logout came first (rule 6, ORDER)."""
-        if self._over == self._content.key:
+        if self._over and self._over == self._content.key:
             return True
-        return self._given is not None and self.visits.order.is_older(self._given.key, self._number, self._since)
+        given = self.sender.given
+        return given is not None and self.visits.order.is_older(given.key, self._number, self._since)
 
     def starts_unseen(self) -> bool:
         """Starts the answer that has nothing to say about a visitor; else does nothing, and returns False.
 
         Nobody asked for the visitor, and the page, if it is one, gets no id. Such an answer reads no cookie.
         """
-        if self._session is not None or (self._is_document and not self._reads_catalog):
+        visits = self.visits
+        if self._session is not None:
+            return False
+        if not self._reads_catalog and opens_page(self.request, is_embedded=visits.cookie.is_embedded):
             return False
         self.started = True
-        self.visits.order.leave(self)
+        visits.order.leave(self)
         return True
 
     def start(self, *, vary: str, cache_control: str) -> Additions:
@@ -272,15 +263,17 @@ class Visit:
         self._note_order(is_written=bool(cookies))
         if self._session is None and not cookies:
             return NOTHING
-        if self.allowed and not self.is_foreign and not is_shared(cache_control):
-            cookies = [*cookies, *self.visits.kept.remove_copies(self._reading, self.request.path)]
+        sender = self.sender
+        if sender.reading.doubled and sender.allowed and not sender.is_foreign and not is_shared(cache_control):
+            cookies = [*cookies, *self.visits.kept.remove_copies(sender.reading, self.request.path)]
         return additions(cookies, vary=vary, cache_control=cache_control)
 
     def _cookies(self) -> list[str]:
-        if not self.allowed:
+        sender = self.sender
+        if not sender.allowed:
             return []
-        if self.is_foreign or self._is_older():
-            logger.debug("wixvisitor: no cookie: %s", _FOREIGN if self.is_foreign else _OLDER)
+        if sender.is_foreign or self._is_older():
+            logger.debug("wixvisitor: no cookie: %s", _FOREIGN if sender.is_foreign else _OLDER)
             self._sent = self._tokens()  # none of it is the browser's, and none of it is missed
             return []
         if self.visits.cookie.holds_tokens:
@@ -290,14 +283,14 @@ class Visit:
         return []
 
     def _token_cookies(self) -> list[str]:
-        given, now = self._given, self._tokens()
+        given, now = self.sender.given, self._tokens()
         self._sent = EMPTY_TOKENS if given is None else given.tokens
         if given is not None and given.is_derived and self._moved is None:
             self._sent = now  # as far as it can be kept at all: the cookies that it was derived from stay
             return []
         if _checks.is_empty(now):
             return self._emptied(given)
-        if self._is_set or (self._has_later(now) and not self.visits.kept.keeps(self._reading, now)):
+        if self._is_set or (self._has_later(now) and not self.visits.kept.keeps(self.sender.reading, now)):
             self._sent = now
         elif given is None or not given.is_due:
             return []
@@ -306,10 +299,10 @@ class Visit:
     def _emptied(self, given: CookieContent | None) -> list[str]:
         kept = self.visits.kept
         if self._is_set and self.visits.cookie.reservation is not None:
-            return kept.forget(self._reading)
+            return kept.forget(self.sender.reading)
         if not self._is_set and given is not None:
             return []
-        return kept.reserve(self._reading, CookieContent(self._content.key), anew=self._is_anew)
+        return kept.reserve(self.sender.reading, CookieContent(self._content.key), anew=self._is_anew)
 
     def _has_later(self, now: Tokens) -> bool:
         """Whether these are later than the cookie's: they came within this request, or are newer.
@@ -320,14 +313,14 @@ class Visit:
 
     @property
     def _is_anew(self) -> bool:
-        return self._moved is not None or self._given is None
+        return self._moved is not None or self.sender.given is None
 
     def _written(self, tokens: Tokens) -> list[str]:
-        return self.visits.kept.write(self._reading, CookieContent(self._content.key, tokens), anew=self._is_anew)
+        return self.visits.kept.write(self.sender.reading, CookieContent(self._content.key, tokens), anew=self._is_anew)
 
     def _note_order(self, *, is_written: bool) -> None:
         """Notes what the browser goes on with, once the cookie is on its way."""
-        given, order = self._given, self.visits.order
+        given, order = self.sender.given, self.visits.order
         if not is_written or given is None:
             return
         if self._moved is not None and self._number is not None:
@@ -342,12 +335,12 @@ class Visit:
         if self._session is None:
             return
         self._note()
-        tokens = self._tokens()
-        if self.is_foreign and not self.allowed and not _checks.is_empty(tokens):
+        sender, tokens = self.sender, self._tokens()
+        if sender.is_foreign and not sender.allowed and not _checks.is_empty(tokens):
             logger.info("wixvisitor: a new visitor is not kept: %s, without the cookie", _FOREIGN)
-        if not self.allowed or _checks.is_empty(tokens):
+        if not sender.allowed or _checks.is_empty(tokens):
             return
-        if not self.started and (self._given is None or self._moved is not None):
+        if not self.started and (sender.given is None or self._moved is not None):
             logger.info("wixvisitor: a new visitor's request ended without an answer, so that nobody has its cookie")
         elif self.started and self.visits.cookie.holds_tokens and _is_another(self._sent, tokens):
             logger.error(
@@ -357,13 +350,9 @@ class Visit:
             )
 
     @property
-    def _is_document(self) -> bool:
-        return self.visits.is_document(self.request)
-
-    @property
     def _is_kept(self) -> bool:
         """Whether the browser has the key, once the answer has started."""
-        return self._is_written or (self._given is not None and self._moved is None)
+        return self._is_written or (self.sender.given is not None and self._moved is None)
 
     def _note(self) -> None:
         if self._session is not None and self.allowed:

@@ -11,21 +11,21 @@ from typing import Any, Final
 
 from wixvisitor._checks import is_empty
 from wixvisitor._pool import VisitorPool
+from wixvisitor._renewal.loading import Known, read
 from wixvisitor._renewal.records import Records
 from wixvisitor._renewal.settings import plain_function
 from wixvisitor._session import VisitorSession
 from wixvisitor._tokens import Tokens
 from wixvisitor._web.catalog_reader import CatalogReader
 from wixvisitor._web.cross_site import checked_origins, is_cross_site, is_listed, is_unsafe
-from wixvisitor._web.headers import is_frame
 from wixvisitor._web.logins import Logins
 from wixvisitor._web.order import Order
-from wixvisitor._web.request import Request
+from wixvisitor._web.request import Request, asked
 from wixvisitor._web.site_cookie import Reading, SiteCookie
-from wixvisitor._web.ttl_cache import TTLCache, TTLStorage
+from wixvisitor._web.ttl_cache import MAX_VISITORS, TTLCache, TTLStorage
 from wixvisitor._wire.catalog import CATALOG_PATHS
 from wixvisitor._wire.claims import read_claims
-from wixvisitor._wire.redaction import hides_locals, redact
+from wixvisitor._wire.redaction import redact
 from wixvisitor.cookies import (
     IdCookie,
     SealedCookie,
@@ -114,6 +114,7 @@ class Visits:
         self._recent = TTLStorage(clock=monotonic)
         self._fleeting = pool._kept_in(self._recent)
         self._consistent = TTLCache[str]()
+        self._known = TTLCache[Known](most=MAX_VISITORS, clock=monotonic)
         self.order = Order()
         self.logins = Logins(settings)
 
@@ -123,7 +124,9 @@ class Visits:
         Raises:
             ConfigurationError: ``consent`` returned what has to be awaited, which is neither yes nor no.
         """
-        answer = self._consent is None or request.asked(self._consent, self._native)
+        if self._consent is None:
+            return True
+        answer = asked(request, self._consent, self._native)
         if inspect.isawaitable(answer):
             getattr(answer, "close", lambda: None)()  # a coroutine that nobody will await
             raise ConfigurationError("consent: expected True or False, not what has to be awaited")
@@ -133,22 +136,17 @@ class Visits:
         """Whether a page of another site, none that the application trusts, sent this and may want a change."""
         embedded = self.cookie.is_embedded
         is_unsafe_here = is_unsafe(request.method) or (embedded and request.is_websocket)  # RFC 6455, section 10.2
-        if not is_unsafe_here or not is_cross_site(request.headers):
+        if not is_unsafe_here or not is_cross_site(request):
             return False
-        return not (embedded and is_listed(request.headers, self._trusted))
-
-    def is_document(self, request: Request) -> bool:
-        """Whether this is a page whose scripts' calls will follow, be it inside another site's page."""
-        return request.is_document or (self.cookie.is_embedded and is_frame(request.method, request.headers))
+        return not (embedded and is_listed(request, self._trusted))
 
     def pool(self, *, allowed: bool) -> VisitorPool:
         """Returns whose sessions they are: the storage's, or those of this process and these minutes."""
         return self._own if allowed and not self.cookie.holds_tokens else self._fleeting
 
-    @hides_locals
     def read(self, request: Request) -> Reading:
         """Returns what the browser's cookies say."""
-        reading = self.kept.read(request.headers.get("cookie") or "")
+        reading = self.kept.read(request.get("cookie") or "")
         if reading.content is not None and reading.content.is_derived and self.cookie.holds_tokens:
             self._recent.keep(f"{self.client_id}:{reading.content.key}")  # no cookie has its tokens
         return reading
@@ -162,7 +160,7 @@ class Visits:
         pool = self.pool(allowed=allowed)
         if content.tokens.access_token.value or content.tokens.refresh_token.value:
             await self._offer(pool, content)
-        session = await pool.session(content.key)
+        session = await pool._loaded(content.key, self._known)
         state = session._refresher.state
         state.consistent = state.consistent or self._consistent.get(content.key) or ""
         return session
@@ -194,6 +192,7 @@ class Visits:
         """
         failure: StorageError | None = None
         for key in keys:
+            self._known.drop(key)
             try:
                 await self.pool(allowed=allowed).forget(key)
             except StorageError as error:
@@ -204,19 +203,23 @@ class Visits:
     async def _offer(self, pool: VisitorPool, content: CookieContent) -> None:
         """Puts the cookie's tokens where the session looks, unless newer ones are known."""
         records = Records(pool._settings, content.key)
-        stored, live = await records.load(), pool._sessions.get(content.key)
-        known = [stored.tokens] if stored else []
-        known += [live.get_tokens()] if live else []
-        if any(not is_newer(content.tokens, than=tokens) for tokens in known):
+        found, live = await read(records, self._known), pool._sessions.get(content.key)
+        others = [] if found.record is None else [found.snapshot.tokens]
+        others += [live.get_tokens()] if live else []
+        if any(not is_newer(content.tokens, than=tokens) for tokens in others):
             return
+        records.note(found.record)
         try:
-            await records.save(content.tokens, stored.version if stored else None, records.new_identity())
+            await records.save(content.tokens, found.snapshot.version, records.new_identity())
         except VersionConflict:
             logger.debug("wixvisitor: another request of this browser was faster")
 
     def note(self, key: str, session: VisitorSession) -> None:
         """Remembers ``X-Wix-Consistent`` for the visitor's next request, which may well be another session object."""
-        key, value = self.cookie.key_of(session.get_tokens()) or key, session._refresher.state.consistent
+        value = session._refresher.state.consistent
+        if not value and not self._consistent:
+            return
+        key = self.cookie.key_of(session.get_tokens()) or key
         if value:
             self._consistent.put(key, value)
         else:  # whoever it was said to may have been replaced

@@ -13,7 +13,6 @@ from typing import Final
 
 try:
     from aiohttp import web
-    from multidict import CIMultiDictProxy
 except ModuleNotFoundError as error:
     if (error.name or "").partition(".")[0] != "aiohttp":
         raise
@@ -23,7 +22,6 @@ from wixvisitor._pool import VisitorPool
 from wixvisitor._session import VisitorSession
 from wixvisitor._web.catalog_reader import CatalogReader
 from wixvisitor._web.headers import Additions
-from wixvisitor._web.request import Request
 from wixvisitor._web.visit import Visit
 from wixvisitor._web.visits import Visits
 from wixvisitor._wire.catalog import CATALOG_PATHS
@@ -119,33 +117,30 @@ def _visit(request: web.Request) -> Visit:
         visits = request.config_dict.get(_VISITS)
         if visits is None:
             raise ConfigurationError("This app knows no visitors: call wixvisitor.aiohttp.setup(app, pool, cookie=…)")
-        visit = request[_VISIT] = Visit(visits, _request(request))
+        visit = request[_VISIT] = Visit(visits, _Request(request))
     return visit
 
 
-def _request(request: web.Request) -> Request:
-    headers = _Headers(request.headers)
-    is_websocket = (headers.get("upgrade") or "").lower() == "websocket"
-    return Request(headers, request, _path, request.method, is_websocket)
+class _Request:
+    """A request as this layer sees it. Its repr shows nothing."""
 
+    __slots__ = ("is_websocket", "method", "native")
 
-def _path(request: web.Request) -> str:
-    return request.rel_url.raw_path
-
-
-class _Headers:
-    """A request's headers. Its repr shows none."""
-
-    __slots__ = ("_headers",)
-
-    def __init__(self, headers: CIMultiDictProxy[str]) -> None:
-        self._headers = headers
+    def __init__(self, request: web.Request) -> None:
+        self.native = request
+        self.method = request.method
+        self.is_websocket = (request.headers.get("Upgrade") or "").lower() == "websocket"
 
     @hides_locals
     def get(self, name: str, /) -> str | None:
         """Returns the header of this name, None if there is none."""
-        found = self._headers.getall(name, None)
+        found = self.native.headers.getall(name, None)
         return None if found is None else "; ".join(found)
+
+    @property
+    def path(self) -> str:
+        """The path, encoded, as the browser sent it."""
+        return self.native.rel_url.raw_path
 
 
 async def _add_headers(request: web.Request, response: web.StreamResponse) -> None:

@@ -33,6 +33,7 @@ from wixvisitor.cookies._content import (
     CookieContent,
     Foreign,
     Names,
+    Opened,
     SameSite,
     Unreadable,
     fitting,
@@ -189,7 +190,19 @@ class SharedCookie:
         others: Mapping[str, Sequence[str]] = NO_COOKIES,
     ) -> CookieContent:
         """Returns what the cookie says; see ``IdCookie.read``."""
-        del now, name, others
+        return self.dated(self.open(value, client_id, name=name, others=others), now)
+
+    @hides_locals
+    def open(
+        self,
+        value: str,
+        client_id: str,
+        *,
+        name: str | None = None,
+        others: Mapping[str, Sequence[str]] = NO_COOKIES,
+    ) -> Opened:
+        """Returns what the cookie says, whatever the time is; see ``IdCookie.read``."""
+        del name, others
         if len(value) > 2 * LARGEST:
             raise Unreadable("it is longer than any of ours")
         try:
@@ -202,7 +215,12 @@ class SharedCookie:
         key = self.key_of(tokens)
         if key is None:
             raise Unreadable("it holds no tokens")
-        return CookieContent(key, tokens)
+        return Opened(CookieContent(key, tokens))
+
+    def dated(self, opened: Opened, now: float) -> CookieContent:
+        """Returns what an opened cookie says at this time: always the same, for it says no time."""
+        del now
+        return opened.content
 
     def _check_site(self, found: Mapping[str, Any], client_id: str) -> None:
         owner = found.get("clientId")

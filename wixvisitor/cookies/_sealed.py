@@ -12,6 +12,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, ClassVar, Final
 
+import attrs
+
 from wixvisitor._checks import checked_tokens, is_empty
 from wixvisitor._tokens import EMPTY_TOKENS, AccessToken, Tokens
 from wixvisitor._wire.redaction import hides_locals
@@ -22,6 +24,7 @@ from wixvisitor.cookies._content import (
     CookieContent,
     Foreign,
     Names,
+    Opened,
     SameSite,
     Unreadable,
     fitting,
@@ -99,15 +102,32 @@ class SealedForm:
             Foreign: it was sealed by another site, or with a key that is gone.
             Unreadable: it was not sealed here, for this client ID and name, or is too old.
         """
+        return self.dated(self.open(value, client_id, name=name, others=others), now)
+
+    @hides_locals
+    def open(
+        self,
+        value: str,
+        client_id: str,
+        *,
+        name: str | None = None,
+        others: Mapping[str, Sequence[str]] = NO_COOKIES,
+    ) -> Opened:
+        """Returns what the cookie says, whatever the time is; see ``read``."""
         if len(value) > LARGEST:
             raise Unreadable("it is longer than any of ours")
         context = (client_id, name or self.names(client_id).first)
-        key, since, tokens = self._parsed(self._opened(value, context), context, others)
-        age = now - since
+        key, since, tokens, is_split = self._parsed(self._unsealed(value, context), context, others)
+        is_old = not value.startswith(f"1.{self._sealer.key_ids[0]}.")
+        return Opened(CookieContent(key, tokens), since, is_old, is_split)
+
+    def dated(self, opened: Opened, now: float) -> CookieContent:
+        """Returns what an opened cookie says at this time, in seconds since the epoch; raises as ``read`` does."""
+        age = now - (opened.since or 0.0)
         if age > self._max_age:
             raise Unreadable("it is older than max_age")
-        old = not value.startswith(f"1.{self._sealer.key_ids[0]}.")
-        return CookieContent(key, tokens, is_due=old or age > self._max_age / 10)
+        is_due = opened.is_old or age > self._max_age / 10
+        return attrs.evolve(opened.content, is_due=True) if is_due else opened.content
 
     @hides_locals
     def write(self, content: CookieContent, client_id: str, now: float, *, name: str | None = None) -> str:
@@ -149,7 +169,7 @@ class SealedForm:
         del tokens
         return None
 
-    def _opened(self, value: str, context: tuple[str, str]) -> bytes:
+    def _unsealed(self, value: str, context: tuple[str, str]) -> bytes:
         try:
             return self._sealer.open(value, context)
         except UnknownKey as error:
@@ -174,8 +194,8 @@ class SealedForm:
 
     def _parsed(
         self, opened: bytes, context: tuple[str, str], others: Mapping[str, Sequence[str]]
-    ) -> tuple[str, float, Tokens]:
-        """Returns id, time of sealing and tokens. What is sealed is ours, but may be another version's."""
+    ) -> tuple[str, float, Tokens, bool]:
+        """Returns id, time of sealing, tokens, and whether they are split. It may be another version's."""
         try:
             found = json.loads(opened)
             key, since = found["id"], found["at"]
@@ -189,7 +209,7 @@ class SealedForm:
         is_ours = isinstance(key, str) and _ID.fullmatch(key) and isinstance(since, int) and 0 <= since < _LATEST
         if not is_ours or (tokens != EMPTY_TOKENS and not self.holds_tokens):
             raise Unreadable("what is sealed in it is not what this version of wixvisitor writes")
-        return key, since, tokens
+        return key, since, tokens, "parts" in found
 
     def _access_token(
         self, count: int, write: str, context: tuple[str, str], others: Mapping[str, Sequence[str]]

@@ -108,6 +108,19 @@ class LeasingStorage(TokenStorage, Protocol):
         """Gives the lease back; does nothing if ``holder`` does not have it."""
 
 
+def never_waits(storage: object) -> bool:
+    """Whether this store's own class says that its calls never wait. A subclass says so anew, if it is true for it."""
+    return "_never_waits" in vars(type(storage))
+
+
+def loads_end_at_once(storage: object) -> bool:
+    """Whether this store's own class says that a ``load`` ends for its caller as soon as it is cancelled.
+
+    A subclass says so anew, if it is true for it. A store that never waits is one of these.
+    """
+    return "_loads_end_at_once" in vars(type(storage)) or never_waits(storage)
+
+
 async def settle(storage: object, seconds: float) -> None:
     """Lets one of our own stores put its files in order, when a pool or session over it is closed. Never raises.
 

@@ -63,6 +63,8 @@ class FileStorage:
     before the visitor's next one begins.
     """
 
+    _loads_end_at_once = True
+
     def __init__(self, path: str | os.PathLike[str], *, accept_group: bool = False) -> None:
         text = os.fspath(path)
         if not isinstance(text, str) or not text or "\0" in text:

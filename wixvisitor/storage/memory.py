@@ -84,8 +84,3 @@ class MemoryStorage:
 
     def __repr__(self) -> str:
         return f"<MemoryStorage of {len(self._records)} visitors>"
-
-
-def never_waits(storage: object) -> bool:
-    """Whether this store's own class says that its calls never wait. A subclass says so anew, if it is true for it."""
-    return "_never_waits" in vars(type(storage))

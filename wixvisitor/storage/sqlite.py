@@ -86,6 +86,8 @@ class SQLiteStorage:
     before the next one begins.
     """
 
+    _loads_end_at_once = True
+
     def __init__(
         self,
         path: str | os.PathLike[str],
