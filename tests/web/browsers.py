@@ -47,7 +47,7 @@ class Browser:
         return Visit(self.visits, PlainRequest(headers, path=path))
 
     def answer(self, visit: Visit) -> list[str]:
-        cookies = list(visit.start(vary="", cache_control="").cookies)
+        cookies = [] if visit.starts_unseen() else list(visit.start(vary="", cache_control="").cookies)
         for cookie in cookies:
             self._keep(cookie)
         visit.finish()

@@ -493,7 +493,7 @@ async def test_a_stream_that_goes_on_holds_nothing_back(still, client_id, monkey
     pool = VisitorPool(client_id, client=still.client(), clock=still.now)
     visits = Visits(pool, cookie=IdCookie([KEY]), consent=None, close=True)
     stream = Visit(visits, PlainRequest({}))
-    stream.start(vary="", cache_control="")
+    assert stream.starts_unseen()
     visits.order.sent("a", "b", 1)
     passed[0] += 1_000
     visits.order.sent("c", "d", 2)

@@ -222,6 +222,8 @@ class Records:
         self, verb: str, call: Callable[[], Awaitable[T]], *, secrets: tuple[str, ...] = (), writes: bool = False
     ) -> T:
         """Calls the store; once more if that failed while the process stood still, which is not the store's doing."""
+        if self.settings.never_waits:
+            return await self._call_once(verb, call, secrets, writes=writes)
         began = time_limits.outside_clock()
         try:
             return await self._call_once(verb, call, secrets, writes=writes)

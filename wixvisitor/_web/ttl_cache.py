@@ -77,10 +77,9 @@ class TTLStorage(MemoryStorage):
         super().__init__()
         self._recent = TTLCache[bool](lambda key: self._records.pop(key, None), clock=clock)
 
-    @hides_locals_async
     async def load(self, key: str) -> Record | None:
         """Returns the record, None if there is none or it is over."""
-        return await super().load(key) if self._recent.get(key) else None
+        return self._records.get(key) if self._recent.get(key) else None
 
     @hides_locals_async
     async def save(

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import logging
 import weakref
-from collections.abc import Callable
 from typing import Final
 
 import attrs
@@ -58,7 +57,7 @@ class Visit:
     request: Request
     started: bool = False
     _session: VisitorSession | None = None  # the pool's, held until the request is over
-    _visitor: Callable[[], RequestVisitor | None] = lambda: None  # a weak reference: no cycle keeps it alive
+    _visitor: weakref.ref[RequestVisitor] | None = None  # weak: no cycle keeps it alive
     _began: Tokens = EMPTY_TOKENS  # what that held when the request first looked
     _moved: CookieContent | None = None  # whom login or logout made of it
     _is_set: bool = False  # the application has set tokens, so the cookie changes whatever the clock says
@@ -106,8 +105,10 @@ class Visit:
             session = await self.visits.session(self._content, allowed=self.allowed)
             if self._session is None:
                 self._session, self._began = session, session.get_tokens()
-        visitor = self._visitor() or RequestVisitor.within(self, self._session)
-        self._visitor = weakref.ref(visitor)
+        visitor = None if self._visitor is None else self._visitor()
+        if visitor is None:
+            visitor = RequestVisitor.within(self, self._session)
+            self._visitor = weakref.ref(visitor)
         return visitor
 
     def catalog(self) -> CatalogReader:
@@ -216,11 +217,10 @@ class Visit:
             if await self.visits.has_ended(content, session, is_new=moved is not None):
                 self._over = content.key
 
-    def _is_older(self) -> bool:
+    def _is_older(self, given: CookieContent | None) -> bool:
         """Whether a login or logout came first (rule 6, ORDER)."""
         if self._over and self._over == self._content.key:
             return True
-        given = self.sender.given
         return given is not None and self.visits.order.is_older(given.key, self._number, self._since)
 
     def starts_unseen(self) -> bool:
@@ -238,17 +238,16 @@ class Visit:
         return True
 
     def start(self, *, vary: str, cache_control: str) -> Additions:
-        """Returns what the answer's headers get. Called once, when they are about to be sent.
+        """Returns what the answer's headers get. Called once, when they are about to be sent, unless it started unseen.
 
         Args:
             vary: the answer's own ``Vary``.
             cache_control: the answer's own ``Cache-Control``.
         """
-        if self.starts_unseen():
-            return NOTHING
         self.started = True
         self.visits.order.leave(self)
-        cookies = self._cookies()
+        sender = self.sender
+        cookies = self._cookies(sender)
         if cookies and is_shared(cache_control):
             level = logging.DEBUG if self._session is None else logging.ERROR
             logger.log(
@@ -258,27 +257,27 @@ class Visit:
                 cache_control,
             )
             cookies = []
-        self._is_written = bool(cookies)
         self._note()
-        self._note_order(is_written=bool(cookies))
-        if self._session is None and not cookies:
+        if cookies:
+            self._is_written = True
+            self._note_order()
+        elif self._session is None:
             return NOTHING
-        sender = self.sender
         if sender.reading.doubled and sender.allowed and not sender.is_foreign and not is_shared(cache_control):
             cookies = [*cookies, *self.visits.kept.remove_copies(sender.reading, self.request.path)]
         return additions(cookies, vary=vary, cache_control=cache_control)
 
-    def _cookies(self) -> list[str]:
-        sender = self.sender
+    def _cookies(self, sender: Sender) -> list[str]:
         if not sender.allowed:
             return []
-        if sender.is_foreign or self._is_older():
+        if sender.is_foreign or self._is_older(sender.given):
             logger.debug("wixvisitor: no cookie: %s", _FOREIGN if sender.is_foreign else _OLDER)
             self._sent = self._tokens()  # none of it is the browser's, and none of it is missed
             return []
         if self.visits.cookie.holds_tokens:
             return self._token_cookies()
-        if self._is_anew or (self._session is not None and self._content.is_due):
+        given = sender.given if self._moved is None else None
+        if given is None or (given.is_due and self._session is not None):
             return self._written(EMPTY_TOKENS)
         return []
 
@@ -318,10 +317,10 @@ class Visit:
     def _written(self, tokens: Tokens) -> list[str]:
         return self.visits.kept.write(self.sender.reading, CookieContent(self._content.key, tokens), anew=self._is_anew)
 
-    def _note_order(self, *, is_written: bool) -> None:
-        """Notes what the browser goes on with, once the cookie is on its way."""
+    def _note_order(self) -> None:
+        """Notes what the browser goes on with, now that the cookie is on its way."""
         given, order = self.sender.given, self.visits.order
-        if not is_written or given is None:
+        if given is None:
             return
         if self._moved is not None and self._number is not None:
             order.sent(given.key, self.visits.cookie.key_of(self._sent) or self._moved.key, self._number)
@@ -355,8 +354,9 @@ class Visit:
         return self._is_written or (self.sender.given is not None and self._moved is None)
 
     def _note(self) -> None:
-        if self._session is not None and self.allowed:
-            self.visits.note(self._content.key, self._session)
+        session, visits = self._session, self.visits
+        if session is not None and visits.has_news(session) and self.allowed:
+            visits.note(self._content.key, session)
 
     def _tokens(self) -> Tokens:
         return EMPTY_TOKENS if self._session is None else self._session.get_tokens()

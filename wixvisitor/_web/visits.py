@@ -161,8 +161,9 @@ class Visits:
         if content.tokens.access_token.value or content.tokens.refresh_token.value:
             await self._offer(pool, content)
         session = await pool._loaded(content.key, self._known)
-        state = session._refresher.state
-        state.consistent = state.consistent or self._consistent.get(content.key) or ""
+        if len(self._consistent):
+            state = session._refresher.state
+            state.consistent = state.consistent or self._consistent.get(content.key) or ""
         return session
 
     async def has_ended(self, content: CookieContent, session: VisitorSession, *, is_new: bool) -> bool:
@@ -214,12 +215,13 @@ class Visits:
         except VersionConflict:
             logger.debug("wixvisitor: another request of this browser was faster")
 
+    def has_news(self, session: VisitorSession) -> bool:
+        """Whether ``note`` may have something to note: any browser's ``X-Wix-Consistent`` is known."""
+        return bool(session._refresher.state.consistent) or len(self._consistent) > 0
+
     def note(self, key: str, session: VisitorSession) -> None:
         """Remembers ``X-Wix-Consistent`` for the visitor's next request, which may well be another session object."""
-        value = session._refresher.state.consistent
-        if not value and not self._consistent:
-            return
-        key = self.cookie.key_of(session.get_tokens()) or key
+        key, value = self.cookie.key_of(session.get_tokens()) or key, session._refresher.state.consistent
         if value:
             self._consistent.put(key, value)
         else:  # whoever it was said to may have been replaced

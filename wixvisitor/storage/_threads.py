@@ -22,7 +22,7 @@ from typing import Any, Final, TypeVar
 
 import anyio
 
-from wixvisitor._tasks.shared_task import current_loop
+from wixvisitor._tasks.shared_task import current_loop, event_in
 from wixvisitor.errors import StorageError
 
 T = TypeVar("T")
@@ -43,11 +43,11 @@ class _Call:
         self.lane = lane
         self.began = 0.0
         self.context = contextvars.copy_context()
-        self.ended = anyio.Event()
+        self._loop: Any = current_loop()
+        self.ended = event_in(self._loop)
         self.error: BaseException | None = None
         self.is_given_up = False
         self.result: Any = None
-        self._loop: Any = current_loop()
         self._work = work
 
     def make(self) -> None:

@@ -25,7 +25,6 @@ class MemoryStorage:
         self._versions = itertools.count(1)
         self._lock = forkable_lock()
 
-    @hides_locals_async
     async def load(self, key: str) -> Record | None:
         """Returns the record, or None."""
         return self._records.get(key)
