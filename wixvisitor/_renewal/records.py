@@ -237,10 +237,8 @@ class Records:
     ) -> T:
         """Calls the store, and maps what it raises. It has ``_TIMEOUT`` seconds."""
         try:
-            if self.settings.never_waits:
+            if self.settings.never_waits or (verb == "load" and self.settings.loads_end_at_once):
                 return await call()
-            if verb == "load" and self.settings.loads_end_at_once:
-                return await self._limited(verb, call)
             return await self._bounded(verb, call, writes=writes)
         except VersionConflict as error:
             raise VersionConflict(redact(str(error), secrets)) from None
@@ -253,12 +251,6 @@ class Records:
                 raise VersionConflict("the record was changed by somebody else") from None
             reason = f"the store could not {verb}: {type(error).__name__}: {redact(str(error), secrets)}"
             raise StorageError(reason) from safe_cause(error, secrets)
-
-    async def _limited(self, verb: str, call: Callable[[], Awaitable[T]]) -> T:
-        """Makes one call that ends as soon as it is cancelled, in the caller's task."""
-        with anyio.move_on_after(_TIMEOUT):
-            return await call()
-        raise _too_slow(verb)
 
     async def _bounded(self, verb: str, call: Callable[[], Awaitable[T]], *, writes: bool) -> T:
         """Makes one call in a task of its own, which is left behind if it does not end in time.
@@ -281,7 +273,7 @@ class Records:
         if flight.error is not None:
             raise flight.error
         if flight.result is None:
-            raise _too_slow(verb)
+            raise StorageError(f"the store did not {verb} within {_TIMEOUT:g} s")
         return cast("tuple[T]", flight.result)[0]
 
     async def _do(self, call: Callable[[], Awaitable[T]], flight: SharedTask) -> tuple[T]:
@@ -296,10 +288,6 @@ class Records:
         if flight is not None and flight.loop is current_loop():
             with anyio.move_on_after(deadline - anyio.current_time()):
                 await flight.wait()
-
-
-def _too_slow(verb: str) -> StorageError:
-    return StorageError(f"the store did not {verb} within {_TIMEOUT:g} s")
 
 
 def contradiction(done: str) -> StorageError:

@@ -114,9 +114,10 @@ def never_waits(storage: object) -> bool:
 
 
 def loads_end_at_once(storage: object) -> bool:
-    """Whether this store's own class says that a ``load`` ends for its caller as soon as it is cancelled.
+    """Whether this store's own class says that its ``load`` needs no task of ours.
 
-    A subclass says so anew, if it is true for it. A store that never waits is one of these.
+    Such a ``load`` ends by itself within 10 s, and at once for a caller that is cancelled. A store that never waits is
+    one of these. A subclass says so anew, if it is true for it.
     """
     return "_loads_end_at_once" in vars(type(storage)) or never_waits(storage)
 

@@ -27,6 +27,7 @@ from wixvisitor.errors import StorageError
 
 T = TypeVar("T")
 
+LOAD_SECONDS: Final = 10.0  # that a load may take; what renews or mints waits no longer for a store either
 _AT_ONCE: Final = 8  # threads that work at the same time
 _IN_ALL: Final = 64  # threads, with those whose call hangs
 _LONG: Final = 0.2  # seconds after which a thread no longer counts among those that work
@@ -37,15 +38,16 @@ _AT_THE_END: Final = 1.0  # seconds that a program which ends waits for calls un
 class _Call:
     """One blocking call, and the task that waits for it."""
 
-    __slots__ = ("_loop", "_work", "began", "context", "ended", "error", "is_given_up", "lane", "result")
+    __slots__ = ("_work", "began", "context", "ended", "error", "is_done", "is_given_up", "lane", "loop", "result")
 
     def __init__(self, lane: Hashable, work: Callable[[], object]) -> None:
         self.lane = lane
         self.began = 0.0
         self.context = contextvars.copy_context()
-        self._loop: Any = current_loop()
-        self.ended = event_in(self._loop)
+        self.loop: Any = current_loop()
+        self.ended = event_in(self.loop)
         self.error: BaseException | None = None
+        self.is_done = False
         self.is_given_up = False
         self.result: Any = None
         self._work = work
@@ -66,8 +68,9 @@ class _Call:
         self._wake()
 
     def _wake(self) -> None:
+        self.is_done = True
         with suppress(RuntimeError):  # the event loop has ended meanwhile; trio.RunFinishedError is one
-            tell = getattr(self._loop, "call_soon_threadsafe", None) or self._loop.run_sync_soon
+            tell = getattr(self.loop, "call_soon_threadsafe", None) or self.loop.run_sync_soon
             tell(self.ended.set)
 
 
@@ -93,24 +96,30 @@ class Threads:
         self._idle = 0  # threads to which no call was handed
         self._number = 0
 
-    async def run(self, lane: Hashable, work: Callable[[], T]) -> T:
+    async def run(self, lane: Hashable, work: Callable[[], T], *, seconds: float | None = None) -> T:
         """Returns what ``work`` returns, which is called in a thread.
 
+        Args:
+            lane: calls of one lane are made one at a time.
+            work: what blocks.
+            seconds: how long the caller waits at most; None: as long as it takes.
+
         Raises:
-            StorageError: the system gives us no thread.
+            StorageError: the system gives us no thread, or the time is over.
 
         Cancellation: the caller leaves at once. A call that has not begun is never made; one under way goes on to its
         end, and the lane's next call waits for it.
         """
         call = _Call(lane, work)
         try:
-            if not self._submit(call):
-                await self._wait_for_a_thread(call)
-            await call.ended.wait()
+            await (self._wait_for_end(call) if seconds is None else self._wait_for(call, seconds))
         except BaseException:
             call.is_given_up = True
             raise
         try:
+            if not call.is_done:
+                call.is_given_up = True
+                raise StorageError(f"the store did not answer within {seconds:g} s")
             if call.error is not None:
                 raise call.error
             result: T = call.result
@@ -118,8 +127,26 @@ class Threads:
         finally:
             del call  # its error's traceback holds this frame
 
+    async def _wait_for_end(self, call: _Call) -> None:
+        if not self._submit(call):
+            await self._wait_for_a_thread(call)
+        await call.ended.wait()
+
+    async def _wait_for(self, call: _Call, seconds: float) -> None:
+        """Waits for the end of the call, or of the time. An asyncio timer costs a quarter of a cancel scope."""
+        call_later = getattr(call.loop, "call_later", None)
+        if call_later is None:  # trio
+            with anyio.move_on_after(seconds):
+                await self._wait_for_end(call)
+            return
+        timer = call_later(seconds, call.ended.set)
+        try:
+            await self._wait_for_end(call)
+        finally:
+            timer.cancel()
+
     async def _wait_for_a_thread(self, call: _Call) -> None:
-        while not call.began:
+        while not call.began and not call.ended.is_set():
             with anyio.move_on_after(_LONG):
                 await call.ended.wait()
             with self._lock:

@@ -26,7 +26,7 @@ from wixvisitor.storage._file_lease import Lease
 from wixvisitor.storage._file_lock import FileLock
 from wixvisitor.storage._places import Group, make_directory, shown, sync_above
 from wixvisitor.storage._protocol import ANY_VERSION, AnyVersion, Record, VersionConflict
-from wixvisitor.storage._threads import THREADS
+from wixvisitor.storage._threads import LOAD_SECONDS, THREADS
 
 T = TypeVar("T")
 
@@ -83,7 +83,7 @@ class FileStorage:
         """Returns the visitor's record, None if there is no file. Does not wait for a lock."""
         place = self._place(key)
         read = functools.partial(_file_record.read, place, key, self._group)
-        return await THREADS.run((place, "read"), read)
+        return await THREADS.run((place, "read"), read, seconds=LOAD_SECONDS)
 
     @hides_locals_async
     async def save(

@@ -24,7 +24,7 @@ from wixvisitor.storage._protocol import ANY_VERSION, AnyVersion, Record, Versio
 from wixvisitor.storage._sqlite_connection import OpenFile
 from wixvisitor.storage._sqlite_file import Busy, hurried, spare, transaction
 from wixvisitor.storage._sqlite_purge import Purge, Step
-from wixvisitor.storage._threads import THREADS
+from wixvisitor.storage._threads import LOAD_SECONDS, THREADS
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -114,7 +114,7 @@ class SQLiteStorage:
     @hides_locals_async
     async def load(self, key: str) -> Record | None:
         """Returns the visitor's record, None if there is none; now and then this keeps it for another year."""
-        return await THREADS.run(self._reader, partial(self._read, key))
+        return await THREADS.run(self._reader, partial(self._read, key), seconds=LOAD_SECONDS)
 
     @hides_locals_async
     async def save(
