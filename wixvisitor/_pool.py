@@ -15,7 +15,7 @@ from wixvisitor import _checks
 from wixvisitor._http.clients import Connections
 from wixvisitor._renewal.decision import Policy
 from wixvisitor._renewal.endpoint import TokenEndpoint
-from wixvisitor._renewal.loading import KnownRecords, load
+from wixvisitor._renewal.loading import load
 from wixvisitor._renewal.refresher import CLOSING, Refresher
 from wixvisitor._renewal.settings import Settings, TokensChanged, checked
 from wixvisitor._session import DEFAULT_BASE_URL, VisitorSession
@@ -108,17 +108,8 @@ class VisitorPool:
             StorageError: the store cannot be read, or its record is damaged.
             ConfigurationError: the key is no text, or empty, or the one that the catalogue's visitor has.
         """
-        return await self._loaded(_checks.checked_key(key))
-
-    async def _loaded(self, key: str, known: KnownRecords | None = None) -> VisitorSession:
-        """Returns the visitor of a key that was checked; see ``session``.
-
-        Args:
-            key: whose session.
-            known: what was made of the records that were read last; a record that did not change is not parsed again.
-        """
-        session = self._sessions.get(key) or self._new(key)
-        await load(session._refresher, known)
+        session = self._sessions.get(_checks.checked_key(key)) or self._new(key)
+        await load(session._refresher)  # the pool makes the session out of its parts
         return session
 
     async def forget(self, key: str) -> None:

@@ -32,7 +32,7 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 ASGIApp = Callable[[Scope, Receive, Send], Awaitable[None]]
 
-_KEY: Final = "wixvisitor"
+KEY: Final = "wixvisitor"
 _STARTS: Final = ("http.response.start", "websocket.accept", "websocket.http.response.start")
 
 
@@ -97,7 +97,7 @@ class VisitorMiddleware:
         match scope["type"]:
             case "http" | "websocket":
                 visit = Visit(self._visits, _Request(scope))
-                serving = self._app({**scope, _KEY: visit}, receive, _sending(visit, send))
+                serving = self._app({**scope, KEY: visit}, receive, _sending(visit, send))
             case "lifespan":
                 serving = _Lifespan(self._app, self._visits).serve(scope, receive, send)
             case _:
@@ -126,9 +126,9 @@ async def get_visitor(scope: Mapping[str, Any]) -> VisitorSession:
 
     Concurrency: any number of calls within a request get the same object.
     """
-    visit = scope.get(_KEY)
+    visit = scope.get(KEY)
     del scope
-    return await _known(visit).visitor()
+    return await known(visit).visitor()
 
 
 async def get_catalog_visitor(scope: Mapping[str, Any]) -> CatalogReader:
@@ -144,12 +144,17 @@ async def get_catalog_visitor(scope: Mapping[str, Any]) -> CatalogReader:
 
     Concurrency: one object for all requests.
     """
-    visit = scope.get(_KEY)
+    visit = scope.get(KEY)
     del scope
-    return _known(visit).catalog()
+    return known(visit).catalog()
 
 
-def _known(visit: object) -> Visit:
+def known(visit: object) -> Visit:
+    """Returns what the middleware has put into a scope, under ``KEY``.
+
+    Raises:
+        ConfigurationError: the app is not wrapped in ``VisitorMiddleware``.
+    """
     if not isinstance(visit, Visit):
         raise ConfigurationError("This app knows no visitors: wrap it, app = VisitorMiddleware(app, pool, cookie=…)")
     return visit
@@ -198,7 +203,7 @@ class _Request:
 
 def _started(visit: Visit, message: Message) -> Message:
     """Returns the message that starts the answer, with what the visit has to say in its headers."""
-    headers = list(message.get("headers") or ())
+    headers: list[tuple[bytes, bytes]] = list(message.get("headers") or ())
     own: dict[bytes, list[str]] = {b"vary": [], b"cache-control": []}
     for name, value in headers:
         texts = own.get(bytes(name).lower())

@@ -16,7 +16,7 @@ from wixvisitor._renewal.decision import Snapshot
 from wixvisitor._renewal.records import Records
 from wixvisitor._renewal.refresher import Refresher
 from wixvisitor._tokens import EMPTY_TOKENS
-from wixvisitor._wire.redaction import hides_locals_async
+from wixvisitor._wire.redaction import hides_locals
 from wixvisitor.storage import Record
 
 
@@ -47,7 +47,6 @@ class KnownRecords(Protocol):
         ...
 
 
-@hides_locals_async
 async def read(records: Records, known: KnownRecords | None = None) -> Known:
     """Returns what a session holds after reading this record. The store is asked each time.
 
@@ -58,11 +57,21 @@ async def read(records: Records, known: KnownRecords | None = None) -> Known:
     Raises:
         StorageError: the store cannot be read, or the record is damaged.
     """
-    record, settings = await records.fetch(), records.settings
+    record = await records.fetch()
     before = None if known is None else known.get(records.key)
-    trusts_exp = settings.server_clock.trusts_exp
+    trusts_exp = records.settings.server_clock.trusts_exp
     if before is not None and before.record == record and before.trusts_exp == trusts_exp:
         return before
+    found = _made(records, record)
+    if known is not None and record is not None:
+        known.put(records.key, found)
+    return found
+
+
+@hides_locals
+def _made(records: Records, record: Record | None) -> Known:
+    """Parses a record."""
+    settings = records.settings
     records.note(record)
     stored = records.last_read()
     snapshot = decision.snapshot_of(
@@ -72,10 +81,7 @@ async def read(records: Records, known: KnownRecords | None = None) -> Known:
         version=None if stored is None else stored.version,
         lineage=None if stored is None else stored.lineage,
     )
-    found = Known(record, snapshot, trusts_exp)
-    if known is not None and record is not None:
-        known.put(records.key, found)
-    return found
+    return Known(record, snapshot, settings.server_clock.trusts_exp)
 
 
 async def load(refresher: Refresher, known: KnownRecords | None = None) -> None:
@@ -92,11 +98,9 @@ async def load(refresher: Refresher, known: KnownRecords | None = None) -> None:
     """
     state = refresher.state
     if state.held is None and refresher.settings.loads_end_at_once:
-        generation = state.generation
         found = await read(Records(refresher.settings, state.key), known)
         with state.lock:
-            if state.held is None and state.generation == generation:
+            if state.held is None:  # what was set or forgotten meanwhile is later, and is held by now
                 state.held = found.snapshot
-        if state.held is not None:
-            return
+        return
     await refresher.load()

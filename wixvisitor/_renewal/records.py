@@ -110,6 +110,12 @@ class Records:
 
     async def fetch(self) -> Record | None:
         """Returns the record as the store holds it, None if there is none. Notes nothing."""
+        if self.settings.never_waits:  # one of our own, which raises nothing
+            return cast("Record | None", await self.settings.storage.load(self.scoped_key))
+        return await self._fetched()
+
+    @hides_locals_async
+    async def _fetched(self) -> Record | None:
         record = await self._call("load", functools.partial(self.settings.storage.load, self.scoped_key))
         if record is None or isinstance(record, Record):
             return record
@@ -222,8 +228,6 @@ class Records:
         self, verb: str, call: Callable[[], Awaitable[T]], *, secrets: tuple[str, ...] = (), writes: bool = False
     ) -> T:
         """Calls the store; once more if that failed while the process stood still, which is not the store's doing."""
-        if self.settings.never_waits:
-            return await self._call_once(verb, call, secrets, writes=writes)
         began = time_limits.outside_clock()
         try:
             return await self._call_once(verb, call, secrets, writes=writes)

@@ -66,6 +66,14 @@ def wall_clock() -> float:
     return time.time()
 
 
+def _never_waits(settings: Settings) -> bool:
+    return never_waits(settings.storage)
+
+
+def _loads_end_at_once(settings: Settings) -> bool:
+    return loads_end_at_once(settings.storage)
+
+
 @attrs.frozen(kw_only=True, eq=False, repr=False, match_args=False)
 class Settings:
     """The checked arguments of a session or a pool, documented there, and what is known of Wix's time.
@@ -92,16 +100,8 @@ class Settings:
     lock: threading.Lock = attrs.field(factory=forkable_lock)  # of all that is noted of its visitors
     writes: dict[str, Any] = attrs.field(factory=dict)  # the store's calls under way that write, by key
     jitter: Callable[[], float] = random.random  # spreads load, protects nothing
-    never_waits: bool = attrs.field(init=False)
-    loads_end_at_once: bool = attrs.field(init=False)
-
-    @never_waits.default
-    def _never_waits(self) -> bool:
-        return never_waits(self.storage)
-
-    @loads_end_at_once.default
-    def _loads_end_at_once(self) -> bool:
-        return loads_end_at_once(self.storage)
+    never_waits: bool = attrs.field(init=False, default=attrs.Factory(_never_waits, takes_self=True))
+    loads_end_at_once: bool = attrs.field(init=False, default=attrs.Factory(_loads_end_at_once, takes_self=True))
 
 
 def checked(

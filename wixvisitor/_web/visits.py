@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from wixvisitor._checks import is_empty
 from wixvisitor._pool import VisitorPool
-from wixvisitor._renewal.loading import Known, read
+from wixvisitor._renewal.loading import Known, load, read
 from wixvisitor._renewal.records import Records
 from wixvisitor._renewal.settings import plain_function
 from wixvisitor._session import VisitorSession
@@ -114,6 +114,7 @@ class Visits:
         self._recent = TTLStorage(clock=monotonic)
         self._fleeting = pool._kept_in(self._recent)
         self._consistent = TTLCache[str]()
+        self._has_noted = False  # whether there was anything to remember there
         self._known = TTLCache[Known](most=MAX_VISITORS, clock=monotonic)
         self.order = Order()
         self.logins = Logins(settings)
@@ -160,8 +161,9 @@ class Visits:
         pool = self.pool(allowed=allowed)
         if content.tokens.access_token.value or content.tokens.refresh_token.value:
             await self._offer(pool, content)
-        session = await pool._loaded(content.key, self._known)
-        if len(self._consistent):
+        session = pool._sessions.get(content.key) or pool._new(content.key)
+        await load(session._refresher, self._known)
+        if self._has_noted:
             state = session._refresher.state
             state.consistent = state.consistent or self._consistent.get(content.key) or ""
         return session
@@ -217,12 +219,13 @@ class Visits:
 
     def has_news(self, session: VisitorSession) -> bool:
         """Whether ``note`` may have something to note: any browser's ``X-Wix-Consistent`` is known."""
-        return bool(session._refresher.state.consistent) or len(self._consistent) > 0
+        return self._has_noted or bool(session._refresher.state.consistent)
 
     def note(self, key: str, session: VisitorSession) -> None:
         """Remembers ``X-Wix-Consistent`` for the visitor's next request, which may well be another session object."""
         key, value = self.cookie.key_of(session.get_tokens()) or key, session._refresher.state.consistent
         if value:
+            self._has_noted = True
             self._consistent.put(key, value)
         else:  # whoever it was said to may have been replaced
             self._consistent.drop(key)

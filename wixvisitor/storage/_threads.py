@@ -14,9 +14,10 @@ import contextvars
 import os
 import threading
 import time
+import weakref
 from collections import deque
 from collections.abc import Callable, Hashable
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from queue import Empty, SimpleQueue
 from typing import Any, Final, TypeVar
 
@@ -74,6 +75,37 @@ class _Call:
             tell(self.ended.set)
 
 
+class _Limits:
+    """Ends the waits of one asyncio event loop that last too long. They share a timer: one each would cost too much.
+
+    Concurrency: for the tasks of that loop.
+    """
+
+    def __init__(self) -> None:
+        self._until: dict[_Call, float] = {}  # by the loop's clock
+        self._has_timer = False
+
+    def add(self, call: _Call, seconds: float) -> None:
+        """Ends the wait for this call after so many seconds."""
+        self._until[call] = call.loop.time() + seconds
+        if not self._has_timer:
+            self._has_timer = True
+            call.loop.call_later(seconds, self._look, call.loop)
+
+    def remove(self, call: _Call) -> None:
+        """Sets no limit to this call any more: its wait has ended."""
+        self._until.pop(call, None)
+
+    def _look(self, loop: Any) -> None:
+        now = loop.time()
+        for call in [call for call, until in self._until.items() if until <= now]:
+            call.ended.set()
+            del self._until[call]
+        self._has_timer = bool(self._until)
+        if self._until:
+            loop.call_later(min(self._until.values()) - now, self._look, loop)
+
+
 class Threads:
     """A few threads for any number of lanes.
 
@@ -92,6 +124,7 @@ class Threads:
         self._lanes: dict[Hashable, deque[_Call]] = {}  # for each lane with a call under way: those that follow
         self._ready: deque[_Call] = deque()  # the first of their lane; no thread is free
         self._under_way: set[_Call] = set()
+        self._limits = weakref.WeakKeyDictionary[Any, _Limits]()  # by asyncio's event loop
         self._handed: SimpleQueue[_Call] = SimpleQueue()  # to the threads that are idle
         self._idle = 0  # threads to which no call was handed
         self._number = 0
@@ -111,11 +144,21 @@ class Threads:
         end, and the lane's next call waits for it.
         """
         call = _Call(lane, work)
+        limits = None if seconds is None else self._limits_in(call.loop)
+        on_trio = nullcontext() if seconds is None or limits is not None else anyio.move_on_after(seconds)
         try:
-            await (self._wait_for_end(call) if seconds is None else self._wait_for(call, seconds))
+            with on_trio:
+                if limits is not None and seconds is not None:
+                    limits.add(call, seconds)
+                if not self._submit(call):
+                    await self._wait_for_a_thread(call)
+                await call.ended.wait()
         except BaseException:
             call.is_given_up = True
             raise
+        finally:
+            if limits is not None:
+                limits.remove(call)
         try:
             if not call.is_done:
                 call.is_given_up = True
@@ -125,25 +168,17 @@ class Threads:
             result: T = call.result
             return result
         finally:
-            del call  # its error's traceback holds this frame
+            del call, on_trio  # its error's traceback holds this frame
 
-    async def _wait_for_end(self, call: _Call) -> None:
-        if not self._submit(call):
-            await self._wait_for_a_thread(call)
-        await call.ended.wait()
-
-    async def _wait_for(self, call: _Call, seconds: float) -> None:
-        """Waits for the end of the call, or of the time. An asyncio timer costs a quarter of a cancel scope."""
-        call_later = getattr(call.loop, "call_later", None)
-        if call_later is None:  # trio
-            with anyio.move_on_after(seconds):
-                await self._wait_for_end(call)
-            return
-        timer = call_later(seconds, call.ended.set)
-        try:
-            await self._wait_for_end(call)
-        finally:
-            timer.cancel()
+    def _limits_in(self, loop: Any) -> _Limits | None:
+        """Returns the limits of an asyncio event loop, None for trio."""
+        if not hasattr(loop, "call_later"):
+            return None
+        limits = self._limits.get(loop)
+        if limits is None:
+            with self._lock:
+                limits = self._limits.setdefault(loop, _Limits())
+        return limits
 
     async def _wait_for_a_thread(self, call: _Call) -> None:
         while not call.began and not call.ended.is_set():
