@@ -33,9 +33,22 @@ QUESTIONS: Final = (
     "renewal",
     "stores",
     "web_load",
+    "middleware",
 )
 MARK: Final = "<!-- figures -->"
-PACKAGES: Final = ("wixvisitor", "httpx", "httpx2", "httpx-aiohttp", "aiohttp", "anyio", "uvloop", "Authlib", "sniffio")
+PACKAGES: Final = (
+    "wixvisitor",
+    "httpx",
+    "httpx2",
+    "httpx-aiohttp",
+    "aiohttp",
+    "anyio",
+    "uvloop",
+    "Authlib",
+    "sniffio",
+    "fastapi",
+    "starlette",
+)
 
 
 def about() -> dict[str, Any]:

@@ -14,11 +14,10 @@ from urllib.parse import quote
 from wixvisitor._pool import VisitorPool
 from wixvisitor._session import VisitorSession
 from wixvisitor._web.catalog_reader import CatalogReader
-from wixvisitor._web.headers import Additions, is_document
+from wixvisitor._web.headers import NOTHING, Additions
 from wixvisitor._web.visit import Visit
-from wixvisitor._web.visits import Request, Visits
+from wixvisitor._web.visits import Visits
 from wixvisitor._wire.catalog import CATALOG_PATHS
-from wixvisitor._wire.redaction import hides_locals
 from wixvisitor.cookies import VisitorCookie
 from wixvisitor.errors import ConfigurationError
 
@@ -33,7 +32,7 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 ASGIApp = Callable[[Scope, Receive, Send], Awaitable[None]]
 
-_KEY: Final = "wixvisitor"
+KEY: Final = "wixvisitor"
 _STARTS: Final = ("http.response.start", "websocket.accept", "websocket.http.response.start")
 
 
@@ -94,17 +93,21 @@ class VisitorMiddleware:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serves one connection."""
+        visit: Visit | None = None
         match scope["type"]:
-            case "lifespan":
-                serving: Awaitable[None] = _Lifespan(self._app, self._visits).serve(scope, receive, send)
             case "http" | "websocket":
-                visit = Visit(self._visits, _request(scope))
-                app = self._app({**scope, _KEY: visit}, receive, _sending(visit, send))
-                serving = _finished(visit, app)
+                visit = Visit(self._visits, _Request(scope))
+                serving = self._app({**scope, KEY: visit}, receive, _sending(visit, send))
+            case "lifespan":
+                serving = _Lifespan(self._app, self._visits).serve(scope, receive, send)
             case _:
                 serving = self._app(scope, receive, send)
         del scope
-        await serving
+        try:
+            await serving
+        finally:
+            if visit is not None:
+                visit.finish()
 
     def __repr__(self) -> str:
         return f"<VisitorMiddleware with {self._visits.cookie!r}>"
@@ -123,9 +126,9 @@ async def get_visitor(scope: Mapping[str, Any]) -> VisitorSession:
 
     Concurrency: any number of calls within a request get the same object.
     """
-    visit = scope.get(_KEY)
+    visit = scope.get(KEY)
     del scope
-    return await _known(visit).visitor()
+    return await known(visit).visitor()
 
 
 async def get_catalog_visitor(scope: Mapping[str, Any]) -> CatalogReader:
@@ -141,27 +144,25 @@ async def get_catalog_visitor(scope: Mapping[str, Any]) -> CatalogReader:
 
     Concurrency: one object for all requests.
     """
-    visit = scope.get(_KEY)
+    visit = scope.get(KEY)
     del scope
-    return _known(visit).catalog()
+    return known(visit).catalog()
 
 
-def _known(visit: object) -> Visit:
+def known(visit: object) -> Visit:
+    """Returns what the middleware has put into a scope, under ``KEY``.
+
+    Raises:
+        ConfigurationError: the app is not wrapped in ``VisitorMiddleware``.
+    """
     if not isinstance(visit, Visit):
         raise ConfigurationError("This app knows no visitors: wrap it, app = VisitorMiddleware(app, pool, cookie=…)")
     return visit
 
 
-async def _finished(visit: Visit, serving: Awaitable[None]) -> None:
-    try:
-        await serving
-    finally:
-        visit.finish()
-
-
 def _sending(visit: Visit, send: Send) -> Send:
     async def send_with_cookie(message: Message) -> None:
-        if message["type"] in _STARTS and not visit.started:
+        if not visit.started and message["type"] in _STARTS and not visit.starts_unseen():
             await visit.settle()
             message = _started(visit, message)
         sending = send(message)
@@ -171,49 +172,61 @@ def _sending(visit: Visit, send: Send) -> Send:
     return send_with_cookie
 
 
-@hides_locals
-def _request(scope: Scope) -> Request:
-    headers: dict[str, str] = {}
-    for raw_name, raw_value in scope["headers"]:
-        name, value = raw_name.decode("latin-1").lower(), raw_value.decode("latin-1")
-        glue = "; " if name == "cookie" else ", "  # HTTP/2 sends one cookie each (RFC 9113, section 8.2.3)
-        headers[name] = f"{headers[name]}{glue}{value}" if name in headers else value
-    is_websocket = scope["type"] == "websocket"
-    method = "GET" if is_websocket else scope["method"]
-    is_page = not is_websocket and is_document(method, headers)
-    return Request(headers, is_page, scope, method=method, is_websocket=is_websocket, path=_path(scope))
+class _Request:
+    """A scope as this layer sees it. Only those headers are decoded that are asked for. Its repr shows nothing."""
 
+    __slots__ = ("_raw", "is_websocket", "method", "native")
 
-def _path(scope: Scope) -> str:
-    """Returns the path as the browser sent it, with the part that the app is mounted under, or a proxy removes."""
-    path, root = scope.get("path") or "/", (scope.get("root_path") or "").rstrip("/")
-    raw = scope.get("raw_path")
-    encoded = raw.decode("latin-1").partition("?")[0] if raw else quote(path)
-    return encoded if path == root or path.startswith(f"{root}/") else quote(root) + encoded
+    def __init__(self, scope: Scope) -> None:
+        self.native = scope
+        self.is_websocket: bool = scope["type"] == "websocket"
+        self.method: str = "GET" if self.is_websocket else scope["method"]
+        self._raw = tuple(scope["headers"])  # the app may change its own
+
+    def get(self, name: str, /) -> str | None:
+        """Returns the header of this lower-case name, None if there is none."""
+        sought = name.encode()
+        found = [value for raw, value in self._raw if raw.lower() == sought]
+        if len(found) > 1:  # HTTP/2 sends one cookie each (RFC 9113, section 8.2.3)
+            return (b"; " if name == "cookie" else b", ").join(found).decode("latin-1")
+        return found[0].decode("latin-1") if found else None
+
+    @property
+    def path(self) -> str:
+        """The path as the browser sent it, with the part that the app is mounted under, or a proxy removes."""
+        scope = self.native
+        path, root = scope.get("path") or "/", (scope.get("root_path") or "").rstrip("/")
+        raw = scope.get("raw_path")
+        encoded = raw.decode("latin-1").partition("?")[0] if raw else quote(path)
+        return encoded if path == root or path.startswith(f"{root}/") else quote(root) + encoded
 
 
 def _started(visit: Visit, message: Message) -> Message:
     """Returns the message that starts the answer, with what the visit has to say in its headers."""
-    headers = [(bytes(name), bytes(value)) for name, value in message.get("headers") or ()]
-    added = visit.start(vary=_joined(headers, b"vary"), cache_control=_joined(headers, b"cache-control"))
-    return {**message, "headers": [*_without_replaced(headers, added), *_raw(added)]}
-
-
-def _joined(headers: list[tuple[bytes, bytes]], name: bytes) -> str:
-    return ", ".join(value.decode("latin-1") for key, value in headers if key.lower() == name)
-
-
-def _without_replaced(headers: list[tuple[bytes, bytes]], added: Additions) -> list[tuple[bytes, bytes]]:
-    replaced = {b"vary"} if added.vary is not None else set()
-    replaced |= {b"cache-control"} if added.cache_control is not None else set()
-    return [(name, value) for name, value in headers if name.lower() not in replaced]
+    headers: list[tuple[bytes, bytes]] = list(message.get("headers") or ())
+    own: dict[bytes, list[str]] = {b"vary": [], b"cache-control": []}
+    for name, value in headers:
+        texts = own.get(bytes(name).lower())
+        if texts is not None:
+            texts.append(bytes(value).decode("latin-1"))
+    added = visit.start(vary=", ".join(own[b"vary"]), cache_control=", ".join(own[b"cache-control"]))
+    if added is NOTHING:
+        return {**message, "headers": headers}  # which may have been there to be read once
+    replaced = {
+        name for name, text in ((b"vary", added.vary), (b"cache-control", added.cache_control)) if text and own[name]
+    }
+    if replaced:
+        headers = [(name, value) for name, value in headers if bytes(name).lower() not in replaced]
+    return {**message, "headers": [*headers, *_raw(added)]}
 
 
 def _raw(added: Additions) -> list[tuple[bytes, bytes]]:
-    pairs = [("set-cookie", cookie) for cookie in added.cookies]
-    pairs += [("vary", added.vary)] if added.vary is not None else []
-    pairs += [("cache-control", added.cache_control)] if added.cache_control is not None else []
-    return [(name.encode("latin-1"), value.encode("latin-1")) for name, value in pairs]
+    pairs = [(b"set-cookie", cookie) for cookie in added.cookies]
+    if added.vary is not None:
+        pairs.append((b"vary", added.vary))
+    if added.cache_control is not None:
+        pairs.append((b"cache-control", added.cache_control))
+    return [(name, value.encode("latin-1")) for name, value in pairs]
 
 
 class _Lifespan:

@@ -101,9 +101,9 @@ async def get_visitor(connection: HTTPConnection) -> VisitorSession:
 
     Concurrency: any number of calls within a request get the same object.
     """
-    looking = asgi.get_visitor(connection.scope)
+    visit = connection.scope.get(asgi.KEY)
     del connection  # error reporters print local variables, and it holds the browser's cookies
-    return await looking
+    return await asgi.known(visit).visitor()
 
 
 CurrentVisitor = Annotated[VisitorSession, Depends(get_visitor)]

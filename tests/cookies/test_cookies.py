@@ -35,10 +35,10 @@ def attributes_of(header: str) -> set[str]:
 def test_round_trip(form):
     """What a cookie was given to say, it says."""
     cookie = COOKIES[form]()
-    card = cookie.read(value_of(cookie.write(CookieContent(ID, TOKENS), CLIENT_ID, EPOCH)), CLIENT_ID, EPOCH + 60)
-    assert card.tokens == (TOKENS if cookie.holds_tokens else EMPTY_TOKENS)
-    assert card.key == (cookie.key_of(TOKENS) or ID)
-    assert not card.is_due
+    content = cookie.read(value_of(cookie.write(CookieContent(ID, TOKENS), CLIENT_ID, EPOCH)), CLIENT_ID, EPOCH + 60)
+    assert content.tokens == (TOKENS if cookie.holds_tokens else EMPTY_TOKENS)
+    assert content.key == (cookie.key_of(TOKENS) or ID)
+    assert not content.is_due
 
 
 @pytest.mark.parametrize("make", SEALED)
@@ -149,7 +149,7 @@ def test_a_valid_seal_with_a_broken_payload(content):
     )
 )
 def test_junk(form, junk):
-    """Whatever a browser sends is a card or unreadable, nothing else."""
+    """Each value that a browser sends is either read or unreadable."""
     cookie = COOKIES[form]()
     with pytest.raises(Unreadable):
         cookie.read(junk, CLIENT_ID, EPOCH)

@@ -68,7 +68,7 @@ def _sites() -> list[SiteCookie]:
 def _answered(site: SiteCookie, header: str, *, path: str) -> None:
     """Whatever a browser sends, an answer's headers are headers."""
     reading = site.read(header)
-    assert reading.card is None or reading.card.key
+    assert reading.content is None or reading.content.key
     headers = [*site.write(reading, CookieContent("i" * 43), anew=True), *site.forget(reading)]
     headers += site.remove_copies(reading, path) + site.remove_copies(attrs.evolve(reading, doubled=("a",)), path)
     assert all(each.isascii() and each.isprintable() for each in headers)
@@ -87,17 +87,17 @@ def _read(cookie: Any, text: str, *, given: str) -> None:
     end = ending(lambda: cookie.read(text, CLIENT_ID, NOW), Unreadable, names=names, given=given)
     if end.error is not None:
         return
-    card = end.value
-    assert isinstance(card, CookieContent)
-    assert card.key
-    check_sendable(card.tokens)
-    assert card.tokens == EMPTY_TOKENS or cookie.holds_tokens
-    _written_back(cookie, card, given)
+    content = end.value
+    assert isinstance(content, CookieContent)
+    assert content.key
+    check_sendable(content.tokens)
+    assert content.tokens == EMPTY_TOKENS or cookie.holds_tokens
+    _written_back(cookie, content, given)
 
 
-def _written_back(cookie: Any, card: CookieContent, given: str) -> None:
+def _written_back(cookie: Any, content: CookieContent, given: str) -> None:
     names = "^The visitor's cookie .* would be"
-    end = ending(lambda: cookie.write(card, CLIENT_ID, NOW), ConfigurationError, names=names, given=given)
+    end = ending(lambda: cookie.write(content, CLIENT_ID, NOW), ConfigurationError, names=names, given=given)
     if end.error is None:
         pair = end.value.partition(";")[0]
         name, _, value = pair.partition("=")
@@ -105,5 +105,5 @@ def _written_back(cookie: Any, card: CookieContent, given: str) -> None:
         assert pair.isascii()
         assert pair.isprintable()
         assert cookies_of(f"other=1; {pair}", name)[name] == [value]
-        tokens = EMPTY_TOKENS if is_empty(card.tokens) else card.tokens
+        tokens = EMPTY_TOKENS if is_empty(content.tokens) else content.tokens
         assert cookie.read(value, CLIENT_ID, NOW).tokens == tokens

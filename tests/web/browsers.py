@@ -2,9 +2,27 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import attrs
+
 from wixvisitor import Tokens
 from wixvisitor._web.visit import Visit
-from wixvisitor._web.visits import Request, Visits
+from wixvisitor._web.visits import Visits
+
+
+@attrs.define
+class PlainRequest:
+    """A request without a framework."""
+
+    headers: dict[str, str]
+    native: Any = None
+    method: str = "GET"
+    is_websocket: bool = False
+    path: str = "/"
+
+    def get(self, name: str, /) -> str | None:
+        return self.headers.get(name)
 
 
 class Browser:
@@ -25,10 +43,11 @@ class Browser:
         return "; ".join(f"{name}={value}" for name, value in [*copies, *self.jar.items()])
 
     def visit(self, path: str = "/", *, is_document: bool = False) -> Visit:
-        return Visit(self.visits, Request({"cookie": self.header(path)}, is_document, None, path))
+        headers = {"cookie": self.header(path)} | ({"sec-fetch-dest": "document"} if is_document else {})
+        return Visit(self.visits, PlainRequest(headers, path=path))
 
     def answer(self, visit: Visit) -> list[str]:
-        cookies = list(visit.start(vary="", cache_control="").cookies)
+        cookies = [] if visit.starts_unseen() else list(visit.start(vary="", cache_control="").cookies)
         for cookie in cookies:
             self._keep(cookie)
         visit.finish()

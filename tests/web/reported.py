@@ -36,7 +36,7 @@ from wixvisitor.testing import FakeWix
 
 PACKAGE = Path(wixvisitor.__file__).parent
 A_TOKEN = re.compile(r"eyJ[A-Za-z0-9_-]{32,}")  # longer than the header, which is no secret
-OURS = re.compile(r"\b(Visit|Visits|Request|Card|Additions|Tokens|Record|Held|Stored|VisitorSession)\(")
+OURS = re.compile(r"\b(Visit|Visits|Request|CookieContent|Additions|Tokens|Record|Snapshot|Stored|VisitorSession)\(")
 # What docs/web.md says to leave out, where the frameworks keep the request.
 FRAMEWORKS_OWN = ("scope", "request", "conn", "connection", "websocket", "values", "scope_state")
 ALWAYS = {  # moment: what the application failed with

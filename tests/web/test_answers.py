@@ -14,12 +14,13 @@ import httpx
 import pytest
 
 from tests.stores import PlainStorage, TroubledStorage
+from tests.web.browsers import PlainRequest
 from tests.web.conftest import KEY
 from tests.web.shops import APPS, Shop, starlette_app
 from wixvisitor import VisitorPool
 from wixvisitor._web.order import Order
 from wixvisitor._web.visit import Visit
-from wixvisitor._web.visits import Request, Visits
+from wixvisitor._web.visits import Visits
 from wixvisitor.cookies import IdCookie
 from wixvisitor.storage import FileStorage, MemoryStorage
 from wixvisitor.storage.sqlite import SQLiteStorage
@@ -478,8 +479,8 @@ async def test_a_stream_that_goes_on_holds_nothing_back(still, client_id, monkey
     monkeypatch.setattr("wixvisitor._web.visits.Order", partial(Order, clock=lambda: passed[0]))
     pool = VisitorPool(client_id, client=still.client(), clock=still.now)
     visits = Visits(pool, cookie=IdCookie([KEY]), consent=None, close=True)
-    stream = Visit(visits, Request({}, False, None))
-    stream.start(vary="", cache_control="")
+    stream = Visit(visits, PlainRequest({}))
+    assert stream.starts_unseen()
     visits.order.sent("a", "b", 1)
     passed[0] += 1_000
     visits.order.sent("c", "d", 2)

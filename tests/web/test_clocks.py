@@ -11,7 +11,7 @@ from tests.constants import LIFETIME
 from tests.web.conftest import COOKIES
 from tests.web.shops import APPS
 from wixvisitor import AccessToken, Tokens
-from wixvisitor._web.visits import new_card
+from wixvisitor._web.visits import new_content
 from wixvisitor.cookies import CookieContent
 
 pytestmark = pytest.mark.anyio
@@ -29,7 +29,7 @@ async def test_an_end_that_is_too_late(
         AccessToken(visitor.access_token.value, visitor.access_token.expires_at + 9 * HOUR), visitor.refresh_token
     )
     written = COOKIES[form](secure=framework != "aiohttp").write(
-        CookieContent(new_card().key, late), client_id, 0.0 + _now(visitor)
+        CookieContent(new_content().key, late), client_id, 0.0 + _now(visitor)
     )
     async with open_shop(framework, cookie=form) as town, town.browsers() as browser:
         for passed, renewals in ((0, 0), (LIFETIME + 1, 1)):

@@ -127,9 +127,9 @@ def test_parts_are_sealed_with_their_write():
         {f"{name}.1": first[:-1] + "A"},
         {f"{name}.2": ""},
     ):
-        card = read(cookie, one | wrong)
-        assert card.key == ID
-        assert card.tokens == Tokens(EMPTY_TOKENS.access_token, MEMBER)
+        content = read(cookie, one | wrong)
+        assert content.key == ID
+        assert content.tokens == Tokens(EMPTY_TOKENS.access_token, MEMBER)
     without = {other: value for other, value in one.items() if not other.endswith(".2")}
     assert read(cookie, without).tokens == Tokens(EMPTY_TOKENS.access_token, MEMBER)
     assert read(cookie, one).tokens == tokens_of(3_500)
@@ -239,7 +239,7 @@ async def test_what_no_longer_fits(visits_there, wix, still, caplog, form, is_ne
     wix.characters = 0
     still.advance(5 * HOUR)
     await browser.calls()
-    assert browser.visits.read(browser.visit().request).card.tokens.access_token.value  # fits again
+    assert browser.visits.read(browser.visit().request).content.tokens.access_token.value  # fits again
 
 
 async def test_split_then_too_large(visits_there, wix, still):

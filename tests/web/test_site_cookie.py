@@ -184,9 +184,9 @@ async def test_two_apps_on_one_host(still, client_id):
 # Rule 2, OLDER VERSIONS
 
 
-def of_before(cookie: VisitorCookie, card: CookieContent, site: str, now: float) -> dict[str, str]:
+def of_before(cookie: VisitorCookie, content: CookieContent, site: str, now: float) -> dict[str, str]:
     """What a version wrote that knew no site's own name."""
-    name, _, value = cookie.write(card, site, now, name=cookie.name).partition(";")[0].partition("=")
+    name, _, value = cookie.write(content, site, now, name=cookie.name).partition(";")[0].partition("=")
     return {name: value}
 
 

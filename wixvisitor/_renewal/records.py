@@ -24,7 +24,6 @@ from wixvisitor._tokens import EMPTY_TOKENS, Tokens
 from wixvisitor._wire.redaction import hides_locals, hides_locals_async, redact, safe_cause
 from wixvisitor.errors import ConfigurationError, StorageError
 from wixvisitor.storage import ANY_VERSION, Record, VersionConflict
-from wixvisitor.storage.memory import never_waits
 
 T = TypeVar("T")
 
@@ -106,18 +105,37 @@ class Records:
     async def _read(self) -> tuple[Record | None, Any]:
         """Reads the record, notes its seeds and its lineage, and returns it with its content."""
         self._last = None, None
+        self.note(await self.fetch())
+        return self._last
+
+    async def fetch(self) -> Record | None:
+        """Returns the record as the store holds it, None if there is none. Notes nothing."""
+        if self.settings.never_waits:  # one of our own, which raises nothing
+            return cast("Record | None", await self.settings.storage.load(self.scoped_key))
+        return await self._fetched()
+
+    @hides_locals_async
+    async def _fetched(self) -> Record | None:
         record = await self._call("load", functools.partial(self.settings.storage.load, self.scoped_key))
+        if record is None or isinstance(record, Record):
+            return record
         if isinstance(record, str):
-            record = Record(record)
-        if record is None:  # seeds and lineage stay, so that the next save writes them again
-            return None, None
-        if not isinstance(record, Record):
-            raise StorageError(f"the store returned a {type(record).__name__}; expected a Record, a text or None")
+            return Record(record)
+        raise StorageError(f"the store returned a {type(record).__name__}; expected a Record, a text or None")
+
+    @hides_locals
+    def note(self, record: Record | None) -> None:
+        """Notes a record that was fetched, with its seeds and its lineage.
+
+        If there is none, the seeds and the lineage of the record before stay, so that the next save writes them again.
+        """
+        if record is None:
+            self._last = None, None
+            return
         content = _content_of(record.value)
         known = content if isinstance(content, dict) else {}
         self.seeds, self.lineage = _seeds_of(known), read_lineage(known)
         self._last = record, content
-        return self._last
 
     def knows_seed(self, tokens: Tokens) -> bool:
         """Whether the record that was read last had these tokens as a seed."""
@@ -225,7 +243,7 @@ class Records:
     ) -> T:
         """Calls the store with a time limit of ``_TIMEOUT`` seconds, and maps what it raises."""
         try:
-            if never_waits(self.settings.storage):
+            if self.settings.never_waits or (verb == "load" and self.settings.loads_end_at_once):
                 return await call()
             return await self._bounded(verb, call, writes=writes)
         except VersionConflict as error:

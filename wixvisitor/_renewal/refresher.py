@@ -21,6 +21,7 @@ from wixvisitor._renewal import reports
 from wixvisitor._renewal.decision import Action, Need, Snapshot
 from wixvisitor._renewal.endpoint import TokenEndpoint
 from wixvisitor._renewal.lane import GRACE, LAST_STEPS, Job, Lane
+from wixvisitor._renewal.loading import KnownRecords, read
 from wixvisitor._renewal.records import Records
 from wixvisitor._renewal.run import Outcome, Renewal, renewed_elsewhere
 from wixvisitor._renewal.settings import ChangeReason, Settings
@@ -81,9 +82,16 @@ class Refresher:
         self._endpoint = endpoint
         self._lane = Lane(self.state.lock)
 
-    async def load(self) -> None:
-        """Reads the store if that was not done yet, and saves given tokens. Mints nothing."""
-        held = self.state.held
+    async def load(self, known: KnownRecords | None = None) -> None:
+        """Reads the store if that was not done yet, and saves given tokens. Mints nothing.
+
+        Args:
+            known: what was made of records that were read before; a record that did not change is not parsed again.
+        """
+        held, edition = self.state.held, self.state.edition
+        if held is None and self.settings.loads_end_at_once and not self._lane:
+            found = await read(self._records(), known)
+            self.state.note_loaded(found.snapshot, edition)
         if held is not None and held.was_forgotten:  # the store may know of a new visitor
             await self._join(Need.LOADED)
         await self._get(Need.LOADED)

@@ -22,7 +22,7 @@ from wixvisitor._wire import token_endpoint
 from wixvisitor._wire.token_endpoint import TokenAnswer, Verdict
 from wixvisitor.errors import ConfigurationError
 from wixvisitor.storage import LeasingStorage, TokenStorage
-from wixvisitor.storage._protocol import takes_expected, takes_keep_for
+from wixvisitor.storage._protocol import loads_end_at_once, never_waits, takes_expected, takes_keep_for
 
 if TYPE_CHECKING:
     from wixvisitor._http.origins import Origins
@@ -69,9 +69,22 @@ def wall_clock() -> float:
     return time.time()
 
 
+def _never_waits(settings: Settings) -> bool:
+    return never_waits(settings.storage)
+
+
+def _loads_end_at_once(settings: Settings) -> bool:
+    return loads_end_at_once(settings.storage)
+
+
 @attrs.frozen(kw_only=True, eq=False, repr=False, match_args=False)
 class Settings:
-    """The checked arguments of a session or a pool, documented there, and what is known of Wix's time."""
+    """The checked arguments of a session or a pool, documented there, and what is known of Wix's time.
+
+    Attributes:
+        never_waits: whether the store's calls never wait; see the function.
+        loads_end_at_once: whether a ``load`` needs no task of its own; see the function.
+    """
 
     client_id: str
     origins: Origins
@@ -90,6 +103,8 @@ class Settings:
     lock: threading.Lock = attrs.field(factory=forkable_lock)  # of the token states of all its visitors
     writes: dict[str, Any] = attrs.field(factory=dict)  # the write calls under way in the store, by key
     jitter: Callable[[], float] = random.random  # spreads load, protects nothing
+    never_waits: bool = attrs.field(init=False, default=attrs.Factory(_never_waits, takes_self=True))
+    loads_end_at_once: bool = attrs.field(init=False, default=attrs.Factory(_loads_end_at_once, takes_self=True))
 
 
 def checked(

@@ -193,6 +193,12 @@ class TokenState:
             if self.held is None and gone is not None:
                 self.held = decision.snapshot_of(EMPTY_TOKENS, renew_before=0.0, jitter=0.0, lineage=gone)
 
+    def note_loaded(self, snapshot: Snapshot, edition: int) -> None:
+        """Holds what a caller has read by itself, if the tokens were neither loaded, set nor forgotten since."""
+        with self.lock:
+            if self.held is None and edition == self.edition:
+                self.held = snapshot
+
     def publish(self, outcome: Outcome, edition: int) -> TokensChanged | None:
         """Swaps the snapshot and returns what changed, None if the tokens did not.
 

@@ -183,6 +183,12 @@ def current_loop() -> object:
     return current_token().native_token
 
 
+def event_in(loop: object) -> Any:
+    """Returns an event of this event loop, the running one: asyncio's own takes a tenth of the time of anyio's."""
+    asyncio = loaded("asyncio")
+    return asyncio.Event() if asyncio is not None and _is_asyncios(loop) else anyio.Event()
+
+
 def has_ended(loop: Any) -> bool:
     """Whether this event loop is over, and whatever lived in it."""
     if _is_asyncios(loop):

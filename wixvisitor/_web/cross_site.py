@@ -6,10 +6,11 @@ Browsers send no Lax cookie with a POST of another site's page, but take the coo
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Final
 from urllib.parse import urlsplit
 
+from wixvisitor._web.headers import Headers
 from wixvisitor.errors import ConfigurationError
 
 _SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})  # RFC 9110, section 9.2.1
@@ -32,26 +33,26 @@ def is_unsafe(method: str) -> bool:
     return method.upper() not in _SAFE
 
 
-def is_cross_site(headers: Mapping[str, str]) -> bool:
+def is_cross_site(headers: Headers) -> bool:
     """Whether the browser says that another site's page sent this.
 
     ``Sec-Fetch-Site`` says it (Fetch Metadata, section 2.3). A browser that is too old for it sends ``Origin``, whose
     host is compared with the host that was asked for. Cookies know no ports, so that neither does this.
     """
-    site = headers.get("sec-fetch-site", "").strip().lower()
+    site = (headers.get("sec-fetch-site") or "").strip().lower()
     if site:
         return site == "cross-site"
     origin = headers.get("origin")
     if origin is None:  # no browser, or nothing that a page of another site could make one send
         return False
-    asked = [headers.get("host", ""), *headers.get("x-forwarded-host", "").split(",")]  # no page can set either
+    asked = [headers.get("host") or "", *(headers.get("x-forwarded-host") or "").split(",")]  # no page can set either
     host = _host(origin.strip())
     return host is None or host not in {_host(f"//{name.strip()}") for name in asked}
 
 
-def is_listed(headers: Mapping[str, str], trusted: frozenset[str]) -> bool:
+def is_listed(headers: Headers, trusted: frozenset[str]) -> bool:
     """Whether the page that sent this is of an origin that the application trusts."""
-    return headers.get("origin", "").strip().lower() in trusted
+    return (headers.get("origin") or "").strip().lower() in trusted
 
 
 def _host(url: str) -> str | None:

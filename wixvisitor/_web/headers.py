@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
-from typing import Final
+from collections.abc import Iterable
+from typing import Final, Protocol
 
 import attrs
 
@@ -14,6 +14,14 @@ _MAX_PATH: Final = 200
 _PATH: Final = re.compile(rf"/[!-:<-~]{{1,{_MAX_PATH}}}")  # what an attribute of Set-Cookie can hold
 _MAX_PATHS: Final = 16
 _SAFE: Final = re.compile(r"(?:^|[\s,])(?:private|no-store)(?:$|[\s,])", re.IGNORECASE)
+
+
+class Headers(Protocol):
+    """A request's headers. Several of one name are read as one, joined."""
+
+    def get(self, name: str, /) -> str | None:
+        """Returns the header of this lower-case name, None if there is none."""
+        ...
 
 
 @attrs.frozen
@@ -32,6 +40,7 @@ class Additions:
 
 
 NOTHING: Final = Additions()
+_LOOKED_AT: Final = Additions(vary="Cookie")
 
 
 def cookies_of(header: str, *starts: str) -> dict[str, list[str]]:
@@ -69,25 +78,6 @@ def longer_paths(path: str) -> list[str]:
     return [each for each in dict.fromkeys(paths) if _PATH.fullmatch(each)][:_MAX_PATHS]
 
 
-def is_document(method: str, headers: Mapping[str, str]) -> bool:
-    """Whether the browser navigates to this page, so that its scripts' calls will follow.
-
-    Browsers say it with ``Sec-Fetch-Dest`` (Fetch Metadata, section 2.1). One that is too old for it is known by
-    asking for HTML.
-    """
-    if method not in ("GET", "HEAD"):
-        return False
-    destination = headers.get("sec-fetch-dest")
-    if destination is None:
-        return "text/html" in headers.get("accept", "")
-    return destination == "document"
-
-
-def is_frame(method: str, headers: Mapping[str, str]) -> bool:
-    """Whether the browser opens this page inside another one."""
-    return method in ("GET", "HEAD") and headers.get("sec-fetch-dest") in ("iframe", "frame")
-
-
 def is_shared(cache_control: str) -> bool:
     """Whether a cache may hand this answer to other people: ``public`` or ``s-maxage`` (RFC 9111, section 5.2.2)."""
     return _SHARED.search(cache_control) is not None
@@ -102,6 +92,8 @@ def additions(cookies: Iterable[str], *, vary: str, cache_control: str) -> Addit
         cache_control: the answer's own ``Cache-Control``.
     """
     cookies = tuple(cookies)
+    if not cookies and not vary:
+        return _LOOKED_AT
     names = [name.strip().lower() for name in vary.split(",")]
     known = "cookie" in names or "*" in names
     return Additions(

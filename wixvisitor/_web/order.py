@@ -63,7 +63,7 @@ class Order:
 
     def leave(self, request: object) -> None:
         """Notes that the head of its answer is sent, or never will be."""
-        self._left(weakref.ref(request))
+        self._under_way.pop(weakref.ref(request), None)
 
     def _left(self, reference: weakref.ref[object]) -> None:
         self._under_way.pop(reference, None)

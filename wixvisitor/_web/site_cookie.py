@@ -13,16 +13,17 @@ from __future__ import annotations
 import itertools
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import Final
 
 import attrs
 
 from wixvisitor._tokens import Tokens
 from wixvisitor._web.headers import cookies_of, longer_paths
-from wixvisitor._web.ttl_cache import TTLCache
+from wixvisitor._web.ttl_cache import MAX_VISITORS, TTLCache
 from wixvisitor._wire.redaction import hides_locals
 from wixvisitor.cookies import VisitorCookie
-from wixvisitor.cookies._content import CookieContent, Foreign, Unreadable
+from wixvisitor.cookies._content import CookieContent, Foreign, Opened, Unreadable
 from wixvisitor.cookies._parts import parts_among
 from wixvisitor.cookies._sealed import SealedForm
 from wixvisitor.errors import ConfigurationError
@@ -50,7 +51,7 @@ class Reading:
     """What a request's cookies say.
 
     Attributes:
-        card: whose they are; None: nobody's.
+        content: whose they are; None: nobody's.
         name: under which name an answer keeps this visitor.
         new_name: under which name it keeps another one.
         held: the names under which there is a visitor of ours.
@@ -58,7 +59,7 @@ class Reading:
         sent: the names of all cookies that may be ours.
     """
 
-    card: CookieContent | None
+    content: CookieContent | None
     name: str
     new_name: str
     held: tuple[str, ...] = ()
@@ -70,12 +71,34 @@ class Reading:
 class _Found:
     """What stands under one name: several visitors are one derived from them."""
 
-    cards: tuple[CookieContent, ...] = ()
-    card: CookieContent | None = None
+    contents: tuple[CookieContent, ...] = ()
+    content: CookieContent | None = None
     is_foreign: bool = False
 
 
 _NOTHING: Final = _Found()
+
+
+@attrs.define(eq=False, repr=False)
+class _Before:
+    """What a cookie said a moment ago.
+
+    Attributes:
+        opened: that cookie.
+        reading: what the whole request said in which it was the only cookie of ours.
+    """
+
+    opened: Opened
+    reading: Reading | None = None
+
+
+def _only_pair(sent: Mapping[str, Sequence[str]]) -> str:
+    """Returns the only one of these cookies as the browser sends it, ``""`` if there are several or none."""
+    if len(sent) == 1:
+        [(name, values)] = sent.items()
+        if len(values) == 1:
+            return f"{name}={values[0]}"
+    return ""
 
 
 class SiteCookie:
@@ -96,60 +119,87 @@ class SiteCookie:
         self._reserving = SiteCookie(form.reservation, client_id, clock) if form.reservation is not None else None
         self._said: set[str] = set()
         self._pairs = TTLCache[bool]()  # that the log has told of
+        self._before = TTLCache[_Before](most=MAX_VISITORS)  # by cookie, as the browser sends it
 
     # The request
 
     @hides_locals
     def read(self, header: str) -> Reading:
         """Returns what a ``Cookie`` header says."""
+        sent = cookies_of(header, self._names.first, self._names.second)
+        reading = self._read_again(sent) or self._read_anew(sent)
+        if reading.content is None and self._reserving is not None:
+            return attrs.evolve(reading, content=self._reserving.read(header).content)
+        return reading
+
+    def _read_anew(self, sent: Mapping[str, Sequence[str]]) -> Reading:
         names = (self._names.first, self._names.second)
-        sent = cookies_of(header, *names)
         found = {name: self._found(name, sent) if name in sent else _NOTHING for name in names}
         reading = self._chosen(found, tuple(sent))
-        if reading.card is None and self._reserving is not None:
-            return attrs.evolve(reading, card=self._reserving.read(header).card)
+        before = self._before.get(_only_pair(sent))
+        if before is not None:
+            before.reading = reading
         return reading
 
     def _chosen(self, found: Mapping[str, _Found], sent: tuple[str, ...]) -> Reading:
         first, second = self._names.first, self._names.second
         is_taken = self._names.is_common and found[first].is_foreign
         new_name = second if is_taken else first
-        card, name = found[first].card, first
-        if card is None and is_taken:
+        content, name = found[first].content, first
+        if content is None and is_taken:
             self._say_once(_TAKEN, first, second)
-        other = found[second].card
-        if card is None and other is not None:
+        other = found[second].content
+        if content is None and other is not None:
             goes_back = self._names.is_common and not is_taken
-            card, name = attrs.evolve(other, is_due=other.is_due or goes_back), first if goes_back else second
+            content, name = attrs.evolve(other, is_due=other.is_due or goes_back), first if goes_back else second
         return Reading(
-            card,
-            name if card else new_name,
+            content,
+            name if content else new_name,
             new_name,
-            held=tuple(name for name in found if found[name].cards),
-            doubled=tuple(name for name in found if len(found[name].cards) > 1),
+            held=tuple(name for name in found if found[name].contents),
+            doubled=tuple(name for name in found if len(found[name].contents) > 1),
             sent=sent,
         )
 
-    @hides_locals
+    def _read_again(self, sent: Mapping[str, Sequence[str]]) -> Reading | None:
+        """Returns what the only cookie of ours said a moment ago, None unless it says the same now."""
+        before = self._before.get(_only_pair(sent))
+        if before is None or before.reading is None:
+            return None
+        with suppress(Unreadable):
+            if self.form.dated(before.opened, self._clock()) is before.reading.content:
+                return before.reading
+        return None
+
     def _found(self, name: str, sent: Mapping[str, Sequence[str]]) -> _Found:
-        cards, is_foreign = [], False
+        contents, is_foreign = [], False
         for value in sent[name]:
             try:
-                cards.append(self.form.read(value, self._client_id, self._clock(), name=name, others=sent))
+                contents.append(self._read(name, value, sent))
             except Unreadable as error:
                 is_foreign = is_foreign or isinstance(error, Foreign)
                 logger.info("wixvisitor: the cookie %s is not taken: %s", name, error)
-        return _Found(tuple(cards), self._one_of(name, cards), is_foreign and not cards)
+        return _Found(tuple(contents), self._one_of(name, contents), is_foreign and not contents)
 
-    def _one_of(self, name: str, cards: list[CookieContent]) -> CookieContent | None:
-        keys = {card.key for card in cards}
+    def _read(self, name: str, value: str, sent: Mapping[str, Sequence[str]]) -> CookieContent:
+        """Returns what one cookie says, and opens none that was opened a moment ago."""
+        pair = f"{name}={value}"
+        before = self._before.get(pair)
+        if before is None:
+            before = _Before(self.form.open(value, self._client_id, name=name, others=sent))
+            if not before.opened.is_split:
+                self._before.put(pair, before)
+        return self.form.dated(before.opened, self._clock())
+
+    def _one_of(self, name: str, contents: list[CookieContent]) -> CookieContent | None:
+        keys = {content.key for content in contents}
         if len(keys) < 2:
-            return max(cards, key=lambda card: card.tokens.access_token.expires_at, default=None)
-        card = CookieContent(self.form.derive(keys), is_derived=True)
-        if self._pairs.get(card.key) is None:
-            self._pairs.put(card.key, True)
+            return max(contents, key=lambda content: content.tokens.access_token.expires_at, default=None)
+        content = CookieContent(self.form.derive(keys), is_derived=True)
+        if self._pairs.get(content.key) is None:
+            self._pairs.put(content.key, True)
             logger.warning("wixvisitor: two different cookies %s; somebody may have planted one: none is taken", name)
-        return card
+        return content
 
     # The answer
 
@@ -164,7 +214,7 @@ class SiteCookie:
 
     def keeps(self, reading: Reading, tokens: Tokens) -> bool:
         """Whether the browser's cookies say of these tokens all that they can."""
-        given = reading.card.tokens if reading.card is not None else None
+        given = reading.content.tokens if reading.content is not None else None
         if given is None or given.refresh_token != tokens.refresh_token or given.access_token.value:
             return given == tokens
         try:
@@ -174,16 +224,16 @@ class SiteCookie:
         return False
 
     @hides_locals
-    def write(self, reading: Reading, card: CookieContent, *, anew: bool) -> list[str]:
+    def write(self, reading: Reading, content: CookieContent, *, anew: bool) -> list[str]:
         """Returns the ``Set-Cookie`` headers that keep a visitor: as much of it as fits (rule 4, TOO LARGE).
 
         Args:
             reading: the request's.
-            card: the visitor.
+            content: the visitor.
             anew: whether that is another one than the request's, after a login say.
         """
         name = reading.new_name if anew else reading.name
-        headers = self._fitting(card, name)
+        headers = self._fitting(content, name)
         if not headers:
             return []
         written = {header.partition("=")[0] for header in headers}
@@ -191,11 +241,11 @@ class SiteCookie:
         gone = [*left, *(part for other in (name, *left) for part in parts_among(reading.sent, other))]
         return headers + [self.form.clear(other) for other in gone if other not in written]
 
-    def reserve(self, reading: Reading, card: CookieContent, *, anew: bool) -> list[str]:
+    def reserve(self, reading: Reading, content: CookieContent, *, anew: bool) -> list[str]:
         """Returns the ``Set-Cookie`` headers that keep a visitor who has no tokens yet."""
         if self._reserving is not None:
-            return [self._reserving.form.write(card, self._client_id, self._clock())]
-        return self.write(reading, card, anew=anew)
+            return [self._reserving.form.write(content, self._client_id, self._clock())]
+        return self.write(reading, content, anew=anew)
 
     def forget(self, reading: Reading) -> list[str]:
         """Returns the ``Set-Cookie`` headers that remove all that there may be of ours."""
@@ -216,13 +266,13 @@ class SiteCookie:
         sizes = itertools.accumulate(map(len, removals))
         return [removal for removal, size in zip(removals, sizes, strict=True) if size <= _MAX_REMOVED]
 
-    def _fitting(self, card: CookieContent, name: str) -> list[str]:
+    def _fitting(self, content: CookieContent, name: str) -> list[str]:
         now = self._clock()
         try:
-            headers = self.form.write_all(card, self._client_id, now, name=name)
+            headers = self.form.write_all(content, self._client_id, now, name=name)
         except ConfigurationError:
             self._say_once(_NO_ACCESS, name)
-            lean = attrs.evolve(card, tokens=self.form.without_access(card.tokens, now))
+            lean = attrs.evolve(content, tokens=self.form.without_access(content.tokens, now))
         else:
             if len(headers) > 1:
                 self._say_once(_SPLIT, name, len(headers))

@@ -15,6 +15,7 @@ T = TypeVar("T")
 
 SECONDS: Final = 120.0  # longer than a page takes to make its first calls
 MAX_ITEMS: Final = 10_000  # things that are remembered; 20 MB of tokens
+MAX_VISITORS: Final = 1_000  # browsers whose cookie and record are not read again if they did not change; 10 MB at most
 
 
 class TTLCache(Generic[T]):
@@ -22,16 +23,22 @@ class TTLCache(Generic[T]):
 
     Args:
         forget: called with the key of what is forgotten.
+        most: how many things.
         clock: seconds, from any point on.
 
     Concurrency: for one event loop.
     """
 
     def __init__(
-        self, forget: Callable[[str], object] = lambda _: None, *, clock: Callable[[], float] = time.monotonic
+        self,
+        forget: Callable[[str], object] = lambda _: None,
+        *,
+        most: int = MAX_ITEMS,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._things: OrderedDict[str, tuple[float, T]] = OrderedDict()
         self._forget = forget
+        self._most = most
         self._clock = clock
 
     def put(self, key: str, thing: T) -> None:
@@ -39,7 +46,7 @@ class TTLCache(Generic[T]):
         now = self._clock()
         self._things[key] = (now, thing)
         self._things.move_to_end(key)
-        while len(self._things) > MAX_ITEMS or now - next(iter(self._things.values()))[0] > SECONDS:
+        while len(self._things) > self._most or now - next(iter(self._things.values()))[0] > SECONDS:
             self._forget(self._things.popitem(last=False)[0])
 
     def get(self, key: str) -> T | None:
@@ -70,10 +77,9 @@ class TTLStorage(MemoryStorage):
         super().__init__()
         self._recent = TTLCache[bool](lambda key: self._records.pop(key, None), clock=clock)
 
-    @hides_locals_async
     async def load(self, key: str) -> Record | None:
         """Returns the record, None if there is none or it is over."""
-        return await super().load(key) if self._recent.get(key) else None
+        return self._records.get(key) if self._recent.get(key) else None
 
     @hides_locals_async
     async def save(

@@ -11,10 +11,8 @@ Rule 7, OTHER SITES: what another site's page sends changes no cookie, unless it
 
 from __future__ import annotations
 
-import functools
 import logging
 import weakref
-from collections.abc import Callable
 from typing import Final
 
 import attrs
@@ -27,9 +25,10 @@ from wixvisitor._web.catalog_reader import CatalogReader
 from wixvisitor._web.cross_site import UNTRUSTED, WITHHELD
 from wixvisitor._web.headers import NOTHING, Additions, additions, is_shared
 from wixvisitor._web.logins import successor
+from wixvisitor._web.request import Request, opens_page
 from wixvisitor._web.request_visitor import RequestVisitor
-from wixvisitor._web.site_cookie import Reading
-from wixvisitor._web.visits import Request, Visits, is_newer, new_card, new_key
+from wixvisitor._web.sender import Sender, sender_of
+from wixvisitor._web.visits import Visits, is_newer, new_content, new_key
 from wixvisitor.cookies._content import CookieContent
 from wixvisitor.errors import ConfigurationError
 
@@ -58,13 +57,15 @@ class Visit:
     request: Request
     started: bool = False
     _session: VisitorSession | None = None  # the pool's, held until the request is over
-    _visitor: Callable[[], RequestVisitor | None] = lambda: None  # a weak reference: no cycle keeps it alive
+    _visitor: weakref.ref[RequestVisitor] | None = None  # weak: no cycle keeps it alive
     _began: Tokens = EMPTY_TOKENS  # what that held when the request first looked
     _moved: CookieContent | None = None  # whom login or logout made of it
     _is_set: bool = False  # the application has set tokens, so the cookie changes whatever the clock says
     _reads_catalog: bool = False  # what it shows is the same for everybody, unless the visitor is looked at, too
-    _is_kept: bool = False  # the answer has started, and the browser has the key
+    _is_written: bool = False  # the answer has started, with a cookie that has the key
     _sent: Tokens = EMPTY_TOKENS  # what the browser's cookie holds once the answer is there
+    _sender: Sender | None = None
+    _reserved: CookieContent | None = None  # whom a browser that names nobody gets
     _since: float = 0.0  # when the request began
     _number: int | None = None  # which login or logout this was, of all in this process
     _over: str = ""  # the id that another process has ended meanwhile
@@ -72,38 +73,24 @@ class Visit:
     def __attrs_post_init__(self) -> None:
         self._since = self.visits.order.enter(self)
 
-    @functools.cached_property
-    def allowed(self) -> bool:
-        """Whether the browser may be remembered (rules 5, CONSENT, and 7, OTHER SITES)."""
-        return self._has_consent and (not self.is_foreign or self._given is not None)
-
-    @functools.cached_property
-    def is_foreign(self) -> bool:
-        """Whether this request may change no cookie (rule 7, OTHER SITES).
-
-        Browsers send embedded cookies with everything, so that only the origin counts; Lax ones tell by being there.
-        """
-        return self.visits.is_suspect(self.request) and (self.visits.cookie.is_embedded or self._given is None)
-
-    @functools.cached_property
-    def _has_consent(self) -> bool:
-        return self.visits.allows(self.request)
-
-    @functools.cached_property
-    def _reading(self) -> Reading:
-        return self.visits.read(self.request)
-
-    @functools.cached_property
-    def _given(self) -> CookieContent | None:
-        return self._reading.card if self._has_consent else None
-
-    @functools.cached_property
-    def _reserved(self) -> CookieContent:
-        return new_card()
+    @property
+    def sender(self) -> Sender:
+        """Who sent the request. Its headers are read when somebody asks, and once."""
+        if self._sender is None:
+            self._sender = sender_of(self.visits, self.request)
+        return self._sender
 
     @property
-    def _card(self) -> CookieContent:
-        return self._moved or self._given or self._reserved
+    def allowed(self) -> bool:
+        """Whether the browser may be remembered (rules 5, CONSENT, and 7, OTHER SITES)."""
+        return self.sender.allowed
+
+    @property
+    def _content(self) -> CookieContent:
+        content = self._moved or self.sender.given or self._reserved
+        if content is None:
+            content = self._reserved = new_content()
+        return content
 
     async def visitor(self) -> VisitorSession:
         """Returns the visitor of this request, always the same object; makes no call to Wix.
@@ -115,11 +102,13 @@ class Visit:
         if self._session is None:
             if self.started and self.allowed and not self._is_kept:
                 raise ConfigurationError(_LATE)
-            session = await self.visits.session(self._card, allowed=self.allowed)
+            session = await self.visits.session(self._content, allowed=self.allowed)
             if self._session is None:
                 self._session, self._began = session, session.get_tokens()
-        visitor = self._visitor() or RequestVisitor.within(self, self._session)
-        self._visitor = weakref.ref(visitor)
+        visitor = None if self._visitor is None else self._visitor()
+        if visitor is None:
+            visitor = RequestVisitor.within(self, self._session)
+            self._visitor = weakref.ref(visitor)
         return visitor
 
     def catalog(self) -> CatalogReader:
@@ -141,44 +130,44 @@ class Visit:
         self._check_not_foreign()
         before = visitor.get_tokens()
         if self.allowed:
-            self.visits.kept.check(self._reading, tokens)
+            self.visits.kept.check(self.sender.reading, tokens)
         if not _is_another(before, tokens):
             await VisitorSession.set_tokens(visitor, tokens)
             self._is_set = True
             return
         self._check_not_started()
-        number, left = self.visits.order.number(), self._card
-        card = await self._new_card(is_login=not _checks.is_empty(tokens))
-        session = await self.visits.session(card, allowed=self.allowed)
+        number, left = self.visits.order.number(), self._content
+        content = await self._new_content(is_login=not _checks.is_empty(tokens))
+        session = await self.visits.session(content, allowed=self.allowed)
         if not _checks.is_empty(tokens):
             await session.set_tokens(tokens)
-            await self._end_if_over(card)
-        self._move(visitor, card, session, number)
+            await self._end_if_over(content)
+        self._move(visitor, content, session, number)
         if _checks.is_empty(tokens) or role_of(before) is TokenRole.MEMBER:
-            await self._end(left, but=card)
+            await self._end(left, but=content)
 
     async def renew_into(self, visitor: RequestVisitor, refresh_token: RefreshToken) -> Tokens:
         """Renews somebody's refresh token and goes on as them."""
         self._check_not_foreign()
         self._check_not_started()
         if self.allowed:
-            self.visits.kept.check_refresh(self._reading, Tokens(EMPTY_TOKENS.access_token, refresh_token))
+            self.visits.kept.check_refresh(self.sender.reading, Tokens(EMPTY_TOKENS.access_token, refresh_token))
         number = self.visits.order.number()
-        card = await self._new_card(is_login=True)
-        session = await self.visits.session(card, allowed=self.allowed)
+        content = await self._new_content(is_login=True)
+        session = await self.visits.session(content, allowed=self.allowed)
         tokens = await session.renew_token(refresh_token)
-        await self._end_if_over(card)
-        self._move(visitor, card, session, number)
+        await self._end_if_over(content)
+        self._move(visitor, content, session, number)
         return tokens
 
-    async def _new_card(self, *, is_login: bool) -> CookieContent:
+    async def _new_content(self, *, is_login: bool) -> CookieContent:
         """Returns a new id. One of a login is noted first: the browser may send it again, or never get the answer."""
-        left = self._card
+        left = self._content
         if not is_login or not self._is_listed:
-            return new_card()
-        card = CookieContent(successor(left.key, new_key()))
-        await self.visits.forget(await self.visits.logins.add(left.key, card.key), allowed=True)
-        return card
+            return new_content()
+        content = CookieContent(successor(left.key, new_key()))
+        await self.visits.forget(await self.visits.logins.add(left.key, content.key), allowed=True)
+        return content
 
     async def _end(self, left: CookieContent, *, but: CookieContent) -> None:
         """Forgets an id, and those that other answers to its browser may have given, or came from the same one."""
@@ -186,22 +175,22 @@ class Visit:
         if self._is_listed:
             await self.visits.forget(await self.visits.logins.end(left.key, but=but.key), allowed=True)
 
-    async def _end_if_over(self, card: CookieContent) -> None:
+    async def _end_if_over(self, content: CookieContent) -> None:
         """Forgets a login that a logout elsewhere has ended while it was being saved."""
-        if self._is_listed and await self.visits.logins.is_over(card.key, is_new=True):
-            await self.visits.forget([card.key], allowed=True)
+        if self._is_listed and await self.visits.logins.is_over(content.key, is_new=True):
+            await self.visits.forget([content.key], allowed=True)
 
     @property
     def _is_listed(self) -> bool:
         """Whether the ids of this browser's logins are listed in the store: others have to know the id from before."""
-        return self.allowed and self._given is not None and not self.visits.cookie.holds_tokens
+        return self.allowed and self.sender.given is not None and not self.visits.cookie.holds_tokens
 
-    def _move(self, visitor: RequestVisitor, card: CookieContent, session: VisitorSession, number: int) -> None:
-        self._session, self._moved, self._is_set, self._number = session, card, True, number
+    def _move(self, visitor: RequestVisitor, content: CookieContent, session: VisitorSession, number: int) -> None:
+        self._session, self._moved, self._is_set, self._number = session, content, True, number
         visitor.become(session)
 
     def _check_not_foreign(self) -> None:
-        if self.is_foreign:
+        if self.sender.is_foreign:
             raise ConfigurationError(UNTRUSTED if self.visits.cookie.is_embedded else WITHHELD)
 
     def _check_not_started(self) -> None:
@@ -220,22 +209,36 @@ class Visit:
 
         Cancellation: leaves the visitor whole.
         """
-        session, given, moved = self._session, self._given, self._moved
-        if session is None or given is None or self.is_foreign or self.visits.cookie.holds_tokens:
+        session, given, moved = self._session, self.sender.given, self._moved
+        if session is None or given is None or self.sender.is_foreign or self.visits.cookie.holds_tokens:
             return
         if given.is_due if moved is None else not _checks.is_empty(self._tokens()):
-            card = self._card
-            if await self.visits.has_ended(card, session, is_new=moved is not None):
-                self._over = card.key
+            content = self._content
+            if await self.visits.has_ended(content, session, is_new=moved is not None):
+                self._over = content.key
 
-    def _is_older(self) -> bool:
+    def _is_older(self, given: CookieContent | None) -> bool:
         """Whether a login or logout came first (rule 6, ORDER)."""
-        if self._over == self._card.key:
+        if self._over and self._over == self._content.key:
             return True
-        return self._given is not None and self.visits.order.is_older(self._given.key, self._number, self._since)
+        return given is not None and self.visits.order.is_older(given.key, self._number, self._since)
+
+    def starts_unseen(self) -> bool:
+        """Starts the answer that has nothing to say about a visitor; else does nothing, and returns False.
+
+        Nobody asked for the visitor, and the page, if it is one, gets no id. Such an answer reads no cookie.
+        """
+        visits = self.visits
+        if self._session is not None:
+            return False
+        if not self._reads_catalog and opens_page(self.request, is_embedded=visits.cookie.is_embedded):
+            return False
+        self.started = True
+        visits.order.leave(self)
+        return True
 
     def start(self, *, vary: str, cache_control: str) -> Additions:
-        """Returns what the answer's headers get. Called once, when they are about to be sent.
+        """Returns what the answer's headers get. Called once, when they are about to be sent, unless it started unseen.
 
         Args:
             vary: the answer's own ``Vary``.
@@ -243,7 +246,8 @@ class Visit:
         """
         self.started = True
         self.visits.order.leave(self)
-        cookies = self._cookies()
+        sender = self.sender
+        cookies = self._cookies(sender)
         if cookies and is_shared(cache_control):
             level = logging.DEBUG if self._session is None else logging.ERROR
             logger.log(
@@ -253,37 +257,39 @@ class Visit:
                 cache_control,
             )
             cookies = []
-        self._is_kept = bool(cookies) or (self._given is not None and self._moved is None)
         self._note()
-        self._note_order(is_written=bool(cookies))
-        if self._session is None and not cookies:
+        if cookies:
+            self._is_written = True
+            self._note_order()
+        elif self._session is None:
             return NOTHING
-        if self.allowed and not self.is_foreign and not is_shared(cache_control):
-            cookies = [*cookies, *self.visits.kept.remove_copies(self._reading, self.request.path)]
+        if sender.reading.doubled and sender.allowed and not sender.is_foreign and not is_shared(cache_control):
+            cookies = [*cookies, *self.visits.kept.remove_copies(sender.reading, self.request.path)]
         return additions(cookies, vary=vary, cache_control=cache_control)
 
-    def _cookies(self) -> list[str]:
-        if not self.allowed or (self._session is None and (self._reads_catalog or not self._is_document)):
+    def _cookies(self, sender: Sender) -> list[str]:
+        if not sender.allowed:
             return []
-        if self.is_foreign or self._is_older():
-            logger.debug("wixvisitor: no cookie: %s", _FOREIGN if self.is_foreign else _OLDER)
+        if sender.is_foreign or self._is_older(sender.given):
+            logger.debug("wixvisitor: no cookie: %s", _FOREIGN if sender.is_foreign else _OLDER)
             self._sent = self._tokens()  # none of it is the browser's, and none of it is missed
             return []
         if self.visits.cookie.holds_tokens:
             return self._token_cookies()
-        if self._is_anew or (self._session is not None and self._card.is_due):
+        given = sender.given if self._moved is None else None
+        if given is None or (given.is_due and self._session is not None):
             return self._written(EMPTY_TOKENS)
         return []
 
     def _token_cookies(self) -> list[str]:
-        given, now = self._given, self._tokens()
+        given, now = self.sender.given, self._tokens()
         self._sent = EMPTY_TOKENS if given is None else given.tokens
         if given is not None and given.is_derived and self._moved is None:
             self._sent = now  # as far as it can be kept at all: the cookies that it was derived from stay
             return []
         if _checks.is_empty(now):
             return self._emptied(given)
-        if self._is_set or (self._has_later(now) and not self.visits.kept.keeps(self._reading, now)):
+        if self._is_set or (self._has_later(now) and not self.visits.kept.keeps(self.sender.reading, now)):
             self._sent = now
         elif given is None or not given.is_due:
             return []
@@ -292,10 +298,10 @@ class Visit:
     def _emptied(self, given: CookieContent | None) -> list[str]:
         kept = self.visits.kept
         if self._is_set and self.visits.cookie.reservation is not None:
-            return kept.forget(self._reading)
+            return kept.forget(self.sender.reading)
         if not self._is_set and given is not None:
             return []
-        return kept.reserve(self._reading, CookieContent(self._card.key), anew=self._is_anew)
+        return kept.reserve(self.sender.reading, CookieContent(self._content.key), anew=self._is_anew)
 
     def _has_later(self, now: Tokens) -> bool:
         """Whether these are later than the cookie's: they came within this request, or are newer.
@@ -306,15 +312,15 @@ class Visit:
 
     @property
     def _is_anew(self) -> bool:
-        return self._moved is not None or self._given is None
+        return self._moved is not None or self.sender.given is None
 
     def _written(self, tokens: Tokens) -> list[str]:
-        return self.visits.kept.write(self._reading, CookieContent(self._card.key, tokens), anew=self._is_anew)
+        return self.visits.kept.write(self.sender.reading, CookieContent(self._content.key, tokens), anew=self._is_anew)
 
-    def _note_order(self, *, is_written: bool) -> None:
-        """Notes what the browser goes on with, once the cookie is on its way."""
-        given, order = self._given, self.visits.order
-        if not is_written or given is None:
+    def _note_order(self) -> None:
+        """Notes what the browser goes on with, now that the cookie is on its way."""
+        given, order = self.sender.given, self.visits.order
+        if given is None:
             return
         if self._moved is not None and self._number is not None:
             order.sent(given.key, self.visits.cookie.key_of(self._sent) or self._moved.key, self._number)
@@ -323,14 +329,17 @@ class Visit:
 
     def finish(self) -> None:
         """Looks whether everything was kept, when the request is over."""
-        self.visits.order.leave(self)
-        self._note()
-        tokens = self._tokens()
-        if self.is_foreign and not self.allowed and not _checks.is_empty(tokens):
-            logger.info("wixvisitor: a new visitor is not kept: %s, without the cookie", _FOREIGN)
-        if not self.allowed or _checks.is_empty(tokens):
+        if not self.started:
+            self.visits.order.leave(self)
+        if self._session is None:
             return
-        if not self.started and (self._given is None or self._moved is not None):
+        self._note()
+        sender, tokens = self.sender, self._tokens()
+        if sender.is_foreign and not sender.allowed and not _checks.is_empty(tokens):
+            logger.info("wixvisitor: a new visitor is not kept: %s, without the cookie", _FOREIGN)
+        if not sender.allowed or _checks.is_empty(tokens):
+            return
+        if not self.started and (sender.given is None or self._moved is not None):
             logger.info("wixvisitor: a new visitor's request ended without an answer, so that nobody has its cookie")
         elif self.started and self.visits.cookie.holds_tokens and _is_another(self._sent, tokens):
             logger.error(
@@ -340,12 +349,14 @@ class Visit:
             )
 
     @property
-    def _is_document(self) -> bool:
-        return self.visits.is_document(self.request)
+    def _is_kept(self) -> bool:
+        """Whether the browser has the key, once the answer has started."""
+        return self._is_written or (self.sender.given is not None and self._moved is None)
 
     def _note(self) -> None:
-        if self._session is not None and self.allowed:
-            self.visits.note(self._card.key, self._session)
+        session, visits = self._session, self.visits
+        if session is not None and visits.has_news(session) and self.allowed:
+            visits.note(self._content.key, session)
 
     def _tokens(self) -> Tokens:
         return EMPTY_TOKENS if self._session is None else self._session.get_tokens()

@@ -6,27 +6,26 @@ import inspect
 import logging
 import secrets
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final
-
-import attrs
 
 from wixvisitor._checks import is_empty
 from wixvisitor._pool import VisitorPool
+from wixvisitor._renewal.loading import Known, read
 from wixvisitor._renewal.records import Records
 from wixvisitor._renewal.settings import plain_function
 from wixvisitor._session import VisitorSession
 from wixvisitor._tokens import Tokens
 from wixvisitor._web.catalog_reader import CatalogReader
 from wixvisitor._web.cross_site import checked_origins, is_cross_site, is_listed, is_unsafe
-from wixvisitor._web.headers import is_frame
 from wixvisitor._web.logins import Logins
 from wixvisitor._web.order import Order
+from wixvisitor._web.request import Request, asked
 from wixvisitor._web.site_cookie import Reading, SiteCookie
-from wixvisitor._web.ttl_cache import TTLCache, TTLStorage
+from wixvisitor._web.ttl_cache import MAX_VISITORS, TTLCache, TTLStorage
 from wixvisitor._wire.catalog import CATALOG_PATHS
 from wixvisitor._wire.claims import read_claims
-from wixvisitor._wire.redaction import hides_locals, redact
+from wixvisitor._wire.redaction import redact
 from wixvisitor.cookies import (
     IdCookie,
     SealedCookie,
@@ -115,6 +114,8 @@ class Visits:
         self._recent = TTLStorage(clock=monotonic)
         self._fleeting = pool._kept_in(self._recent)
         self._consistent = TTLCache[str]()
+        self._has_noted = False  # whether there was anything to remember there
+        self._known = TTLCache[Known](most=MAX_VISITORS, clock=monotonic)
         self.order = Order()
         self.logins = Logins(settings)
 
@@ -124,7 +125,9 @@ class Visits:
         Raises:
             ConfigurationError: ``consent`` returned what has to be awaited, which is neither yes nor no.
         """
-        answer = self._consent is None or request.asked(self._consent, self._native)
+        if self._consent is None:
+            return True
+        answer = asked(request, self._consent, self._native)
         if inspect.isawaitable(answer):
             getattr(answer, "close", lambda: None)()  # a coroutine that nobody will await
             raise ConfigurationError("consent: expected True or False, not what has to be awaited")
@@ -134,54 +137,51 @@ class Visits:
         """Whether a page of another site, none that the application trusts, sent this and may want a change."""
         embedded = self.cookie.is_embedded
         is_unsafe_here = is_unsafe(request.method) or (embedded and request.is_websocket)  # RFC 6455, section 10.2
-        if not is_unsafe_here or not is_cross_site(request.headers):
+        if not is_unsafe_here or not is_cross_site(request):
             return False
-        return not (embedded and is_listed(request.headers, self._trusted))
-
-    def is_document(self, request: Request) -> bool:
-        """Whether this is a page whose scripts' calls will follow, be it inside another site's page."""
-        return request.is_document or (self.cookie.is_embedded and is_frame(request.method, request.headers))
+        return not (embedded and is_listed(request, self._trusted))
 
     def pool(self, *, allowed: bool) -> VisitorPool:
         """Returns whose sessions they are: the storage's, or those of this process and these minutes."""
         return self._own if allowed and not self.cookie.holds_tokens else self._fleeting
 
-    @hides_locals
     def read(self, request: Request) -> Reading:
         """Returns what the browser's cookies say."""
-        reading = self.kept.read(request.headers.get("cookie", ""))
-        if reading.card is not None and reading.card.is_derived and self.cookie.holds_tokens:
-            self._recent.keep(f"{self.client_id}:{reading.card.key}")  # no cookie has its tokens
+        reading = self.kept.read(request.get("cookie") or "")
+        if reading.content is not None and reading.content.is_derived and self.cookie.holds_tokens:
+            self._recent.keep(f"{self.client_id}:{reading.content.key}")  # no cookie has its tokens
         return reading
 
-    async def session(self, card: CookieContent, *, allowed: bool) -> VisitorSession:
-        """Returns the visitor of a card: the store's, or the newer of the cookie's and this process's.
+    async def session(self, content: CookieContent, *, allowed: bool) -> VisitorSession:
+        """Returns the visitor of a cookie: the store's, or the newer of the cookie's and this process's.
 
         Raises:
             StorageError: the store cannot be read.
         """
         pool = self.pool(allowed=allowed)
-        if card.tokens.access_token.value or card.tokens.refresh_token.value:
-            await self._offer(pool, card)
-        session = await pool.session(card.key)
-        state = session._refresher.state
-        state.consistent = state.consistent or self._consistent.get(card.key) or ""
+        if content.tokens.access_token.value or content.tokens.refresh_token.value:
+            await self._offer(pool, content)
+        session = pool._sessions.get(content.key) or pool._new(content.key)
+        await session._refresher.load(self._known)
+        if self._has_noted:
+            state = session._refresher.state
+            state.consistent = state.consistent or self._consistent.get(content.key) or ""
         return session
 
-    async def has_ended(self, card: CookieContent, session: VisitorSession, *, is_new: bool) -> bool:
+    async def has_ended(self, content: CookieContent, session: VisitorSession, *, is_new: bool) -> bool:
         """Whether another process has ended this id by a login or a logout. Where the store cannot tell, an old id has.
 
         Args:
-            card: whose cookie an answer is about to carry.
-            session: the card's visitor.
+            content: whose cookie an answer is about to carry.
+            session: its visitor.
             is_new: whether the request itself has made the id.
         """
         try:
-            if await self.logins.is_over(card.key, is_new=is_new):
+            if await self.logins.is_over(content.key, is_new=is_new):
                 return True
             if is_new or is_empty(session.get_tokens()):
                 return False
-            stored = await Records(self._own._settings, card.key).load()
+            stored = await Records(self._own._settings, content.key).load()
         except StorageError as error:
             logger.info("wixvisitor: no cookie, for the store does not say whether it is over: %s", error)
             return not is_new
@@ -195,6 +195,7 @@ class Visits:
         """
         failure: StorageError | None = None
         for key in keys:
+            self._known.drop(key)
             try:
                 await self.pool(allowed=allowed).forget(key)
             except StorageError as error:
@@ -202,23 +203,29 @@ class Visits:
         if failure is not None:
             raise failure
 
-    async def _offer(self, pool: VisitorPool, card: CookieContent) -> None:
+    async def _offer(self, pool: VisitorPool, content: CookieContent) -> None:
         """Puts the cookie's tokens where the session looks, unless newer ones are known."""
-        records = Records(pool._settings, card.key)
-        stored, live = await records.load(), pool._sessions.get(card.key)
-        known = [stored.tokens] if stored else []
-        known += [live.get_tokens()] if live else []
-        if any(not is_newer(card.tokens, than=tokens) for tokens in known):
+        records = Records(pool._settings, content.key)
+        found, live = await read(records, self._known), pool._sessions.get(content.key)
+        others = [] if found.record is None else [found.snapshot.tokens]
+        others += [live.get_tokens()] if live else []
+        if any(not is_newer(content.tokens, than=tokens) for tokens in others):
             return
+        records.note(found.record)
         try:
-            await records.save(card.tokens, stored.version if stored else None, records.new_identity())
+            await records.save(content.tokens, found.snapshot.version, records.new_identity())
         except VersionConflict:
             logger.debug("wixvisitor: another request of this browser was faster")
+
+    def has_news(self, session: VisitorSession) -> bool:
+        """Whether ``note`` may have something to note: any browser's ``X-Wix-Consistent`` is known."""
+        return self._has_noted or bool(session._refresher.state.consistent)
 
     def note(self, key: str, session: VisitorSession) -> None:
         """Remembers ``X-Wix-Consistent`` for the visitor's next request, which may well be another session object."""
         key, value = self.cookie.key_of(session.get_tokens()) or key, session._refresher.state.consistent
         if value:
+            self._has_noted = True
             self._consistent.put(key, value)
         else:  # whoever it was said to may have been replaced
             self._consistent.drop(key)
@@ -256,31 +263,6 @@ def new_key() -> str:
     return secrets.token_urlsafe(32)
 
 
-def new_card() -> CookieContent:
-    """Returns a card for somebody who is not known yet."""
+def new_content() -> CookieContent:
+    """Returns what the cookie of a new visitor says."""
     return CookieContent(new_key())
-
-
-@attrs.frozen(eq=False)
-class Request:
-    """What is asked of a request, whatever the framework. Its repr shows no header.
-
-    Attributes:
-        headers: with lower-case names; several ``Cookie`` headers joined with ``"; "``.
-        is_document: whether a browser navigates here.
-        native: the framework's own object, for ``consent``.
-        path: encoded, as the browser sent it.
-        method: the HTTP method.
-        is_websocket: whether it opens a websocket.
-    """
-
-    headers: Mapping[str, str] = attrs.field(repr=False)
-    is_document: bool
-    native: Any = attrs.field(repr=False)
-    path: str = attrs.field(default="/", repr=False)
-    method: str = "GET"
-    is_websocket: bool = False
-
-    def asked(self, consent: Callable[[Any], Any], native: Callable[[Any], Any] | None) -> Any:
-        """Returns what ``consent`` says to the framework's own request."""
-        return consent(self.native if native is None else native(self.native))

@@ -21,9 +21,9 @@ except ModuleNotFoundError as error:
 from wixvisitor._pool import VisitorPool
 from wixvisitor._session import VisitorSession
 from wixvisitor._web.catalog_reader import CatalogReader
-from wixvisitor._web.headers import Additions, is_document
+from wixvisitor._web.headers import Additions
 from wixvisitor._web.visit import Visit
-from wixvisitor._web.visits import Request, Visits
+from wixvisitor._web.visits import Visits
 from wixvisitor._wire.catalog import CATALOG_PATHS
 from wixvisitor._wire.redaction import hides_locals
 from wixvisitor.aiohttp._client import client_middleware
@@ -118,21 +118,35 @@ def _visit(request: web.Request) -> Visit:
         visits = request.config_dict.get(_VISITS)
         if visits is None:
             raise ConfigurationError("This app knows no visitors: call wixvisitor.aiohttp.setup(app, pool, cookie=…)")
-        visit = request[_VISIT] = Visit(visits, _request(request))
+        visit = request[_VISIT] = Visit(visits, _Request(request))
     return visit
 
 
-@hides_locals
-def _request(request: web.Request) -> Request:
-    headers = {name.lower(): "; ".join(request.headers.getall(name)) for name in request.headers}
-    is_websocket = headers.get("upgrade", "").lower() == "websocket"
-    is_page, path = is_document(request.method, headers), request.rel_url.raw_path
-    return Request(headers, is_page, request, method=request.method, is_websocket=is_websocket, path=path)
+class _Request:
+    """A request as this layer sees it. Its repr shows nothing."""
+
+    __slots__ = ("is_websocket", "method", "native")
+
+    def __init__(self, request: web.Request) -> None:
+        self.native = request
+        self.method = request.method
+        self.is_websocket = (request.headers.get("Upgrade") or "").lower() == "websocket"
+
+    @hides_locals
+    def get(self, name: str, /) -> str | None:
+        """Returns the header of this name, None if there is none."""
+        found = self.native.headers.getall(name, None)
+        return None if found is None else "; ".join(found)
+
+    @property
+    def path(self) -> str:
+        """The path, encoded, as the browser sent it."""
+        return self.native.rel_url.raw_path
 
 
 async def _add_headers(request: web.Request, response: web.StreamResponse) -> None:
     visit = _visit(request)
-    if visit.started:
+    if visit.started or visit.starts_unseen():
         return
     await visit.settle()
     vary, cache_control = (", ".join(response.headers.getall(name, ())) for name in ("Vary", "Cache-Control"))

@@ -33,6 +33,7 @@ from wixvisitor.cookies._content import (
     CookieContent,
     Foreign,
     Names,
+    Opened,
     SameSite,
     Unreadable,
     fitting,
@@ -102,7 +103,7 @@ class SealedCookie(SealedForm):
     _purpose = PURPOSES[1]
 
     @hides_locals
-    def write_all(self, card: CookieContent, client_id: str, now: float, *, name: str | None = None) -> list[str]:
+    def write_all(self, content: CookieContent, client_id: str, now: float, *, name: str | None = None) -> list[str]:
         """Returns the ``Set-Cookie`` headers: one, or a first one with the refresh token and the access token's parts.
 
         Raises:
@@ -110,9 +111,9 @@ class SealedCookie(SealedForm):
         """
         name = name or self.names(client_id).first
         try:
-            return [self.write(card, client_id, now, name=name)]
+            return [self.write(content, client_id, now, name=name)]
         except ConfigurationError:
-            pairs = self._split(card, (client_id, name), now)
+            pairs = self._split(content, (client_id, name), now)
         size = sum(size_of(*pair) for pair in pairs)
         if size > LARGEST_TOGETHER or max(size_of(*pair) for pair in pairs) > LARGEST:
             raise ConfigurationError(
@@ -121,11 +122,11 @@ class SealedCookie(SealedForm):
             )
         return [f"{part}={value}; {self._attributes}" for part, value in pairs]
 
-    def _split(self, card: CookieContent, context: tuple[str, str], now: float) -> list[tuple[str, str]]:
+    def _split(self, content: CookieContent, context: tuple[str, str], now: float) -> list[tuple[str, str]]:
         """Returns names and values. The first cookie is somebody by itself, whatever becomes of the parts."""
-        write, tokens = secrets.token_urlsafe(9), card.tokens.to_dict()
+        write, tokens = secrets.token_urlsafe(9), content.tokens.to_dict()
         parts = _parts.split(context[1], self._seal(tokens.pop("accessToken"), (*context, write)))
-        first = {"id": card.key, "at": int(now), "tokens": tokens, "write": write, "parts": len(parts)}
+        first = {"id": content.key, "at": int(now), "tokens": tokens, "write": write, "parts": len(parts)}
         return [(context[1], self._seal(first, context)), *parts]
 
 
@@ -189,41 +190,58 @@ class SharedCookie:
         others: Mapping[str, Sequence[str]] = NO_COOKIES,
     ) -> CookieContent:
         """Returns what the cookie says; see ``IdCookie.read``."""
-        del now, name, others
+        return self.dated(self.open(value, client_id, name=name, others=others), now)
+
+    @hides_locals
+    def open(
+        self,
+        value: str,
+        client_id: str,
+        *,
+        name: str | None = None,
+        others: Mapping[str, Sequence[str]] = NO_COOKIES,
+    ) -> Opened:
+        """Returns what the cookie says, whatever the time is; see ``IdCookie.read``."""
+        del name, others
         if len(value) > 2 * LARGEST:
             raise Unreadable("it is longer than any of ours")
         try:
-            content = content_of(value)
-            inner = content.get("tokens", content) if self.name == "wixSession" else content
-            self._check_site(content, client_id)
+            found = content_of(value)
+            inner = found.get("tokens", found) if self.name == "wixSession" else found
+            self._check_site(found, client_id)
             tokens = checked_tokens(tokens_of(inner))
         except (ValueError, AttributeError, RecursionError, ConfigurationError):
             raise Unreadable("it is not the JSON of @wix/sdk's tokens") from None
         key = self.key_of(tokens)
         if key is None:
             raise Unreadable("it holds no tokens")
-        return CookieContent(key, tokens)
+        return Opened(CookieContent(key, tokens))
 
-    def _check_site(self, content: Mapping[str, Any], client_id: str) -> None:
-        found = content.get("clientId")
-        if found is not None and str(found).lower() != client_id.lower():
+    def dated(self, opened: Opened, now: float) -> CookieContent:
+        """Returns what an opened cookie says at this time: always the same, for it says no time."""
+        del now
+        return opened.content
+
+    def _check_site(self, found: Mapping[str, Any], client_id: str) -> None:
+        owner = found.get("clientId")
+        if owner is not None and str(owner).lower() != client_id.lower():
             raise Foreign("it belongs to another client ID")
 
     @hides_locals
-    def write(self, card: CookieContent, client_id: str, now: float, *, name: str | None = None) -> str:
+    def write(self, content: CookieContent, client_id: str, now: float, *, name: str | None = None) -> str:
         """Returns the ``Set-Cookie`` header; see ``IdCookie.write``."""
         del now
-        content = card.tokens.to_dict()
+        data = content.tokens.to_dict()
         if self.name == "wixSession":
-            content = {"clientId": client_id, "tokens": content}
-        text = json.dumps(content, separators=(",", ":"), ensure_ascii=False)
+            data = {"clientId": client_id, "tokens": data}
+        text = json.dumps(data, separators=(",", ":"), ensure_ascii=False)
         hidden = "" if name in (None, self.name) else "; HttpOnly"  # no front end reads it
         attributes = f"{self._attributes}{_LIVES[self.name]}{hidden}"
         return fitting(name or self.name, quote(text, safe="!~*'()"), attributes)
 
-    def write_all(self, card: CookieContent, client_id: str, now: float, *, name: str | None = None) -> list[str]:
+    def write_all(self, content: CookieContent, client_id: str, now: float, *, name: str | None = None) -> list[str]:
         """Returns the ``Set-Cookie`` headers: one, since front ends read no more."""
-        return [self.write(card, client_id, now, name=name)]
+        return [self.write(content, client_id, now, name=name)]
 
     def clear(self, name: str | None = None, path: str = "/") -> str:
         """Returns the ``Set-Cookie`` header that removes it."""

@@ -49,6 +49,23 @@ class CookieContent:
 
 
 @attrs.frozen
+class Opened:
+    """What the value of a cookie says, whatever the time is.
+
+    Attributes:
+        content: what it says.
+        since: when it was written, in seconds since the epoch; None if it does not say.
+        is_old: whether it was sealed with an older key.
+        is_split: whether further cookies belong to it, so that another value of theirs says something else.
+    """
+
+    content: CookieContent
+    since: float | None = None
+    is_old: bool = False
+    is_split: bool = False
+
+
+@attrs.frozen
 class Names:
     """What the cookie of one site is called.
 

@@ -12,6 +12,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, ClassVar, Final
 
+import attrs
+
 from wixvisitor._checks import checked_tokens, is_empty
 from wixvisitor._tokens import EMPTY_TOKENS, AccessToken, Tokens
 from wixvisitor._wire.redaction import hides_locals
@@ -22,6 +24,7 @@ from wixvisitor.cookies._content import (
     CookieContent,
     Foreign,
     Names,
+    Opened,
     SameSite,
     Unreadable,
     fitting,
@@ -99,37 +102,53 @@ class SealedForm:
             Foreign: it was sealed by another site, or with a key that is gone.
             Unreadable: it was not sealed here, for this client ID and name, or is too old.
         """
+        return self.dated(self.open(value, client_id, name=name, others=others), now)
+
+    @hides_locals
+    def open(
+        self,
+        value: str,
+        client_id: str,
+        *,
+        name: str | None = None,
+        others: Mapping[str, Sequence[str]] = NO_COOKIES,
+    ) -> Opened:
+        """Returns what the cookie says, whatever the time is; see ``read``."""
         if len(value) > LARGEST:
             raise Unreadable("it is longer than any of ours")
         context = (client_id, name or self.names(client_id).first)
-        content = self._opened(value, context)
-        key, since, tokens = self._parsed(content, context, others)
-        age = now - since
+        key, since, tokens, is_split = self._parsed(self._unsealed(value, context), context, others)
+        is_old = not value.startswith(f"1.{self._sealer.key_ids[0]}.")
+        return Opened(CookieContent(key, tokens), since, is_old, is_split)
+
+    def dated(self, opened: Opened, now: float) -> CookieContent:
+        """Returns what an opened cookie says at this time, in seconds since the epoch; raises as ``read`` does."""
+        age = now - (opened.since or 0.0)
         if age > self._max_age:
             raise Unreadable("it is older than max_age")
-        old = not value.startswith(f"1.{self._sealer.key_ids[0]}.")
-        return CookieContent(key, tokens, is_due=old or age > self._max_age / 10)
+        is_due = opened.is_old or age > self._max_age / 10
+        return attrs.evolve(opened.content, is_due=True) if is_due else opened.content
 
     @hides_locals
-    def write(self, card: CookieContent, client_id: str, now: float, *, name: str | None = None) -> str:
+    def write(self, content: CookieContent, client_id: str, now: float, *, name: str | None = None) -> str:
         """Returns the ``Set-Cookie`` header.
 
         Raises:
             ConfigurationError: no browser would keep it, it is too large.
         """
         name = name or self.names(client_id).first
-        content: dict[str, Any] = {"id": card.key, "at": int(now)}
-        if self.holds_tokens and not is_empty(card.tokens):
-            content["tokens"] = card.tokens.to_dict()
-        return fitting(name, self._seal(content, (client_id, name)), self._attributes)
+        data: dict[str, Any] = {"id": content.key, "at": int(now)}
+        if self.holds_tokens and not is_empty(content.tokens):
+            data["tokens"] = content.tokens.to_dict()
+        return fitting(name, self._seal(data, (client_id, name)), self._attributes)
 
-    def write_all(self, card: CookieContent, client_id: str, now: float, *, name: str | None = None) -> list[str]:
+    def write_all(self, content: CookieContent, client_id: str, now: float, *, name: str | None = None) -> list[str]:
         """Returns the ``Set-Cookie`` headers, of which there may be several.
 
         Raises:
             ConfigurationError: they are too large.
         """
-        return [self.write(card, client_id, now, name=name)]
+        return [self.write(content, client_id, now, name=name)]
 
     def clear(self, name: str | None = None, path: str = "/") -> str:
         """Returns the ``Set-Cookie`` header that removes it."""
@@ -150,7 +169,7 @@ class SealedForm:
         del tokens
         return None
 
-    def _opened(self, value: str, context: tuple[str, str]) -> bytes:
+    def _unsealed(self, value: str, context: tuple[str, str]) -> bytes:
         try:
             return self._sealer.open(value, context)
         except UnknownKey as error:
@@ -170,15 +189,15 @@ class SealedForm:
                 return True
         return False
 
-    def _seal(self, content: object, context: tuple[str, ...]) -> str:
-        return self._sealer.seal(json.dumps(content, separators=(",", ":")).encode(), context)
+    def _seal(self, data: object, context: tuple[str, ...]) -> str:
+        return self._sealer.seal(json.dumps(data, separators=(",", ":")).encode(), context)
 
     def _parsed(
-        self, content: bytes, context: tuple[str, str], others: Mapping[str, Sequence[str]]
-    ) -> tuple[str, float, Tokens]:
-        """Returns id, time of sealing and tokens. What is sealed is ours, but may be another version's."""
+        self, opened: bytes, context: tuple[str, str], others: Mapping[str, Sequence[str]]
+    ) -> tuple[str, float, Tokens, bool]:
+        """Returns id, time of sealing, tokens, and whether they are split. It may be another version's."""
         try:
-            found = json.loads(content)
+            found = json.loads(opened)
             key, since = found["id"], found["at"]
             tokens = checked_tokens(Tokens.from_dict(found.get("tokens") or {}))
             if "parts" in found:
@@ -190,7 +209,7 @@ class SealedForm:
         is_ours = isinstance(key, str) and _ID.fullmatch(key) and isinstance(since, int) and 0 <= since < _LATEST
         if not is_ours or (tokens != EMPTY_TOKENS and not self.holds_tokens):
             raise Unreadable("what is sealed in it is not what this version of wixvisitor writes")
-        return key, since, tokens
+        return key, since, tokens, "parts" in found
 
     def _access_token(
         self, count: int, write: str, context: tuple[str, str], others: Mapping[str, Sequence[str]]
@@ -198,8 +217,8 @@ class SealedForm:
         """Returns what the parts of this write hold; none, which costs a renewal, if they are not all there."""
         for text in _parts.joined(context[1], min(count, _parts.MAX_PARTS), others):
             with suppress(NotOpened, ValueError, ConfigurationError):
-                content = json.loads(self._sealer.open(text, (*context, write)))
-                return checked_tokens(Tokens.from_dict({"accessToken": content})).access_token
+                half = json.loads(self._sealer.open(text, (*context, write)))
+                return checked_tokens(Tokens.from_dict({"accessToken": half})).access_token
         return EMPTY_TOKENS.access_token
 
     def __repr__(self) -> str:

@@ -108,6 +108,20 @@ class LeasingStorage(TokenStorage, Protocol):
         """Gives the lease back; does nothing if ``holder`` does not have it."""
 
 
+def never_waits(storage: object) -> bool:
+    """Whether this store's own class says that its calls never wait. A subclass says so anew, if it is true for it."""
+    return "_never_waits" in vars(type(storage))
+
+
+def loads_end_at_once(storage: object) -> bool:
+    """Whether this store's own class says that its ``load`` needs no task of ours.
+
+    Such a ``load`` ends by itself within 10 s, and at once for a caller that is cancelled. A store that never waits is
+    one of these. A subclass says so anew, if it is true for it.
+    """
+    return "_loads_end_at_once" in vars(type(storage)) or never_waits(storage)
+
+
 async def settle(storage: object, seconds: float) -> None:
     """Lets one of our own stores put its files in order, when a pool or session over it is closed. Never raises.
 

@@ -22,7 +22,7 @@ import attrs
 
 from wixvisitor.errors import StorageError
 from wixvisitor.storage._places import Group, shown
-from wixvisitor.storage._sqlite_file import connect, failures, making
+from wixvisitor.storage._sqlite_file import FAILURES, connect, making, raise_failure
 
 _AT_THE_END: Final = 1.0  # seconds that an ending program waits for a thread which still uses the file
 _AT_A_FORK: Final = 5.0  # seconds that a fork waits for calls under way; only one that hangs takes longer
@@ -68,8 +68,11 @@ class OpenFile:
             StorageError: it cannot be opened, or what was done with it failed.
         """
         _forks.wait()
-        with self.lock, failures(self._place):
-            yield self._current()
+        with self.lock:
+            try:
+                yield self._current()
+            except FAILURES as error:
+                raise_failure(error, self._place)
 
     @property
     def is_open(self) -> bool:
@@ -107,10 +110,11 @@ class OpenFile:
 
 
 def _file_at(place: Path) -> tuple[int, int] | None:
-    with suppress(OSError):
-        found = place.stat(follow_symlinks=False)
-        return found.st_dev, found.st_ino
-    return None
+    try:
+        found = os.lstat(place)
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 class _Forks:

@@ -11,7 +11,7 @@ import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Final
+from typing import Final, NoReturn
 
 from wixvisitor._tasks.locks import forkable_lock
 from wixvisitor.errors import StorageError
@@ -32,6 +32,7 @@ BESIDE: Final = ("-wal", "-shm", "-journal")  # what SQLite puts beside a file
 _BUSY: Final = 5.0  # seconds that another process may keep the file locked
 _TURN: Final = 0.05  # seconds that one attempt waits for the file; between attempts a fork, or a close, can go on
 _NO_FOLLOW: Final = getattr(os, "O_NOFOLLOW", 0)
+FAILURES: Final = (sqlite3.Error, OSError, UnicodeDecodeError, UnicodeEncodeError, MemoryError)
 _making: Final = weakref.WeakValueDictionary[Path, "Making"]()
 _SCHEMA: Final = (
     # WITHOUT ROWID would make it 2.3 times bigger and 3 to 4 times slower: a record is 1.4 kB.
@@ -67,23 +68,25 @@ def failures(place: Path) -> Iterator[None]:
     """Turns sqlite3's and the system's errors into ``StorageError``, which quotes no values."""
     try:
         yield
-    except sqlite3.OperationalError as error:
+    except FAILURES as error:
+        raise_failure(error, place)
+
+
+def raise_failure(error: Exception, place: Path) -> NoReturn:
+    """Raises one of ``FAILURES`` as the ``StorageError`` that it means."""
+    if isinstance(error, sqlite3.OperationalError):
         if is_busy(error):
             raise Busy(f"{shown(place)}: {error}") from error
-        if not str(error).startswith("Could not decode to UTF-8"):  # it quotes the whole text
-            raise StorageError(f"{shown(place)}: {error}") from error
-        raise StorageError(f"{shown(place)}: a record is damaged: it is no UTF-8. It was left as it is.") from None
-    except sqlite3.Error as error:
+        if str(error).startswith("Could not decode to UTF-8"):  # it quotes the whole text
+            raise StorageError(f"{shown(place)}: a record is damaged: it is no UTF-8. It was left as it is.") from None
+    if isinstance(error, sqlite3.Error):
         raise StorageError(f"{shown(place)}: {error}") from error
-    except (
-        UnicodeDecodeError,
-        MemoryError,
-    ):  # SQLite's own message quotes the file; or it asks for absurdly large pages
-        raise StorageError(f"{shown(place)}: the database is damaged; it was left as it is") from None
-    except OSError as error:
-        raise StorageError(f"cannot open {shown(place)}: {error.strerror or type(error).__name__}") from error
-    except UnicodeEncodeError:  # it quotes the whole text
+    if isinstance(error, UnicodeEncodeError):  # it quotes the whole text
         raise StorageError(f"{shown(place)}: a key or value is no text that UTF-8 can hold") from None
+    if isinstance(error, OSError):
+        raise StorageError(f"cannot open {shown(place)}: {error.strerror or type(error).__name__}") from error
+    # SQLite's own message quotes the file; or it asks for absurdly large pages
+    raise StorageError(f"{shown(place)}: the database is damaged; it was left as it is") from None
 
 
 def is_busy(error: BaseException) -> bool:

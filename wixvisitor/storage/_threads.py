@@ -14,19 +14,21 @@ import contextvars
 import os
 import threading
 import time
+import weakref
 from collections import deque
 from collections.abc import Callable, Hashable
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from queue import Empty, SimpleQueue
 from typing import Any, Final, TypeVar
 
 import anyio
 
-from wixvisitor._tasks.shared_task import current_loop
+from wixvisitor._tasks.shared_task import current_loop, event_in
 from wixvisitor.errors import StorageError
 
 T = TypeVar("T")
 
+LOAD_SECONDS: Final = 10.0  # that a load may take; what renews or mints waits no longer for a store either
 _AT_ONCE: Final = 8  # threads that work at the same time
 _IN_ALL: Final = 64  # threads, with those whose call hangs
 _LONG: Final = 0.2  # seconds after which a thread no longer counts among those that work
@@ -37,17 +39,18 @@ _AT_THE_END: Final = 1.0  # seconds that a program which ends waits for calls un
 class _Call:
     """One blocking call, and the task that waits for it."""
 
-    __slots__ = ("_loop", "_work", "began", "context", "ended", "error", "is_given_up", "lane", "result")
+    __slots__ = ("_work", "began", "context", "ended", "error", "is_done", "is_given_up", "lane", "loop", "result")
 
     def __init__(self, lane: Hashable, work: Callable[[], object]) -> None:
         self.lane = lane
         self.began = 0.0
         self.context = contextvars.copy_context()
-        self.ended = anyio.Event()
+        self.loop: Any = current_loop()
+        self.ended = event_in(self.loop)
         self.error: BaseException | None = None
+        self.is_done = False
         self.is_given_up = False
         self.result: Any = None
-        self._loop: Any = current_loop()
         self._work = work
 
     def make(self) -> None:
@@ -66,9 +69,41 @@ class _Call:
         self._wake()
 
     def _wake(self) -> None:
+        self.is_done = True
         with suppress(RuntimeError):  # the event loop has ended meanwhile; trio.RunFinishedError is one
-            tell = getattr(self._loop, "call_soon_threadsafe", None) or self._loop.run_sync_soon
+            tell = getattr(self.loop, "call_soon_threadsafe", None) or self.loop.run_sync_soon
             tell(self.ended.set)
+
+
+class _Limits:
+    """Ends the waits of one asyncio event loop that last too long. They share a timer: one each would cost too much.
+
+    Concurrency: for the tasks of that loop.
+    """
+
+    def __init__(self) -> None:
+        self._until: dict[_Call, float] = {}  # by the loop's clock
+        self._has_timer = False
+
+    def add(self, call: _Call, seconds: float) -> None:
+        """Ends the wait for this call after so many seconds."""
+        self._until[call] = call.loop.time() + seconds
+        if not self._has_timer:
+            self._has_timer = True
+            call.loop.call_later(seconds, self._look, call.loop)
+
+    def remove(self, call: _Call) -> None:
+        """Sets no limit to this call any more: its wait has ended."""
+        self._until.pop(call, None)
+
+    def _look(self, loop: Any) -> None:
+        now = loop.time()
+        for call in [call for call, until in self._until.items() if until <= now]:
+            call.ended.set()
+            del self._until[call]
+        self._has_timer = bool(self._until)
+        if self._until:
+            loop.call_later(min(self._until.values()) - now, self._look, loop)
 
 
 class Threads:
@@ -89,37 +124,64 @@ class Threads:
         self._lanes: dict[Hashable, deque[_Call]] = {}  # for each lane with a call under way: those that follow
         self._ready: deque[_Call] = deque()  # the first of their lane; no thread is free
         self._under_way: set[_Call] = set()
+        self._limits = weakref.WeakKeyDictionary[Any, _Limits]()  # by asyncio's event loop
         self._handed: SimpleQueue[_Call] = SimpleQueue()  # to the threads that are idle
         self._idle = 0  # threads to which no call was handed
         self._number = 0
 
-    async def run(self, lane: Hashable, work: Callable[[], T]) -> T:
+    async def run(self, lane: Hashable, work: Callable[[], T], *, seconds: float | None = None) -> T:
         """Returns what ``work`` returns, which is called in a thread.
 
+        Args:
+            lane: calls of one lane are made one at a time.
+            work: what blocks.
+            seconds: how long the caller waits at most; None: as long as it takes.
+
         Raises:
-            StorageError: the system gives us no thread.
+            StorageError: the system gives us no thread, or the time is over.
 
         Cancellation: the caller leaves at once. A call that has not begun is never made; one under way goes on to its
         end, and the lane's next call waits for it.
         """
         call = _Call(lane, work)
+        limits = None if seconds is None else self._limits_in(call.loop)
+        on_trio = nullcontext() if seconds is None or limits is not None else anyio.move_on_after(seconds)
         try:
-            if not self._submit(call):
-                await self._wait_for_a_thread(call)
-            await call.ended.wait()
+            with on_trio:
+                if limits is not None and seconds is not None:
+                    limits.add(call, seconds)
+                if not self._submit(call):
+                    await self._wait_for_a_thread(call)
+                await call.ended.wait()
         except BaseException:
             call.is_given_up = True
             raise
+        finally:
+            if limits is not None:
+                limits.remove(call)
         try:
+            if not call.is_done:
+                call.is_given_up = True
+                raise StorageError(f"the store did not answer within {seconds:g} s")
             if call.error is not None:
                 raise call.error
             result: T = call.result
             return result
         finally:
-            del call  # its error's traceback holds this frame
+            del call, on_trio  # its error's traceback holds this frame
+
+    def _limits_in(self, loop: Any) -> _Limits | None:
+        """Returns the limits of an asyncio event loop, None for trio."""
+        if not hasattr(loop, "call_later"):
+            return None
+        limits = self._limits.get(loop)
+        if limits is None:
+            with self._lock:
+                limits = self._limits.setdefault(loop, _Limits())
+        return limits
 
     async def _wait_for_a_thread(self, call: _Call) -> None:
-        while not call.began:
+        while not call.began and not call.ended.is_set():
             with anyio.move_on_after(_LONG):
                 await call.ended.wait()
             with self._lock:

@@ -30,7 +30,7 @@ from wixvisitor.storage._file_lock import FileLock
 from wixvisitor.storage._file_purge import FilePurge
 from wixvisitor.storage._places import Group, make_directory, shown, sync_above
 from wixvisitor.storage._protocol import ANY_VERSION, AnyVersion, Record, VersionConflict
-from wixvisitor.storage._threads import THREADS
+from wixvisitor.storage._threads import LOAD_SECONDS, THREADS
 
 T = TypeVar("T")
 
@@ -78,6 +78,8 @@ class FileStorage(Closing):
     before the visitor's next one begins.
     """
 
+    _loads_end_at_once = True
+
     def __init__(
         self,
         path: str | os.PathLike[str],
@@ -110,7 +112,8 @@ class FileStorage(Closing):
         Does not wait for a lock.
         """
         place = self._place(key)
-        return await THREADS.run((place, "read"), functools.partial(self._load, place, key))
+        read = functools.partial(self._load, place, key)
+        return await THREADS.run((place, "read"), read, seconds=LOAD_SECONDS)
 
     @hides_locals_async
     async def save(

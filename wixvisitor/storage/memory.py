@@ -25,7 +25,6 @@ class MemoryStorage:
         self._versions = itertools.count(1)
         self._lock = forkable_lock()
 
-    @hides_locals_async
     async def load(self, key: str) -> Record | None:
         """Returns the record, or None."""
         return self._records.get(key)
@@ -84,8 +83,3 @@ class MemoryStorage:
 
     def __repr__(self) -> str:
         return f"<MemoryStorage of {len(self._records)} visitors>"
-
-
-def never_waits(storage: object) -> bool:
-    """Whether this store's own class says that its calls never wait. A subclass says so anew, if it is true for it."""
-    return "_never_waits" in vars(type(storage))

@@ -25,7 +25,7 @@ from wixvisitor.storage._protocol import ANY_VERSION, AnyVersion, Record, Versio
 from wixvisitor.storage._sqlite_connection import OpenFile
 from wixvisitor.storage._sqlite_file import Busy, hurried, spare, transaction
 from wixvisitor.storage._sqlite_purge import Purge, Step
-from wixvisitor.storage._threads import THREADS
+from wixvisitor.storage._threads import LOAD_SECONDS, THREADS
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -87,6 +87,8 @@ class SQLiteStorage(Closing):
     before the next one begins.
     """
 
+    _loads_end_at_once = True
+
     def __init__(
         self,
         path: str | os.PathLike[str],
@@ -113,7 +115,7 @@ class SQLiteStorage(Closing):
     @hides_locals_async
     async def load(self, key: str) -> Record | None:
         """Returns the visitor's record, None if there is none; now and then this keeps it for another year."""
-        return await THREADS.run(self._reader, partial(self._read, key))
+        return await THREADS.run(self._reader, partial(self._read, key), seconds=LOAD_SECONDS)
 
     @hides_locals_async
     async def save(

@@ -1,0 +1,83 @@
+"""Reads a visitor's record without a task of its own, where the store is one of ours that allows it.
+
+The lane's task protects a visitor from a store that hangs and from callers that are cancelled. A read of
+``MemoryStorage`` never waits, and a read of ``SQLiteStorage`` ends as soon as its caller is cancelled. So both need no
+protection, and each caller reads by itself.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import attrs
+
+from wixvisitor._renewal import decision
+from wixvisitor._renewal.decision import Snapshot
+from wixvisitor._renewal.records import Records
+from wixvisitor._tokens import EMPTY_TOKENS
+from wixvisitor._wire.redaction import hides_locals
+from wixvisitor.storage import Record
+
+
+@attrs.frozen(eq=False, repr=False)
+class Known:
+    """A record, and what was made of it.
+
+    Attributes:
+        record: as the store returned it; None: there was none.
+        snapshot: what a session holds after reading it.
+        trusts_exp: whether the token's own end counted then; see ``ServerClock``.
+    """
+
+    record: Record | None
+    snapshot: Snapshot
+    trusts_exp: bool
+
+
+class KnownRecords(Protocol):
+    """What was made of the records that were read last, by visitor."""
+
+    def get(self, key: str, /) -> Known | None:
+        """Returns what was kept, None if there is nothing."""
+        ...
+
+    def put(self, key: str, thing: Known, /) -> None:
+        """Keeps it for a while."""
+        ...
+
+
+async def read(records: Records, known: KnownRecords | None = None) -> Known:
+    """Returns what a session holds after reading this record. The store is asked each time.
+
+    Args:
+        records: whose record.
+        known: what was made of records before. A record that did not change is not parsed again.
+
+    Raises:
+        StorageError: the store cannot be read, or the record is damaged.
+    """
+    record = await records.fetch()
+    before = None if known is None else known.get(records.key)
+    trusts_exp = records.settings.server_clock.trusts_exp
+    if before is not None and before.record == record and before.trusts_exp == trusts_exp:
+        return before
+    found = _made(records, record)
+    if known is not None and record is not None:
+        known.put(records.key, found)
+    return found
+
+
+@hides_locals
+def _made(records: Records, record: Record | None) -> Known:
+    """Parses a record."""
+    settings = records.settings
+    records.note(record)
+    stored = records.last_read()
+    snapshot = decision.snapshot_of(
+        EMPTY_TOKENS if stored is None else stored.tokens,
+        renew_before=settings.renew_before,
+        jitter=settings.jitter(),
+        version=None if stored is None else stored.version,
+        lineage=None if stored is None else stored.lineage,
+    )
+    return Known(record, snapshot, settings.server_clock.trusts_exp)
