@@ -18,7 +18,7 @@ from wixvisitor._web.headers import Additions, is_document
 from wixvisitor._web.visit import Visit
 from wixvisitor._web.visits import Request, Visits
 from wixvisitor._wire.catalog import CATALOG_PATHS
-from wixvisitor._wire.redaction import hides_locals
+from wixvisitor._wire.redaction import drops_frames
 from wixvisitor.cookies import VisitorCookie
 from wixvisitor.errors import ConfigurationError
 
@@ -171,7 +171,7 @@ def _sending(visit: Visit, send: Send) -> Send:
     return send_with_cookie
 
 
-@hides_locals
+@drops_frames
 def _request(scope: Scope) -> Request:
     headers: dict[str, str] = {}
     for raw_name, raw_value in scope["headers"]:

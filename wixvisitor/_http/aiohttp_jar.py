@@ -36,23 +36,23 @@ class ReadOnlyJar(aiohttp.DummyCookieJar):
         return len(self._source)
 
 
-def twin_session(session: aiohttp.ClientSession, *, sends_cookies: bool) -> aiohttp.ClientSession:
+def cookieless_session(session: aiohttp.ClientSession, *, sends_cookies: bool) -> aiohttp.ClientSession:
     """Returns a session with the same connections and settings that stores no cookies.
 
     Args:
         session: the caller's; it stays the owner of the connections.
         sends_cookies: whether the caller's own cookies are sent.
     """
-    twin = copy.copy(session)  # not a new one: proxies and middlewares have no public name to copy them by
-    twin._cookie_jar = ReadOnlyJar(session.cookie_jar) if sends_cookies else aiohttp.DummyCookieJar()
-    twin._connector_owner = False
-    return twin
+    without_cookies = copy.copy(session)  # not a new one: proxies and middlewares have no public name to copy them by
+    without_cookies._cookie_jar = ReadOnlyJar(session.cookie_jar) if sends_cookies else aiohttp.DummyCookieJar()
+    without_cookies._connector_owner = False
+    return without_cookies
 
 
 _sends_cookies: Final[contextvars.ContextVar[bool | None]] = contextvars.ContextVar("wixvisitor_jar", default=None)
 
 
-class DiscreetTransport:
+class CookielessTransport:
     """Sends through a transport whose way to httpx-aiohttp's session cannot be changed, and leaves no cookie there.
 
     That is so where the transport was patched on the instance, as by OpenTelemetry, or is wrapped in another one. So
@@ -70,7 +70,7 @@ class DiscreetTransport:
     async def handle_async_request(self, request: Any) -> Any:
         """Sends the request; raises what the transport raises."""
         for jar in self._jars():
-            _teach(jar)
+            _patch_jar(jar)
         before = _sends_cookies.set(self._sends_cookies)
         try:
             return await self._transport.handle_async_request(request)
@@ -78,16 +78,16 @@ class DiscreetTransport:
             _sends_cookies.reset(before)
 
 
-def _teach(jar: Any) -> None:
+def _patch_jar(jar: Any) -> None:
     """Makes the jar's methods pass over our requests; for all others they do what they did."""
     if getattr(jar.filter_cookies, "is_ours", False):
         return
     for name in ("filter_cookies", "update_cookies", "update_cookies_from_headers"):
         if hasattr(jar, name):  # the last one came with aiohttp 3.12
-            setattr(jar, name, _passing_over(getattr(jar, name), stores=name != "filter_cookies"))
+            setattr(jar, name, _skipping_marked(getattr(jar, name), stores=name != "filter_cookies"))
 
 
-def _passing_over(method: Callable[..., Any], *, stores: bool) -> Any:
+def _skipping_marked(method: Callable[..., Any], *, stores: bool) -> Any:
     def passing(*arguments: Any, **named: Any) -> Any:
         sends = _sends_cookies.get()
         if sends is None or (sends and not stores):

@@ -19,10 +19,10 @@ class _Name(bytes):
     __slots__ = ()
 
     def lower(self) -> bytes:
-        return _OwnOrToken(self)
+        return _MatchesAuthorization(self)
 
 
-class _OwnOrToken(bytes):
+class _MatchesAuthorization(bytes):
     """Equal to the header's own name, and to ``Authorization``."""
 
     __slots__ = ()
@@ -42,7 +42,7 @@ def bind(headers: Any, name: str, value: str) -> None:
         value: ASCII; ``""`` removes the header if it was put here.
     """
     kind: Any = type(headers)
-    if not is_bound(kind):
+    if not supports_binding(kind):
         return
     if value or any(isinstance(known, _Name) for _, known, _ in headers._list):
         headers.pop(name, None)
@@ -50,7 +50,7 @@ def bind(headers: Any, name: str, value: str) -> None:
         _append(headers, name, value)
 
 
-def carry_bound(old: Any, new: Any) -> None:
+def copy_bound(old: Any, new: Any) -> None:
     """Puts the token of the old headers, and what is bound to it, on the new ones."""
     if "Authorization" not in old:
         return
@@ -61,7 +61,7 @@ def carry_bound(old: Any, new: Any) -> None:
 
 
 @functools.cache
-def is_bound(kind: Any) -> bool:
+def supports_binding(kind: Any) -> bool:
     """Whether this class of headers removes a bound header together with the token, also from a copy."""
     try:
         headers = kind({"Authorization": "token"})

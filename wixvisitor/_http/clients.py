@@ -10,10 +10,10 @@ import httpx
 
 from wixvisitor._http import internals
 from wixvisitor._http.compat import family_of
-from wixvisitor._http.isolation import Ways
+from wixvisitor._http.isolation import Transports
 from wixvisitor._http.requests import RequestBuilder
 from wixvisitor._tasks import shared_task
-from wixvisitor._tasks.locks import forkable_lock
+from wixvisitor._tasks.locks import fork_safe_lock
 from wixvisitor.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -25,14 +25,14 @@ if TYPE_CHECKING:
 class Connection(NamedTuple):
     """A client, the view of it that sends without storing cookies, the module of both, and what builds requests.
 
-    ``ways`` are the transports that our requests take.
+    ``transports`` are the transports that our requests take.
     """
 
     client: Any
     view: Any
     family: ModuleType
     builder: RequestBuilder
-    ways: Ways
+    transports: Transports
 
 
 class Connections:
@@ -49,7 +49,7 @@ class Connections:
     Concurrency: safe from many tasks and threads.
     """
 
-    __slots__ = ("_given", "_lock", "_make", "_may_see", "_own")
+    __slots__ = ("_callers_connection", "_lock", "_make", "_may_see", "_own_by_loop")
 
     def __init__(
         self, client: AnyClient | Callable[[], AnyClient] | None, may_see: Callable[[Any], bool] = lambda _: False
@@ -57,22 +57,24 @@ class Connections:
         is_made_here = client is None or (callable(client) and not isinstance(client, httpx.AsyncClient))
         self._make: Callable[[], Any] = _httpx_client if client is None else client  # type: ignore[assignment]
         self._may_see = may_see
-        self._given = None if is_made_here else _connection(client, may_see)
-        self._own: dict[object, Connection] = {}
-        self._lock = forkable_lock()
+        self._callers_connection = None if is_made_here else _connection(client, may_see)
+        self._own_by_loop: dict[object, Connection] = {}
+        self._lock = fork_safe_lock()
 
     def current(self) -> Connection:
         """Returns the connection; opens our own client if need be."""
-        if self._given is not None:
-            return self._given
+        if self._callers_connection is not None:
+            return self._callers_connection
         loop = shared_task.current_loop()
-        return self._own.get(loop) or self._open(loop)
+        return self._own_by_loop.get(loop) or self._open(loop)
 
     def _open(self, loop: object) -> Connection:
         with self._lock:
-            for old in [old for old in self._own if shared_task.has_ended(old)]:
-                del self._own[old]
-            return self._own.get(loop) or self._own.setdefault(loop, _connection(self._made(), self._may_see))
+            for old in [old for old in self._own_by_loop if shared_task.has_ended(old)]:
+                del self._own_by_loop[old]
+            return self._own_by_loop.get(loop) or self._own_by_loop.setdefault(
+                loop, _connection(self._made(), self._may_see)
+            )
 
     def _made(self) -> Any:
         try:
@@ -89,7 +91,7 @@ class Connections:
 
     async def aclose(self) -> None:
         """Closes the running loop's client of our own. The next use opens another."""
-        own = self._own.pop(shared_task.current_loop(), None)
+        own = self._own_by_loop.pop(shared_task.current_loop(), None)
         if own is not None:
             await own.client.aclose()
 
@@ -102,9 +104,9 @@ def _httpx_client() -> httpx.AsyncClient:
 
 def _connection(client: Any, may_see: Callable[[Any], bool]) -> Connection:
     family = family_of(client)
-    ways = Ways(family)
-    view = internals.view_of(client, family, ways, may_see)
+    transports = Transports(family)
+    view = internals.view_of(client, family, transports, may_see)
     builder = RequestBuilder(
-        client, view, family, sending=internals.SENDING, lead_through=internals.lead_marked_through
+        client, view, family, send_methods=internals.SEND_METHODS, route_marked=internals.route_marked_requests
     )
-    return Connection(client, view, family, builder, ways)
+    return Connection(client, view, family, builder, transports)

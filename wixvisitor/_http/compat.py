@@ -16,7 +16,7 @@ import anyio
 import attrs
 import httpx
 
-from wixvisitor._http.internals import bare_stream
+from wixvisitor._http.internals import transport_stream
 from wixvisitor._tasks.shared_task import loaded
 from wixvisitor._wire.redaction import without_frames
 from wixvisitor.errors import ConfigurationError
@@ -71,7 +71,7 @@ class Unanswered(Protocol):
     def pass_on(self) -> None:
         """Leaves the response to the caller."""
 
-    async def make_way(self) -> None:
+    async def prepare_replay(self) -> None:
         """Ends the response, so that its request can be sent once more."""
 
 
@@ -100,7 +100,7 @@ class UnansweredResponse:
             return
         limit = min(self._limit, _MAX_ENCODED) if response.headers.get("content-encoding") else self._limit
         stream = response.stream
-        taken = self._taken = await _take(aiter(bare_stream(response)), limit)
+        taken = self._taken = await _take(aiter(transport_stream(response)), limit)
         if taken.has_more:
             response.stream = _rewound(self._family)(taken, stream)
             return
@@ -115,7 +115,7 @@ class UnansweredResponse:
         """Leaves the response to whoever reads it; leaving it early then closes what is inside, too."""
         response = self._response
         if self._taken is None and not response.is_closed:
-            self._taken = _Taken(aiter(bare_stream(response)), has_more=True)
+            self._taken = _Taken(aiter(transport_stream(response)), has_more=True)
             response.stream = _rewound(self._family)(self._taken, response.stream)
 
     async def hold_while(self, wait: Callable[[], Awaitable[None]]) -> None:
@@ -127,7 +127,7 @@ class UnansweredResponse:
             await self._let_go()
         await wait()
 
-    async def make_way(self) -> None:
+    async def prepare_replay(self) -> None:
         """Makes sure that reading the response does not fail: the client reads it before it sends the replay."""
         await self.take()
         await self._let_go()

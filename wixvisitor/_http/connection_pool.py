@@ -14,10 +14,10 @@ from collections.abc import AsyncIterator
 from types import FunctionType
 from typing import TYPE_CHECKING, Any, Final, Protocol, Self
 
-from wixvisitor._http.idle import Idle, Snapshot
+from wixvisitor._http.idle import Idle, PooledConnection
 from wixvisitor._http.requests import URGENT
 from wixvisitor._tasks.capacity import Capacity
-from wixvisitor._tasks.closing import close_surely
+from wixvisitor._tasks.closing import close_shielded
 
 if TYPE_CHECKING:
     import httpcore
@@ -27,7 +27,7 @@ SECURE: Final = (b"https", b"wss")
 _SCHEMES: Final = (*SECURE, b"http", b"ws")
 
 
-class Sources(Protocol):
+class PoolFactory(Protocol):
     """Gives, for a scheme, the httpcore pool that makes the connections."""
 
     def __call__(self, scheme: bytes, /) -> httpcore.AsyncConnectionPool:
@@ -43,20 +43,20 @@ class ExclusivePool:
     """Sends requests, at most ``MAX_CONNECTIONS`` at once; the others wait in a line. Urgent ones do not wait.
 
     Args:
-        sources: who makes the connections.
+        factory: who makes the connections.
 
     Concurrency: many tasks of one event loop.
     Cancellation: closes the request's connection, and nothing else.
     """
 
-    def __init__(self, sources: Sources) -> None:
+    def __init__(self, factory: PoolFactory) -> None:
         import httpcore  # noqa: PLC0415 - it is slow to import, and httpx imports it now
 
         self._httpcore = httpcore
-        self._sources = sources
-        self._places = Capacity(MAX_CONNECTIONS)
+        self._factory = factory
+        self._capacity = Capacity(MAX_CONNECTIONS)
         self._idle = Idle()
-        self._open: set[Snapshot] = set()
+        self._open: set[PooledConnection] = set()
         self._is_closed = False
 
     async def handle_async_request(self, request: httpcore.Request) -> httpcore.Response:
@@ -66,87 +66,89 @@ class ExclusivePool:
             httpcore.PoolTimeout: no place became free within ``timeout["pool"]`` seconds.
             What httpcore's own pool raises.
         """
-        source = self._sources(request.url.scheme)
-        if not _is_httpcores_own(type(source).handle_async_request):  # a tool that answers in its place, as respx does
-            return await source.handle_async_request(request)
+        httpcore_pool = self._factory(request.url.scheme)
+        if not _is_httpcores_own(
+            type(httpcore_pool).handle_async_request
+        ):  # a tool that answers in its place, as respx does
+            return await httpcore_pool.handle_async_request(request)
         waits = URGENT not in request.extensions
-        if waits and not self._places.take_now():
+        if waits and not self._capacity.try_acquire():
             await self._wait(request)
-        held = None
+        pooled = None
         try:
-            held = await self._free(request.url)
-            if held is None:
-                held = self._new(source, request)
+            pooled = await self._free(request.url)
+            if pooled is None:
+                pooled = self._new(httpcore_pool, request)
                 await self._make_room()
-            response = await held.connection.handle_async_request(request)
+            response = await pooled.connection.handle_async_request(request)
         except BaseException as error:
             self._leave(waits=waits)
-            if held is not None:
-                await self._throw_away(held, error)
+            if pooled is not None:
+                await self._discard(pooled, error)
             raise
-        held.note_answer(response)
-        body = _Body(self, held, response.stream, waits=waits)
+        pooled.note_answer(response)
+        body = _Body(self, pooled, response.stream, waits=waits)
         return self._httpcore.Response(
             response.status, headers=response.headers, content=body, extensions=response.extensions
         )
 
     async def _wait(self, request: httpcore.Request) -> None:
         try:
-            await self._places.take(request.extensions.get("timeout", {}).get("pool"))
+            await self._capacity.acquire(request.extensions.get("timeout", {}).get("pool"))
         except TimeoutError:
             raise self._httpcore.PoolTimeout("all of the client's connections are busy") from None
         if self._is_closed:
-            self._places.give_back()
+            self._capacity.release()
             raise self._httpcore.ConnectError("the client has been closed")
 
-    async def _free(self, url: httpcore.URL) -> Snapshot | None:
+    async def _free(self, url: httpcore.URL) -> PooledConnection | None:
         """Returns the connection to this origin that was used last, if one is free and still open."""
-        while (held := self._idle.take((url.scheme, url.host, url.port))) is not None:
-            if held.is_usable():
-                return held
-            await self._throw_away(held)
+        while (pooled := self._idle.take((url.scheme, url.host, url.port))) is not None:
+            if pooled.is_usable():
+                return pooled
+            await self._discard(pooled)
         return None
 
-    def _new(self, source: httpcore.AsyncConnectionPool, request: httpcore.Request) -> Snapshot:
+    def _new(self, httpcore_pool: httpcore.AsyncConnectionPool, request: httpcore.Request) -> PooledConnection:
         url = request.url
         if url.scheme not in _SCHEMES:
             raise self._httpcore.UnsupportedProtocol(f"the URL has an unsupported protocol: {url.scheme.decode()}://")
-        held = Snapshot(source.create_connection(url.origin), (url.scheme, url.host, url.port))
-        self._open.add(held)
+        pooled = PooledConnection(httpcore_pool.create_connection(url.origin), (url.scheme, url.host, url.port))
+        self._open.add(pooled)
         if url.scheme in SECURE:
-            held.watch_opening(request)
-        return held
+            pooled.watch_opening(request)
+        return pooled
 
     async def _make_room(self) -> None:
         """Closes the connection that has been idle longest if there are too many now."""
         if len(self._open) > MAX_CONNECTIONS and (oldest := self._idle.take_oldest()) is not None:
-            await self._throw_away(oldest)
+            await self._discard(oldest)
 
     def _leave(self, *, waits: bool) -> None:
         if waits:
-            self._places.give_back()
+            self._capacity.release()
 
-    async def _end(self, held: Snapshot, *, waits: bool, error: BaseException | None) -> None:
+    async def _end(self, pooled: PooledConnection, *, waits: bool, error: BaseException | None) -> None:
         """Keeps the connection of a response that was read to its end, and closes those that were idle for too long."""
         self._leave(waits=waits)
-        if error is not None or self._is_closed or not held.connection.is_idle():
-            await self._throw_away(held, error)
+        if error is not None or self._is_closed or not pooled.connection.is_idle():
+            await self._discard(pooled, error)
             return
-        self._idle.put(held)
+        self._idle.put(pooled)
         while (expired := self._idle.take_oldest(than=time.monotonic())) is not None:
-            await self._throw_away(expired)
+            await self._discard(expired)
 
-    async def _throw_away(self, held: Snapshot, error: BaseException | None = None) -> None:
-        self._open.discard(held)
-        if not isinstance(error, GeneratorExit) and (closing := held.closing()):  # that one allows no waiting
-            await close_surely(*closing)
+    async def _discard(self, pooled: PooledConnection, error: BaseException | None = None) -> None:
+        self._open.discard(pooled)
+        if not isinstance(error, GeneratorExit) and (closing := pooled.closing()):  # that one allows no waiting
+            await close_shielded(*closing)
 
     async def aclose(self) -> None:
         """Closes all connections, also those under way, and sends away who waits."""
         self._is_closed = True
-        held, self._open, self._idle = self._open, set(), Idle()
-        self._places.send_away()
-        await close_surely(*(close for one in held for close in one.closing()), self._sources.aclose)
+        pooled, self._open, self._idle = self._open, set(), Idle()
+        self._capacity.release_all()
+        await close_shielded(*(close for one in pooled for close in one.closing()), self._factory.aclose)
 
     async def __aenter__(self) -> Self:
         return self
@@ -158,15 +160,15 @@ class ExclusivePool:
 class _Body:
     """A response's body, which gives the connection back when it is closed."""
 
-    __slots__ = ("_held", "_is_closed", "_pool", "_stream", "_waits")
+    __slots__ = ("_is_closed", "_pool", "_pooled", "_stream", "_waits")
 
-    def __init__(self, pool: ExclusivePool, held: Snapshot, stream: Any, *, waits: bool) -> None:
-        self._pool, self._held, self._stream, self._waits = pool, held, stream, waits
+    def __init__(self, pool: ExclusivePool, pooled: PooledConnection, stream: Any, *, waits: bool) -> None:
+        self._pool, self._pooled, self._stream, self._waits = pool, pooled, stream, waits
         self._is_closed = False
 
     def __aiter__(self) -> AsyncIterator[bytes]:
-        source: AsyncIterator[bytes] = aiter(self._stream)
-        return source
+        httpcore_pool: AsyncIterator[bytes] = aiter(self._stream)
+        return httpcore_pool
 
     async def aclose(self) -> None:
         if self._is_closed:
@@ -179,7 +181,7 @@ class _Body:
             error = raised
             raise
         finally:
-            await self._pool._end(self._held, waits=self._waits, error=error)
+            await self._pool._end(self._pooled, waits=self._waits, error=error)
 
 
 @functools.cache

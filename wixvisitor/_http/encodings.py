@@ -2,7 +2,7 @@
 
 A browser reads such an answer, so this does, too (RFC 9110 section 8.4). What counts is the size that comes out: a
 body is never inflated beyond the limit. A body that is not what its label says is taken as it is: some gateways
-unpack a body and leave the label, and what cannot be read is no JSON anyway.
+decode a body and leave the label, and what cannot be read is no JSON anyway.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ import zlib
 from collections.abc import Callable
 from typing import Any, Final
 
-_MAX: Final = 5  # encodings of one body, as in curl; each costs the limit once more
+_MAX_ENCODINGS: Final = 5  # encodings of one body, as in curl; each costs the limit once more
 _PLAIN: Final = ("", "identity")
 
-Unpack = Callable[[bytes, int], bytes]
+Decoder = Callable[[bytes, int], bytes]
 
 
 def names_of(content_encoding: str) -> list[str]:
@@ -25,7 +25,7 @@ def names_of(content_encoding: str) -> list[str]:
     return [name for name in names if name not in _PLAIN][::-1]
 
 
-def unpacked(body: bytes, content_encoding: str, limit: int) -> tuple[bytes, bool] | None:
+def decoded(body: bytes, content_encoding: str, limit: int) -> tuple[bytes, bool] | None:
     """Returns the body without its encodings, and whether it was cut.
 
     Args:
@@ -37,14 +37,14 @@ def unpacked(body: bytes, content_encoding: str, limit: int) -> tuple[bytes, boo
         None where it cannot be read: an encoding is unknown here, or the body is not what the header says.
     """
     names = names_of(content_encoding)
-    ways = [_way_of(name) for name in names]
-    if len(ways) > _MAX:
+    decoders = [_decoder_of(name) for name in names]
+    if len(decoders) > _MAX_ENCODINGS:
         return None
-    for unpack in ways:
-        if unpack is None:
+    for decode in decoders:
+        if decode is None:
             return None
         try:
-            body = unpack(body, limit + 1)
+            body = decode(body, limit + 1)
         except Exception:  # each library has its own
             return None
         if len(body) > limit:
@@ -62,7 +62,7 @@ def is_text(body: bytes) -> bool:
 
 
 @functools.cache
-def _way_of(name: str) -> Unpack | None:
+def _decoder_of(name: str) -> Decoder | None:
     """Returns what undoes this encoding; None if it is unknown, or its library is not installed."""
     match name:
         case "gzip" | "x-gzip":
@@ -70,9 +70,9 @@ def _way_of(name: str) -> Unpack | None:
         case "deflate":
             return _deflated
         case "br":
-            return _brotli_way()
+            return _brotli_decoder()
         case "zstd":
-            return _zstd_way()
+            return _zstd_decoder()
     return None
 
 
@@ -88,7 +88,7 @@ def _deflated(body: bytes, most: int) -> bytes:
         return _inflated(body, most, window=-zlib.MAX_WBITS)
 
 
-def _brotli_way() -> Unpack | None:
+def _brotli_decoder() -> Decoder | None:
     brotli = _installed("brotli", "brotlicffi")
     if brotli is None:
         return None
@@ -98,7 +98,7 @@ def _brotli_way() -> Unpack | None:
     except TypeError:  # up to 1.1 there is no limit, and a few bytes may be gigabytes
         return None
 
-    def unpack(body: bytes, most: int) -> bytes:
+    def decode(body: bytes, most: int) -> bytes:
         decompressor: Any = brotli.Decompressor()
         take, rest, out = getattr(decompressor, name), body, b""
         while len(out) < most:
@@ -109,21 +109,21 @@ def _brotli_way() -> Unpack | None:
             out += piece
         return out[:most]
 
-    return unpack
+    return decode
 
 
-def _zstd_way() -> Unpack | None:
+def _zstd_decoder() -> Decoder | None:
     if (zstd := _installed("compression.zstd", "backports.zstd")) is not None:
         return lambda body, most: zstd.ZstdDecompressor().decompress(body, most)
     if (zstandard := _installed("zstandard")) is None:
         return None
 
-    def unpack(body: bytes, most: int) -> bytes:
+    def decode(body: bytes, most: int) -> bytes:
         decompressor = zstandard.ZstdDecompressor(max_window_size=8 << 20)  # RFC 9659
         read: bytes = decompressor.stream_reader(body).read(most)
         return read
 
-    return unpack
+    return decode
 
 
 def _installed(*names: str) -> Any:

@@ -16,7 +16,7 @@ KEEP: Final = 5.0  # seconds that an idle connection is kept; httpx's own number
 Origin = tuple[bytes, bytes, int | None]
 
 
-class Snapshot:
+class PooledConnection:
     """A connection, and what httpcore does not say about it.
 
     Attributes:
@@ -79,25 +79,25 @@ class Idle:
     __slots__ = ("_all", "_by_origin")
 
     def __init__(self) -> None:
-        self._all: OrderedDict[Snapshot, None] = OrderedDict()  # in the order of ``idle_since``
-        self._by_origin: dict[Origin, deque[Snapshot]] = {}
+        self._all: OrderedDict[PooledConnection, None] = OrderedDict()  # in the order of ``idle_since``
+        self._by_origin: dict[Origin, deque[PooledConnection]] = {}
 
-    def put(self, held: Snapshot) -> None:
+    def put(self, pooled: PooledConnection) -> None:
         """Adds one, idle from now on."""
-        held.idle_since = time.monotonic()
-        self._all[held] = None
-        self._by_origin.setdefault(held.origin, deque()).append(held)
+        pooled.idle_since = time.monotonic()
+        self._all[pooled] = None
+        self._by_origin.setdefault(pooled.origin, deque()).append(pooled)
 
-    def take(self, origin: Origin) -> Snapshot | None:
+    def take(self, origin: Origin) -> PooledConnection | None:
         """Removes and returns the one to this origin that was used last."""
         those = self._by_origin.get(origin)
         if not those:
             return None
-        held = those.pop()
-        self._remove(held, those)
-        return held
+        pooled = those.pop()
+        self._remove(pooled, those)
+        return pooled
 
-    def take_oldest(self, *, than: float | None = None) -> Snapshot | None:
+    def take_oldest(self, *, than: float | None = None) -> PooledConnection | None:
         """Removes and returns the one that has been idle longest; with ``than`` only if it is too old at that time."""
         oldest = next(iter(self._all), None)
         if oldest is None or (than is not None and than - oldest.idle_since < KEEP):
@@ -107,7 +107,7 @@ class Idle:
         self._remove(oldest, those)
         return oldest
 
-    def _remove(self, held: Snapshot, those: deque[Snapshot]) -> None:
-        del self._all[held]
+    def _remove(self, pooled: PooledConnection, those: deque[PooledConnection]) -> None:
+        del self._all[pooled]
         if not those:
-            del self._by_origin[held.origin]
+            del self._by_origin[pooled.origin]

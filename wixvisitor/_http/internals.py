@@ -1,6 +1,6 @@
 """All of httpx and httpcore that has no public name and is used here all the same. No other module touches it.
 
-httpx has no public way to ask a client for its transport, to say which transports it makes for proxies of the
+httpx has no public transport_of to ask a client for its transport, to say which transports it makes for proxies of the
 environment, or to send without storing cookies; httpcore has none to drop a connection. Where a name is missing in
 another release, what needs it does less, and nothing fails.
 """
@@ -15,20 +15,20 @@ from typing import Any, Final
 
 import httpx
 
-from wixvisitor._http.bound_header import carry_bound
-from wixvisitor._http.requests import MARK
-from wixvisitor._tasks.closing import close_surely
+from wixvisitor._http.bound_header import copy_bound
+from wixvisitor._http.requests import REQUEST_MARKER
+from wixvisitor._tasks.closing import close_shielded
 from wixvisitor.errors import ConfigurationError
 
-SENDING: Final = frozenset({"send", "_send_handling_auth", "_send_handling_redirects"})
-"""A client's methods on the way to the one below."""
-_SENDS: Final = "_send_single_request"
+SEND_METHODS: Final = frozenset({"send", "_send_handling_auth", "_send_handling_redirects"})
+"""A client's methods on the transport_of to the one below."""
+_SEND_ONE: Final = "_send_single_request"
 
 
 # The view of a client
 
 
-def view_of(client: Any, family: ModuleType, way: Callable[[Any], Any], may_see: Callable[[Any], bool]) -> Any:
+def view_of(client: Any, family: ModuleType, transport_of: Callable[[Any], Any], may_see: Callable[[Any], bool]) -> Any:
     """Returns a view of an httpx or httpx2 client that sends as it does, but stores no cookies.
 
     The view shares the client's attributes themselves: what its owner changes, or closes, later counts at once.
@@ -36,13 +36,13 @@ def view_of(client: Any, family: ModuleType, way: Callable[[Any], Any], may_see:
     Args:
         client: the client.
         family: httpx or httpx2.
-        way: returns the transport that is used in place of one of the client's.
+        transport_of: returns the transport that is used in place of one of the client's.
         may_see: whether the token may go to a URL.
     """
     client_class: Any = type(client)
     view = object.__new__(_view_class(client_class, family))
     view.__dict__ = client.__dict__
-    view._wixvisitor_way = way
+    view._wixvisitor_transport = transport_of
     view._wixvisitor_may_see = may_see
     return view
 
@@ -61,7 +61,10 @@ def _view_class(client_class: Any, family: ModuleType) -> Any:
     class View(client_class):  # type: ignore[misc]
         """The caller's client, minus the jar."""
 
-        __slots__ = ("_wixvisitor_may_see", "_wixvisitor_way")  # the view's own; all other attributes are the client's
+        __slots__ = (
+            "_wixvisitor_may_see",
+            "_wixvisitor_transport",
+        )  # the view's own; all other attributes are the client's
         _cookies: Any
 
         @property
@@ -73,7 +76,7 @@ def _view_class(client_class: Any, family: ModuleType) -> Any:
             self._cookies = family.Cookies(cookies)
 
         def _transport_for_url(self, url: Any) -> Any:
-            return self._wixvisitor_way(super()._transport_for_url(url))
+            return self._wixvisitor_transport(super()._transport_for_url(url))
 
         def _redirect_headers(self, request: Any, url: Any, method: str) -> Any:
             """As httpx's, which takes the token away for another origin: one that may see it has it."""
@@ -83,7 +86,7 @@ def _view_class(client_class: Any, family: ModuleType) -> Any:
                 and self._wixvisitor_may_see(request.url)
                 and self._wixvisitor_may_see(url)
             ):
-                carry_bound(request.headers, headers)
+                copy_bound(request.headers, headers)
             return headers
 
     return View
@@ -94,27 +97,27 @@ def transport_for(client: Any, url: Any) -> Any:
     return client._transport_for_url(url)
 
 
-def lead_marked_through(view: Any) -> None:
+def route_marked_requests(view: Any) -> None:
     """Makes the view's client send marked requests as the view does; other requests as ever.
 
-    For a client of which one of ``SENDING`` was replaced on the instance: the replacement calls the client's own
+    For a client of which one of ``SEND_METHODS`` was replaced on the instance: the replacement calls the client's own
     method, which knows nothing of the view.
     """
     client_class: Any = type(view).__mro__[1]
-    before = view.__dict__.get(_SENDS)
-    if not hasattr(client_class, _SENDS) or getattr(before, "is_ours", False):
+    before = view.__dict__.get(_SEND_ONE)
+    if not hasattr(client_class, _SEND_ONE) or getattr(before, "is_ours", False):
         return
     client: Any = object.__new__(client_class)
     client.__dict__ = view.__dict__
 
     async def send(request: Any) -> Any:
-        if before is not None and MARK not in request.extensions:
+        if before is not None and REQUEST_MARKER not in request.extensions:
             return await before(request)
-        sender = view if MARK in request.extensions else client
-        return await getattr(client_class, _SENDS)(sender, request)
+        sender = view if REQUEST_MARKER in request.extensions else client
+        return await getattr(client_class, _SEND_ONE)(sender, request)
 
     send.is_ours = True  # type: ignore[attr-defined]
-    view.__dict__[_SENDS] = send
+    view.__dict__[_SEND_ONE] = send
 
 
 # A client of our own
@@ -143,10 +146,10 @@ def _own_class(kind: Any, make: Callable[..., Any]) -> Any:
         def _init_proxy_transport(self, proxy: Any, **settings: Any) -> Any:
             return make(proxy, **settings)
 
-    return with_environments_proxies(httpx, OwnClient)
+    return with_environment_proxies(httpx, OwnClient)
 
 
-def with_environments_proxies(family: Any, kind: Any) -> Any:
+def with_environment_proxies(family: Any, kind: Any) -> Any:
     """Returns a client's class that reads the environment's proxies as ``proxies`` does, where it reads them at all.
 
     Args:
@@ -155,43 +158,45 @@ def with_environments_proxies(family: Any, kind: Any) -> Any:
     """
     from wixvisitor._http.proxies import Bypass, Unusable, from_environment  # noqa: PLC0415 - a caller's client does without
 
-    class Nowhere(family.AsyncBaseTransport):  # type: ignore[misc]
+    class UnusableProxyTransport(family.AsyncBaseTransport):  # type: ignore[misc]
         """Stands for a proxy that cannot be used."""
 
         def __init__(self, reason: str) -> None:
             self.reason = reason
 
-    class Heeding(kind):  # type: ignore[misc]
+    class EnvironmentProxyClient(kind):  # type: ignore[misc]
         """A client with the environment's proxies."""
 
-        _around: Bypass | None = None
+        _bypass: Bypass | None = None
         _proxied: tuple[Any, ...] = ()
 
         def _get_proxy_map(self, proxy: Any, allow_env_proxies: Any) -> Any:
             if proxy is not None or not allow_env_proxies:
                 return super()._get_proxy_map(proxy, allow_env_proxies)
-            found, self._around = from_environment(family.Proxy)
+            found, self._bypass = from_environment(family.Proxy)
             return found
 
         def _init_proxy_transport(self, proxy: Any, **settings: Any) -> Any:
             is_usable = not isinstance(proxy, Unusable)
-            made = super()._init_proxy_transport(proxy, **settings) if is_usable else Nowhere(proxy.reason)
-            if self._around is not None:
+            made = (
+                super()._init_proxy_transport(proxy, **settings) if is_usable else UnusableProxyTransport(proxy.reason)
+            )
+            if self._bypass is not None:
                 self._proxied += (made,)
             return made
 
         def _transport_for_url(self, url: Any) -> Any:
             transport = super()._transport_for_url(url)
-            if self._around is None or all(one is not transport for one in self._proxied):
+            if self._bypass is None or all(one is not transport for one in self._proxied):
                 return transport
-            if self._around.covers(url):
+            if self._bypass.covers(url):
                 return self._transport
-            if isinstance(transport, Nowhere):
+            if isinstance(transport, UnusableProxyTransport):
                 raise ConfigurationError(transport.reason)
             return transport
 
-    Heeding.__name__ = Heeding.__qualname__ = kind.__name__
-    return Heeding
+    EnvironmentProxyClient.__name__ = EnvironmentProxyClient.__qualname__ = kind.__name__
+    return EnvironmentProxyClient
 
 
 def pool_of(transport: Any) -> Any:
@@ -199,14 +204,14 @@ def pool_of(transport: Any) -> Any:
     return getattr(transport, "_pool", None)
 
 
-def is_httpcores(pool: Any) -> bool:
+def is_httpcore_pool(pool: Any) -> bool:
     """Whether this is a pool of httpcore's."""
     import httpcore  # noqa: PLC0415 - it is slow to import; httpx imports it when it makes its first transport
 
     return isinstance(pool, httpcore.AsyncConnectionPool)
 
 
-def put_below(transport: httpx.AsyncHTTPTransport, pool: Any) -> None:
+def set_pool(transport: httpx.AsyncHTTPTransport, pool: Any) -> None:
     """Makes httpx's transport send through this pool."""
     transport._pool = pool
 
@@ -223,7 +228,7 @@ def inner_transports(transport: Any) -> Iterator[Any]:
             yield value
 
 
-def places_of(pool: Any) -> int | None:
+def max_requests_of(pool: Any) -> int | None:
     """Returns how many requests a pool sends at once; None if that is not limited by its connections alone."""
     number = getattr(pool, "_max_connections", None)
     if getattr(pool, "_http2", True) or not isinstance(number, int) or number >= sys.maxsize:
@@ -246,16 +251,16 @@ async def recover(pool: Any, ended: object) -> None:
     if not (isinstance(requests, list) and isinstance(connections, list) and assign is not None):
         return
     if ended is not None:
-        requests[:] = [one for one in requests if one.request.extensions.get(MARK) is not ended]
+        requests[:] = [one for one in requests if one.request.extensions.get(REQUEST_MARKER) is not ended]
     owned = {id(one.connection) for one in requests}
     orphans = [one for one in connections if id(one) not in owned and not (one.is_idle() or one.is_closed())]
     for one in orphans:
         connections.remove(one)
     if closing := [*orphans, *assign()]:
-        await close_surely(*(one.aclose for one in closing))
+        await close_shielded(*(one.aclose for one in closing))
 
 
-def bare_stream(response: Any) -> Any:
+def transport_stream(response: Any) -> Any:
     """Returns the stream that the transport gave, without httpx's generator around it, which would keep it from us."""
     stream = response.stream
     return getattr(stream, "_stream", stream) if type(stream).__name__ == "BoundAsyncStream" else stream

@@ -21,15 +21,15 @@ def own_client() -> httpx.AsyncClient:
 def _transport(proxy: httpx.Proxy | None, **settings: Any) -> httpx.AsyncBaseTransport:
     """Returns httpx's own transport, with our pool in the place of httpcore's."""
     settings = {name: value for name, value in settings.items() if name not in ("verify", "cert", "trust_env")}
-    sources = _Sources(proxy, settings)
-    front = sources.transport(_no_context())
-    if internals.is_httpcores(internals.pool_of(front)):
-        internals.put_below(front, ExclusivePool(sources))
+    factory = _PoolFactory(proxy, settings)
+    front = factory.transport(_no_context())
+    if internals.is_httpcore_pool(internals.pool_of(front)):
+        internals.set_pool(front, ExclusivePool(factory))
         return front
-    return sources.transport(shared_context())  # an httpx that is built otherwise
+    return factory.transport(shared_context())  # an httpx that is built otherwise
 
 
-class _Sources:
+class _PoolFactory:
     """The httpcore pools that make the connections of one transport.
 
     There is one for https, made when it is first needed, since reading the certificates takes its time.

@@ -1,8 +1,8 @@
 """Our requests through a caller's ``httpx.AsyncClient``: whatever their end is, its connection pool recovers.
 
 httpcore 1.0, below httpx, loses a connection when a request is cancelled before it has connected
-(encode/httpcore#1093), and looks at every connection for every request that waits in its line, so that callers leave
-late. So after a request of ours that ended badly the pool is put right, and ours wait in a line of our own.
+(encode/httpcore#1093), and looks at every connection for every request that waits in its queue, so that callers leave
+late. So after a request of ours that ended badly the pool is put right, and ours wait in a queue of our own.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ import anyio
 import httpx
 
 from wixvisitor._http import internals
-from wixvisitor._http.requests import MARK, URGENT
+from wixvisitor._http.requests import REQUEST_MARKER, URGENT
 from wixvisitor._tasks.capacity import Capacity
 
 logger = logging.getLogger("wixvisitor")
 
 _WITHOUT_SOCKETS = (httpx.MockTransport, httpx.ASGITransport)
 _KNOWN = ("wixvisitor", "httpx_aiohttp", "respx", "pytest_httpx")  # packages whose transports need no recovery
-_lines: weakref.WeakKeyDictionary[Any, Capacity] = weakref.WeakKeyDictionary()  # of each pool, whoever uses it
+_queues: weakref.WeakKeyDictionary[Any, Capacity] = weakref.WeakKeyDictionary()  # of each pool, whoever uses it
 _warned: set[type] = set()
 
 
@@ -36,7 +36,7 @@ def recovering(transport: Any, family: ModuleType) -> Any:
     if family is not httpx or _is_known(transport):
         return transport
     candidates = [transport, *internals.inner_transports(transport)]
-    pools = [pool for one in candidates if internals.is_httpcores(pool := internals.pool_of(one))]
+    pools = [pool for one in candidates if internals.is_httpcore_pool(pool := internals.pool_of(one))]
     if pools:
         return RecoveringTransport(transport, pools)
     if not any(map(_is_known, candidates)):
@@ -67,7 +67,7 @@ def _warn(kind: type) -> None:
 class RecoveringTransport(httpx.AsyncBaseTransport):
     """Sends through another transport; at most as many requests at once as its pool has connections.
 
-    Token calls do not wait in that line.
+    Token calls do not wait in that queue.
 
     Args:
         transport: the caller's; never closed here.
@@ -79,7 +79,7 @@ class RecoveringTransport(httpx.AsyncBaseTransport):
 
     def __init__(self, transport: Any, pools: list[Any]) -> None:
         self._transport, self._pools = transport, pools
-        self._line = _line_of(pools)
+        self._queue = _queue_of(pools)
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Sends the request.
@@ -89,10 +89,10 @@ class RecoveringTransport(httpx.AsyncBaseTransport):
             What the transport raises.
         """
         extensions = request.extensions
-        line = None if URGENT in extensions else self._line
-        if line is not None and not line.take_now():
-            request.extensions = await _waited(line, request)
-        use = _Use(self._pools, line, extensions.get(MARK))
+        queue = None if URGENT in extensions else self._queue
+        if queue is not None and not queue.try_acquire():
+            request.extensions = await _wait_for_capacity(queue, request)
+        use = _Use(self._pools, queue, extensions.get(REQUEST_MARKER))
         try:
             response: httpx.Response = await self._transport.handle_async_request(request)
         except BaseException as error:
@@ -108,20 +108,20 @@ class RecoveringTransport(httpx.AsyncBaseTransport):
         return response
 
 
-def _line_of(pools: list[Any]) -> Capacity | None:
-    """Returns the line before a pool; None where it has no limit, and before several, each with a limit of its own."""
-    number = internals.places_of(pools[0]) if len(pools) == 1 else None
+def _queue_of(pools: list[Any]) -> Capacity | None:
+    """Returns the queue before a pool; None where it has no limit, and before several, each with a limit of its own."""
+    number = internals.max_requests_of(pools[0]) if len(pools) == 1 else None
     if number is None:
         return None
-    return _lines.get(pools[0]) or _lines.setdefault(pools[0], Capacity(number))
+    return _queues.get(pools[0]) or _queues.setdefault(pools[0], Capacity(number))
 
 
-async def _waited(line: Capacity, request: httpx.Request) -> dict[str, Any]:
+async def _wait_for_capacity(queue: Capacity, request: httpx.Request) -> dict[str, Any]:
     """Waits for a place; returns the extensions with what is left of the pool timeout, for the pool itself."""
     timeout = request.extensions.get("timeout", {})
     seconds, began = timeout.get("pool"), anyio.current_time()
     try:
-        await line.take(seconds)
+        await queue.acquire(seconds)
     except TimeoutError:
         raise httpx.PoolTimeout("all of the client's connections are busy", request=request) from None
     left = None if seconds is None else max(0.0, seconds - (anyio.current_time() - began))
@@ -131,17 +131,17 @@ async def _waited(line: Capacity, request: httpx.Request) -> dict[str, Any]:
 class _Use:
     """One request's use of the pools, until its end."""
 
-    __slots__ = ("_line", "_mark", "_pools")
+    __slots__ = ("_mark", "_pools", "_queue")
 
-    def __init__(self, pools: Iterable[Any], line: Capacity | None, mark: object) -> None:
-        self._pools, self._line, self._mark = pools, line, mark
+    def __init__(self, pools: Iterable[Any], queue: Capacity | None, mark: object) -> None:
+        self._pools, self._queue, self._mark = pools, queue, mark
 
     def leave(self) -> None:
-        if self._line is not None:
-            self._line.give_back()
+        if self._queue is not None:
+            self._queue.release()
 
     async def end(self, error: BaseException | None, *, had_response: bool = False) -> None:
-        """Puts the pools right and leaves the line."""
+        """Puts the pools right and leaves the queue."""
         self.leave()
         if not isinstance(error, GeneratorExit):  # which allows no waiting
             for pool in self._pools:

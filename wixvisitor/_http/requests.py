@@ -19,7 +19,7 @@ _KEPT: Final = 512  # URLs that are not parsed again; parsing one takes longer t
 _WITHOUT_BODY: Final = ("GET", "HEAD", "OPTIONS")  # methods, as a rule: no Content-Length, no Content-Type
 
 
-MARK: Final = "wixvisitor"
+REQUEST_MARKER: Final = "wixvisitor"
 """The extension that tells our requests from others of the same client; its value is another one for each request."""
 URGENT: Final = "wixvisitor.urgent"
 """The extension of a token call, which waits in no line of ours."""
@@ -57,18 +57,18 @@ def check_headers(arguments: dict[str, Any], family: ModuleType) -> None:
         )
 
 
-def introduce(request: Any) -> None:
+def set_default_headers(request: Any) -> None:
     """Says who asks and what is understood, unless the caller does: an HTTP library's defaults are not the caller's.
 
     Without ``Accept: application/json`` Wix's bot protection was seen to answer 403 with an HTML page.
     """
     if request.headers.get("Accept", "*/*") == "*/*":
         request.headers["Accept"] = "application/json"
-    if _is_librarys(request.headers.get("User-Agent", "python-httpx")):
+    if _is_library_agent(request.headers.get("User-Agent", "python-httpx")):
         request.headers["User-Agent"] = USER_AGENT
 
 
-def _is_librarys(agent: str) -> bool:
+def _is_library_agent(agent: str) -> bool:
     """Whether this is what httpx, httpx2 or aiohttp ("Python/3.13 aiohttp/3.14.5") say of themselves."""
     return agent.startswith("python-httpx") or (agent.startswith("Python/") and " aiohttp/" in agent)
 
@@ -80,13 +80,23 @@ class RequestBuilder:
         client: the client.
         view: the view of it that sends.
         family: httpx or httpx2.
-        sending: names of the client's methods that send; any of them may be replaced on the client's instance.
-        lead_through: called with the view before such a request.
+        send_methods: names of the client's methods that send; any of them may be replaced on the client's instance.
+        route_marked: called with the view before such a request.
 
     Concurrency: safe from many tasks.
     """
 
-    __slots__ = ("_body", "_client", "_family", "_is_plain", "_lead_through", "_prepared", "_seen", "_sending", "_view")
+    __slots__ = (
+        "_body",
+        "_client",
+        "_family",
+        "_is_plain",
+        "_prepared",
+        "_route_marked",
+        "_seen",
+        "_send_methods",
+        "_view",
+    )
 
     def __init__(
         self,
@@ -94,18 +104,18 @@ class RequestBuilder:
         view: Any,
         family: ModuleType,
         *,
-        sending: frozenset[str],
-        lead_through: Callable[[Any], None],
+        send_methods: frozenset[str],
+        route_marked: Callable[[Any], None],
     ) -> None:
         self._client, self._view, self._family = client, view, family
-        self._sending, self._lead_through = sending, lead_through
+        self._send_methods, self._route_marked = send_methods, route_marked
         self._body = family.ByteStream(b"")
         self._is_plain = type(client).build_request is family.AsyncClient.build_request
         self._seen: Any = None
         self._prepared = functools.lru_cache(_KEPT)(self._prepare)
 
     def build(self, method: str, url: str, arguments: dict[str, Any]) -> Any:
-        """Returns the request that the client would build, with ``introduce`` done.
+        """Returns the request that the client would build, with ``set_default_headers`` done.
 
         Args:
             method: the HTTP method.
@@ -113,8 +123,8 @@ class RequestBuilder:
             arguments: of ``build_request``.
         """
         client, own = self._client, vars(self._client)
-        if not self._sending.isdisjoint(own):
-            self._lead_through(self._view)
+        if not self._send_methods.isdisjoint(own):
+            self._route_marked(self._view)
         headers = client.headers.raw
         if headers != self._seen:
             self._prepared.cache_clear()
@@ -123,10 +133,10 @@ class RequestBuilder:
         is_plain = self._is_plain and "build_request" not in own
         if arguments or method not in _WITHOUT_BODY or not is_plain or client.params or any(client.cookies.jar):
             request = self._view.build_request(method, target, **arguments)
-            introduce(request)
-            request.extensions[MARK] = object()
+            set_default_headers(request)
+            request.extensions[REQUEST_MARKER] = object()
             return request
-        extensions = {"timeout": client.timeout.as_dict(), MARK: object()}
+        extensions = {"timeout": client.timeout.as_dict(), REQUEST_MARKER: object()}
         request = self._family.Request(method, target, headers=common, stream=self._body, extensions=extensions)
         request.read()  # so that hooks can read ``request.content``, as they can of any other request
         return request
@@ -135,26 +145,26 @@ class RequestBuilder:
         """Returns the URL, parsed, and the headers of every request to it."""
         target = self._family.URL(url)
         request = self._family.Request("GET", target, headers=self._client.headers)
-        introduce(request)
+        set_default_headers(request)
         return target, request.headers
 
 
-_NOT_FOR_TOKENS: Final = frozenset({
+_NOT_SHARED: Final = frozenset({
     *("authorization", "proxy-authorization", "cookie", "host", "x-wix-consistent"),
     *("connection", "keep-alive", "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade", "expect"),
 })  # fmt: skip
-_NOT_FOR_TOKENS_BEGIN: Final = ("accept", "content-")
+_NOT_SHARED_PREFIXES: Final = ("accept", "content-")
 
 
-def of_every_request(headers: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+def shared_headers(headers: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
     """Returns those of a client's own headers that a token call carries too, such as the key of a gateway.
 
     None that says who asks, where, or what the body is (RFC 9110 sections 7.6.1, 8, 12.5): that is each request's own.
     """
-    return [(name, value) for name, value in headers if _is_of_every_request(name.decode("latin-1").lower(), value)]
+    return [(name, value) for name, value in headers if _is_shared_header(name.decode("latin-1").lower(), value)]
 
 
-def _is_of_every_request(name: str, value: bytes) -> bool:
+def _is_shared_header(name: str, value: bytes) -> bool:
     if name == "user-agent":
         return not value.startswith(b"python-httpx")  # httpx's own is not the owner's
-    return name not in _NOT_FOR_TOKENS and not name.startswith(_NOT_FOR_TOKENS_BEGIN)
+    return name not in _NOT_SHARED and not name.startswith(_NOT_SHARED_PREFIXES)

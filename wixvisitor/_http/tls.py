@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 
 import httpx
 
-from wixvisitor._tasks.locks import forkable_lock
+from wixvisitor._tasks.locks import fork_safe_lock
 
 if TYPE_CHECKING:
     import ssl
 
 _Environment = tuple[str | None, str | None]
 
-_lock = forkable_lock()
+_lock = fork_safe_lock()
 _made: tuple[_Environment, ssl.SSLContext] | None = None
 
 

@@ -19,9 +19,9 @@ from wixvisitor._renewal.lineage import Lineage, after_all, written
 from wixvisitor._renewal.lineage import read as read_lineage
 from wixvisitor._renewal.settings import Settings
 from wixvisitor._tasks import time_limits
-from wixvisitor._tasks.shared_task import NoException, SharedTask, current_loop
+from wixvisitor._tasks.shared_task import BaseExceptionRaised, SharedTask, current_loop
 from wixvisitor._tokens import EMPTY_TOKENS, Tokens
-from wixvisitor._wire.redaction import hides_locals, hides_locals_async, redact, safe_cause
+from wixvisitor._wire.redaction import drops_frames, drops_frames_async, redact, safe_cause
 from wixvisitor.errors import ConfigurationError, StorageError
 from wixvisitor.storage import ANY_VERSION, Record, VersionConflict
 from wixvisitor.storage.memory import never_waits
@@ -74,13 +74,13 @@ class Records:
         """The key in the store: two sites on one store never mix."""
         return f"{self.settings.client_id}:{self.key}"
 
-    @hides_locals_async
+    @drops_frames_async
     async def load(self) -> Stored | None:
         """Returns what the store holds."""
         await self._read()
         return self.last_read()
 
-    @hides_locals
+    @drops_frames
     def last_read(self) -> Stored | None:
         """Returns what the store held when it was read last."""
         record, content = self._last
@@ -89,13 +89,13 @@ class Records:
         tokens = _tokens_of(content, self.settings.client_id)  # perhaps of a machine whose clock is wrong
         return Stored(self.settings.server_clock.limited(tokens), record.version, self.lineage)
 
-    @hides_locals_async
+    @drops_frames_async
     async def version(self) -> str | Unread | None:
         """Returns the version of what the store holds, also of a damaged record; None if it holds nothing."""
         record, _ = await self._read()
         return None if record is None else (record.version or Unread.UNREAD)
 
-    @hides_locals_async
+    @drops_frames_async
     async def look(self) -> tuple[str | Unread | None, Stored | None]:
         """Returns the version of what the store holds, None if it holds nothing; and the record if it is whole."""
         version, stored = await self.version(), None
@@ -133,7 +133,7 @@ class Records:
         identity = random.getrandbits(48)
         return after_all(self.settings.clock(), identity, self.lineage, *known)
 
-    @hides_locals_async
+    @drops_frames_async
     async def save(self, tokens: Tokens, expected: str | Unread | None, lineage: Lineage | None = None) -> str | None:
         """Saves, if the store still holds the version that was expected, and returns the new version.
 
@@ -166,7 +166,7 @@ class Records:
         version = await self._call("save", save, secrets=secrets, writes=True)
         return version if isinstance(version, str) and self.settings.conditional else None
 
-    @hides_locals_async
+    @drops_frames_async
     async def forget(self, held: Lineage | None) -> Lineage | None:
         """Forgets the visitor: leaves a record without tokens, which tells others who still hold them (rule 7).
 
@@ -231,7 +231,7 @@ class Records:
             raise VersionConflict(redact(str(error), secrets)) from None
         except StorageError as error:
             raise StorageError(redact(str(error), secrets)) from safe_cause(error, secrets)
-        except NoException as error:
+        except BaseExceptionRaised as error:
             raise StorageError(f"the store could not {verb}: it raised {error} by itself") from None
         except Exception as error:
             if isinstance(error, ExceptionGroup) and error.split(VersionConflict)[1] is None:

@@ -18,7 +18,7 @@ from wixvisitor._http.origins import Origins
 from wixvisitor._renewal.decision import OnRefused, Policy
 from wixvisitor._renewal.limiter import Limiter
 from wixvisitor._renewal.server_clock import ServerClock
-from wixvisitor._tasks.locks import forkable_lock
+from wixvisitor._tasks.locks import fork_safe_lock
 from wixvisitor._tokens import TokenRole
 from wixvisitor._wire import token_endpoint
 from wixvisitor._wire.token_endpoint import TokenAnswer, Verdict
@@ -84,7 +84,7 @@ class Settings:
     clock: Callable[[], float]
     server_clock: ServerClock
     limiter: Limiter
-    lock: threading.Lock = attrs.field(factory=forkable_lock)  # of all that is noted of its visitors
+    lock: threading.Lock = attrs.field(factory=fork_safe_lock)  # of all that is noted of its visitors
     writes: dict[str, Any] = attrs.field(factory=dict)  # the store's calls under way that write, by key
     jitter: Callable[[], float] = random.random  # spreads load, protects nothing
 

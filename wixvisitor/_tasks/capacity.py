@@ -20,20 +20,20 @@ class Capacity:
     Cancellation: who leaves the line, or leaves with a place just given, costs nobody a place.
     """
 
-    __slots__ = ("_free", "_line")
+    __slots__ = ("_free", "_queue")
 
     def __init__(self, number: int) -> None:
         self._free = number
-        self._line: OrderedDict[anyio.Event, None] = OrderedDict()
+        self._queue: OrderedDict[anyio.Event, None] = OrderedDict()
 
-    def take_now(self) -> bool:
+    def try_acquire(self) -> bool:
         """Takes a place if one is free and no one waits for it; returns whether it did."""
-        if self._line or self._free <= 0:
+        if self._queue or self._free <= 0:
             return False
         self._free -= 1
         return True
 
-    async def take(self, seconds: float | None) -> None:
+    async def acquire(self, seconds: float | None) -> None:
         """Takes a place, waiting for it if need be.
 
         Args:
@@ -42,31 +42,31 @@ class Capacity:
         Raises:
             TimeoutError: none became free in time.
         """
-        if self.take_now():
+        if self.try_acquire():
             return
         turn = anyio.Event()
-        self._line[turn] = None
+        self._queue[turn] = None
         try:
             with anyio.fail_after(seconds):
                 await turn.wait()
         except BaseException:
             if turn.is_set():
-                self.give_back()
+                self.release()
             else:
-                del self._line[turn]
+                del self._queue[turn]
             raise
 
-    def send_away(self) -> None:
+    def release_all(self) -> None:
         """Gives a place to each who waits, however many there are."""
-        while self._line:
-            turn, _ = self._line.popitem(last=False)
+        while self._queue:
+            turn, _ = self._queue.popitem(last=False)
             turn.set()
             self._free -= 1
 
-    def give_back(self) -> None:
+    def release(self) -> None:
         """Gives a place to the first in the line, or back."""
-        if self._line:
-            turn, _ = self._line.popitem(last=False)
+        if self._queue:
+            turn, _ = self._queue.popitem(last=False)
             turn.set()
         else:
             self._free += 1

@@ -14,7 +14,7 @@ _MAX: Final = 1.0  # seconds; a socket takes microseconds, and what takes longer
 _under_way: set[Any] = set()  # asyncio keeps no strong reference to its tasks
 
 
-async def close_surely(*close: Callable[[], Awaitable[object]]) -> None:
+async def close_shielded(*close: Callable[[], Awaitable[object]]) -> None:
     """Calls each of these to its end, for at most a second each. What they raise is of no interest any more.
 
     On asyncio they run in a task of their own: an anyio shield does not stop ``task.cancel()`` or ``asyncio.timeout``,

@@ -12,13 +12,13 @@ import time
 import weakref
 from typing import Final
 
-_PATIENCE: Final = 1.0  # seconds in all; each of these locks is held for microseconds
+_MAX_WAIT: Final = 1.0  # seconds in all; each of these locks is held for microseconds
 
 _locks: Final = weakref.WeakSet[threading.Lock]()
-_taken: Final[list[threading.Lock]] = []
+_acquired: Final[list[threading.Lock]] = []
 
 
-def forkable_lock() -> threading.Lock:
+def fork_safe_lock() -> threading.Lock:
     """Returns a new lock, which is free in a forked child."""
     lock = threading.Lock()
     _locks.add(lock)
@@ -26,21 +26,21 @@ def forkable_lock() -> threading.Lock:
 
 
 def _before() -> None:
-    until = time.monotonic() + _PATIENCE
+    until = time.monotonic() + _MAX_WAIT
     for lock in list(_locks):
         if lock.acquire(timeout=max(0.0, until - time.monotonic())):
-            _taken.append(lock)
+            _acquired.append(lock)
 
 
 def _in_parent() -> None:
-    while _taken:
-        _taken.pop().release()
+    while _acquired:
+        _acquired.pop().release()
 
 
 def _in_child() -> None:
-    taken = set(map(id, _taken))
+    acquired = set(map(id, _acquired))
     for lock in list(_locks):
-        if id(lock) not in taken:  # its holder could not end in time: what it guards is as the holder left it
+        if id(lock) not in acquired:  # its holder could not end in time: what it guards is as the holder left it
             getattr(lock, "_at_fork_reinit", lambda: None)()
     _in_parent()
 

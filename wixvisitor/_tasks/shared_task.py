@@ -23,7 +23,7 @@ _running: Final[set[asyncio.Task[None]]] = set()  # asyncio itself keeps only we
 _inside: Final[contextvars.ContextVar[SharedTask | None]] = contextvars.ContextVar("wixvisitor_flight", default=None)
 
 
-class NoException(Exception):
+class BaseExceptionRaised(Exception):
     """Work raised something that is no ``Exception``, or a cancellation that nobody had asked for."""
 
 
@@ -35,21 +35,21 @@ class SharedTask:
         parent: the flight from whose work it was started, None without one.
         result: what the work returned, None before that and if it failed.
         error: what the work raised, None if it did not.
-        keep: an object that lives as long as the flight does.
+        owner: an object that lives as long as the flight does.
 
     Concurrency: any number of tasks of the same loop may ``wait``.
     Cancellation: cancelling a waiter does nothing to the flight. A flight that is cancelled, or whose loop ends, is
     done without a result and without an error: whoever still waits decides anew, unless it was closed.
     """
 
-    __slots__ = ("_done", "_is_closing", "_scope", "error", "keep", "loop", "parent", "result")
+    __slots__ = ("_done", "_is_closing", "_scope", "error", "loop", "owner", "parent", "result")
 
-    def __init__(self, keep: object = None) -> None:
+    def __init__(self, owner: object = None) -> None:
         self.loop = current_loop()
         self.parent = _inside.get()
         self.result: Any = None
         self.error: Exception | None = None
-        self.keep = keep
+        self.owner = owner
         self._is_closing = False
         self._done = anyio.Event()
         self._scope = anyio.CancelScope()
@@ -125,11 +125,11 @@ class SharedTask:
         except Exception as error:  # stored, and raised anew by each waiter
             self.error = without_frames(error)
         except BaseException as error:
-            if not is_foreign(error):
+            if not is_failure(error):
                 raise
-            self.error = NoException(type(error).__name__)  # trio would end the program with it
+            self.error = BaseExceptionRaised(type(error).__name__)  # trio would end the program with it
         finally:
-            self.keep = None
+            self.owner = None
             self._done.set()
 
 
@@ -144,10 +144,10 @@ def loaded(name: str) -> Any:
     return None if getattr(getattr(module, "__spec__", None), "_initializing", False) else module
 
 
-def is_foreign(error: BaseException) -> bool:
+def is_failure(error: BaseException) -> bool:
     """Whether what was called raised this by itself, and no cancellation of this task or end of the program did."""
     if isinstance(error, BaseExceptionGroup):
-        return all(map(is_foreign, error.exceptions))
+        return all(map(is_failure, error.exceptions))
     if isinstance(error, KeyboardInterrupt | SystemExit | GeneratorExit):
         return False
     if not isinstance(error, anyio.get_cancelled_exc_class()):

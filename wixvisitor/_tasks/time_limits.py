@@ -26,7 +26,7 @@ def outside_clock() -> float:
     return time.time() if boot is None else time.clock_gettime(boot)
 
 
-class Watch:
+class StandstillWatch:
     """Watches over one piece of work with time limits.
 
     Args:
@@ -46,7 +46,7 @@ class Watch:
         self._grace = 0.0  # until when no limit counts
         self._seen = (anyio.current_time(), outside_clock())
 
-    def look(self) -> bool:
+    def check(self) -> bool:
         """Looks at the clocks; returns whether the process has stood still since the work began."""
         now, outside = anyio.current_time(), outside_clock()
         late = max(now - self._seen[0], outside - self._seen[1]) - _TICK
@@ -73,7 +73,7 @@ class Watch:
                     has_ended = True
                 except Exception as error:  # the group would wrap it
                     failures.append(error)
-            self.look()
+            self.check()
             group.cancel_scope.cancel()
         for failure in failures:
             raise failure
@@ -103,7 +103,7 @@ class Watch:
 
     async def _tick(self) -> None:
         while True:
-            self.look()
+            self.check()
             now = anyio.current_time()
             if now >= self._grace:
                 for scope in [scope for scope, end in self._limits.items() if end <= now]:

@@ -20,7 +20,7 @@ import attrs
 from wixvisitor._tokens import Tokens
 from wixvisitor._web.headers import cookies_of, longer_paths
 from wixvisitor._web.ttl_cache import TTLCache
-from wixvisitor._wire.redaction import hides_locals
+from wixvisitor._wire.redaction import drops_frames
 from wixvisitor.cookies import VisitorCookie
 from wixvisitor.cookies._content import CookieContent, Foreign, Unreadable
 from wixvisitor.cookies._parts import parts_among
@@ -99,7 +99,7 @@ class SiteCookie:
 
     # The request
 
-    @hides_locals
+    @drops_frames
     def read(self, header: str) -> Reading:
         """Returns what a ``Cookie`` header says."""
         names = (self._names.first, self._names.second)
@@ -130,7 +130,7 @@ class SiteCookie:
             sent=sent,
         )
 
-    @hides_locals
+    @drops_frames
     def _found(self, name: str, sent: Mapping[str, Sequence[str]]) -> _Found:
         cards, is_foreign = [], False
         for value in sent[name]:
@@ -173,7 +173,7 @@ class SiteCookie:
             return True
         return False
 
-    @hides_locals
+    @drops_frames
     def write(self, reading: Reading, card: CookieContent, *, anew: bool) -> list[str]:
         """Returns the ``Set-Cookie`` headers that keep a visitor: as much of it as fits (rule 4, TOO LARGE).
 

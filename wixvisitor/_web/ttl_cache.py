@@ -7,7 +7,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from typing import Final, Generic, TypeVar
 
-from wixvisitor._wire.redaction import hides_locals_async
+from wixvisitor._wire.redaction import drops_frames_async
 from wixvisitor.storage import ANY_VERSION, MemoryStorage, Record
 from wixvisitor.storage._protocol import AnyVersion
 
@@ -70,12 +70,12 @@ class TTLStorage(MemoryStorage):
         super().__init__()
         self._recent = TTLCache[bool](lambda key: self._records.pop(key, None), clock=clock)
 
-    @hides_locals_async
+    @drops_frames_async
     async def load(self, key: str) -> Record | None:
         """Returns the record, None if there is none or it is over."""
         return await super().load(key) if self._recent.get(key) else None
 
-    @hides_locals_async
+    @drops_frames_async
     async def save(
         self,
         key: str,

@@ -26,7 +26,7 @@ from wixvisitor._web.site_cookie import Reading, SiteCookie
 from wixvisitor._web.ttl_cache import TTLCache, TTLStorage
 from wixvisitor._wire.catalog import CATALOG_PATHS
 from wixvisitor._wire.claims import read_claims
-from wixvisitor._wire.redaction import hides_locals, redact
+from wixvisitor._wire.redaction import drops_frames, redact
 from wixvisitor.cookies import (
     IdCookie,
     SealedCookie,
@@ -146,7 +146,7 @@ class Visits:
         """Returns whose sessions they are: the storage's, or those of this process and these minutes."""
         return self._own if allowed and not self.cookie.holds_tokens else self._fleeting
 
-    @hides_locals
+    @drops_frames
     def read(self, request: Request) -> Reading:
         """Returns what the browser's cookies say."""
         reading = self.kept.read(request.headers.get("cookie", ""))

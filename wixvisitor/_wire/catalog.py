@@ -50,10 +50,10 @@ READING_POSTS: Final = frozenset(
     {"query", "search", "count", "aggregate"}
 )  # last segments of a POST that changes nothing
 
-_ROUNDS: Final = 8  # of decoding; what is still encoded after them hides something
+_MAX_DECODES: Final = 8  # of decoding; what is still encoded after them hides something
 # What ends or splits a segment for some server, and what is still encoded; then what looks like a slash or a backslash
 # and is made one where texts are converted to an old encoding. NFKC has made the others plain before.
-_SPLITS: Final = re.compile("[/\\\\;?#%\u2044\u2215\u2216\u29f5\u29f8]")
+_SEPARATORS: Final = re.compile("[/\\\\;?#%\u2044\u2215\u2216\u29f5\u29f8]")
 
 
 def is_reserved(key: str) -> bool:
@@ -78,7 +78,7 @@ def segments_of(path: str) -> tuple[str, ...] | None:
 
 def _decoded(segment: str) -> str | None:
     """Returns the segment without any percent-encoding, None if it never ends or is no UTF-8."""
-    for _ in range(_ROUNDS):
+    for _ in range(_MAX_DECODES):
         try:
             before, segment = segment, unquote(segment, errors="strict")
         except UnicodeDecodeError:
@@ -93,7 +93,7 @@ def _is_plain(segment: str | None) -> bool:
         return False
     text = unicodedata.normalize("NFKC", segment)
     kinds = {unicodedata.category(character) for character in segment + text}
-    if kinds & {"Cc", "Cs", "Zl", "Zp"} or _SPLITS.search(segment + text):
+    if kinds & {"Cc", "Cs", "Zl", "Zp"} or _SEPARATORS.search(segment + text):
         return False
     seen = "".join(character for character in text if unicodedata.category(character) != "Cf")
     return bool(seen.strip(" ."))  # neither empty nor a dot segment, as which Windows counts ".. " too

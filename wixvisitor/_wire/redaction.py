@@ -52,7 +52,9 @@ def without_frames(error: E) -> E:
     return error
 
 
-def drop_sent_bytes(error: BaseException, transport_error: type[BaseException], outer: BaseException | None) -> None:
+def drop_request_frames(
+    error: BaseException, transport_error: type[BaseException], outer: BaseException | None
+) -> None:
     """Drops the frames that hold a request's bytes: those of a cancellation, and of what a transport error came from.
 
     Args:
@@ -68,7 +70,7 @@ def drop_sent_bytes(error: BaseException, transport_error: type[BaseException], 
                 link.__traceback__ = None
 
 
-def hides_locals(function: F) -> F:
+def drops_frames(function: F) -> F:
     """Makes a function whose locals hold secrets raise without its frames: error reporters print local variables."""
 
     @functools.wraps(function)
@@ -77,15 +79,15 @@ def hides_locals(function: F) -> F:
         try:
             return function(*arguments, **options)
         except BaseException as error:
-            drop_frames_inside(error, outer)
+            drop_inner_frames(error, outer)
             del arguments, options, outer
             raise
 
     return cast("F", hidden)
 
 
-def hides_locals_async(function: F) -> F:
-    """``hides_locals`` for an asynchronous function; a cancellation leaves it without its frames, too."""
+def drops_frames_async(function: F) -> F:
+    """``drops_frames`` for an asynchronous function; a cancellation leaves it without its frames, too."""
 
     @functools.wraps(function)
     async def hidden(*arguments: Any, **options: Any) -> Any:
@@ -94,14 +96,14 @@ def hides_locals_async(function: F) -> F:
         try:
             return await work
         except BaseException as error:
-            drop_frames_inside(error, outer)
+            drop_inner_frames(error, outer)
             del outer
             raise
 
     return cast("F", hidden)
 
 
-def drop_frames_inside(error: BaseException, outer: BaseException | None) -> None:
+def drop_inner_frames(error: BaseException, outer: BaseException | None) -> None:
     """Drops the frames of an exception and of its causes.
 
     Args:

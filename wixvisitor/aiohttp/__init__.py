@@ -25,7 +25,7 @@ from wixvisitor._web.headers import Additions, is_document
 from wixvisitor._web.visit import Visit
 from wixvisitor._web.visits import Request, Visits
 from wixvisitor._wire.catalog import CATALOG_PATHS
-from wixvisitor._wire.redaction import hides_locals
+from wixvisitor._wire.redaction import drops_frames
 from wixvisitor.aiohttp._client import client_middleware
 from wixvisitor.cookies import VisitorCookie
 from wixvisitor.errors import ConfigurationError
@@ -121,7 +121,7 @@ def _visit(request: web.Request) -> Visit:
     return visit
 
 
-@hides_locals
+@drops_frames
 def _request(request: web.Request) -> Request:
     headers = {name.lower(): "; ".join(request.headers.getall(name)) for name in request.headers}
     is_websocket = headers.get("upgrade", "").lower() == "websocket"
@@ -138,7 +138,7 @@ async def _add_headers(request: web.Request, response: web.StreamResponse) -> No
     _add(response, visit.start(vary=vary, cache_control=cache_control))
 
 
-@hides_locals
+@drops_frames
 def _add(response: web.StreamResponse, added: Additions) -> None:
     headers = response.headers
     for cookie in added.cookies:  # response.set_cookie would come too late: those are written before this signal

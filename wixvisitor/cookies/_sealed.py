@@ -14,7 +14,7 @@ from typing import Any, ClassVar, Final
 
 from wixvisitor._checks import checked_tokens, is_empty
 from wixvisitor._tokens import EMPTY_TOKENS, AccessToken, Tokens
-from wixvisitor._wire.redaction import hides_locals
+from wixvisitor._wire.redaction import drops_frames
 from wixvisitor.cookies import _parts
 from wixvisitor.cookies._content import (
     LARGEST,
@@ -76,7 +76,7 @@ class SealedForm:
         own = site_name(self.name, client_id)
         return Names(self.name, own, is_common=True) if self._is_chosen else Names(own, self.name, is_common=False)
 
-    @hides_locals
+    @drops_frames
     def read(
         self,
         value: str,
@@ -110,7 +110,7 @@ class SealedForm:
         old = not value.startswith(f"1.{self._sealer.key_ids[0]}.")
         return CookieContent(key, tokens, is_due=old or age > self._max_age / 10)
 
-    @hides_locals
+    @drops_frames
     def write(self, card: CookieContent, client_id: str, now: float, *, name: str | None = None) -> str:
         """Returns the ``Set-Cookie`` header.
 

@@ -13,7 +13,7 @@ from typing import Final
 
 import tenacity
 
-from wixvisitor._tasks.locks import forkable_lock
+from wixvisitor._tasks.locks import fork_safe_lock
 from wixvisitor.errors import StorageError
 from wixvisitor.storage._places import (
     Group,
@@ -54,7 +54,7 @@ class Making:
     __slots__ = ("__weakref__", "lock")
 
     def __init__(self) -> None:
-        self.lock = forkable_lock()
+        self.lock = fork_safe_lock()
 
 
 def making(place: Path) -> Making:

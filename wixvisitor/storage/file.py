@@ -19,7 +19,7 @@ from typing import Final, TypeVar
 
 import anyio
 
-from wixvisitor._wire.redaction import hides_locals_async
+from wixvisitor._wire.redaction import drops_frames_async
 from wixvisitor.errors import ConfigurationError, StorageError
 from wixvisitor.storage import _file_lease, _file_record
 from wixvisitor.storage._file_lease import Lease
@@ -76,14 +76,14 @@ class FileStorage:
         self._leases: dict[Path, Lease] = {}  # each is touched by one thread at a time, its visitor's
         self._durable: set[Path] = set()  # directories that a power failure does not take
 
-    @hides_locals_async
+    @drops_frames_async
     async def load(self, key: str) -> Record | None:
         """Returns the visitor's record, None if there is no file. Does not wait for a lock."""
         place = self._place(key)
         read = functools.partial(_file_record.read, place, key, self._group)
         return await THREADS.run((place, "read"), read)
 
-    @hides_locals_async
+    @drops_frames_async
     async def save(
         self, key: str, value: str, *, expected: str | AnyVersion | None = ANY_VERSION, keep_for: float | None = None
     ) -> str:

@@ -26,7 +26,7 @@ class Answer:
         return evolve(self, headers=(*self.headers, *headers))
 
 
-def made_up(status: int, headers: Mapping[str, str] | None, body: BodyArgument) -> Answer:
+def fault_answer(status: int, headers: Mapping[str, str] | None, body: BodyArgument) -> Answer:
     """The answer of a fault: a dict is sent as JSON, a str as HTML or text, None as nothing."""
     kind, content = _content(body)
     given = {name.lower(): value for name, value in (headers or {}).items()}

@@ -87,8 +87,8 @@ class FakeApp:
                     await anyio.sleep_forever()
                 case Drop():
                     await close_connection(scope, flush=False)
-                case Fail(made_up):
-                    return made_up
+                case Fail(fault_answer):
+                    return fault_answer
                 case _:
                     assert_never(step)
         return answer or await self._work(call, scope)

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import TypedDict, Unpack
 
-from wixvisitor.testing._answers import BodyArgument, made_up
+from wixvisitor.testing._answers import BodyArgument, fault_answer
 from wixvisitor.testing._faults import AddHeader, Delay, Drop, Fail, Fault, Faults, Hang, Hold, Truncate
 from wixvisitor.testing._gate import Gate
 
@@ -53,7 +53,7 @@ class FaultControls:
         A ``body`` that is a dict is sent as JSON, a str as HTML if it begins with ``<`` and else as text, bytes as they
         are, an iterable of bytes without a length, and None is no content at all.
         """
-        return self._faults.add(Fault(action=Fail(made_up(status, headers, body)), **which))
+        return self._faults.add(Fault(action=Fail(fault_answer(status, headers, body)), **which))
 
     def delay(self, seconds: float, **which: Unpack[WhichCallsAndWhen]) -> Fault:
         """Answers so many seconds of real time late: a token call, once, unless something else is said."""

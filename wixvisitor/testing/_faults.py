@@ -55,9 +55,9 @@ class AddHeader:
 
 
 Step = Fail | Delay | Hang | Drop | Hold
-Dressing = Truncate | AddHeader
+AnswerChange = Truncate | AddHeader
 
-_LAST = (Fail, Hang, Drop)
+_FINAL = (Fail, Hang, Drop)
 _SILENT = (Hang, Drop)
 
 
@@ -75,7 +75,7 @@ class Fault:
 
     """
 
-    action: Step | Dressing
+    action: Step | AnswerChange
     path: str | None = TOKEN_PATH
     times: int | None = 1
     grant_type: str | None = None
@@ -89,9 +89,9 @@ class Fault:
         """Ends the fault; a call that it befell already is not helped. The second time changes nothing."""
         self._removed = True
 
-    def befalls(self, call: Call) -> bool:
+    def applies_to(self, call: Call) -> bool:
         """Whether this call is hit, which uses the fault up once."""
-        if self._removed or self.used == self.times or not self._concerns(call):
+        if self._removed or self.used == self.times or not self._matches(call):
             return False
         if self._skipped < self.after:
             self._skipped += 1
@@ -99,7 +99,7 @@ class Fault:
         self.used += 1
         return True
 
-    def _concerns(self, call: Call) -> bool:
+    def _matches(self, call: Call) -> bool:
         if self.grant_type is not None and call.grant_type != self.grant_type:
             return False
         if self.path is None:
@@ -137,11 +137,11 @@ class Faults:
         with self.lock:
             steps = self._steps(call)
             silent = bool(steps) and isinstance(steps[-1][0], _SILENT)
-            dressings = [] if silent else self._dressings(call)
+            changes = [] if silent else self._answer_changes(call)
         return Plan(
             steps=tuple(steps),
-            headers=tuple(dressing.header for dressing in dressings if isinstance(dressing, AddHeader)),
-            cut_after=min((cut.after_bytes for cut in dressings if isinstance(cut, Truncate)), default=None),
+            headers=tuple(change.header for change in changes if isinstance(change, AddHeader)),
+            cut_after=min((cut.after_bytes for cut in changes if isinstance(cut, Truncate)), default=None),
         )
 
     def _steps(self, call: Call) -> list[tuple[Step, bool]]:
@@ -149,16 +149,16 @@ class Faults:
         steps: list[tuple[Step, bool]] = []
         for fault in self._faults:
             action = fault.action
-            if isinstance(action, Step) and fault.befalls(call):
+            if isinstance(action, Step) and fault.applies_to(call):
                 steps.append((action, fault.committed))
-                if isinstance(action, _LAST):
+                if isinstance(action, _FINAL):
                     break
         return steps
 
-    def _dressings(self, call: Call) -> list[Dressing]:
-        dressings: list[Dressing] = []
+    def _answer_changes(self, call: Call) -> list[AnswerChange]:
+        changes: list[AnswerChange] = []
         for fault in self._faults:
             action = fault.action
-            if isinstance(action, Dressing) and fault.befalls(call):
-                dressings.append(action)
-        return dressings
+            if isinstance(action, AnswerChange) and fault.applies_to(call):
+                changes.append(action)
+        return changes

@@ -18,11 +18,11 @@ from wixvisitor.testing import _graphql as graphql
 from wixvisitor.testing import _stores as stores
 from wixvisitor.testing._calls import TOKEN_PATH, Call
 from wixvisitor.testing._refusals import Refused, plain_error, refused_response
-from wixvisitor.testing._site import Ask, Site
+from wixvisitor.testing._site import CallContext, Site
 from wixvisitor.testing._token_endpoint import issue_tokens, token_info
 
 Json = dict[str, Any]
-Handler = Callable[[Ask], Json]
+Handler = Callable[[CallContext], Json]
 Endpoint = Callable[[Request], Awaitable[Response]]
 
 CALL = "wixvisitor.call"
@@ -98,8 +98,8 @@ def _authorised(site: Site, handler: Handler) -> Endpoint:
             token = site.visitors.identify(call.headers.get("authorization"))
             call.visitor_id = token.visitor.id
             params = {name: str(value) for name, value in request.path_params.items()}
-            ask = Ask(site=site, token=token, body=_arguments(call), params=params, call=call)
-            return JSONResponse(handler(ask))
+            context = CallContext(site=site, token=token, body=_arguments(call), params=params, call=call)
+            return JSONResponse(handler(context))
 
     return endpoint
 

@@ -66,7 +66,7 @@ class Site:
 
 
 @frozen(kw_only=True)
-class Ask:
+class CallContext:
     """One authorised call, as its handler sees it."""
 
     site: Site
