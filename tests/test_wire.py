@@ -21,15 +21,14 @@ from wixvisitor import (
     is_refusal,
     judge_refusal,
 )
+from wixvisitor._wire import graphql, token_endpoint
 from wixvisitor._wire.graphql import GraphQLResult
 from wixvisitor._wire.token_endpoint import (
     Granted,
     Refused,
     grant,
-    graphql,
     read_answer,
     read_retry_after,
-    token_endpoint,
 )
 
 NOW = 1_795_000_000.0
@@ -115,7 +114,7 @@ def test_graphql_answers(body, expected):
 @pytest.mark.parametrize("body", [b"", b"<html>", b"[]", b"null", b"\xff", b"[" * 100_000])
 def test_no_graphql_answer(body):
     """What is no JSON object is a WixAPIError with the status."""
-    with pytest.raises(WixAPIError, match="no GraphQL answer") as caught:
+    with pytest.raises(WixAPIError, match="not a GraphQL answer") as caught:
         graphql.read_graphql(200, body)
     assert caught.value.status_code == 200
 

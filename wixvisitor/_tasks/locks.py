@@ -1,7 +1,7 @@
 """Locks that a fork cannot break.
 
-``os.fork`` copies a lock as it is, but not the thread that holds it: the child would wait for ever. So the thread that
-forks takes these locks first, and gives them back in both processes.
+``os.fork`` copies a lock in its current state, but not the thread that holds it, so the child would wait for ever.
+Therefore the thread that forks acquires all of these locks before the fork, and releases them in both processes.
 """
 
 from __future__ import annotations
@@ -12,14 +12,14 @@ import time
 import weakref
 from typing import Final
 
-_MAX_WAIT: Final = 1.0  # seconds in all; each of these locks is held for microseconds
+_MAX_WAIT: Final = 1.0  # seconds to wait for all locks together; each is held for microseconds
 
 _locks: Final = weakref.WeakSet[threading.Lock]()
 _acquired: Final[list[threading.Lock]] = []
 
 
 def fork_safe_lock() -> threading.Lock:
-    """Returns a new lock, which is free in a forked child."""
+    """Returns a new lock that is always free in a forked child."""
     lock = threading.Lock()
     _locks.add(lock)
     return lock
@@ -40,7 +40,7 @@ def _in_parent() -> None:
 def _in_child() -> None:
     acquired = set(map(id, _acquired))
     for lock in list(_locks):
-        if id(lock) not in acquired:  # its holder could not end in time: what it guards is as the holder left it
+        if id(lock) not in acquired:  # another thread held it for too long; the child does not have that thread
             getattr(lock, "_at_fork_reinit", lambda: None)()
     _in_parent()
 

@@ -10,8 +10,9 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
+from wixvisitor._wire.json_text import parsed_object
 from wixvisitor.errors import StorageError
 from wixvisitor.storage._places import Group, cannot_replace, ensure_private, is_mounted, shown, sync_directory
 from wixvisitor.storage._protocol import Record
@@ -80,9 +81,9 @@ def write(place: Path, key: str, value: str, group: Group = Group.REMOVED, *, ke
 
 def is_over(place: Path, now: float) -> bool:
     """Whether the file has a record that had to be kept until a time before ``now``."""
-    with suppress(OSError, ValueError, RecursionError, StorageError):
-        content = json.loads(_read_private(place, Group.ACCEPTED))
-        until = content.get("keepUntil") if isinstance(content, dict) and content.get("wixvisitor") == _FORMAT else None
+    with suppress(OSError, StorageError):
+        content = parsed_object(_read_private(place, Group.ACCEPTED))
+        until = content.get("keepUntil") if content and content.get("wixvisitor") == _FORMAT else None
         return isinstance(until, int | float) and until < now
     return False
 
@@ -132,10 +133,8 @@ def _write_private(draft: Path, data: bytes, group: Group = Group.REMOVED) -> No
 
 
 def _parsed(data: bytes, place: Path, key: str) -> Record:
-    content: Any = None
-    with suppress(ValueError, RecursionError):
-        content = json.loads(data)
-    if not isinstance(content, dict) or "wixvisitor" not in content:
+    content = parsed_object(data)
+    if content is None or "wixvisitor" not in content:
         raise StorageError(
             f"{shown(place)} is no visitor's record (cut off, or another program's file). It is left as it is: restore "
             "it, or move it away to start with a new visitor. If it was made for a mount of this one file, mount its "
