@@ -1,4 +1,4 @@
-"""Where requests go out: the caller's client, or one of our own per event loop."""
+"""The client that sends requests: the caller's, or one of our own for each event loop."""
 
 from __future__ import annotations
 
@@ -23,9 +23,14 @@ if TYPE_CHECKING:
 
 
 class Connection(NamedTuple):
-    """A client, the view of it that sends without storing cookies, the module of both, and what builds requests.
+    """A client and what is needed to send requests through it.
 
-    ``transports`` are the transports that our requests take.
+    Attributes:
+        client: the client, of httpx or httpx2.
+        view: the view of the client that sends without storing cookies.
+        family: the module of both: httpx or httpx2.
+        builder: builds the requests.
+        transports: chooses the transport of each request.
     """
 
     client: Any
@@ -36,15 +41,16 @@ class Connection(NamedTuple):
 
 
 class Connections:
-    """Gives the connection for the running event loop.
+    """Provides the connection for the running event loop.
 
     Args:
-        client: the caller's, never closed here; or a function that makes one, called once in each event loop, since a
-            client cannot live longer than the loop it was first used in; None: httpx's, with timeouts of ours.
-        may_see: whether the token may go to a URL, also when a redirect leads there.
+        client: the caller's client, which is never closed here. Or a function that makes a client: it is called once
+            in each event loop, since a client cannot be used after the loop of its first use has ended. None makes an
+            ``httpx.AsyncClient`` with our timeouts.
+        may_see: returns whether the token may be sent to a URL, also after a redirect.
 
     Raises:
-        ConfigurationError: it is none of these.
+        ConfigurationError: ``client`` is none of these.
 
     Concurrency: safe from many tasks and threads.
     """
@@ -62,7 +68,7 @@ class Connections:
         self._lock = fork_safe_lock()
 
     def current(self) -> Connection:
-        """Returns the connection; opens our own client if need be."""
+        """Returns the connection for the running event loop. Opens our own client if there is none yet."""
         if self._callers_connection is not None:
             return self._callers_connection
         loop = shared_task.current_loop()
@@ -79,25 +85,25 @@ class Connections:
     def _made(self) -> Any:
         try:
             return self._make()
-        except OSError as error:  # the certificates cannot be read, for instance because no descriptor is left
-            raise httpx.ConnectError(f"no client could be made: {error}") from error
-        except Exception as error:  # httpx says ValueError, ImportError or InvalidURL, and quotes what it was given
-            from wixvisitor._http.proxies import complaint  # noqa: PLC0415 - needed once something is wrong
+        except OSError as error:  # the certificates cannot be read, for example because no file descriptor is left
+            raise httpx.ConnectError(f"the HTTP client could not be created: {error}") from error
+        except Exception as error:  # a wrong proxy variable; httpx's message quotes it, and it may hold a password
+            from wixvisitor._http.proxies import environment_error  # noqa: PLC0415 - needed only after an error
 
             names = {kind.__name__ for kind in type(error).__mro__}
-            if names.isdisjoint({"ValueError", "ImportError", "InvalidURL"}) or (reason := complaint()) is None:
+            if names.isdisjoint({"ValueError", "ImportError", "InvalidURL"}) or (reason := environment_error()) is None:
                 raise
             raise ConfigurationError(reason) from None
 
     async def aclose(self) -> None:
-        """Closes the running loop's client of our own. The next use opens another."""
+        """Closes our own client of the running event loop. The next use opens a new one."""
         own = self._own_by_loop.pop(shared_task.current_loop(), None)
         if own is not None:
             await own.client.aclose()
 
 
 def _httpx_client() -> httpx.AsyncClient:
-    from wixvisitor._http.own_client import own_client  # noqa: PLC0415 - needs httpcore, which a caller's client may not
+    from wixvisitor._http.own_client import own_client  # noqa: PLC0415 - imports httpcore; a caller's client may not
 
     return own_client()
 

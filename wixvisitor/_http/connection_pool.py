@@ -1,9 +1,9 @@
-"""The connection pool of our own client: a connection belongs to one request at a time.
+"""The connection pool of our own client: each connection belongs to one request at a time.
 
-It stands where httpcore's own pool stands, below ``httpx.AsyncHTTPTransport``, and lets that pool make the connections.
-What differs: nothing looks through all connections for a request, and only a response that was read to its end gives
-its connection back. Every other end (error, deadline, cancellation, a response left early) throws it away, so that no
-end can leave a connection that no request uses (encode/httpcore#1093).
+It replaces httpcore's pool below ``httpx.AsyncHTTPTransport``, and uses that pool only to make connections. There are
+two differences. No step searches all connections. And a connection is reused only after a response was read to its end.
+After any other end (error, deadline, cancellation, a response left early) it is closed, so that no connection can
+remain in the pool without a request (encode/httpcore#1093).
 """
 
 from __future__ import annotations
@@ -22,31 +22,31 @@ from wixvisitor._tasks.closing import close_shielded
 if TYPE_CHECKING:
     import httpcore
 
-MAX_CONNECTIONS: Final = 100  # requests under way at once, and connections; httpx's own number
+MAX_CONNECTIONS: Final = 100  # connections, and requests at the same time; httpx's default
 SECURE: Final = (b"https", b"wss")
 _SCHEMES: Final = (*SECURE, b"http", b"ws")
 
 
 class PoolFactory(Protocol):
-    """Gives, for a scheme, the httpcore pool that makes the connections."""
+    """Returns, for a scheme, the httpcore pool that makes the connections."""
 
     def __call__(self, scheme: bytes, /) -> httpcore.AsyncConnectionPool:
         """Returns the pool for this scheme."""
         ...
 
     async def aclose(self) -> None:
-        """Closes all of them."""
+        """Closes all of the pools."""
         ...
 
 
 class ExclusivePool:
-    """Sends requests, at most ``MAX_CONNECTIONS`` at once; the others wait in a line. Urgent ones do not wait.
+    """Sends requests, at most ``MAX_CONNECTIONS`` at once. The others wait in a queue; urgent ones do not wait.
 
     Args:
-        factory: who makes the connections.
+        factory: returns the httpcore pool that makes the connections.
 
-    Concurrency: many tasks of one event loop.
-    Cancellation: closes the request's connection, and nothing else.
+    Concurrency: safe from many tasks of one event loop.
+    Cancellation: closes the request's connection. Other requests are not affected.
     """
 
     def __init__(self, factory: PoolFactory) -> None:
@@ -60,16 +60,15 @@ class ExclusivePool:
         self._is_closed = False
 
     async def handle_async_request(self, request: httpcore.Request) -> httpcore.Response:
-        """Sends the request; the response's body is still to be read.
+        """Sends the request. Returns the response before its body is read.
 
         Raises:
-            httpcore.PoolTimeout: no place became free within ``timeout["pool"]`` seconds.
+            httpcore.PoolTimeout: ``MAX_CONNECTIONS`` requests were running for all of ``timeout["pool"]`` seconds.
             What httpcore's own pool raises.
         """
         httpcore_pool = self._factory(request.url.scheme)
-        if not _is_httpcores_own(
-            type(httpcore_pool).handle_async_request
-        ):  # a tool that answers in its place, as respx does
+        # A tool such as respx has replaced the method, and answers itself.
+        if not _is_httpcore_function(type(httpcore_pool).handle_async_request):
             return await httpcore_pool.handle_async_request(request)
         waits = URGENT not in request.extensions
         if waits and not self._capacity.try_acquire():
@@ -96,13 +95,13 @@ class ExclusivePool:
         try:
             await self._capacity.acquire(request.extensions.get("timeout", {}).get("pool"))
         except TimeoutError:
-            raise self._httpcore.PoolTimeout("all of the client's connections are busy") from None
+            raise self._httpcore.PoolTimeout("all connections of the HTTP client are busy") from None
         if self._is_closed:
             self._capacity.release()
-            raise self._httpcore.ConnectError("the client has been closed")
+            raise self._httpcore.ConnectError("the HTTP client was closed while the request waited for a connection")
 
     async def _free(self, url: httpcore.URL) -> PooledConnection | None:
-        """Returns the connection to this origin that was used last, if one is free and still open."""
+        """Returns an idle connection to this origin that is still open, the last used first; None if there is none."""
         while (pooled := self._idle.take((url.scheme, url.host, url.port))) is not None:
             if pooled.is_usable():
                 return pooled
@@ -120,7 +119,7 @@ class ExclusivePool:
         return pooled
 
     async def _make_room(self) -> None:
-        """Closes the connection that has been idle longest if there are too many now."""
+        """Closes the connection that has been idle longest, if there are now too many."""
         if len(self._open) > MAX_CONNECTIONS and (oldest := self._idle.take_oldest()) is not None:
             await self._discard(oldest)
 
@@ -129,7 +128,7 @@ class ExclusivePool:
             self._capacity.release()
 
     async def _end(self, pooled: PooledConnection, *, waits: bool, error: BaseException | None) -> None:
-        """Keeps the connection of a response that was read to its end, and closes those that were idle for too long."""
+        """Keeps the connection if its response was read to the end. Closes connections that were idle for too long."""
         self._leave(waits=waits)
         if error is not None or self._is_closed or not pooled.connection.is_idle():
             await self._discard(pooled, error)
@@ -140,11 +139,11 @@ class ExclusivePool:
 
     async def _discard(self, pooled: PooledConnection, error: BaseException | None = None) -> None:
         self._open.discard(pooled)
-        if not isinstance(error, GeneratorExit) and (closing := pooled.closing()):  # that one allows no waiting
+        if not isinstance(error, GeneratorExit) and (closing := pooled.closing()):  # GeneratorExit forbids an await
             await close_shielded(*closing)
 
     async def aclose(self) -> None:
-        """Closes all connections, also those under way, and sends away who waits."""
+        """Closes all connections, also those in use. Requests that wait for one get a ``ConnectError``."""
         self._is_closed = True
         pooled, self._open, self._idle = self._open, set(), Idle()
         self._capacity.release_all()
@@ -158,7 +157,7 @@ class ExclusivePool:
 
 
 class _Body:
-    """A response's body, which gives the connection back when it is closed."""
+    """A response's body. Closing it returns the connection to the pool."""
 
     __slots__ = ("_is_closed", "_pool", "_pooled", "_stream", "_waits")
 
@@ -185,7 +184,7 @@ class _Body:
 
 
 @functools.cache
-def _is_httpcores_own(function: object) -> bool:
+def _is_httpcore_function(function: object) -> bool:
     import httpcore  # noqa: PLC0415 - as above
 
     place = httpcore.__file__.removesuffix("__init__.py")

@@ -1,8 +1,8 @@
-"""Reads a body that is compressed although nobody asked for it, as gateways do. Pure.
+"""Decompresses an answer's body. Gateways compress answers even if the request does not allow it. Pure.
 
-A browser reads such an answer, so this does, too (RFC 9110 section 8.4). What counts is the size that comes out: a
-body is never inflated beyond the limit. A body that is not what its label says is taken as it is: some gateways
-decode a body and leave the label, and what cannot be read is no JSON anyway.
+A browser reads such an answer, so this library does, too (RFC 9110 section 8.4). A body is never decompressed beyond
+a limit. Some gateways decompress a body and leave the ``Content-Encoding`` header, so a body that does not match its
+header is used as it is.
 """
 
 from __future__ import annotations
@@ -13,28 +13,28 @@ import zlib
 from collections.abc import Callable
 from typing import Any, Final
 
-_MAX_ENCODINGS: Final = 5  # encodings of one body, as in curl; each costs the limit once more
+_MAX_ENCODINGS: Final = 5  # encodings of one body, as in curl; each may need as much memory as the limit
 _PLAIN: Final = ("", "identity")
 
 Decoder = Callable[[bytes, int], bytes]
 
 
 def names_of(content_encoding: str) -> list[str]:
-    """Returns the encodings that a ``Content-Encoding`` names, the last one first, as they are to be undone."""
+    """Returns the encodings in a ``Content-Encoding`` header in the order of decoding: the last one first."""
     names = (name.strip().lower() for name in content_encoding.split(","))
     return [name for name in names if name not in _PLAIN][::-1]
 
 
 def decoded(body: bytes, content_encoding: str, limit: int) -> tuple[bytes, bool] | None:
-    """Returns the body without its encodings, and whether it was cut.
+    """Returns the decompressed body, and whether it was cut at the limit.
 
     Args:
-        body: as it came.
-        content_encoding: the header's value; ``""`` without one.
-        limit: bytes that may come out.
+        body: the body as it was received.
+        content_encoding: the header's value; ``""`` if there is none.
+        limit: the largest number of bytes to return.
 
     Returns:
-        None where it cannot be read: an encoding is unknown here, or the body is not what the header says.
+        None if the body cannot be decompressed: an encoding is not supported, or the body does not match the header.
     """
     names = names_of(content_encoding)
     decoders = [_decoder_of(name) for name in names]
@@ -45,7 +45,7 @@ def decoded(body: bytes, content_encoding: str, limit: int) -> tuple[bytes, bool
             return None
         try:
             body = decode(body, limit + 1)
-        except Exception:  # each library has its own
+        except Exception:  # each library has errors of its own
             return None
         if len(body) > limit:
             return body[:limit], True
@@ -53,7 +53,7 @@ def decoded(body: bytes, content_encoding: str, limit: int) -> tuple[bytes, bool
 
 
 def is_text(body: bytes) -> bool:
-    """Whether this is UTF-8, as nothing that is compressed is by chance."""
+    """Whether this is UTF-8. A compressed body is practically never valid UTF-8."""
     try:
         body.decode()
     except UnicodeDecodeError:
@@ -63,7 +63,7 @@ def is_text(body: bytes) -> bool:
 
 @functools.cache
 def _decoder_of(name: str) -> Decoder | None:
-    """Returns what undoes this encoding; None if it is unknown, or its library is not installed."""
+    """Returns the function that undoes this encoding; None if it is unknown or its library is not installed."""
     match name:
         case "gzip" | "x-gzip":
             return functools.partial(_inflated, window=zlib.MAX_WBITS | 16)
@@ -81,7 +81,7 @@ def _inflated(body: bytes, most: int, *, window: int) -> bytes:
 
 
 def _deflated(body: bytes, most: int) -> bytes:
-    """RFC 9110 section 8.4.1.2: zlib's format, and what some send in its place, without zlib's frame."""
+    """Decodes ``deflate``: zlib's format (RFC 9110 section 8.4.1.2), or raw deflate, which some servers send."""
     try:
         return _inflated(body, most, window=zlib.MAX_WBITS)
     except zlib.error:
@@ -95,7 +95,7 @@ def _brotli_decoder() -> Decoder | None:
     name = "process" if hasattr(brotli.Decompressor, "process") else "decompress"
     try:
         getattr(brotli.Decompressor(), name)(b"", output_buffer_limit=1)
-    except TypeError:  # up to 1.1 there is no limit, and a few bytes may be gigabytes
+    except TypeError:  # up to version 1.1 it has no limit, and a few bytes may decompress to gigabytes
         return None
 
     def decode(body: bytes, most: int) -> bytes:

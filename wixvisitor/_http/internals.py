@@ -1,8 +1,8 @@
-"""All of httpx and httpcore that has no public name and is used here all the same. No other module touches it.
+"""Every use of private names of httpx and httpcore. No other module uses any.
 
-httpx has no public transport_of to ask a client for its transport, to say which transports it makes for proxies of the
-environment, or to send without storing cookies; httpcore has none to drop a connection. Where a name is missing in
-another release, what needs it does less, and nothing fails.
+httpx has no public way to ask a client for its transport, to choose the transports for proxies of the environment, or
+to send without storing cookies. httpcore has no public way to drop a connection. If a release lacks one of the private
+names, the feature that needs it is reduced, and nothing fails.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from wixvisitor._tasks.closing import close_shielded
 from wixvisitor.errors import ConfigurationError
 
 SEND_METHODS: Final = frozenset({"send", "_send_handling_auth", "_send_handling_redirects"})
-"""A client's methods on the transport_of to the one below."""
+"""The client's methods that call each other until ``_SEND_ONE`` is called."""
 _SEND_ONE: Final = "_send_single_request"
 
 
@@ -29,15 +29,15 @@ _SEND_ONE: Final = "_send_single_request"
 
 
 def view_of(client: Any, family: ModuleType, transport_of: Callable[[Any], Any], may_see: Callable[[Any], bool]) -> Any:
-    """Returns a view of an httpx or httpx2 client that sends as it does, but stores no cookies.
+    """Returns a view of an httpx or httpx2 client. It sends as the client does, but stores no cookies.
 
-    The view shares the client's attributes themselves: what its owner changes, or closes, later counts at once.
+    The view shares the client's attributes, so later changes by the owner, and closing, take effect at once.
 
     Args:
         client: the client.
         family: httpx or httpx2.
-        transport_of: returns the transport that is used in place of one of the client's.
-        may_see: whether the token may go to a URL.
+        transport_of: takes a transport of the client, and returns the transport to use in its place.
+        may_see: returns whether the token may be sent to a URL.
     """
     client_class: Any = type(client)
     view = object.__new__(_view_class(client_class, family))
@@ -50,16 +50,16 @@ def view_of(client: Any, family: ModuleType, transport_of: Callable[[Any], Any],
 @functools.cache
 def _view_class(client_class: Any, family: ModuleType) -> Any:
     class ReadOnlyCookies(family.Cookies):  # type: ignore[misc, name-defined]
-        """The caller's jar, for reading."""
+        """The caller's cookie jar, for reading only."""
 
         def __init__(self, jar: Any) -> None:
             self.jar = jar
 
         def extract_cookies(self, response: Any) -> None:
-            """Leaves the response's cookies to whoever reads the response."""
+            """Stores nothing; the cookies can still be read in the response's headers."""
 
     class View(client_class):  # type: ignore[misc]
-        """The caller's client, minus the jar."""
+        """The caller's client, except that its cookie jar is read-only."""
 
         __slots__ = (
             "_wixvisitor_may_see",
@@ -79,7 +79,7 @@ def _view_class(client_class: Any, family: ModuleType) -> Any:
             return self._wixvisitor_transport(super()._transport_for_url(url))
 
         def _redirect_headers(self, request: Any, url: Any, method: str) -> Any:
-            """As httpx's, which takes the token away for another origin: one that may see it has it."""
+            """Returns httpx's headers for a redirect, but keeps the token if the new origin may see it."""
             headers = super()._redirect_headers(request, url, method)
             if (
                 "Authorization" not in headers
@@ -93,15 +93,15 @@ def _view_class(client_class: Any, family: ModuleType) -> Any:
 
 
 def transport_for(client: Any, url: Any) -> Any:
-    """Returns the transport that the client uses for this URL, proxies and mounts considered."""
+    """Returns the transport that the client uses for this URL, which may be a proxy's or a mounted one."""
     return client._transport_for_url(url)
 
 
 def route_marked_requests(view: Any) -> None:
-    """Makes the view's client send marked requests as the view does; other requests as ever.
+    """Makes the client behind the view send marked requests as the view does, and other requests as before.
 
-    For a client of which one of ``SEND_METHODS`` was replaced on the instance: the replacement calls the client's own
-    method, which knows nothing of the view.
+    This is needed if a tool has replaced one of ``SEND_METHODS`` on the client's instance: the replacement calls the
+    client's original method, which does not use the view.
     """
     client_class: Any = type(view).__mro__[1]
     before = view.__dict__.get(_SEND_ONE)
@@ -124,13 +124,13 @@ def route_marked_requests(view: Any) -> None:
 
 
 def own_client(make: Callable[..., httpx.AsyncBaseTransport], **arguments: Any) -> httpx.AsyncClient:
-    """Returns an ``httpx.AsyncClient`` whose transports, those for proxies of the environment too, a function makes.
+    """Returns an ``httpx.AsyncClient`` whose transports come from ``make``, also those for the environment's proxies.
 
     Args:
-        make: takes the proxy, or None, and what ``httpx.AsyncHTTPTransport`` takes.
-        arguments: what ``httpx.AsyncClient`` takes.
+        make: makes a transport. It gets the proxy or None, and the arguments of ``httpx.AsyncHTTPTransport``.
+        arguments: the arguments of ``httpx.AsyncClient``.
     """
-    kind: Any = httpx.AsyncClient  # looked up now: tests put others in its place
+    kind: Any = httpx.AsyncClient  # looked up at each call, because tests replace it
     client: httpx.AsyncClient = (_own_class(kind, make) if isinstance(kind, type) else kind)(**arguments)
     return client
 
@@ -138,7 +138,7 @@ def own_client(make: Callable[..., httpx.AsyncBaseTransport], **arguments: Any) 
 @functools.cache
 def _own_class(kind: Any, make: Callable[..., Any]) -> Any:
     class OwnClient(kind):  # type: ignore[misc]
-        """httpx's client over our transports."""
+        """httpx's client with our transports."""
 
         def _init_transport(self, *, transport: Any = None, **settings: Any) -> Any:
             return make(None, **settings) if transport is None else transport
@@ -150,7 +150,9 @@ def _own_class(kind: Any, make: Callable[..., Any]) -> Any:
 
 
 def with_environment_proxies(family: Any, kind: Any) -> Any:
-    """Returns a client's class that reads the environment's proxies as ``proxies`` does, where it reads them at all.
+    """Returns a subclass that reads the environment's proxies with our module ``proxies``.
+
+    If the client is told not to use the environment, or gets a proxy as an argument, it behaves as before.
 
     Args:
         family: httpx or httpx2.
@@ -159,13 +161,13 @@ def with_environment_proxies(family: Any, kind: Any) -> Any:
     from wixvisitor._http.proxies import Bypass, Unusable, from_environment  # noqa: PLC0415 - a caller's client does without
 
     class UnusableProxyTransport(family.AsyncBaseTransport):  # type: ignore[misc]
-        """Stands for a proxy that cannot be used."""
+        """Takes the place of a proxy that cannot be used. A request through it is an error with this reason."""
 
         def __init__(self, reason: str) -> None:
             self.reason = reason
 
     class EnvironmentProxyClient(kind):  # type: ignore[misc]
-        """A client with the environment's proxies."""
+        """A client that uses the environment's proxies."""
 
         _bypass: Bypass | None = None
         _proxied: tuple[Any, ...] = ()
@@ -200,19 +202,19 @@ def with_environment_proxies(family: Any, kind: Any) -> Any:
 
 
 def pool_of(transport: Any) -> Any:
-    """Returns httpcore's pool below httpx's transport, None where there is none."""
+    """Returns httpcore's connection pool below httpx's transport; None if there is none."""
     return getattr(transport, "_pool", None)
 
 
 def is_httpcore_pool(pool: Any) -> bool:
-    """Whether this is a pool of httpcore's."""
-    import httpcore  # noqa: PLC0415 - it is slow to import; httpx imports it when it makes its first transport
+    """Whether this is a connection pool of httpcore."""
+    import httpcore  # noqa: PLC0415 - a slow import; httpx does it when it makes its first transport
 
     return isinstance(pool, httpcore.AsyncConnectionPool)
 
 
 def set_pool(transport: httpx.AsyncHTTPTransport, pool: Any) -> None:
-    """Makes httpx's transport send through this pool."""
+    """Makes httpx's transport send through this connection pool."""
     transport._pool = pool
 
 
@@ -220,7 +222,7 @@ def set_pool(transport: httpx.AsyncHTTPTransport, pool: Any) -> None:
 
 
 def inner_transports(transport: Any) -> Iterator[Any]:
-    """Yields what a transport that wraps others wraps: the values of its attributes that are transports."""
+    """Yields the transports that this transport wraps: those of its attributes that are transports themselves."""
     slots = (name for base in type(transport).__mro__ for name in getattr(base, "__slots__", ()))
     values = [*getattr(transport, "__dict__", {}).values(), *(getattr(transport, name, None) for name in slots)]
     for value in values:
@@ -229,7 +231,7 @@ def inner_transports(transport: Any) -> Iterator[Any]:
 
 
 def max_requests_of(pool: Any) -> int | None:
-    """Returns how many requests a pool sends at once; None if that is not limited by its connections alone."""
+    """Returns how many requests a pool sends at once; None if it has no limit, or if HTTP/2 shares connections."""
     number = getattr(pool, "_max_connections", None)
     if getattr(pool, "_http2", True) or not isinstance(number, int) or number >= sys.maxsize:
         return None
@@ -237,14 +239,14 @@ def max_requests_of(pool: Any) -> int | None:
 
 
 async def recover(pool: Any, ended: object) -> None:
-    """Drops the connections that belong to no request any more, and lets queued requests have their places.
+    """Removes a pool's connections that belong to no request, and lets queued requests start.
 
-    httpcore 1.0 keeps a connection that was assigned to a request which was cancelled before it connected
-    (encode/httpcore#1093), and both the request and its connection if closing the response was cancelled.
+    There are two such cases in httpcore 1.0. If a request is cancelled before it connects, its connection stays in the
+    pool (encode/httpcore#1093). If closing a response is cancelled, the request and its connection stay in the pool.
 
     Args:
-        pool: httpcore's.
-        ended: the mark of a request of ours that has ended, whatever the pool believes; None: of none.
+        pool: httpcore's pool.
+        ended: the marker of a request that has ended, even if the pool still lists it; None if there is no such one.
     """
     requests, connections = getattr(pool, "_requests", None), getattr(pool, "_connections", None)
     assign: Any = getattr(pool, "_assign_requests_to_connections", None)
@@ -261,6 +263,6 @@ async def recover(pool: Any, ended: object) -> None:
 
 
 def transport_stream(response: Any) -> Any:
-    """Returns the stream that the transport gave, without httpx's generator around it, which would keep it from us."""
+    """Returns the stream that the transport made. httpx wraps it in a generator, which would hide it."""
     stream = response.stream
     return getattr(stream, "_stream", stream) if type(stream).__name__ == "BoundAsyncStream" else stream

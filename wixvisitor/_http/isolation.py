@@ -1,9 +1,9 @@
-"""One client, many visitors: what Wix sets for one never travels with another's request.
+"""Isolation of visitors that share a client: a cookie that Wix sets for one is never sent for another.
 
-httpx stores every ``Set-Cookie`` in the client's jar and sends it with the next request, whoever's that is; below it,
-httpx-aiohttp has a second jar. So requests go out through a *view* of the caller's client: the same transports,
-mounts, hooks, timeouts and headers, live, but cookies can only be read. What the caller put into the jar is sent
-and stays; what Wix sets reaches the response, and nothing else.
+httpx stores every ``Set-Cookie`` in the client's jar and sends it with later requests of any visitor. Below httpx,
+httpx-aiohttp has a second jar. So requests are sent through a *view* of the caller's client: it shares transports,
+mounts, hooks, timeouts and headers, but its cookie jar is read-only. The caller's own cookies are sent and stay in the
+jar. The cookies that Wix sets are in the response and are stored nowhere.
 """
 
 from __future__ import annotations
@@ -20,7 +20,9 @@ _KEPT: Final = 64
 
 
 class Transports:
-    """The transports that our requests take through one client: the same connections, no cookies, pools that recover.
+    """Returns, for a client's transport, the one that our requests use in its place.
+
+    That one uses the same connections, stores no cookies, and repairs the connection pool after a cancellation.
 
     Concurrency: safe from many tasks.
     """
@@ -32,11 +34,11 @@ class Transports:
         self._known: dict[tuple[int, bool], tuple[Any, Any]] = {}
 
     def __call__(self, transport: Any) -> Any:
-        """Returns the way of an API call through one of the client's transports."""
+        """Returns the transport for an API call in place of one of the client's."""
         return self._choose(transport, sends_cookies=True)
 
     def for_token_calls(self, client: Any, url: Any) -> Any:
-        """Returns the way of a token call to this URL: through the client's proxies and mounts, without any cookies."""
+        """Returns the transport for a token call to this URL: with the client's proxies and mounts, without cookies."""
         return self._choose(internals.transport_for(client, url), sends_cookies=False)
 
     def _choose(self, transport: Any, *, sends_cookies: bool) -> Any:
@@ -45,7 +47,7 @@ class Transports:
         key = (id(transport), sends_cookies)
         found = self._known.get(key)
         if found is None or found[0] is not transport:
-            if len(self._known) >= _KEPT:  # a client that gets new transports all the time
+            if len(self._known) >= _KEPT:  # only a client that gets new transports all the time comes here
                 self._known.clear()
             found = self._known[key] = transport, self._wrapped(transport, sends_cookies=sends_cookies)
         return found[1]
@@ -54,13 +56,13 @@ class Transports:
         with_jars = [one for one in internals.inner_transports(transport) if has_own_jar(one)]
         if with_jars:
             return _cookieless(transport, with_jars, sends_cookies=sends_cookies)
-        from wixvisitor._http.recovery import recovering  # noqa: PLC0415 - needs httpcore; imports take time
+        from wixvisitor._http.recovery import recovering  # noqa: PLC0415 - imports httpcore, which is slow
 
         return recovering(transport, self._family)
 
 
 def has_own_jar(transport: Any) -> bool:
-    """Whether there is a second cookie jar below this transport, which is httpx-aiohttp's."""
+    """Whether this transport has a second cookie jar, as httpx-aiohttp's does."""
     transport_class: Any = type(transport)
     return _has_own_jar(transport_class)
 
@@ -74,22 +76,22 @@ _copies: weakref.WeakKeyDictionary[Any, dict[bool, Any]] = weakref.WeakKeyDictio
 
 
 def without_jar(transport: Any, *, sends_cookies: bool) -> Any:
-    """Returns the transport itself, or for httpx-aiohttp its without_cookies: the same connections, another cookie jar.
+    """Returns a transport that stores no cookies: of httpx-aiohttp's a copy with the same connections, else itself.
 
     Args:
-        transport: an httpx or httpx2 transport.
-        sends_cookies: whether the cookies that the caller put into aiohttp's jar are sent.
+        transport: a transport of httpx or httpx2.
+        sends_cookies: whether to send the cookies that the caller put into aiohttp's jar.
     """
     if not has_own_jar(transport):
         return transport
-    if "handle_async_request" in vars(transport):  # patched, and the patch leads to the caller's own session
+    if "handle_async_request" in vars(transport):  # patched: a copy would still send through the caller's own session
         return _cookieless(transport, [transport], sends_cookies=sends_cookies)
     _session_of(transport)
     copies = _copies.setdefault(transport, {})
-    without_cookies = copies.get(sends_cookies)
-    if without_cookies is None or without_cookies.source() is not transport.client:
-        without_cookies = copies[sends_cookies] = _cookieless_copy(transport, sends_cookies=sends_cookies)
-    return without_cookies
+    copied = copies.get(sends_cookies)
+    if copied is None or copied.source() is not transport.client:
+        copied = copies[sends_cookies] = _cookieless_copy(transport, sends_cookies=sends_cookies)
+    return copied
 
 
 def _session_of(transport: Any) -> Any:
@@ -113,8 +115,8 @@ def _cookieless_copy(transport: Any, *, sends_cookies: bool) -> Any:
     from wixvisitor._http import aiohttp_jar  # noqa: PLC0415 - needs the extra
 
     session = aiohttp_jar.cookieless_session(transport.client, sends_cookies=sends_cookies)
-    without_cookies = copy.copy(transport)
-    without_cookies.client = session
-    without_cookies.source = weakref.ref(transport.client)
-    weakref.finalize(without_cookies, session.detach)  # its connector is the caller's; detached, it needs no closing
-    return without_cookies
+    copied = copy.copy(transport)
+    copied.client = session
+    copied.source = weakref.ref(transport.client)
+    weakref.finalize(copied, session.detach)  # the connector is the caller's, so the copy must not close it
+    return copied

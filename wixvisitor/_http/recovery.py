@@ -1,8 +1,8 @@
-"""Our requests through a caller's ``httpx.AsyncClient``: whatever their end is, its connection pool recovers.
+"""Repairs the connection pool of a caller's ``httpx.AsyncClient`` after a request of ours was cancelled or failed.
 
-httpcore 1.0, below httpx, loses a connection when a request is cancelled before it has connected
-(encode/httpcore#1093), and looks at every connection for every request that waits in its queue, so that callers leave
-late. So after a request of ours that ended badly the pool is put right, and ours wait in a queue of our own.
+httpcore 1.0, below httpx, loses a connection if a request is cancelled before it connects (encode/httpcore#1093). So
+the pool is repaired after each request of ours that did not end well. httpcore also searches all connections for each
+request in its queue, so that cancelled callers are held up. So our requests wait in a queue of our own.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ logger = logging.getLogger("wixvisitor")
 
 _WITHOUT_SOCKETS = (httpx.MockTransport, httpx.ASGITransport)
 _KNOWN = ("wixvisitor", "httpx_aiohttp", "respx", "pytest_httpx")  # packages whose transports need no recovery
-_queues: weakref.WeakKeyDictionary[Any, Capacity] = weakref.WeakKeyDictionary()  # of each pool, whoever uses it
+_queues: weakref.WeakKeyDictionary[Any, Capacity] = weakref.WeakKeyDictionary()  # one per pool; sessions share it
 _warned: set[type] = set()
 
 
 def recovering(transport: Any, family: ModuleType) -> Any:
-    """Returns a transport that sends through this one and keeps its pool well, or this one if it needs none.
+    """Returns a transport that sends through this one and repairs its pool; this one itself if that is not needed.
 
-    The pool is looked for in the transport and in the transports that it wraps.
+    The pool is searched in the transport and in the transports that it wraps.
     """
     if family is not httpx or _is_known(transport):
         return transport
@@ -57,24 +57,24 @@ def _warn(kind: type) -> None:
     if kind not in _warned:
         _warned.add(kind)
         logger.warning(
-            "wixvisitor: no connection pool of httpx's was found below %s.%s; if there is one, it is not put right "
-            "after cancelled requests (docs/reliability.md)",
+            "wixvisitor: the transport %s.%s has no connection pool of httpx that wixvisitor could find. If it has "
+            "one, it is not repaired after cancelled requests (docs/reliability.md)",
             kind.__module__,
             kind.__qualname__,
         )
 
 
 class RecoveringTransport(httpx.AsyncBaseTransport):
-    """Sends through another transport; at most as many requests at once as its pool has connections.
+    """Sends through another transport, and repairs its pool. Sends at most as many requests as it has connections.
 
-    Token calls do not wait in that queue.
+    Further requests wait in a queue, except token calls.
 
     Args:
-        transport: the caller's; never closed here.
-        pools: httpcore's, below it.
+        transport: the caller's transport. It is never closed here.
+        pools: the connection pools of httpcore below it.
 
-    Concurrency: share it between tasks of one event loop.
-    Cancellation: the pool is put right.
+    Concurrency: safe from many tasks of one event loop.
+    Cancellation: the pool is repaired.
     """
 
     def __init__(self, transport: Any, pools: list[Any]) -> None:
@@ -85,7 +85,7 @@ class RecoveringTransport(httpx.AsyncBaseTransport):
         """Sends the request.
 
         Raises:
-            httpx.PoolTimeout: the client's connections were busy all of ``timeout["pool"]`` seconds.
+            httpx.PoolTimeout: all connections were busy for all of ``timeout["pool"]`` seconds.
             What the transport raises.
         """
         extensions = request.extensions
@@ -100,8 +100,8 @@ class RecoveringTransport(httpx.AsyncBaseTransport):
             raise
         finally:
             if request.extensions is not extensions:
-                request.extensions = extensions  # a redirect, or a replay, has all of its time again
-        if response.is_closed:  # a transport that caches or logs has read it
+                request.extensions = extensions  # a redirect or replay of this request gets its full time again
+        if response.is_closed:  # a transport that caches or logs has read it already
             use.leave()
         else:
             response.stream = _Stream(response.stream, use)
@@ -109,7 +109,7 @@ class RecoveringTransport(httpx.AsyncBaseTransport):
 
 
 def _queue_of(pools: list[Any]) -> Capacity | None:
-    """Returns the queue before a pool; None where it has no limit, and before several, each with a limit of its own."""
+    """Returns the queue for a pool; None if the pool has no limit, or if there are several pools with limits."""
     number = internals.max_requests_of(pools[0]) if len(pools) == 1 else None
     if number is None:
         return None
@@ -117,19 +117,19 @@ def _queue_of(pools: list[Any]) -> Capacity | None:
 
 
 async def _wait_for_capacity(queue: Capacity, request: httpx.Request) -> dict[str, Any]:
-    """Waits for a place; returns the extensions with what is left of the pool timeout, for the pool itself."""
+    """Waits for a slot. Returns the request's extensions, with the rest of the pool timeout."""
     timeout = request.extensions.get("timeout", {})
     seconds, began = timeout.get("pool"), anyio.current_time()
     try:
         await queue.acquire(seconds)
     except TimeoutError:
-        raise httpx.PoolTimeout("all of the client's connections are busy", request=request) from None
+        raise httpx.PoolTimeout("all connections of the HTTP client are busy", request=request) from None
     left = None if seconds is None else max(0.0, seconds - (anyio.current_time() - began))
     return {**request.extensions, "timeout": {**timeout, "pool": left}}
 
 
 class _Use:
-    """One request's use of the pools, until its end."""
+    """One request's use of the pools, from its start to its end."""
 
     __slots__ = ("_mark", "_pools", "_queue")
 
@@ -141,15 +141,15 @@ class _Use:
             self._queue.release()
 
     async def end(self, error: BaseException | None, *, had_response: bool = False) -> None:
-        """Puts the pools right and leaves the queue."""
+        """Leaves the queue and repairs the pools."""
         self.leave()
-        if not isinstance(error, GeneratorExit):  # which allows no waiting
+        if not isinstance(error, GeneratorExit):  # GeneratorExit forbids an await
             for pool in self._pools:
                 await internals.recover(pool, self._mark if had_response else None)
 
 
 class _Stream(httpx.AsyncByteStream):
-    """A response's body, and what follows when it has been closed."""
+    """A response's body. Closing it ends the request's use of the pools."""
 
     def __init__(self, stream: Any, use: _Use) -> None:
         self._stream, self._use = stream, use
