@@ -1,7 +1,7 @@
 """The current cart, version 1: ``/ecom/v1/carts/current``.
 
-Deprecated, to be removed on 2027-02-01 says ``@wix/auto_sdk_ecom_current-cart`` 1.0.190. It shows the same cart as
-version 2.
+It is deprecated: ``@wix/auto_sdk_ecom_current-cart`` 1.0.190 says that Wix removes it on 2027-02-01. It shows the same
+cart as version 2.
 """
 
 from typing import Any
@@ -30,7 +30,7 @@ def get(context: CallContext) -> Json:
 
 
 def update(context: CallContext) -> Json:
-    """Changes the buyer's note or applies a coupon, in a new cart if there is none."""
+    """Changes the buyer's note or applies a coupon. Creates a cart if there is none."""
     code = context.body.get("couponCode")
     coupon = None if code is None else context.site.new_coupon(code)
     cart = context.visitor.cart or context.site.new_cart(context.visitor)
@@ -43,14 +43,14 @@ def update(context: CallContext) -> Json:
 
 
 def delete(context: CallContext) -> Json:
-    """Forgets the cart."""
+    """Deletes the cart."""
     _cart(context)
     context.visitor.cart = None
     return {}
 
 
 def add_to_cart(context: CallContext) -> Json:
-    """Adds products, in a new cart if there is none."""
+    """Adds products. Creates a cart if there is none."""
     lines = [context.site.new_line(item, name="lineItems") for item in context.items("lineItems")]
     cart = context.visitor.cart or context.site.new_cart(context.visitor)
     for line in lines:
@@ -80,19 +80,19 @@ def remove_line_items(context: CallContext) -> Json:
 
 
 def remove_coupon(context: CallContext) -> Json:
-    """Takes every coupon away."""
+    """Removes every coupon."""
     cart = _cart(context)
     cart.coupons.clear()
     return _answer(context, context.changed(cart))
 
 
 def estimate_totals(context: CallContext) -> Json:
-    """Prices of the cart."""
+    """The prices of the cart."""
     return totals_v1(_cart(context), context.token)
 
 
 def create_checkout(context: CallContext) -> Json:
-    """The checkout of this cart, which has the cart's id."""
+    """A checkout for this cart. The checkout has the cart's ID."""
     cart = _cart(context)
     if not cart.lines:
         raise application_error(400, "EMPTY_CART", "Cannot create a checkout of an empty cart")

@@ -26,7 +26,7 @@ def get(context: CallContext) -> Json:
 
 
 def create(context: CallContext) -> Json:
-    """A new cart in place of the old one."""
+    """Creates a new cart, which replaces the old one."""
     items = context.body.get("catalogItems") or []
     lines = [context.site.new_line(item, name="catalogItems") for item in items]
     coupons = [context.site.new_coupon(coupon.get("code")) for coupon in context.body.get("coupons") or []]
@@ -40,7 +40,7 @@ def create(context: CallContext) -> Json:
 
 
 def update(context: CallContext) -> Json:
-    """Changes what can be changed of the cart itself: its note."""
+    """Changes the buyer's note, the only field of the cart itself that can be changed."""
     cart = _cart(context)
     note = _note(context)
     if note is not None:
@@ -49,14 +49,14 @@ def update(context: CallContext) -> Json:
 
 
 def delete(context: CallContext) -> Json:
-    """Forgets the cart."""
+    """Deletes the cart."""
     _cart(context)
     context.visitor.cart = None
     return {}
 
 
 def add_line_items(context: CallContext) -> Json:
-    """Adds products, in a new cart if there is none."""
+    """Adds products. Creates a cart if there is none."""
     lines = [context.site.new_line(item, name="catalogItems") for item in context.items("catalogItems")]
     cart = context.visitor.cart or context.site.new_cart(context.visitor)
     for line in lines:
@@ -65,7 +65,7 @@ def add_line_items(context: CallContext) -> Json:
 
 
 def update_line_items(context: CallContext) -> Json:
-    """Sets quantities. The flat ``{"id", "quantity"}`` of version 1 is refused."""
+    """Sets quantities. The flat ``{"id", "quantity"}`` of version 1 is an error here."""
     cart = _cart(context)
     changes = [(cart.line(_line_id(item)), _new_quantity(item)) for item in context.items("lineItems")]
     for line, quantity in changes:
@@ -81,7 +81,7 @@ def remove_line_items(context: CallContext) -> Json:
 
 
 def estimate(context: CallContext) -> Json:
-    """Prices of a cart that has something in it."""
+    """The prices of the cart. An empty cart is an error."""
     cart = _cart(context)
     if not cart.lines:
         raise application_error(404, "CURRENT_CART_NOT_FOUND", "Cart is empty")
@@ -89,7 +89,7 @@ def estimate(context: CallContext) -> Json:
 
 
 def calculate(context: CallContext) -> Json:
-    """Prices of the cart."""
+    """The prices of the cart, which may be empty."""
     return totals_v2(_cart(context), context.token)
 
 
@@ -104,14 +104,14 @@ def add_coupon(context: CallContext) -> Json:
 
 
 def remove_coupon(context: CallContext) -> Json:
-    """Takes a coupon away by its id."""
+    """Removes a coupon by its ID."""
     cart = _cart(context)
     cart.remove_coupon(str(context.body.get("couponId")))
     return _answer(context, context.changed(cart))
 
 
 def checkout_url(context: CallContext) -> Json:
-    """Where the visitor pays for this cart; the cart's id is the checkout's."""
+    """The checkout for this cart. The checkout has the cart's ID."""
     cart = _cart(context)
     if context.params["cart_id"] not in (cart.id, "current"):
         raise application_error(404, "CART_NOT_FOUND", "Cart not found")

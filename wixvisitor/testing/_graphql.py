@@ -1,7 +1,7 @@
-"""The GraphQL door: ``/graphql/{version}``.
+"""The GraphQL endpoint: ``/graphql/{version}``.
 
-Wix's own schema is not public, so the field names below are the fake's. What is Wix's is the envelope: the request is
-``{"query", "variables"}``, and mistakes in the query are a 200 with ``errors`` (``@wix/sdk`` 1.21.16, ``graphql``).
+Wix's own schema is not public, so the field names below are invented. The format around them is Wix's: the request is
+``{"query", "variables"}``, and an error in the query is a 200 with ``errors`` (``@wix/sdk`` 1.21.16, ``graphql``).
 """
 
 from typing import Any, Protocol
@@ -34,7 +34,7 @@ SCHEMA = build_schema("""
 
 
 def execute(context: CallContext) -> Json:
-    """The answer to a GraphQL request: ``data``, and ``errors`` if there were any.
+    """The answer to a GraphQL request: ``data``, and ``errors`` if there are any.
 
     Raises:
         Refused: The request has no query.
@@ -55,14 +55,14 @@ def execute(context: CallContext) -> Json:
 
 
 class _Info(Protocol):
-    """What a resolver needs of graphql-core's ``GraphQLResolveInfo``, which is generic from 3.3 on only."""
+    """The part of graphql-core's ``GraphQLResolveInfo`` that a resolver needs. That class is generic only since 3.3."""
 
     @property
     def context(self) -> CallContext: ...
 
 
 class _Root:
-    """graphql-core calls the method that is named after the field, with the field's arguments by name."""
+    """The root of the schema. graphql-core calls the method with the field's name, with the field's arguments."""
 
     def currentCart(self, info: _Info) -> Json | None:  # noqa: N802 - a field of the schema
         context = info.context

@@ -1,4 +1,4 @@
-"""Which path leads where. Starlette finds the handler; the handler runs under the site's lock."""
+"""The routes of the fake. Starlette finds the handler, which then runs under the site's lock."""
 
 import base64
 import binascii
@@ -26,7 +26,7 @@ Handler = Callable[[CallContext], Json]
 Endpoint = Callable[[Request], Awaitable[Response]]
 
 CALL = "wixvisitor.call"
-"""Where an ASGI scope keeps its ``Call``."""
+"""The key of the ``Call`` in an ASGI scope."""
 
 _CART_V1: dict[tuple[str, str], Handler] = {
     ("GET", ""): v1.get,
@@ -70,7 +70,7 @@ _OTHERS: dict[tuple[str, str], Handler] = {
 
 
 def routes_app(site: Site) -> Starlette:
-    """The API without its faults."""
+    """The API as an ASGI app, without faults."""
     routes = [
         Route(TOKEN_PATH, _public(site, issue_tokens), methods=["POST"]),
         Route("/oauth2/token-info", _public(site, token_info), methods=["POST"]),
@@ -113,7 +113,7 @@ async def _no_route(request: Request, error: Exception) -> Response:
 
 
 def _arguments(call: Call) -> Json:
-    """The body, or what ``@wix/sdk`` puts into the ``.r`` parameter of a query so that a CDN can cache it."""
+    """The call's arguments: the body, or the query parameter ``.r`` of ``@wix/sdk``, with which a CDN can cache."""
     if ".r" in call.query:
         return _decode_r(call.query[".r"])
     if not call.body:

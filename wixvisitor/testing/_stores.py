@@ -1,4 +1,4 @@
-"""The shop's products, in the formats of both catalogs, and the way to the checkout."""
+"""The shop's products in the formats of both catalogs, and links to the checkout."""
 
 import base64
 import binascii
@@ -28,7 +28,7 @@ def query_v1(context: CallContext) -> Json:
 
 
 def query_v3(context: CallContext) -> Json:
-    """The answer to ``/stores/v3/products/query`` and ``search``, paged by cursor."""
+    """The answer to ``/stores/v3/products/query`` and ``search``, in pages with a cursor."""
     query = _object(context.body, "query") or _object(context.body, "search")
     paging = _object(query, "cursorPaging")
     start, limit = _start(paging.get("cursor")), _number(paging, "limit", 100)
