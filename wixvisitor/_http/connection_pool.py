@@ -50,7 +50,7 @@ class ExclusivePool:
     """
 
     def __init__(self, factory: PoolFactory) -> None:
-        import httpcore  # noqa: PLC0415 - it is slow to import, and httpx imports it now
+        import httpcore  # noqa: PLC0415 - a slow import; httpx has done it by now
 
         self._httpcore = httpcore
         self._factory = factory
@@ -185,7 +185,8 @@ class _Body:
 
 @functools.cache
 def _is_httpcore_function(function: object) -> bool:
-    import httpcore  # noqa: PLC0415 - as above
+    """Whether a function is httpcore's own, and not a replacement by a tool."""
+    import httpcore  # noqa: PLC0415 - a slow import; httpx has done it by now
 
-    place = httpcore.__file__.removesuffix("__init__.py")
-    return isinstance(function, FunctionType) and function.__code__.co_filename.startswith(place)
+    directory = httpcore.__file__.removesuffix("__init__.py")
+    return isinstance(function, FunctionType) and function.__code__.co_filename.startswith(directory)

@@ -107,7 +107,7 @@ class Idle:
         if oldest is None or (than is not None and than - oldest.idle_since < KEEP):
             return None
         those = self._by_origin[oldest.origin]
-        those.popleft()  # the oldest of all is the oldest of its origin
+        those.popleft()  # the connection that is idle longest of all is also the first of its origin
         self._remove(oldest, those)
         return oldest
 

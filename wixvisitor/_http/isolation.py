@@ -95,7 +95,7 @@ def without_jar(transport: Any, *, sends_cookies: bool) -> Any:
 
 
 def _session_of(transport: Any) -> Any:
-    import aiohttp  # noqa: PLC0415 - an extra; it is there if the transport is
+    import aiohttp  # noqa: PLC0415 - an extra; httpx-aiohttp's transport needs it, so it is installed
 
     if not isinstance(transport.client, aiohttp.ClientSession):
         transport.client = transport.get_client()

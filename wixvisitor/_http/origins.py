@@ -35,7 +35,7 @@ class Origins:
         self.base = _checked(base_url, "base_url")
         all_of_them = (self.base, *(_checked(origin, "allowed_origins") for origin in allowed_origins))
         origins = list(map(_origin, all_of_them))
-        as_text = [(scheme, host.decode("ascii"), port) for scheme, host, port in origins]  # as aiohttp's URLs say it
+        as_text = [(scheme, host.decode("ascii"), port) for scheme, host, port in origins]  # as in aiohttp's URLs
         self._allowed = frozenset([*origins, *as_text])
         self._prefixes = [(_origin(url), prefix) for url in all_of_them if (prefix := _plain_path(url).rstrip("/"))]
         self._joined = functools.lru_cache(_KEPT)(functools.partial(_join, self.base))

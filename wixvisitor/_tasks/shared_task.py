@@ -95,8 +95,8 @@ class SharedTask:
         while task is not None:
             if task is self and not self.done:
                 raise RuntimeError(
-                    "a renewal asked for the token that it is about to renew: storage adapters and transports must not "
-                    "use the session they serve"
+                    "the token was requested from inside its own renewal: a storage adapter or a transport must not "
+                    "use the session that uses it"
                 )
             task = task.parent
 
@@ -182,7 +182,7 @@ def current_loop() -> object:
             return asyncio.get_running_loop()
     except RuntimeError:
         pass
-    from anyio.lowlevel import current_token  # noqa: PLC0415 - as above
+    from anyio.lowlevel import current_token  # noqa: PLC0415 - anyio imports its modules at first use; so does this
 
     return current_token().native_token
 

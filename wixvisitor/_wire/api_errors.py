@@ -1,9 +1,9 @@
 """Reads a Wix API's error answer, in every shape that was observed. Pure.
 
-The documented shape is ``{"message", "details": {"applicationError" | "validationError"}}``
-(https://dev.wix.com/docs/rest/articles/getting-started/errors); legacy services send ``{"errorCode",
-"errorDescription"}``, OAuth ones ``{"error", "error_description"}``, bot protection an HTML page, and system errors
-are "sent empty by design".
+Wix documents ``{"message", "details": {"applicationError" | "validationError"}}``
+(https://dev.wix.com/docs/rest/articles/getting-started/errors). Older services send ``{"errorCode",
+"errorDescription"}``, and OAuth services ``{"error", "error_description"}``. Bot protection sends an HTML page. By
+Wix's documentation, system errors are "sent empty by design".
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 ResponseT = TypeVar("ResponseT", bound="httpx.Response")
 
-_MAX = 1_000_000  # bytes of a body that are looked at
+_MAX = 1_000_000  # bytes of a body that are read; the rest is ignored
 _LATIN = ("iso-8859-1", "iso8859-1", "latin-1", "latin1", "windows-1252", "cp1252", "us-ascii", "ascii")
 _ENCODINGS = frozenset({"utf-8", "utf8", "utf-16", "utf-16le", "utf-16be", *_LATIN})
 

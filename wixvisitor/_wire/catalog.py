@@ -72,7 +72,7 @@ def segments_of(path: str) -> tuple[str, ...] | None:
     if first:
         return None
     decoded = [_decoded(segment) for segment in segments]
-    while decoded and decoded[-1] == "":  # a slash at the end
+    while decoded and decoded[-1] == "":  # the path ends in a slash
         decoded.pop()
     return None if any(not _is_plain(segment) for segment in decoded) else tuple(map(str, decoded))
 

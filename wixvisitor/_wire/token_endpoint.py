@@ -254,7 +254,7 @@ def failure(answer: TokenAnswer) -> ConfigurationError | TokenRequestError:
     status = answer.status_code
     if _is_client_error(answer) and 400 <= status < 500:
         return ConfigurationError(
-            f"The token endpoint answered {status}: {answer.text or 'nothing'} "
+            f"The token endpoint answered {status}: {answer.text or 'an empty body'} "
             "Check the client ID: Wix dashboard, Settings, Headless Settings.",
             **_from(answer),
         )

@@ -123,7 +123,7 @@ class Cart:
 
         """
         if any(held.code == coupon.code for held in self.coupons):
-            raise application_error(400, "COUPON_ALREADY_EXISTS", f"Coupon {coupon.code} is applied already")
+            raise application_error(400, "COUPON_ALREADY_EXISTS", f"The coupon {coupon.code} is already applied")
         self.coupons.append(coupon)
 
     def remove_coupon(self, coupon_id: str) -> None:
@@ -140,7 +140,7 @@ class Cart:
 
 
 def quantity_of(value: object, *, name: str) -> int:
-    """A quantity as the API accepts it: a whole number from 1 to 100,000.
+    """Returns the quantity if the API accepts it: a whole number from 1 to 100,000.
 
     Raises:
         Refused: It is anything else.

@@ -76,7 +76,7 @@ class _Root:
             for product in products
         ]
 
-    def addToCurrentCart(self, info: _Info, catalogItemId: str, quantity: int) -> Json:  # noqa: N802, N803 - the same
+    def addToCurrentCart(self, info: _Info, catalogItemId: str, quantity: int) -> Json:  # noqa: N802, N803 - as above
         context = info.context
         reference = {"appId": STORES_APP_ID, "catalogItemId": catalogItemId}
         item = {"quantity": quantity, "catalogReference": reference}

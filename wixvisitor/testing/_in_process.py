@@ -49,7 +49,7 @@ class InProcessTransport:
         except ConnectionDropped:
             text = "Server disconnected without sending a response."
             raise self.module.RemoteProtocolError(text, request=request) from None
-        raise self.module.ReadTimeout(f"No answer within {timeout} s", request=request)
+        raise self.module.ReadTimeout(f"FakeWix did not answer within {timeout} s", request=request)
 
     async def aclose(self) -> None:
         """Does nothing, because there is no connection."""

@@ -61,4 +61,4 @@ def refresh_refused(style: RefusalStyle, description: str) -> Refused:
             text = f"[business][FATAL] {description} - invalid_token"
             return Refused(style.status, {"errorCode": -1, "errorDescription": text, "success": False})
         case "unknown":
-            return plain_error(style.status, "the request was turned down")
+            return plain_error(style.status, "the request was not accepted")

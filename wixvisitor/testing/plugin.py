@@ -3,8 +3,8 @@
 ===================  ===========================================================================================
 fixture              returns
 ===================  ===========================================================================================
-``fake_wix``         a strict ``FakeWix`` whose clock stands still; calls to unknown routes fail the test at its end
-``wix_clock``        its clock: ``wix_clock.advance(seconds)`` lets tokens expire
+``fake_wix``         a strict ``FakeWix`` with a clock that stands still; the test fails if it calls an unknown route
+``wix_clock``        its clock: ``wix_clock.advance(seconds)`` moves it, for example until tokens expire
 ``wix_url``          its URL on a port of 127.0.0.1, for any HTTP client
 ``wix_client_id``    a client ID
 ``visitor_session``  a ``VisitorSession`` that uses it without a network
@@ -187,7 +187,7 @@ def _watching() -> Iterator[list[tuple[Any, str]]]:
 
     def note_opened(connections: Connections, loop: object) -> Any:
         connection = opening(connections, loop)
-        opened.append((connection.client, made.get(connections, "a VisitorSession or VisitorPool made before")))
+        opened.append((connection.client, made.get(connections, "a VisitorSession or VisitorPool of before")))
         return connection
 
     with pytest.MonkeyPatch.context() as patch:  # not the fixture ``monkeypatch``: the test may undo that one

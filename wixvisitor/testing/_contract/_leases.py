@@ -10,8 +10,8 @@ import pytest
 from wixvisitor.storage import LeasingStorage, TokenStorage
 from wixvisitor.testing._contract._hooks import KEY, OTHER, Hooks, leasing_of, value_of
 
-LONG: Final = 60.0  # seconds; a lease that does not end within a test
-SHORT: Final = 0.03  # seconds; a lease that does
+LONG: Final = 60.0  # seconds; a lease that does not expire within a test
+SHORT: Final = 0.03  # seconds; a lease that expires within a test
 PATIENCE = 1.0  # seconds that a test waits for a short lease
 
 
@@ -129,5 +129,5 @@ async def wait_for_lease(leasing: LeasingStorage, holder: str) -> None:
     with anyio.fail_after(2 * PATIENCE):
         while (remaining := await leasing.acquire_lease(KEY, holder, LONG)) > 0:
             if remaining > PATIENCE:
-                pytest.skip(f"this store's shortest lease takes {remaining:g} s")
+                pytest.skip(f"this store's shortest lease lasts {remaining:g} s, too long for this test")
             await anyio.sleep(min(remaining, 0.01))
