@@ -17,7 +17,7 @@ import pytest
 
 from tests.constants import CART
 from wixvisitor import Tokens, VisitorSession
-from wixvisitor._http.bound_header import bind, is_bound
+from wixvisitor._http.bound_header import bind, supports_binding
 from wixvisitor.testing import FakeWix
 
 from .origins import NAME, Place, place
@@ -246,7 +246,7 @@ def test_where_it_cannot_be_bound_it_is_not_sent() -> None:
         def __init__(self, headers: Any = None, encoding: str | None = None) -> None:
             super().__init__(dict(headers) if headers else None, encoding)
 
-    assert not is_bound(Copying)
+    assert not supports_binding(Copying)
     headers = Copying({"Authorization": "token"})
     bind(headers, "X-Wix-Consistent", "state")
     bind(headers, "X-Wix-Consistent", "")
@@ -255,4 +255,4 @@ def test_where_it_cannot_be_bound_it_is_not_sent() -> None:
 
 def test_it_can_be_bound_in_what_is_installed(family: ModuleType) -> None:
     """The installed libraries are such that the state is sent."""
-    assert is_bound(family.Headers)
+    assert supports_binding(family.Headers)

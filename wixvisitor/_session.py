@@ -22,7 +22,7 @@ from wixvisitor._tokens import RefreshToken, TokenRole, Tokens
 from wixvisitor._wire import graphql
 from wixvisitor._wire.api_errors import raise_for_error
 from wixvisitor._wire.graphql import GraphQLResult
-from wixvisitor._wire.redaction import drop_sent_bytes
+from wixvisitor._wire.redaction import drop_request_frames
 from wixvisitor._wire.token_endpoint import TokenAnswer, Verdict
 from wixvisitor.errors import ConfigurationError
 from wixvisitor.storage import MemoryStorage, TokenStorage
@@ -349,7 +349,7 @@ class VisitorSession:
         try:
             response: httpx.Response = await connection.view.send(request, auth=self._auth, stream=stream, **sending)
         except BaseException as error:
-            drop_sent_bytes(error, connection.family.TransportError, outer)
+            drop_request_frames(error, connection.family.TransportError, outer)
             raise
         return response
 

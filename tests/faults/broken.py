@@ -15,7 +15,7 @@ import anyio.lowlevel
 
 from wixvisitor._http import internals
 from wixvisitor._http.connection_pool import ExclusivePool
-from wixvisitor._http.idle import Snapshot
+from wixvisitor._http.idle import PooledConnection
 from wixvisitor._renewal import endpoint, limiter
 from wixvisitor._renewal.breaker import Breaker
 
@@ -31,9 +31,9 @@ def _leave_orphans() -> Any:
 
 def _use_what_ended_badly() -> Any:
     """A connection whose request ended badly goes back to those that are free."""
-    throw_away = ExclusivePool._throw_away
+    throw_away = ExclusivePool._discard
 
-    async def keep(self: ExclusivePool, held: Snapshot, error: BaseException | None = None) -> None:
+    async def keep(self: ExclusivePool, held: PooledConnection, error: BaseException | None = None) -> None:
         if error is None:
             await throw_away(self, held)
         else:
@@ -41,7 +41,7 @@ def _use_what_ended_badly() -> Any:
 
     @contextmanager
     def both() -> Iterator[None]:
-        with patch.object(ExclusivePool, "_throw_away", keep), patch.object(Snapshot, "is_usable", lambda _: True):
+        with patch.object(ExclusivePool, "_discard", keep), patch.object(PooledConnection, "is_usable", lambda _: True):
             yield
 
     return both()

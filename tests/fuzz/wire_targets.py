@@ -117,7 +117,7 @@ def wix_error(data: bytes) -> None:
 
 def graphql_answer(data: bytes) -> None:
     """An answer to a GraphQL call: data and errors, or a ``WixAPIError``."""
-    end = ending(lambda: read_graphql(200, data), WixAPIError, names="no GraphQL answer", given=_decoded(data))
+    end = ending(lambda: read_graphql(200, data), WixAPIError, names="not a GraphQL answer", given=_decoded(data))
     if end.error is None:
         assert isinstance(end.value, GraphQLResult)
         assert isinstance(end.value.data, dict)

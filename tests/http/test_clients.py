@@ -69,8 +69,8 @@ async def test_certificates_that_cannot_be_read(
     monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "missing.pem"))
     monkeypatch.delenv("SSL_CERT_DIR", raising=False)
     async with VisitorSession(client_id) as session:
-        with pytest.raises(TokenRequestError, match="no client could be made"):
+        with pytest.raises(TokenRequestError, match="HTTP client could not be created"):
             await session.auth_headers()
     async with VisitorSession(client_id, tokens=visitor, clock=still.now) as session:
-        with pytest.raises(httpx.ConnectError, match="no client could be made"):
+        with pytest.raises(httpx.ConnectError, match="HTTP client could not be created"):
             await session.get("/a")

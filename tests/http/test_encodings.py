@@ -16,7 +16,7 @@ import pytest
 
 from wixvisitor import InvalidTokenResponse, TokenRequestError, VisitorSession
 from wixvisitor._http import encodings
-from wixvisitor._http.encodings import names_of, unpacked
+from wixvisitor._http.encodings import decoded, names_of
 from wixvisitor.testing import FakeWix
 
 pytestmark = pytest.mark.usefixtures("no_backoff")
@@ -48,26 +48,26 @@ PACKED = {
 
 @pytest.fixture(autouse=True)
 def looked_up_anew() -> Iterator[None]:
-    encodings._way_of.cache_clear()
+    encodings._decoder_of.cache_clear()
     yield
-    encodings._way_of.cache_clear()
+    encodings._decoder_of.cache_clear()
 
 
 @pytest.mark.parametrize("encoding", PACKED)
 def test_what_is_read(encoding: str) -> None:
     """Each encoding that browsers read is undone, and several in a row from the last one on."""
-    assert unpacked(PACKED[encoding], encoding, LIMIT) == (BODY, False)
+    assert decoded(PACKED[encoding], encoding, LIMIT) == (BODY, False)
 
 
 @pytest.mark.parametrize("encoding", ["aws-chunked", "compress", "gzip, snappy", "gzip", ", ".join(["gzip"] * 6)])
 def test_what_is_not_read(encoding: str) -> None:
     """An encoding that is unknown, a body that is none, and more encodings than anybody uses give nothing."""
-    assert unpacked(BODY, encoding, LIMIT) is None
+    assert decoded(BODY, encoding, LIMIT) is None
 
 
 def test_the_end_is_missing() -> None:
     """Of a body that was cut off, what there is comes out: whether that is an answer is for JSON to say."""
-    assert unpacked(PACKED["gzip"][:-8], "gzip", LIMIT) == (BODY, False)
+    assert decoded(PACKED["gzip"][:-8], "gzip", LIMIT) == (BODY, False)
 
 
 @pytest.mark.parametrize("pack", [gzip.compress, zlib.compress, raw_deflate, brotli.compress])
@@ -78,7 +78,7 @@ def test_the_limit_is_of_what_comes_out(pack: Callable[[bytes], bytes], size: in
     packed = pack(b" " * size)
     tracemalloc.start()
     try:
-        found = unpacked(packed, encoding, LIMIT)
+        found = decoded(packed, encoding, LIMIT)
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
@@ -89,7 +89,7 @@ def test_the_limit_is_of_what_comes_out(pack: Callable[[bytes], bytes], size: in
 def test_a_bomb_in_a_bomb() -> None:
     """The limit holds for each of several encodings."""
     bomb = gzip.compress(gzip.compress(b" " * 20_000_000, compresslevel=9) + b"\0" * 100_000)
-    assert unpacked(bomb, "gzip, gzip", LIMIT) == (unpacked(bomb, "gzip", LIMIT) or (b"", False))
+    assert decoded(bomb, "gzip, gzip", LIMIT) == (decoded(bomb, "gzip", LIMIT) or (b"", False))
 
 
 def test_names() -> None:
@@ -126,7 +126,7 @@ async def test_a_compressed_answer(encoding: str, still: FakeWix, session_of: Se
         (BODY, {"content_encoding": "gzip"}),
         (BODY[:-1] + b', "scope": "\xff"}', {}),
     ],
-    ids=["BOM", "BOM, gzip", "blanks", "charset", "no type", "unknown encoding", "unpacked, but labelled", "no UTF-8"],
+    ids=["BOM", "BOM, gzip", "blanks", "charset", "no type", "unknown encoding", "decoded, but labelled", "no UTF-8"],
 )
 async def test_what_fetch_forgives(
     body: bytes, headers: dict[str, str], still: FakeWix, session_of: SessionMaker, family: ModuleType

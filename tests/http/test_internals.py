@@ -51,10 +51,10 @@ def test_one_module_touches_what_is_private() -> None:
 def test_the_names_are_there(family: ModuleType) -> None:
     """The releases that are installed have what is used of them, so that less than all is no accident."""
     client = family.AsyncClient
-    for name in (*internals.SENDING, "_send_single_request", "_transport_for_url", "_init_transport"):
+    for name in (*internals.SEND_METHODS, "_send_single_request", "_transport_for_url", "_init_transport"):
         assert callable(getattr(client, name)), name
     pool = httpcore.AsyncConnectionPool(max_connections=3)
-    assert internals.places_of(pool) == 3
+    assert internals.max_requests_of(pool) == 3
     for name in ("_requests", "_connections", "_http2"):
         assert hasattr(pool, name), name
     assert callable(pool._assign_requests_to_connections)
@@ -62,9 +62,9 @@ def test_the_names_are_there(family: ModuleType) -> None:
 
 def test_a_pools_places() -> None:
     """HTTP/2 and pools without a limit have no number of requests that they send at once."""
-    assert internals.places_of(httpcore.AsyncConnectionPool(max_connections=None)) is None
-    assert internals.places_of(httpcore.AsyncConnectionPool(max_connections=3, http2=True)) is None
-    assert internals.places_of(object()) is None
+    assert internals.max_requests_of(httpcore.AsyncConnectionPool(max_connections=None)) is None
+    assert internals.max_requests_of(httpcore.AsyncConnectionPool(max_connections=3, http2=True)) is None
+    assert internals.max_requests_of(object()) is None
 
 
 @pytest.mark.anyio

@@ -157,7 +157,7 @@ def test_what_is_left_open_fails_the_test(inner):
         apart=True,
     )
     result.assert_outcomes(passed=4, errors=2)
-    places = "left open: the VisitorSession of test_what_is_left_open_fails_the_test.py:10. Use `async with`"
+    places = "not closed: the VisitorSession of test_what_is_left_open_fails_the_test.py:10. Use `async with`"
     assert result.stdout.str().count(places) == 2
 
 
@@ -200,7 +200,7 @@ def test_everything_wrong_is_said_at_once(inner):
     result.stdout.fnmatch_lines(
         [
             "FakeWix knows no route for: GET /ecom/v9/wishes",
-            "left open: the VisitorPool of test_everything_wrong_is_said_at_once.py:11. Use*`with TestClient(app)`*",
+            "not closed: the VisitorPool of test_everything_wrong_is_said_at_once.py:11. Use*`with TestClient(app)`*",
         ]
     )
 
@@ -244,7 +244,7 @@ def test_pytest_tells_about_it(pytester):
     for name in ("fake_wix", "wix_clock", "wix_url", "wix_client_id", "visitor_session", "visitor_pool"):
         assert re.search(rf"^{name} -- .*\n    [A-Z]", fixtures, re.MULTILINE), name
     assert (
-        "@pytest.mark.wix_fault(name, ...): fake_wix misbehaves"
+        "@pytest.mark.wix_fault(name, ...): adds a fault to fake_wix"
         in pytester.runpytest_inprocess("--markers").stdout.str()
     )
 
@@ -318,16 +318,16 @@ def test_a_marker_for_nobody(inner):
             pytest.skip()
     """)
     result.assert_outcomes(failed=3, skipped=1)
-    said = "UsageError: wix_fault: nothing could go wrong: this test does not use the fixture fake_wix"
+    said = "UsageError: wix_fault: the marker has no effect: this test does not use the fixture fake_wix"
     assert len([line for line in result.outlines if line.startswith("E ") and said in line]) == 2
 
 
 @pytest.mark.parametrize(
     ("mark", "said"),
     [
-        ('"explode"', "*wix_fault: the first argument is one of fail, delay,*not 'explode'*"),
-        ("", "*wix_fault: the first argument is one of*"),
-        ('"hold"', "*wix_fault: not hold, *: gate = fake_wix.hold(*"),
+        ('"explode"', "*wix_fault: the first argument must be one of fail, delay,*not 'explode'*"),
+        ("", "*wix_fault: the first argument must be one of*"),
+        ('"hold"', "*wix_fault: the marker cannot be used for hold*gate = fake_wix.hold(*"),
         ('"fail", colour="red"', "*wix_fault:*unexpected keyword argument 'colour'*"),
     ],
 )
@@ -375,8 +375,8 @@ def test_a_good_cookie():
         (answer(GOOD.replace("Path=/", "Path=/shop")), "path=/ is missing"),
         (answer(f"{GOOD}; Domain=shop.example"), "Domain is set"),
         (answer(GOOD, vary="Accept"), "Vary does not name Cookie"),
-        (answer(GOOD, cache_control="public, max-age=1"), "lets caches share it"),
-        (answer(GOOD, cache_control="s-maxage=60"), "lets caches share it"),
+        (answer(GOOD, cache_control="public, max-age=1"), "allows shared caches"),
+        (answer(GOOD, cache_control="s-maxage=60"), "allows shared caches"),
         (answer(GOOD, cache_control=""), "Cache-Control is missing"),
     ],
 )

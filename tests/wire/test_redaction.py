@@ -14,9 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wixvisitor._wire.redaction import (
-    drop_sent_bytes,
-    hides_locals,
-    hides_locals_async,
+    drop_request_frames,
+    drops_frames,
+    drops_frames_async,
     redact,
     unescaped,
     without_frames,
@@ -183,7 +183,7 @@ def _refuse(text: str) -> None:
     raise OSError(text[:0])
 
 
-@hides_locals
+@drops_frames
 def _failing(secret: str) -> None:
     inner = f"still {secret}"
     try:
@@ -192,13 +192,13 @@ def _failing(secret: str) -> None:
         raise ValueError("it failed") from error
 
 
-@hides_locals_async
+@drops_frames_async
 async def _failing_later(secret: str) -> None:
     await anyio.lowlevel.checkpoint()
     _failing(secret)
 
 
-@hides_locals_async
+@drops_frames_async
 async def _hanging(secret: str) -> str:
     await anyio.sleep_forever()
     return secret
@@ -265,6 +265,6 @@ def test_sent_bytes_are_dropped(kind: type[Exception], *, is_told: bool):
 
     with pytest.raises(kind) as caught:
         client("classified".upper())
-    drop_sent_bytes(caught.value, ConnectionError, None)
+    drop_request_frames(caught.value, ConnectionError, None)
     assert _is_told(caught.value) is is_told
     assert "in client" in _shown(caught.value)

@@ -114,7 +114,7 @@ def test_graphql_answers(body, expected):
 @pytest.mark.parametrize("body", [b"", b"<html>", b"[]", b"null", b"\xff", b"[" * 100_000])
 def test_no_graphql_answer(body):
     """What is no JSON object is a WixAPIError with the status."""
-    with pytest.raises(WixAPIError, match="no GraphQL answer") as caught:
+    with pytest.raises(WixAPIError, match="not a GraphQL answer") as caught:
         graphql.read_graphql(200, body)
     assert caught.value.status_code == 200
 

@@ -1,8 +1,9 @@
-"""A request header that goes only where the token goes, across redirects that an HTTP client follows by itself.
+"""A request header that is bound to the token: after a redirect it is sent only if the token is sent.
 
-httpx and httpx2 copy a request's headers into the next hop's, and remove ``Authorization`` if that is another origin.
-An ``auth`` is not asked in between. So the header is put into httpx's own list under a name that is removed together
-with ``Authorization``. The list is private, so a copy is tried out first; where that fails the header is not sent.
+httpx and httpx2 follow redirects without calling an ``auth`` in between. They copy the request's headers, and remove
+``Authorization`` if the redirect leads to another origin. So the bound header is added to httpx's list of headers under
+a name that httpx removes together with ``Authorization``. The list is private, so ``supports_binding`` tests it on a
+copy first. If the test fails, the header is not sent.
 """
 
 from __future__ import annotations
@@ -14,16 +15,16 @@ _TOKEN: Final = b"authorization"
 
 
 class _Name(bytes):
-    """A header's name as httpx compares it when it reads; when httpx removes, it asks for ``lower()``."""
+    """A header's name. httpx compares the name itself to read a header, and ``lower()`` of it to remove one."""
 
     __slots__ = ()
 
     def lower(self) -> bytes:
-        return _OwnOrToken(self)
+        return _MatchesAuthorization(self)
 
 
-class _OwnOrToken(bytes):
-    """Equal to the header's own name, and to ``Authorization``."""
+class _MatchesAuthorization(bytes):
+    """A name that equals the header's own name and ``Authorization``, so that removing either removes the header."""
 
     __slots__ = ()
 
@@ -34,15 +35,15 @@ class _OwnOrToken(bytes):
 
 
 def bind(headers: Any, name: str, value: str) -> None:
-    """Puts a header on a request; whatever removes ``Authorization`` removes it, too.
+    """Adds a header to a request. Code that removes ``Authorization`` removes it, too.
 
     Args:
-        headers: httpx's or httpx2's, with the token in them.
-        name: the header's; another value of it is replaced.
-        value: ASCII; ``""`` removes the header if it was put here.
+        headers: the request's headers, of httpx or httpx2, with the token in them.
+        name: the header's name. An existing value is replaced.
+        value: ASCII; ``""`` removes the header if this function added it.
     """
     kind: Any = type(headers)
-    if not is_bound(kind):
+    if not supports_binding(kind):
         return
     if value or any(isinstance(known, _Name) for _, known, _ in headers._list):
         headers.pop(name, None)
@@ -50,8 +51,8 @@ def bind(headers: Any, name: str, value: str) -> None:
         _append(headers, name, value)
 
 
-def carry_bound(old: Any, new: Any) -> None:
-    """Puts the token of the old headers, and what is bound to it, on the new ones."""
+def copy_bound(old: Any, new: Any) -> None:
+    """Copies the token and the headers bound to it from the old headers to the new ones."""
     if "Authorization" not in old:
         return
     new["Authorization"] = old["Authorization"]
@@ -61,8 +62,8 @@ def carry_bound(old: Any, new: Any) -> None:
 
 
 @functools.cache
-def is_bound(kind: Any) -> bool:
-    """Whether this class of headers removes a bound header together with the token, also from a copy."""
+def supports_binding(kind: Any) -> bool:
+    """Whether this class of headers removes a bound header together with the token, also in a copy of the headers."""
     try:
         headers = kind({"Authorization": "token"})
         _append(headers, "X-Bound", "value")
@@ -70,7 +71,7 @@ def is_bound(kind: Any) -> bool:
         is_sent = copied["X-Bound"] == "value" and (b"X-Bound", b"value") in copied.raw
         copied.pop("Authorization")
         return is_sent and not copied.raw and len(headers.raw) == 2
-    except (AttributeError, TypeError, ValueError, LookupError):  # what is private has changed
+    except (AttributeError, TypeError, ValueError, LookupError):  # this release's private list is different
         return False
 
 

@@ -1,6 +1,6 @@
-"""httpx and httpx2 behind one face: they do the same with unrelated classes.
+"""One interface over httpx and httpx2: they do the same, but their classes are unrelated.
 
-Nothing here imports httpx2; whoever hands us one of its clients has.
+Nothing here imports httpx2: a caller with a client of httpx2 has imported it already.
 """
 
 from __future__ import annotations
@@ -16,24 +16,24 @@ import anyio
 import attrs
 import httpx
 
-from wixvisitor._http.internals import bare_stream
+from wixvisitor._http.internals import transport_stream
 from wixvisitor._tasks.shared_task import loaded
 from wixvisitor._wire.redaction import without_frames
 from wixvisitor.errors import ConfigurationError
 
-_MAX_ENCODED: Final = 16_384  # bytes; compressed they may be 16 MB, and whoever streams did not ask for that
-_MAX_READ: Final = 5.0  # seconds; a server may send a byte now and then for ever
-_MAX_PIECE: Final = 1.0  # seconds beyond that for the piece that is being waited for
-_MAX_HOLD: Final = 1.0  # seconds that a response without an end may hold its connection while something is awaited
-_MAX_END: Final = 1.0  # seconds that leaving a response may take, for closing it and again for what it leaves
-_DRAINED: Final = 16  # chunks that a closed stream may still give before it is cut off
+_MAX_ENCODED: Final = 16_384  # bytes of a compressed body; decompressed, they may be 16 MB
+_MAX_READ: Final = 5.0  # seconds; a slow server may send single bytes for ever
+_MAX_PIECE: Final = 1.0  # seconds more for the chunk that is awaited when ``_MAX_READ`` is over
+_MAX_HOLD: Final = 1.0  # seconds that an unfinished response may keep its connection during a wait
+_MAX_END: Final = 1.0  # seconds for closing a response, and again for the generators inside it
+_DRAINED: Final = 16  # chunks that are read from a closed stream before its generator is closed
 
 
 def family_of(client: object) -> ModuleType:
     """Returns the module that this client's class comes from: httpx or httpx2.
 
     Raises:
-        ConfigurationError: it is no asynchronous client of either.
+        ConfigurationError: it is not an asynchronous client of httpx or httpx2.
     """
     for name in ("httpx", "httpx2"):
         module: ModuleType | None = loaded(name)
@@ -52,35 +52,35 @@ def family_of_request(request: object) -> ModuleType:
 
 
 def is_replayable(request: Any, family: ModuleType) -> bool:
-    """Whether a request's body is held in memory, so that it can be sent once more."""
+    """Whether a request's body is in memory, so that it can be sent again."""
     return isinstance(request.stream, family.ByteStream)
 
 
 class Unanswered(Protocol):
-    """A response that the caller may never see, such as a 401 before the renewal.
+    """A response that the caller may never get, such as a 401 before the renewal.
 
-    It counts by its status, so nothing that is wrong with its body is raised here: reading it raises that later.
+    Only its status matters here. An error in its body is not raised here; it is raised when the caller reads the body.
     """
 
     async def take(self) -> None:
-        """Reads the body, as far as it comes soon, so that the connection is free for the renewal."""
+        """Reads as much of the body as arrives soon, so that the connection becomes free for the renewal."""
 
     async def hold_while(self, wait: Callable[[], Awaitable[None]]) -> None:
-        """Waits; lets the connection go after a second if more of the body is to come."""
+        """Awaits ``wait``. If the body is unfinished, releases the connection after a second."""
 
     def pass_on(self) -> None:
-        """Leaves the response to the caller."""
+        """Prepares the response for being returned to the caller."""
 
-    async def make_way(self) -> None:
-        """Ends the response, so that its request can be sent once more."""
+    async def prepare_replay(self) -> None:
+        """Ends the response, so that its request can be sent again."""
 
 
 class UnansweredResponse:
     """``Unanswered`` for httpx and httpx2.
 
     Args:
-        response: httpx's or httpx2's, which may be streamed.
-        limit: bytes that are read at most.
+        response: the response, of httpx or httpx2. It may be streamed.
+        limit: how many bytes are read at most.
     """
 
     __slots__ = ("_family", "_limit", "_response", "_taken")
@@ -90,17 +90,17 @@ class UnansweredResponse:
         self._taken: _Taken | None = None
 
     async def take(self) -> None:
-        """Reads the body, which gives the connection back.
+        """Reads the body, so that the connection becomes free.
 
-        The response then starts again from its first byte, and ends as the reading did: with its end, with an error, or
-        with what is still to come if it is longer than the limit or comes in drops for more than five seconds.
+        Afterwards the response can be read from its first byte. It ends as this reading ended: with the body's end or
+        an error. If the body is longer than the limit, or slower than five seconds, the rest is read from the network.
         """
         response = self._response
         if self._taken is not None or response.is_closed:
             return
         limit = min(self._limit, _MAX_ENCODED) if response.headers.get("content-encoding") else self._limit
         stream = response.stream
-        taken = self._taken = await _take(aiter(bare_stream(response)), limit)
+        taken = self._taken = await _take(aiter(transport_stream(response)), limit)
         if taken.has_more:
             response.stream = _rewound(self._family)(taken, stream)
             return
@@ -112,14 +112,14 @@ class UnansweredResponse:
             response.stream = _rewound(self._family)(taken, None)
 
     def pass_on(self) -> None:
-        """Leaves the response to whoever reads it; leaving it early then closes what is inside, too."""
+        """Prepares the response for the caller: closing it early then closes the generators inside, too."""
         response = self._response
         if self._taken is None and not response.is_closed:
-            self._taken = _Taken(aiter(bare_stream(response)), has_more=True)
+            self._taken = _Taken(aiter(transport_stream(response)), has_more=True)
             response.stream = _rewound(self._family)(self._taken, response.stream)
 
     async def hold_while(self, wait: Callable[[], Awaitable[None]]) -> None:
-        """Waits, and lets the connection go after a second if more is to come: what is waited for may need it."""
+        """Awaits ``wait``. Releases the connection of an unfinished response after a second: ``wait`` may need it."""
         if self._taken is not None and self._taken.has_more:
             with anyio.move_on_after(_MAX_HOLD):
                 await wait()
@@ -127,8 +127,8 @@ class UnansweredResponse:
             await self._let_go()
         await wait()
 
-    async def make_way(self) -> None:
-        """Makes sure that reading the response does not fail: the client reads it before it sends the replay."""
+    async def prepare_replay(self) -> None:
+        """Makes the response readable without an error: the client reads it before it sends the replay."""
         await self.take()
         await self._let_go()
         if self._taken is not None and not self._response.is_closed:
@@ -144,16 +144,16 @@ class UnansweredResponse:
         response = self._response
         if not response.headers.get("content-encoding"):
             return True
-        try:  # a copy: reading fails only once, and without asynchronous generators, of which trio complains
+        try:  # tested on a copy: a failed read cannot be repeated on the response itself
             self._family.Response(response.status_code, headers=response.headers, content=body)
-        except Exception:  # each library's own, as far as httpx lets it through
+        except Exception:  # each decompression library has errors of its own
             return False
         return True
 
 
 @attrs.define(eq=False, repr=False, match_args=False)
 class _Taken:
-    """What was read of a stream, and how that ended: with the end, an error, or something to come."""
+    """What was read of a stream, and how the reading ended: at the stream's end, with an error, or before its end."""
 
     source: AsyncIterator[bytes]
     chunks: deque[bytes] = attrs.field(factory=deque)
@@ -166,7 +166,7 @@ class _Taken:
 
 
 async def _take(source: AsyncIterator[bytes], limit: int) -> _Taken:
-    """Reads a stream. If a piece does not come in time, the rest is lost: waiting for it cannot be taken up again."""
+    """Reads a stream. If a chunk does not arrive in time, the rest is lost: a cancelled read cannot be resumed."""
     taken, size, now = _Taken(source), 0, anyio.current_time()
     try:
         with anyio.CancelScope(deadline=now + _MAX_READ + _MAX_PIECE):
@@ -183,10 +183,10 @@ async def _take(source: AsyncIterator[bytes], limit: int) -> _Taken:
 
 
 async def end_stream(stream: Any, source: AsyncIterator[bytes]) -> None:
-    """Closes a stream (or response) that was left early, and with it the generators inside, which nobody could reach.
+    """Closes a stream (or response) that was left early, and the asynchronous generators inside it.
 
-    trio warns of a generator that is garbage collected half-way; a closed stream soon ends its own. One that goes on
-    sending is cut off, after so many chunks and so much time.
+    trio warns when an unfinished generator is garbage collected. A closed stream normally ends its generator soon. If
+    it goes on, the generator is closed after a number of chunks or some time.
     """
     with anyio.move_on_after(_MAX_END):
         await stream.aclose()
@@ -200,7 +200,7 @@ async def end_stream(stream: Any, source: AsyncIterator[bytes]) -> None:
 @functools.cache
 def _rewound(family: ModuleType) -> Any:
     class Rewound(family.AsyncByteStream):  # type: ignore[misc, name-defined]
-        """A stream of which some was read already, from the beginning."""
+        """A stream that was partly read, again from its beginning."""
 
         def __init__(self, taken: _Taken, stream: Any) -> None:
             self._chunks, self._taken, self._stream = taken.chunks.copy(), taken, stream
@@ -208,7 +208,7 @@ def _rewound(family: ModuleType) -> Any:
         def __aiter__(self) -> AsyncIterator[bytes]:
             return self
 
-        async def __anext__(self) -> bytes:  # no generator, which could be left half-way like those inside
+        async def __anext__(self) -> bytes:  # not a generator: an unfinished one would have to be closed, too
             if self._chunks:
                 return self._chunks.popleft()
             if self._taken.error is not None:

@@ -1,9 +1,9 @@
-"""The connection pool of our own client: a connection belongs to one request at a time.
+"""The connection pool of our own client: each connection belongs to one request at a time.
 
-It stands where httpcore's own pool stands, below ``httpx.AsyncHTTPTransport``, and lets that pool make the connections.
-What differs: nothing looks through all connections for a request, and only a response that was read to its end gives
-its connection back. Every other end (error, deadline, cancellation, a response left early) throws it away, so that no
-end can leave a connection that no request uses (encode/httpcore#1093).
+It replaces httpcore's pool below ``httpx.AsyncHTTPTransport``, and uses that pool only to make connections. There are
+two differences. No step searches all connections. And a connection is reused only after a response was read to its end.
+After any other end (error, deadline, cancellation, a response left early) it is closed, so that no connection can
+remain in the pool without a request (encode/httpcore#1093).
 """
 
 from __future__ import annotations
@@ -14,139 +14,140 @@ from collections.abc import AsyncIterator
 from types import FunctionType
 from typing import TYPE_CHECKING, Any, Final, Protocol, Self
 
-from wixvisitor._http.idle import Idle, Snapshot
+from wixvisitor._http.idle import Idle, PooledConnection
 from wixvisitor._http.requests import URGENT
 from wixvisitor._tasks.capacity import Capacity
-from wixvisitor._tasks.closing import close_surely
+from wixvisitor._tasks.closing import close_shielded
 
 if TYPE_CHECKING:
     import httpcore
 
-MAX_CONNECTIONS: Final = 100  # requests under way at once, and connections; httpx's own number
+MAX_CONNECTIONS: Final = 100  # connections, and requests at the same time; httpx's default
 SECURE: Final = (b"https", b"wss")
 _SCHEMES: Final = (*SECURE, b"http", b"ws")
 
 
-class Sources(Protocol):
-    """Gives, for a scheme, the httpcore pool that makes the connections."""
+class PoolFactory(Protocol):
+    """Returns, for a scheme, the httpcore pool that makes the connections."""
 
     def __call__(self, scheme: bytes, /) -> httpcore.AsyncConnectionPool:
         """Returns the pool for this scheme."""
         ...
 
     async def aclose(self) -> None:
-        """Closes all of them."""
+        """Closes all of the pools."""
         ...
 
 
 class ExclusivePool:
-    """Sends requests, at most ``MAX_CONNECTIONS`` at once; the others wait in a line. Urgent ones do not wait.
+    """Sends requests, at most ``MAX_CONNECTIONS`` at once. The others wait in a queue; urgent ones do not wait.
 
     Args:
-        sources: who makes the connections.
+        factory: returns the httpcore pool that makes the connections.
 
-    Concurrency: many tasks of one event loop.
-    Cancellation: closes the request's connection, and nothing else.
+    Concurrency: safe from many tasks of one event loop.
+    Cancellation: closes the request's connection. Other requests are not affected.
     """
 
-    def __init__(self, sources: Sources) -> None:
-        import httpcore  # noqa: PLC0415 - it is slow to import, and httpx imports it now
+    def __init__(self, factory: PoolFactory) -> None:
+        import httpcore  # noqa: PLC0415 - a slow import; httpx has done it by now
 
         self._httpcore = httpcore
-        self._sources = sources
-        self._places = Capacity(MAX_CONNECTIONS)
+        self._factory = factory
+        self._capacity = Capacity(MAX_CONNECTIONS)
         self._idle = Idle()
-        self._open: set[Snapshot] = set()
+        self._open: set[PooledConnection] = set()
         self._is_closed = False
 
     async def handle_async_request(self, request: httpcore.Request) -> httpcore.Response:
-        """Sends the request; the response's body is still to be read.
+        """Sends the request. Returns the response before its body is read.
 
         Raises:
-            httpcore.PoolTimeout: no place became free within ``timeout["pool"]`` seconds.
+            httpcore.PoolTimeout: ``MAX_CONNECTIONS`` requests were running for all of ``timeout["pool"]`` seconds.
             What httpcore's own pool raises.
         """
-        source = self._sources(request.url.scheme)
-        if not _is_httpcores_own(type(source).handle_async_request):  # a tool that answers in its place, as respx does
-            return await source.handle_async_request(request)
+        httpcore_pool = self._factory(request.url.scheme)
+        # A tool such as respx has replaced the method, and answers itself.
+        if not _is_httpcore_function(type(httpcore_pool).handle_async_request):
+            return await httpcore_pool.handle_async_request(request)
         waits = URGENT not in request.extensions
-        if waits and not self._places.take_now():
+        if waits and not self._capacity.try_acquire():
             await self._wait(request)
-        held = None
+        pooled = None
         try:
-            held = await self._free(request.url)
-            if held is None:
-                held = self._new(source, request)
+            pooled = await self._free(request.url)
+            if pooled is None:
+                pooled = self._new(httpcore_pool, request)
                 await self._make_room()
-            response = await held.connection.handle_async_request(request)
+            response = await pooled.connection.handle_async_request(request)
         except BaseException as error:
             self._leave(waits=waits)
-            if held is not None:
-                await self._throw_away(held, error)
+            if pooled is not None:
+                await self._discard(pooled, error)
             raise
-        held.note_answer(response)
-        body = _Body(self, held, response.stream, waits=waits)
+        pooled.note_answer(response)
+        body = _Body(self, pooled, response.stream, waits=waits)
         return self._httpcore.Response(
             response.status, headers=response.headers, content=body, extensions=response.extensions
         )
 
     async def _wait(self, request: httpcore.Request) -> None:
         try:
-            await self._places.take(request.extensions.get("timeout", {}).get("pool"))
+            await self._capacity.acquire(request.extensions.get("timeout", {}).get("pool"))
         except TimeoutError:
-            raise self._httpcore.PoolTimeout("all of the client's connections are busy") from None
+            raise self._httpcore.PoolTimeout("all connections of the HTTP client are busy") from None
         if self._is_closed:
-            self._places.give_back()
-            raise self._httpcore.ConnectError("the client has been closed")
+            self._capacity.release()
+            raise self._httpcore.ConnectError("the HTTP client was closed while the request waited for a connection")
 
-    async def _free(self, url: httpcore.URL) -> Snapshot | None:
-        """Returns the connection to this origin that was used last, if one is free and still open."""
-        while (held := self._idle.take((url.scheme, url.host, url.port))) is not None:
-            if held.is_usable():
-                return held
-            await self._throw_away(held)
+    async def _free(self, url: httpcore.URL) -> PooledConnection | None:
+        """Returns an idle connection to this origin that is still open, the last used first; None if there is none."""
+        while (pooled := self._idle.take((url.scheme, url.host, url.port))) is not None:
+            if pooled.is_usable():
+                return pooled
+            await self._discard(pooled)
         return None
 
-    def _new(self, source: httpcore.AsyncConnectionPool, request: httpcore.Request) -> Snapshot:
+    def _new(self, httpcore_pool: httpcore.AsyncConnectionPool, request: httpcore.Request) -> PooledConnection:
         url = request.url
         if url.scheme not in _SCHEMES:
             raise self._httpcore.UnsupportedProtocol(f"the URL has an unsupported protocol: {url.scheme.decode()}://")
-        held = Snapshot(source.create_connection(url.origin), (url.scheme, url.host, url.port))
-        self._open.add(held)
+        pooled = PooledConnection(httpcore_pool.create_connection(url.origin), (url.scheme, url.host, url.port))
+        self._open.add(pooled)
         if url.scheme in SECURE:
-            held.watch_opening(request)
-        return held
+            pooled.watch_opening(request)
+        return pooled
 
     async def _make_room(self) -> None:
-        """Closes the connection that has been idle longest if there are too many now."""
+        """Closes the connection that has been idle longest, if there are now too many."""
         if len(self._open) > MAX_CONNECTIONS and (oldest := self._idle.take_oldest()) is not None:
-            await self._throw_away(oldest)
+            await self._discard(oldest)
 
     def _leave(self, *, waits: bool) -> None:
         if waits:
-            self._places.give_back()
+            self._capacity.release()
 
-    async def _end(self, held: Snapshot, *, waits: bool, error: BaseException | None) -> None:
-        """Keeps the connection of a response that was read to its end, and closes those that were idle for too long."""
+    async def _end(self, pooled: PooledConnection, *, waits: bool, error: BaseException | None) -> None:
+        """Keeps the connection if its response was read to the end. Closes connections that were idle for too long."""
         self._leave(waits=waits)
-        if error is not None or self._is_closed or not held.connection.is_idle():
-            await self._throw_away(held, error)
+        if error is not None or self._is_closed or not pooled.connection.is_idle():
+            await self._discard(pooled, error)
             return
-        self._idle.put(held)
+        self._idle.put(pooled)
         while (expired := self._idle.take_oldest(than=time.monotonic())) is not None:
-            await self._throw_away(expired)
+            await self._discard(expired)
 
-    async def _throw_away(self, held: Snapshot, error: BaseException | None = None) -> None:
-        self._open.discard(held)
-        if not isinstance(error, GeneratorExit) and (closing := held.closing()):  # that one allows no waiting
-            await close_surely(*closing)
+    async def _discard(self, pooled: PooledConnection, error: BaseException | None = None) -> None:
+        self._open.discard(pooled)
+        if not isinstance(error, GeneratorExit) and (closing := pooled.closing()):  # GeneratorExit forbids an await
+            await close_shielded(*closing)
 
     async def aclose(self) -> None:
-        """Closes all connections, also those under way, and sends away who waits."""
+        """Closes all connections, also those in use. Requests that wait for one get a ``ConnectError``."""
         self._is_closed = True
-        held, self._open, self._idle = self._open, set(), Idle()
-        self._places.send_away()
-        await close_surely(*(close for one in held for close in one.closing()), self._sources.aclose)
+        pooled, self._open, self._idle = self._open, set(), Idle()
+        self._capacity.release_all()
+        await close_shielded(*(close for one in pooled for close in one.closing()), self._factory.aclose)
 
     async def __aenter__(self) -> Self:
         return self
@@ -156,17 +157,17 @@ class ExclusivePool:
 
 
 class _Body:
-    """A response's body, which gives the connection back when it is closed."""
+    """A response's body. Closing it returns the connection to the pool."""
 
-    __slots__ = ("_held", "_is_closed", "_pool", "_stream", "_waits")
+    __slots__ = ("_is_closed", "_pool", "_pooled", "_stream", "_waits")
 
-    def __init__(self, pool: ExclusivePool, held: Snapshot, stream: Any, *, waits: bool) -> None:
-        self._pool, self._held, self._stream, self._waits = pool, held, stream, waits
+    def __init__(self, pool: ExclusivePool, pooled: PooledConnection, stream: Any, *, waits: bool) -> None:
+        self._pool, self._pooled, self._stream, self._waits = pool, pooled, stream, waits
         self._is_closed = False
 
     def __aiter__(self) -> AsyncIterator[bytes]:
-        source: AsyncIterator[bytes] = aiter(self._stream)
-        return source
+        httpcore_pool: AsyncIterator[bytes] = aiter(self._stream)
+        return httpcore_pool
 
     async def aclose(self) -> None:
         if self._is_closed:
@@ -179,12 +180,13 @@ class _Body:
             error = raised
             raise
         finally:
-            await self._pool._end(self._held, waits=self._waits, error=error)
+            await self._pool._end(self._pooled, waits=self._waits, error=error)
 
 
 @functools.cache
-def _is_httpcores_own(function: object) -> bool:
-    import httpcore  # noqa: PLC0415 - as above
+def _is_httpcore_function(function: object) -> bool:
+    """Whether a function is httpcore's own, and not a replacement by a tool."""
+    import httpcore  # noqa: PLC0415 - a slow import; httpx has done it by now
 
-    place = httpcore.__file__.removesuffix("__init__.py")
-    return isinstance(function, FunctionType) and function.__code__.co_filename.startswith(place)
+    directory = httpcore.__file__.removesuffix("__init__.py")
+    return isinstance(function, FunctionType) and function.__code__.co_filename.startswith(directory)

@@ -1,8 +1,8 @@
-"""Reads a body that is compressed although nobody asked for it, as gateways do. Pure.
+"""Decompresses an answer's body. Gateways compress answers even if the request does not allow it. Pure.
 
-A browser reads such an answer, so this does, too (RFC 9110 section 8.4). What counts is the size that comes out: a
-body is never inflated beyond the limit. A body that is not what its label says is taken as it is: some gateways
-unpack a body and leave the label, and what cannot be read is no JSON anyway.
+A browser reads such an answer, so this library does, too (RFC 9110 section 8.4). A body is never decompressed beyond
+a limit. Some gateways decompress a body and leave the ``Content-Encoding`` header, so a body that does not match its
+header is used as it is.
 """
 
 from __future__ import annotations
@@ -13,39 +13,39 @@ import zlib
 from collections.abc import Callable
 from typing import Any, Final
 
-_MAX: Final = 5  # encodings of one body, as in curl; each costs the limit once more
+_MAX_ENCODINGS: Final = 5  # encodings of one body, as in curl; each may need as much memory as the limit
 _PLAIN: Final = ("", "identity")
 
-Unpack = Callable[[bytes, int], bytes]
+Decoder = Callable[[bytes, int], bytes]
 
 
 def names_of(content_encoding: str) -> list[str]:
-    """Returns the encodings that a ``Content-Encoding`` names, the last one first, as they are to be undone."""
+    """Returns the encodings in a ``Content-Encoding`` header in the order of decoding: the last one first."""
     names = (name.strip().lower() for name in content_encoding.split(","))
     return [name for name in names if name not in _PLAIN][::-1]
 
 
-def unpacked(body: bytes, content_encoding: str, limit: int) -> tuple[bytes, bool] | None:
-    """Returns the body without its encodings, and whether it was cut.
+def decoded(body: bytes, content_encoding: str, limit: int) -> tuple[bytes, bool] | None:
+    """Returns the decompressed body, and whether it was cut at the limit.
 
     Args:
-        body: as it came.
-        content_encoding: the header's value; ``""`` without one.
-        limit: bytes that may come out.
+        body: the body as it was received.
+        content_encoding: the header's value; ``""`` if there is none.
+        limit: the largest number of bytes to return.
 
     Returns:
-        None where it cannot be read: an encoding is unknown here, or the body is not what the header says.
+        None if the body cannot be decompressed: an encoding is not supported, or the body does not match the header.
     """
     names = names_of(content_encoding)
-    ways = [_way_of(name) for name in names]
-    if len(ways) > _MAX:
+    decoders = [_decoder_of(name) for name in names]
+    if len(decoders) > _MAX_ENCODINGS:
         return None
-    for unpack in ways:
-        if unpack is None:
+    for decode in decoders:
+        if decode is None:
             return None
         try:
-            body = unpack(body, limit + 1)
-        except Exception:  # each library has its own
+            body = decode(body, limit + 1)
+        except Exception:  # each library has errors of its own
             return None
         if len(body) > limit:
             return body[:limit], True
@@ -53,7 +53,7 @@ def unpacked(body: bytes, content_encoding: str, limit: int) -> tuple[bytes, boo
 
 
 def is_text(body: bytes) -> bool:
-    """Whether this is UTF-8, as nothing that is compressed is by chance."""
+    """Whether this is UTF-8. A compressed body is practically never valid UTF-8."""
     try:
         body.decode()
     except UnicodeDecodeError:
@@ -62,17 +62,17 @@ def is_text(body: bytes) -> bool:
 
 
 @functools.cache
-def _way_of(name: str) -> Unpack | None:
-    """Returns what undoes this encoding; None if it is unknown, or its library is not installed."""
+def _decoder_of(name: str) -> Decoder | None:
+    """Returns the function that undoes this encoding; None if it is unknown or its library is not installed."""
     match name:
         case "gzip" | "x-gzip":
             return functools.partial(_inflated, window=zlib.MAX_WBITS | 16)
         case "deflate":
             return _deflated
         case "br":
-            return _brotli_way()
+            return _brotli_decoder()
         case "zstd":
-            return _zstd_way()
+            return _zstd_decoder()
     return None
 
 
@@ -81,24 +81,24 @@ def _inflated(body: bytes, most: int, *, window: int) -> bytes:
 
 
 def _deflated(body: bytes, most: int) -> bytes:
-    """RFC 9110 section 8.4.1.2: zlib's format, and what some send in its place, without zlib's frame."""
+    """Decodes ``deflate``: zlib's format (RFC 9110 section 8.4.1.2), or raw deflate, which some servers send."""
     try:
         return _inflated(body, most, window=zlib.MAX_WBITS)
     except zlib.error:
         return _inflated(body, most, window=-zlib.MAX_WBITS)
 
 
-def _brotli_way() -> Unpack | None:
+def _brotli_decoder() -> Decoder | None:
     brotli = _installed("brotli", "brotlicffi")
     if brotli is None:
         return None
     name = "process" if hasattr(brotli.Decompressor, "process") else "decompress"
     try:
         getattr(brotli.Decompressor(), name)(b"", output_buffer_limit=1)
-    except TypeError:  # up to 1.1 there is no limit, and a few bytes may be gigabytes
+    except TypeError:  # up to version 1.1 it has no limit, and a few bytes may decompress to gigabytes
         return None
 
-    def unpack(body: bytes, most: int) -> bytes:
+    def decode(body: bytes, most: int) -> bytes:
         decompressor: Any = brotli.Decompressor()
         take, rest, out = getattr(decompressor, name), body, b""
         while len(out) < most:
@@ -109,21 +109,21 @@ def _brotli_way() -> Unpack | None:
             out += piece
         return out[:most]
 
-    return unpack
+    return decode
 
 
-def _zstd_way() -> Unpack | None:
+def _zstd_decoder() -> Decoder | None:
     if (zstd := _installed("compression.zstd", "backports.zstd")) is not None:
         return lambda body, most: zstd.ZstdDecompressor().decompress(body, most)
     if (zstandard := _installed("zstandard")) is None:
         return None
 
-    def unpack(body: bytes, most: int) -> bytes:
+    def decode(body: bytes, most: int) -> bytes:
         decompressor = zstandard.ZstdDecompressor(max_window_size=8 << 20)  # RFC 9659
         read: bytes = decompressor.stream_reader(body).read(most)
         return read
 
-    return unpack
+    return decode
 
 
 def _installed(*names: str) -> Any:

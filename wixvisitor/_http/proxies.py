@@ -1,9 +1,8 @@
-"""Proxies as desktops and companies name them in the environment: read so that none of them stops what needs no proxy.
+"""Reads the environment's proxy variables so that a wrong one affects only the requests that need it.
 
-httpx refuses to make a client at all where one variable holds what it does not know: ``socks://`` of GNOME and of many
-VPNs, SOCKS without its package, ``[::1]`` in ``NO_PROXY``. Here a proxy that cannot be used is an error for the
-requests that would go through it, and that error names the variable. It never quotes what that
-holds: there may be a password in it.
+httpx cannot create a client at all if one variable has a value that it does not know: ``socks://``, which GNOME and
+many VPNs set, SOCKS without its package, or ``[::1]`` in ``NO_PROXY``. Here a proxy that cannot be used is an error
+only for the requests through it. The error names the variable. It never quotes the value, which may hold a password.
 """
 
 from __future__ import annotations
@@ -28,16 +27,16 @@ _Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 @attrs.frozen(eq=False, repr=False)
 class Unusable:
-    """A proxy that cannot be used, and why."""
+    """A proxy that cannot be used, and the reason."""
 
     reason: str
 
 
 def from_environment(proxy_class: Any) -> tuple[dict[str, Any], Bypass]:
-    """Returns the proxies by URL pattern, as httpx keeps them, and what goes around them.
+    """Returns the proxies by URL pattern, as httpx does, and the hosts that need no proxy.
 
     Args:
-        proxy_class: httpx's or httpx2's ``Proxy``.
+        proxy_class: ``Proxy`` of httpx or httpx2.
     """
     given = getproxies()
     found = {
@@ -46,17 +45,18 @@ def from_environment(proxy_class: Any) -> tuple[dict[str, Any], Bypass]:
     return found, Bypass(given.get("no", ""))
 
 
-def complaint() -> str | None:
-    """Returns what is wrong with the environment's variables for a client of httpx's own; None if nothing is."""
+def environment_error() -> str | None:
+    """Returns an error message if httpx's own client cannot use the environment's proxy variables, else None."""
     found, bypass = from_environment(httpx.Proxy)
     for pattern, proxy in found.items():
         if isinstance(proxy, Unusable):
             return proxy.reason
         if getproxies()[pattern.removesuffix("://")].strip().lower().startswith("socks://"):
-            return f"{_name_of(pattern.removesuffix('://'))}: this HTTP client knows no socks://, but socks5://"
+            return f"{_name_of(pattern.removesuffix('://'))}: this HTTP client does not support socks://; use socks5://"
     if found and bypass.is_beyond_httpx:
         return (
-            f"{_name_of('no')}: it holds what this HTTP client cannot read; the one that is made with client=None can"
+            f"{_name_of('no')}: this HTTP client cannot read an entry with brackets. Remove the brackets, or use "
+            "client=None, whose client can read it"
         )
     return None
 
@@ -66,37 +66,38 @@ def _proxy(text: str, name: str, proxy_class: Any) -> Any:
     scheme, colon, rest = text.partition("://")
     scheme = scheme.lower() if colon else "http"
     if scheme == "socks":
-        scheme = "socks5"  # glib, which reads this variable on desktops, tries this version first
+        scheme = "socks5"  # GLib, which desktop programs use, also tries version 5 first
     if scheme in _SOCKS and importlib.util.find_spec("socksio") is None:
         return Unusable(f"{name}: a SOCKS proxy needs a package: pip install 'httpx[socks]'. {_CURE}")
     if scheme not in (*_HTTP, *_SOCKS):
-        return Unusable(f"{name}: expected a proxy like http://host:port, of http, https or socks5. {_CURE}")
+        return Unusable(f"{name}: expected a proxy like http://host:port, with http, https or socks5. {_CURE}")
     try:
         proxy = proxy_class(f"{scheme}://{rest if colon else text}")
         if proxy.url.host and proxy.url.raw_host:
             return proxy
-    except Exception:  # noqa: S110 - it quotes what was given
+    except Exception:  # noqa: S110 - httpx's message would quote the value
         pass
     return Unusable(f"{name}: expected a proxy like http://host:port. {_CURE}")
 
 
-_CURE: Final = "Or unset it for this process, or name the host in NO_PROXY, or give a client of your own"
+_CURE: Final = "Or unset it for this process, add the host to NO_PROXY, or pass a client of your own"
 
 
 def _name_of(scheme: str) -> str:
-    """Returns the variable's name as it is spelt; the lower case goes before the upper one, as in urllib."""
+    """Returns the variable's name as the environment spells it. Lower case comes before upper case, as in urllib."""
     names = [name for name in os.environ if name.lower() == f"{scheme}_proxy" and os.environ[name]]
     names.sort(key=str.islower, reverse=True)
     return names[0] if names else "The system's proxy settings"
 
 
 class Bypass:
-    """What goes around the proxies: ``NO_PROXY`` with names, addresses, networks (CIDR), ports and ``*``.
+    """The hosts that need no proxy: ``NO_PROXY`` with names, addresses, networks (CIDR), ports and ``*``.
 
-    A name covers what is below it; with a dot or ``*.`` before it, that alone. What makes no sense covers nothing.
+    A name covers itself and its subdomains. With a dot or ``*.`` before it, it covers only the subdomains. An entry
+    that cannot be read covers nothing.
 
     Attributes:
-        is_beyond_httpx: whether there is something in it that httpx does not read.
+        is_beyond_httpx: whether an entry is one that httpx cannot read.
     """
 
     __slots__ = ("_rules", "is_beyond_httpx")
@@ -107,7 +108,7 @@ class Bypass:
         self.is_beyond_httpx = any("[" in entry or "]" in entry for entry in entries)
 
     def covers(self, url: Any) -> bool:
-        """Whether a request to this (httpx or httpx2) URL goes out directly."""
+        """Whether a request to this URL of httpx or httpx2 is sent without a proxy."""
         return any(rule(url) for rule in self._rules)
 
 
@@ -168,4 +169,4 @@ def _is_within(host: str, network: _Network) -> bool:
         address = ipaddress.ip_address(host.partition("%")[0])
     except ValueError:
         return False
-    return address in network  # never, if it is of the other version
+    return address in network  # False if one is IPv4 and the other IPv6

@@ -1,4 +1,4 @@
-"""One TLS context for all clients that are made here: reading the certificates takes 25 ms and most of a MiB."""
+"""One TLS context for all of our own clients: reading the certificates takes 25 ms and nearly a MiB."""
 
 from __future__ import annotations
 
@@ -7,26 +7,28 @@ from typing import TYPE_CHECKING
 
 import httpx
 
-from wixvisitor._tasks.locks import forkable_lock
+from wixvisitor._tasks.locks import fork_safe_lock
 
 if TYPE_CHECKING:
     import ssl
 
 _Environment = tuple[str | None, str | None]
 
-_lock = forkable_lock()
+_lock = fork_safe_lock()
 _made: tuple[_Environment, ssl.SSLContext] | None = None
 
 
 def shared_context() -> ssl.SSLContext:
-    """Returns the process's context, as httpx makes it; another one if the environment names other certificates now.
+    """Returns the process's TLS context, made as httpx makes it.
+
+    If ``SSL_CERT_FILE`` or ``SSL_CERT_DIR`` has changed since, it is a new context.
 
     Raises:
         OSError: the certificates cannot be read. The next call tries again.
 
-    Concurrency: safe from many threads and event loops, which share it.
+    Concurrency: safe from many threads and event loops. All of them share the context.
     """
-    global _made  # noqa: PLW0603 - there is one for each process
+    global _made  # noqa: PLW0603 - one context for the process
     environment = (os.environ.get("SSL_CERT_FILE"), os.environ.get("SSL_CERT_DIR"))
     made = _made
     if made is not None and made[0] == environment:

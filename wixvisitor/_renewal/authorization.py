@@ -111,7 +111,7 @@ class Authorization(ABC):
         if renewed is None or not is_wanted:
             unanswered.pass_on()
             return None
-        await unanswered.make_way()
+        await unanswered.prepare_replay()
         return renewed
 
     def _route(self) -> str:

@@ -15,13 +15,13 @@ import anyio
 
 from wixvisitor._http.clients import Connection, Connections
 from wixvisitor._http.compat import end_stream
-from wixvisitor._http.requests import MARK, URGENT, USER_AGENT, of_every_request
+from wixvisitor._http.requests import REQUEST_MARKER, URGENT, USER_AGENT, shared_headers
 from wixvisitor._renewal.limiter import Permit
 from wixvisitor._renewal.settings import Settings
-from wixvisitor._tasks.shared_task import is_foreign
-from wixvisitor._tasks.time_limits import Watch
+from wixvisitor._tasks.shared_task import is_failure
+from wixvisitor._tasks.time_limits import StandstillWatch
 from wixvisitor._wire import token_endpoint
-from wixvisitor._wire.redaction import hides_locals_async, redact, safe_cause
+from wixvisitor._wire.redaction import drops_frames_async, redact, safe_cause
 from wixvisitor._wire.token_endpoint import Granted, Refused, TokenAnswer, TokenRequest
 from wixvisitor.errors import ConfigurationError, TokenRequestError
 
@@ -58,7 +58,7 @@ class TokenEndpoint:
         self.settings = settings
         self.connections = connections
 
-    @hides_locals_async
+    @drops_frames_async
     async def mint(self, deadline: float, permit: Permit) -> Granted:
         """Returns a new visitor's tokens.
 
@@ -74,7 +74,7 @@ class TokenEndpoint:
         assert isinstance(answer, Granted)
         return answer
 
-    @hides_locals_async
+    @drops_frames_async
     async def renew(self, refresh_token: str, deadline: float, permit: Permit) -> Granted | Refused:
         """Returns a new access token for the same visitor, or that Wix refuses.
 
@@ -91,7 +91,7 @@ class TokenEndpoint:
 
     async def _ask(self, request: TokenRequest, deadline: float, permit: Permit) -> Granted | Refused:
         """Asks within the deadline, and reports the result to the permit."""
-        watch = Watch(deadline, self.settings.renew_timeout)
+        watch = StandstillWatch(deadline, self.settings.renew_timeout)
         try:
             async with watch.running():
                 answer = await self._ask_repeatedly(request, deadline, permit, watch)
@@ -109,7 +109,11 @@ class TokenEndpoint:
         return answer
 
     def _noted(
-        self, error: TokenRequestError | ConfigurationError, request: TokenRequest, permit: Permit, watch: Watch
+        self,
+        error: TokenRequestError | ConfigurationError,
+        request: TokenRequest,
+        permit: Permit,
+        watch: StandstillWatch,
     ) -> TokenRequestError | ConfigurationError:
         """Reports a failure to the permit, and returns it. Silence while the process stood still is no failure."""
         if watch.was_frozen and error.status_code is None and isinstance(error, TokenRequestError):
@@ -121,7 +125,7 @@ class TokenEndpoint:
         return error
 
     async def _ask_repeatedly(
-        self, request: TokenRequest, deadline: float, permit: Permit, watch: Watch
+        self, request: TokenRequest, deadline: float, permit: Permit, watch: StandstillWatch
     ) -> Granted | Refused:
         """Asks up to three times, as long as it may help and there is time for an answer."""
         answered: TokenRequestError | None = None
@@ -130,7 +134,7 @@ class TokenEndpoint:
             try:
                 return self._judged(await self._exchange(request, watch), request, requested_at, permit)
             except TokenRequestError as error:
-                if error.status_code is None and watch.look():
+                if error.status_code is None and watch.check():
                     raise  # the caller asks again, with all of the time
                 if error.status_code is None and answered is not None:
                     raise answered from None  # Wix's answer tells more than its silence after it
@@ -182,19 +186,19 @@ class TokenEndpoint:
             verdict == "doubtful" and permit.doubts(refresh_token, token_endpoint.kind_of(answer))
         )
 
-    async def _exchange(self, request: TokenRequest, watch: Watch) -> TokenAnswer:
+    async def _exchange(self, request: TokenRequest, watch: StandstillWatch) -> TokenAnswer:
         """Sends the request and returns the answer; maps whatever goes wrong on the way."""
         try:
             with watch.limit(_MAX_ATTEMPT):
                 connection = self.connections.current()
                 message = self._message(connection, request)
-                send = connection.ways.of_token_calls(connection.client, message.url).handle_async_request
+                send = connection.transports.for_token_calls(connection.client, message.url).handle_async_request
                 response = await send(message)
                 return await self._read(response, request)
         except ConfigurationError:
             raise  # the client's own fault, such as a proxy that it cannot use
         except BaseException as error:
-            if not is_foreign(error):
+            if not is_failure(error):
                 raise
             raise _no_answer(error, request) from safe_cause(error, (request.secret,))
 
@@ -203,10 +207,10 @@ class TokenEndpoint:
         if connection.client.is_closed:
             raise RuntimeError("the httpx client has been closed")
         family = connection.family
-        headers = family.Headers([*of_every_request(connection.client.headers.raw), *_HEADERS.items()])
+        headers = family.Headers([*shared_headers(connection.client.headers.raw), *_HEADERS.items()])
         headers.setdefault("User-Agent", USER_AGENT)
         url = family.URL(self.settings.origins.absolute(token_endpoint.TOKEN_PATH))
-        extensions = {"timeout": dict(_TIMEOUTS), MARK: object(), URGENT: True}
+        extensions = {"timeout": dict(_TIMEOUTS), REQUEST_MARKER: object(), URGENT: True}
         return family.Request("POST", url, headers=headers, content=request.content, extensions=extensions)
 
     async def _read(self, response: Any, request: TokenRequest) -> TokenAnswer:
@@ -229,11 +233,11 @@ class TokenEndpoint:
 
 def _unpacked(body: bytes, encodings: str, *, cut: bool, is_unpacked: bool) -> tuple[bytes, bool, str]:
     """Returns the decompressed body, whether it is cut, and the encodings that could not be decompressed."""
-    from wixvisitor._http.encodings import is_text, unpacked  # noqa: PLC0415 - most answers are not compressed
+    from wixvisitor._http.encodings import decoded, is_text  # noqa: PLC0415 - most answers are not compressed
 
     if is_unpacked:
         return body, cut, "" if is_text(body) else encodings  # the transport's library may not know the encoding
-    found = None if cut else unpacked(body, encodings, _MAX_BODY)
+    found = None if cut else decoded(body, encodings, _MAX_BODY)
     return (body, cut, encodings) if found is None else (*found, "")
 
 

@@ -23,7 +23,7 @@ from wixvisitor._renewal.doubts import Doubts
 from wixvisitor._renewal.quota import Quota
 from wixvisitor._renewal.routes import MAX_RENEWALS, Routes
 from wixvisitor._tasks import shared_task
-from wixvisitor._tasks.locks import forkable_lock
+from wixvisitor._tasks.locks import fork_safe_lock
 from wixvisitor.errors import TokenRequestError, WixVisitorError
 
 logger = logging.getLogger("wixvisitor")
@@ -183,7 +183,7 @@ class Limiter:
         self._quota = Quota(new_per_minute)
         self._queues: dict[object, _Queue] = {}
         self._cooldowns: OrderedDict[str, Cooldown] = OrderedDict()
-        self._lock = forkable_lock()
+        self._lock = fork_safe_lock()
 
     @asynccontextmanager
     async def permit(self, visitor: str, *, is_new: bool, seconds: float) -> AsyncIterator[Permit]:

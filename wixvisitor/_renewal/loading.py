@@ -15,7 +15,7 @@ from wixvisitor._renewal import decision
 from wixvisitor._renewal.decision import Snapshot
 from wixvisitor._renewal.records import Records
 from wixvisitor._tokens import EMPTY_TOKENS
-from wixvisitor._wire.redaction import hides_locals
+from wixvisitor._wire.redaction import drops_frames
 from wixvisitor.storage import Record
 
 
@@ -67,7 +67,7 @@ async def read(records: Records, known: KnownRecords | None = None) -> Known:
     return found
 
 
-@hides_locals
+@drops_frames
 def _made(records: Records, record: Record | None) -> Known:
     """Parses a record."""
     settings = records.settings

@@ -19,9 +19,9 @@ from wixvisitor._renewal.lineage import Lineage, after_all, written
 from wixvisitor._renewal.lineage import read as read_lineage
 from wixvisitor._renewal.settings import Settings
 from wixvisitor._tasks import time_limits
-from wixvisitor._tasks.shared_task import NoException, SharedTask, current_loop
+from wixvisitor._tasks.shared_task import BaseExceptionRaised, SharedTask, current_loop
 from wixvisitor._tokens import EMPTY_TOKENS, Tokens
-from wixvisitor._wire.redaction import hides_locals, hides_locals_async, redact, safe_cause
+from wixvisitor._wire.redaction import drops_frames, drops_frames_async, redact, safe_cause
 from wixvisitor.errors import ConfigurationError, StorageError
 from wixvisitor.storage import ANY_VERSION, Record, VersionConflict
 
@@ -73,13 +73,13 @@ class Records:
         """The key in the store. It begins with the client ID, so that two sites on one store never mix."""
         return f"{self.settings.client_id}:{self.key}"
 
-    @hides_locals_async
+    @drops_frames_async
     async def load(self) -> Stored | None:
         """Returns what the store holds."""
         await self._read()
         return self.last_read()
 
-    @hides_locals
+    @drops_frames
     def last_read(self) -> Stored | None:
         """Returns what the store held when it was read last."""
         record, content = self._last
@@ -88,13 +88,13 @@ class Records:
         tokens = _tokens_of(content, self.settings.client_id)  # the machine that wrote them may have a wrong clock
         return Stored(self.settings.server_clock.limited(tokens), record.version, self.lineage)
 
-    @hides_locals_async
+    @drops_frames_async
     async def version(self) -> str | Unread | None:
         """Returns the record's version, also if the record is damaged; None if the store holds no record."""
         record, _ = await self._read()
         return None if record is None else (record.version or Unread.UNREAD)
 
-    @hides_locals_async
+    @drops_frames_async
     async def look(self) -> tuple[str | Unread | None, Stored | None]:
         """Returns the record's version, None if there is no record; and the record, None if it is damaged."""
         version, stored = await self.version(), None
@@ -114,7 +114,7 @@ class Records:
             return cast("Record | None", await self.settings.storage.load(self.scoped_key))
         return await self._fetched()
 
-    @hides_locals_async
+    @drops_frames_async
     async def _fetched(self) -> Record | None:
         record = await self._call("load", functools.partial(self.settings.storage.load, self.scoped_key))
         if record is None or isinstance(record, Record):
@@ -123,7 +123,7 @@ class Records:
             return Record(record)
         raise StorageError(f"the store returned a {type(record).__name__}; expected a Record, a text or None")
 
-    @hides_locals
+    @drops_frames
     def note(self, record: Record | None) -> None:
         """Notes a record that was fetched, with its seeds and its lineage.
 
@@ -151,7 +151,7 @@ class Records:
         identity = random.getrandbits(48)
         return after_all(self.settings.clock(), identity, self.lineage, *known)
 
-    @hides_locals_async
+    @drops_frames_async
     async def save(self, tokens: Tokens, expected: str | Unread | None, lineage: Lineage | None = None) -> str | None:
         """Saves if the store still holds the expected version, and returns the new version.
 
@@ -185,7 +185,7 @@ class Records:
         version = await self._call("save", save, secrets=secrets, writes=True)
         return version if isinstance(version, str) and self.settings.conditional else None
 
-    @hides_locals_async
+    @drops_frames_async
     async def forget(self, held: Lineage | None) -> Lineage | None:
         """Forgets the visitor: saves a record without tokens, which tells processes that still hold them (rule 7).
 
@@ -250,7 +250,7 @@ class Records:
             raise VersionConflict(redact(str(error), secrets)) from None
         except StorageError as error:
             raise StorageError(redact(str(error), secrets)) from safe_cause(error, secrets)
-        except NoException as error:
+        except BaseExceptionRaised as error:
             raise StorageError(
                 f"the store could not {verb}: it raised {error}, though nothing had cancelled it"
             ) from None

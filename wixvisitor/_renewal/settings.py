@@ -16,7 +16,7 @@ import attrs
 
 from wixvisitor._checks import checked_client_id
 from wixvisitor._renewal.decision import OnRefused, Policy
-from wixvisitor._tasks.locks import forkable_lock
+from wixvisitor._tasks.locks import fork_safe_lock
 from wixvisitor._tokens import TokenRole
 from wixvisitor._wire import token_endpoint
 from wixvisitor._wire.token_endpoint import TokenAnswer, Verdict
@@ -100,7 +100,7 @@ class Settings:
     clock: Callable[[], float]
     server_clock: ServerClock
     limiter: Limiter
-    lock: threading.Lock = attrs.field(factory=forkable_lock)  # of the token states of all its visitors
+    lock: threading.Lock = attrs.field(factory=fork_safe_lock)  # of the token states of all its visitors
     writes: dict[str, Any] = attrs.field(factory=dict)  # the write calls under way in the store, by key
     jitter: Callable[[], float] = random.random  # spreads load, protects nothing
     never_waits: bool = attrs.field(init=False, default=attrs.Factory(_never_waits, takes_self=True))

@@ -1,4 +1,4 @@
-"""So many at once, and the others wait in a line."""
+"""A limit on how many tasks do something at once. The others wait in a queue."""
 
 from __future__ import annotations
 
@@ -8,65 +8,65 @@ import anyio
 
 
 class Capacity:
-    """A number of places, given to those who wait in the order in which they came.
+    """A semaphore whose waiters are served in the order in which they came.
 
-    A task may hold several. Leaving the line takes the same time however long it is, since callers with a deadline
-    leave it by the hundred at once.
+    A task may hold several slots. Leaving the queue takes constant time, because hundreds of callers whose deadline
+    passes may leave it at once.
 
     Args:
-        number: how many there are.
+        number: how many slots there are.
 
-    Concurrency: one event loop at a time, many tasks.
-    Cancellation: who leaves the line, or leaves with a place just given, costs nobody a place.
+    Concurrency: safe from many tasks of one event loop at a time.
+    Cancellation: a waiter that is cancelled leaves the queue. If it has just got a slot, it releases the slot.
     """
 
-    __slots__ = ("_free", "_line")
+    __slots__ = ("_free", "_queue")
 
     def __init__(self, number: int) -> None:
         self._free = number
-        self._line: OrderedDict[anyio.Event, None] = OrderedDict()
+        self._queue: OrderedDict[anyio.Event, None] = OrderedDict()
 
-    def take_now(self) -> bool:
-        """Takes a place if one is free and no one waits for it; returns whether it did."""
-        if self._line or self._free <= 0:
+    def try_acquire(self) -> bool:
+        """Takes a slot if one is free and no task waits; returns whether it did."""
+        if self._queue or self._free <= 0:
             return False
         self._free -= 1
         return True
 
-    async def take(self, seconds: float | None) -> None:
-        """Takes a place, waiting for it if need be.
+    async def acquire(self, seconds: float | None) -> None:
+        """Takes a slot; waits until one is free.
 
         Args:
-            seconds: how long to wait; None: without an end.
+            seconds: how long to wait; None waits without a limit.
 
         Raises:
-            TimeoutError: none became free in time.
+            TimeoutError: no slot became free in time.
         """
-        if self.take_now():
+        if self.try_acquire():
             return
         turn = anyio.Event()
-        self._line[turn] = None
+        self._queue[turn] = None
         try:
             with anyio.fail_after(seconds):
                 await turn.wait()
         except BaseException:
             if turn.is_set():
-                self.give_back()
+                self.release()
             else:
-                del self._line[turn]
+                del self._queue[turn]
             raise
 
-    def send_away(self) -> None:
-        """Gives a place to each who waits, however many there are."""
-        while self._line:
-            turn, _ = self._line.popitem(last=False)
+    def release_all(self) -> None:
+        """Gives a slot to every waiter, even if that exceeds the number of slots."""
+        while self._queue:
+            turn, _ = self._queue.popitem(last=False)
             turn.set()
             self._free -= 1
 
-    def give_back(self) -> None:
-        """Gives a place to the first in the line, or back."""
-        if self._line:
-            turn, _ = self._line.popitem(last=False)
+    def release(self) -> None:
+        """Frees a slot: the first waiter gets it, if there is one."""
+        if self._queue:
+            turn, _ = self._queue.popitem(last=False)
             turn.set()
         else:
             self._free += 1

@@ -1,4 +1,4 @@
-"""Closing that happens, whatever happens to the task that asks for it."""
+"""Closing that is completed even if the task that asks for it is cancelled."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ import anyio
 
 from wixvisitor._tasks.shared_task import loaded
 
-_MAX: Final = 1.0  # seconds; a socket takes microseconds, and what takes longer is left to itself
+_MAX: Final = 1.0  # seconds for one call; closing a socket takes microseconds
 _under_way: set[Any] = set()  # asyncio keeps no strong reference to its tasks
 
 
-async def close_surely(*close: Callable[[], Awaitable[object]]) -> None:
-    """Calls each of these to its end, for at most a second each. What they raise is of no interest any more.
+async def close_shielded(*close: Callable[[], Awaitable[object]]) -> None:
+    """Awaits each of these functions, for at most a second each. Ignores what they raise.
 
-    On asyncio they run in a task of their own: an anyio shield does not stop ``task.cancel()`` or ``asyncio.timeout``,
-    and a second cancellation would leave a socket open.
+    On asyncio they run in a separate task: an anyio shield does not stop ``task.cancel()`` or ``asyncio.timeout``, and
+    a second cancellation would leave a socket open.
 
-    Cancellation: the caller leaves, the closing goes on.
+    Cancellation: the caller stops waiting; the closing continues.
     """
     asyncio = loaded("asyncio")
     with anyio.CancelScope(shield=True):

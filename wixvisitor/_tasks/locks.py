@@ -1,7 +1,7 @@
 """Locks that a fork cannot break.
 
-``os.fork`` copies a lock as it is, but not the thread that holds it: the child would wait for ever. So the thread that
-forks takes these locks first, and gives them back in both processes.
+``os.fork`` copies a lock in its current state, but not the thread that holds it, so the child would wait for ever.
+Therefore the thread that forks acquires all of these locks before the fork, and releases them in both processes.
 """
 
 from __future__ import annotations
@@ -12,35 +12,35 @@ import time
 import weakref
 from typing import Final
 
-_PATIENCE: Final = 1.0  # seconds in all; each of these locks is held for microseconds
+_MAX_WAIT: Final = 1.0  # seconds to wait for all locks together; each is held for microseconds
 
 _locks: Final = weakref.WeakSet[threading.Lock]()
-_taken: Final[list[threading.Lock]] = []
+_acquired: Final[list[threading.Lock]] = []
 
 
-def forkable_lock() -> threading.Lock:
-    """Returns a new lock, which is free in a forked child."""
+def fork_safe_lock() -> threading.Lock:
+    """Returns a new lock that is always free in a forked child."""
     lock = threading.Lock()
     _locks.add(lock)
     return lock
 
 
 def _before() -> None:
-    until = time.monotonic() + _PATIENCE
+    until = time.monotonic() + _MAX_WAIT
     for lock in list(_locks):
         if lock.acquire(timeout=max(0.0, until - time.monotonic())):
-            _taken.append(lock)
+            _acquired.append(lock)
 
 
 def _in_parent() -> None:
-    while _taken:
-        _taken.pop().release()
+    while _acquired:
+        _acquired.pop().release()
 
 
 def _in_child() -> None:
-    taken = set(map(id, _taken))
+    acquired = set(map(id, _acquired))
     for lock in list(_locks):
-        if id(lock) not in taken:  # its holder could not end in time: what it guards is as the holder left it
+        if id(lock) not in acquired:  # another thread held it for too long; the child does not have that thread
             getattr(lock, "_at_fork_reinit", lambda: None)()
     _in_parent()
 

@@ -1,7 +1,7 @@
-"""Work that belongs to no caller: one task, any number of waiters, on asyncio and trio.
+"""A task that many callers wait for and none of them owns, on asyncio and trio.
 
-A caller that is cancelled or times out leaves without hurting the work. An anyio shield would not do: it does not
-stop asyncio's own cancellation, and it holds the caller up.
+When a caller is cancelled or times out, the task continues. An anyio shield is not enough for that: it does not stop
+asyncio's own cancellation, and it makes the caller wait.
 """
 
 from __future__ import annotations
@@ -20,36 +20,36 @@ if TYPE_CHECKING:
     import asyncio
 
 _running: Final[set[asyncio.Task[None]]] = set()  # asyncio itself keeps only weak references to tasks
-_inside: Final[contextvars.ContextVar[SharedTask | None]] = contextvars.ContextVar("wixvisitor_flight", default=None)
+_inside: Final[contextvars.ContextVar[SharedTask | None]] = contextvars.ContextVar("wixvisitor_task", default=None)
 
 
-class NoException(Exception):
-    """Work raised something that is no ``Exception``, or a cancellation that nobody had asked for."""
+class BaseExceptionRaised(Exception):
+    """The work raised a ``BaseException`` that is no ``Exception``, or a cancellation without a request for it."""
 
 
 class SharedTask:
-    """A piece of work under way in one event loop.
+    """Work that runs in one event loop, in a task that belongs to no caller.
 
     Attributes:
-        loop: the event loop (asyncio) or the run (trio) that it lives in.
-        parent: the flight from whose work it was started, None without one.
-        result: what the work returned, None before that and if it failed.
-        error: what the work raised, None if it did not.
-        keep: an object that lives as long as the flight does.
+        loop: the event loop (asyncio) or the run (trio) in which it runs.
+        parent: the shared task whose work started this one; None if there is none.
+        result: what the work returned; None before its end and if it failed.
+        error: what the work raised; None if it raised nothing.
+        owner: an object that is kept alive until the work ends.
 
     Concurrency: any number of tasks of the same loop may ``wait``.
-    Cancellation: cancelling a waiter does nothing to the flight. A flight that is cancelled, or whose loop ends, is
-    done without a result and without an error: whoever still waits decides anew, unless it was closed.
+    Cancellation: cancelling a waiter does not affect the shared task. If the shared task itself is cancelled or its
+    loop ends, it is done without a result and without an error. Its waiters then decide again, unless it was closed.
     """
 
-    __slots__ = ("_done", "_is_closing", "_scope", "error", "keep", "loop", "parent", "result")
+    __slots__ = ("_done", "_is_closing", "_scope", "error", "loop", "owner", "parent", "result")
 
-    def __init__(self, keep: object = None) -> None:
+    def __init__(self, owner: object = None) -> None:
         self.loop = current_loop()
         self.parent = _inside.get()
         self.result: Any = None
         self.error: Exception | None = None
-        self.keep = keep
+        self.owner = owner
         self._is_closing = False
         self._done = anyio.Event()
         self._scope = anyio.CancelScope()
@@ -61,56 +61,60 @@ class SharedTask:
 
     @property
     def was_closed(self) -> bool:
-        """Whether the work was cut off because the session is closed, so that nobody starts another in its place."""
+        """Whether the work was cancelled because the session was closed. Then waiters must not start it again."""
         return self._is_closing and self.result is None and self.error is None
 
     def start(self, work: Callable[[], Awaitable[object]], *, name: str) -> None:
-        """Starts the work in a task of its own; never runs any of it right away, also with eager tasks."""
+        """Starts the work in a new task. No part of it runs before this returns, even with asyncio's eager tasks."""
         loop: Any = self.loop
         if _is_asyncios(loop):
             task = loop.create_task(self._run(work), name=name, context=contextvars.Context())
             _running.add(task)
             task.add_done_callback(_running.discard)
         else:
-            import trio  # noqa: PLC0415 - there is a trio run, so it is imported
+            import trio  # noqa: PLC0415 - the loop is trio's, so trio is imported already
 
             trio.lowlevel.spawn_system_task(self._run, work, name=name)
 
     async def wait(self) -> None:
-        """Returns when the work has ended, however it did.
+        """Returns when the work has ended: with a result, an error or a cancellation.
 
         Raises:
-            RuntimeError: called from inside the work, which would wait for itself.
+            RuntimeError: the caller is the work itself, which would wait for itself for ever.
         """
         self.check_outside()
         await self._done.wait()
 
     def check_outside(self) -> None:
-        """Raises ``RuntimeError`` if this is called from inside the work, while it runs."""
-        flight = _inside.get()
-        while flight is not None:
-            if flight is self and not self.done:
+        """Checks that the caller is not the work itself.
+
+        Raises:
+            RuntimeError: the caller is the work, and it is still running.
+        """
+        task = _inside.get()
+        while task is not None:
+            if task is self and not self.done:
                 raise RuntimeError(
-                    "a renewal asked for the token that it is about to renew: storage adapters and transports must not "
-                    "use the session they serve"
+                    "the token was requested from inside its own renewal: a storage adapter or a transport must not "
+                    "use the session that uses it"
                 )
-            flight = flight.parent
+            task = task.parent
 
     async def close(self, grace: float, patience: float = 1.0) -> None:
-        """Ends the work for good: gives it ``grace`` seconds to finish, then cancels it and waits ``patience`` more."""
+        """Waits ``grace`` seconds for the work to finish, then cancels it and waits up to ``patience`` seconds more."""
         with anyio.move_on_after(grace):
             await self._done.wait()
         self._is_closing = True
         await self.end(patience)
 
     def cancel(self) -> None:
-        """Cancels the work, from a task of its own event loop, and waits for nothing."""
+        """Cancels the work without waiting for its end. Call this in the event loop of the work."""
         self._scope.cancel()
 
     async def end(self, patience: float = 1.0) -> None:
-        """Cancels the work and waits until it is gone, for some seconds: a thread cannot be cancelled.
+        """Cancels the work and waits up to ``patience`` seconds for its end: a thread in it cannot be cancelled.
 
-        Cancellation: waits all the same, so that the work's last steps are not left to chance.
+        Cancellation: a cancelled caller waits as well, so that the work can complete its last steps.
         """
         self.cancel()
         with anyio.move_on_after(patience, shield=True):
@@ -122,32 +126,32 @@ class SharedTask:
             _inside.set(self)
             with self._scope:
                 self.result = await work()
-        except Exception as error:  # stored, and raised anew by each waiter
+        except Exception as error:  # stored; each waiter raises an exception of its own from it
             self.error = without_frames(error)
         except BaseException as error:
-            if not is_foreign(error):
+            if not is_failure(error):
                 raise
-            self.error = NoException(type(error).__name__)  # trio would end the program with it
+            self.error = BaseExceptionRaised(type(error).__name__)  # raised in a trio task, it would end the program
         finally:
-            self.keep = None
+            self.owner = None
             self._done.set()
 
 
 def is_inside() -> bool:
-    """Whether this is called from inside the work of a flight."""
+    """Whether the caller runs inside the work of a shared task."""
     return _inside.get() is not None
 
 
 def loaded(name: str) -> Any:
-    """Returns a module if it is imported; None if it is not, or if another thread is importing it at the moment."""
+    """Returns a module if it has been imported; None if it has not, or another thread is importing it right now."""
     module = sys.modules.get(name)
     return None if getattr(getattr(module, "__spec__", None), "_initializing", False) else module
 
 
-def is_foreign(error: BaseException) -> bool:
-    """Whether what was called raised this by itself, and no cancellation of this task or end of the program did."""
+def is_failure(error: BaseException) -> bool:
+    """Whether the called code failed with this error; False for a cancellation of this task and the program's end."""
     if isinstance(error, BaseExceptionGroup):
-        return all(map(is_foreign, error.exceptions))
+        return all(map(is_failure, error.exceptions))
     if isinstance(error, KeyboardInterrupt | SystemExit | GeneratorExit):
         return False
     if not isinstance(error, anyio.get_cancelled_exc_class()):
@@ -160,25 +164,25 @@ def is_foreign(error: BaseException) -> bool:
 
 
 async def checkpoint() -> None:
-    """Lets others run."""
-    from anyio.lowlevel import checkpoint  # noqa: PLC0415 - anyio imports its parts when they are needed, and so do we
+    """Lets other tasks run."""
+    from anyio.lowlevel import checkpoint  # noqa: PLC0415 - anyio imports its modules at first use; so does this
 
     await checkpoint()
 
 
 def current_loop() -> object:
-    """Returns what identifies the running event loop: asyncio's loop, or trio's token.
+    """Returns an object that identifies the running event loop: asyncio's loop, or trio's token.
 
     Raises:
-        RuntimeError: called outside any.
+        RuntimeError: no event loop is running.
     """
-    asyncio = loaded("asyncio")  # whoever runs in it has imported it; it takes long, and trio does without
+    asyncio = loaded("asyncio")  # code that runs in asyncio has imported it; the import is slow and trio needs none
     try:
         if asyncio is not None and asyncio.current_task() is not None:
             return asyncio.get_running_loop()
     except RuntimeError:
         pass
-    from anyio.lowlevel import current_token  # noqa: PLC0415 - as above
+    from anyio.lowlevel import current_token  # noqa: PLC0415 - anyio imports its modules at first use; so does this
 
     return current_token().native_token
 
@@ -190,7 +194,7 @@ def event_in(loop: object) -> Any:
 
 
 def has_ended(loop: Any) -> bool:
-    """Whether this event loop is over, and whatever lived in it."""
+    """Whether this event loop has ended, and with it every task in it."""
     if _is_asyncios(loop):
         return bool(loop.is_closed())
     try:
@@ -201,11 +205,11 @@ def has_ended(loop: Any) -> bool:
 
 
 def call_in(loop: Any, function: Callable[[], object]) -> None:
-    """Calls a function in this event loop: at once if it is the running one. Does nothing if it is over."""
+    """Calls a function in this event loop: at once if the loop is the running one. Does nothing if it has ended."""
     if loop is current_loop():
         function()
         return
-    with suppress(RuntimeError):  # of a loop that is closed; trio.RunFinishedError is one
+    with suppress(RuntimeError):  # the loop has ended; trio.RunFinishedError is a RuntimeError
         if _is_asyncios(loop):
             loop.call_soon_threadsafe(function)
         else:

@@ -1,8 +1,9 @@
-"""Time limits that know when the process stood still: a sleeping laptop, a Lambda between two requests, SIGSTOP.
+"""Time limits that notice a standstill of the process: a sleeping laptop, a Lambda between two requests, SIGSTOP.
 
-A limit that ran out meanwhile says nothing about the other side. So somebody looks at the clock every second. If much
-more has gone by, the process stood still, and what was awaited has two more seconds: the answer may have arrived long
-ago. The clock is the event loop's, and one that goes on while the machine sleeps, as the loop's may not.
+A limit that expires during a standstill says nothing about the server. So a task checks the clocks every second. If
+much more than a second has passed, the process stood still. Then the awaited work gets two more seconds, because the
+answer may have arrived long ago. Two clocks are checked: the event loop's, and one that runs while the machine sleeps,
+because the loop's may stop then.
 """
 
 from __future__ import annotations
@@ -14,27 +15,28 @@ from typing import Final
 
 import anyio
 
-_TICK: Final = 1.0  # seconds, as all here
-_LATE: Final = 1.0  # a busy machine's delay, and no standstill
-_LONG: Final = 5.0  # what no step of a token call survives; less, if the whole call has less time
-_GRACE: Final = 2.0  # after a standstill
+# All in seconds.
+_TICK: Final = 1.0  # between two checks
+_LATE: Final = 1.0  # a busy machine can delay a check for this long; that is not a standstill
+_LONG: Final = 5.0  # a standstill of this length exceeds every limit within a token call
+_GRACE: Final = 2.0  # more time for the work after a standstill
 
 
 def outside_clock() -> float:
-    """Returns seconds that go on while the machine sleeps."""
+    """Returns the seconds of a clock that runs while the machine sleeps."""
     boot = getattr(time, "CLOCK_BOOTTIME", None)
     return time.time() if boot is None else time.clock_gettime(boot)
 
 
-class Watch:
-    """Watches over one piece of work with time limits.
+class StandstillWatch:
+    """Limits the time of one piece of work, and notices standstills of the process meanwhile.
 
     Args:
         deadline: of the whole work, by ``anyio.current_time()``.
-        budget: seconds that such a piece of work has in all.
+        budget: seconds that such work may take in all.
 
     Attributes:
-        was_frozen: whether the process stood still, as far as was looked at.
+        was_frozen: whether the process has stood still, as of the last check.
     """
 
     __slots__ = ("_deadline", "_grace", "_limits", "_long", "_seen", "was_frozen")
@@ -43,11 +45,11 @@ class Watch:
         self.was_frozen = False
         self._deadline, self._long = deadline, min(_LONG, budget)
         self._limits: dict[anyio.CancelScope, float] = {}
-        self._grace = 0.0  # until when no limit counts
+        self._grace = 0.0  # no limit ends the work before this time
         self._seen = (anyio.current_time(), outside_clock())
 
-    def look(self) -> bool:
-        """Looks at the clocks; returns whether the process has stood still since the work began."""
+    def check(self) -> bool:
+        """Checks the clocks; returns whether the process has stood still since the work began."""
         now, outside = anyio.current_time(), outside_clock()
         late = max(now - self._seen[0], outside - self._seen[1]) - _TICK
         self._seen = now, outside
@@ -58,10 +60,10 @@ class Watch:
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """Watches over the block.
+        """Runs the block until the deadline, and checks the clocks meanwhile.
 
         Raises:
-            TimeoutError: the deadline has passed, and the block was cancelled.
+            TimeoutError: the deadline passed, and the block was cancelled.
             What the block raises.
         """
         failures, has_ended = list[Exception](), False
@@ -71,9 +73,9 @@ class Watch:
                 try:
                     yield
                     has_ended = True
-                except Exception as error:  # the group would wrap it
+                except Exception as error:  # raised inside the task group, it would come out as an exception group
                     failures.append(error)
-            self.look()
+            self.check()
             group.cancel_scope.cancel()
         for failure in failures:
             raise failure
@@ -82,10 +84,10 @@ class Watch:
 
     @contextmanager
     def limit(self, seconds: float) -> Iterator[None]:
-        """Ends the block after these seconds; more than ``_TICK`` of them.
+        """Ends the block after this many seconds, which must be more than ``_TICK``.
 
         Raises:
-            TimeoutError: they have passed.
+            TimeoutError: the seconds have passed.
         """
         with self._limit(anyio.current_time() + seconds) as scope:
             yield
@@ -103,7 +105,7 @@ class Watch:
 
     async def _tick(self) -> None:
         while True:
-            self.look()
+            self.check()
             now = anyio.current_time()
             if now >= self._grace:
                 for scope in [scope for scope, end in self._limits.items() if end <= now]:

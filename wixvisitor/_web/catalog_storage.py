@@ -10,6 +10,7 @@ import attrs
 
 from wixvisitor._tokens import EMPTY_TOKENS, TokenRole
 from wixvisitor._wire.claims import read_claims
+from wixvisitor._wire.json_text import parsed_object
 from wixvisitor.storage import Record, TokenStorage
 
 logger = logging.getLogger("wixvisitor")
@@ -47,11 +48,8 @@ class CatalogStorage:
 
 def _without_member(text: str) -> str:
     """Returns the record's text, with empty tokens in place of a member's. What is no record stays as it is."""
-    try:
-        content = json.loads(text)
-    except (ValueError, RecursionError):
-        return text
-    if not isinstance(content, dict) or not _is_members(content):
+    content = parsed_object(text)
+    if content is None or not _is_members(content):
         return text
     logger.warning("wixvisitor: the catalogue's record held a member; a new visitor takes its place")
     return json.dumps({**content, **EMPTY_TOKENS.to_dict()}, separators=(",", ":"))

@@ -17,7 +17,7 @@ from wixvisitor._renewal.decision import Unread
 from wixvisitor._renewal.records import Records
 from wixvisitor._renewal.settings import Settings
 from wixvisitor._tokens import EMPTY_TOKENS
-from wixvisitor._wire.redaction import hides_locals_async
+from wixvisitor._wire.redaction import drops_frames_async
 from wixvisitor.errors import StorageError
 from wixvisitor.storage import VersionConflict
 
@@ -113,13 +113,13 @@ class _List(Records):
     def __init__(self, settings: Settings, key: str) -> None:
         super().__init__(settings, f"{key[:_ALIKE]}.logins")
 
-    @hides_locals_async
+    @drops_frames_async
     async def read(self) -> tuple[list[_Login], str | Unread | None]:
         """Returns the logins, the oldest first, and the version for a write. A damaged list is empty."""
         record, content = await self._read()
         return ([], None) if record is None else (_parsed(content), record.version or Unread.UNREAD)
 
-    @hides_locals_async
+    @drops_frames_async
     async def write(self, logins: list[_Login], version: str | Unread | None) -> None:
         """Writes the list, if the store still holds what was read."""
         content = {"format": 1, "clientId": self.settings.client_id, **EMPTY_TOKENS.to_dict()}

@@ -23,14 +23,14 @@ class Sender:
     Attributes:
         reading: what its cookies say. Without consent they are not read.
         given: the visitor that they name, None if they name none.
-        is_foreign: whether this request may change no cookie (rule 7, OTHER SITES). Browsers send embedded cookies with
+        is_failure: whether this request may change no cookie (rule 7, OTHER SITES). Browsers send embedded cookies with
             everything, so that only the origin counts; a Lax cookie tells by being there.
         allowed: whether the browser may be remembered (rules 5, CONSENT, and 7, OTHER SITES).
     """
 
     reading: Reading = attrs.field(repr=False)
     given: CookieContent | None = attrs.field(repr=False)
-    is_foreign: bool
+    is_failure: bool
     allowed: bool
 
 
@@ -43,5 +43,5 @@ def sender_of(visits: Visits, request: Request) -> Sender:
     has_consent = visits.allows(request)
     reading = visits.read(request) if has_consent else _UNREAD
     given = reading.content
-    is_foreign = visits.is_suspect(request) and (visits.cookie.is_embedded or given is None)
-    return Sender(reading, given, is_foreign, has_consent and (not is_foreign or given is not None))
+    is_failure = visits.is_suspect(request) and (visits.cookie.is_embedded or given is None)
+    return Sender(reading, given, is_failure, has_consent and (not is_failure or given is not None))

@@ -21,7 +21,7 @@ import attrs
 from wixvisitor._tokens import Tokens
 from wixvisitor._web.headers import cookies_of, longer_paths
 from wixvisitor._web.ttl_cache import MAX_VISITORS, TTLCache
-from wixvisitor._wire.redaction import hides_locals
+from wixvisitor._wire.redaction import drops_frames
 from wixvisitor.cookies import VisitorCookie
 from wixvisitor.cookies._content import CookieContent, Foreign, Opened, Unreadable
 from wixvisitor.cookies._parts import parts_among
@@ -73,7 +73,7 @@ class _Found:
 
     contents: tuple[CookieContent, ...] = ()
     content: CookieContent | None = None
-    is_foreign: bool = False
+    is_failure: bool = False
 
 
 _NOTHING: Final = _Found()
@@ -123,7 +123,7 @@ class SiteCookie:
 
     # The request
 
-    @hides_locals
+    @drops_frames
     def read(self, header: str) -> Reading:
         """Returns what a ``Cookie`` header says."""
         sent = cookies_of(header, self._names.first, self._names.second)
@@ -143,7 +143,7 @@ class SiteCookie:
 
     def _chosen(self, found: Mapping[str, _Found], sent: tuple[str, ...]) -> Reading:
         first, second = self._names.first, self._names.second
-        is_taken = self._names.is_common and found[first].is_foreign
+        is_taken = self._names.is_common and found[first].is_failure
         new_name = second if is_taken else first
         content, name = found[first].content, first
         if content is None and is_taken:
@@ -172,14 +172,14 @@ class SiteCookie:
         return None
 
     def _found(self, name: str, sent: Mapping[str, Sequence[str]]) -> _Found:
-        contents, is_foreign = [], False
+        contents, is_failure = [], False
         for value in sent[name]:
             try:
                 contents.append(self._read(name, value, sent))
             except Unreadable as error:
-                is_foreign = is_foreign or isinstance(error, Foreign)
+                is_failure = is_failure or isinstance(error, Foreign)
                 logger.info("wixvisitor: the cookie %s is not taken: %s", name, error)
-        return _Found(tuple(contents), self._one_of(name, contents), is_foreign and not contents)
+        return _Found(tuple(contents), self._one_of(name, contents), is_failure and not contents)
 
     def _read(self, name: str, value: str, sent: Mapping[str, Sequence[str]]) -> CookieContent:
         """Returns what one cookie says, and opens none that was opened a moment ago."""
@@ -223,7 +223,7 @@ class SiteCookie:
             return True
         return False
 
-    @hides_locals
+    @drops_frames
     def write(self, reading: Reading, content: CookieContent, *, anew: bool) -> list[str]:
         """Returns the ``Set-Cookie`` headers that keep a visitor: as much of it as fits (rule 4, TOO LARGE).
 

@@ -7,7 +7,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from typing import Final, Generic, TypeVar
 
-from wixvisitor._wire.redaction import hides_locals_async
+from wixvisitor._wire.redaction import drops_frames_async
 from wixvisitor.storage import ANY_VERSION, MemoryStorage, Record
 from wixvisitor.storage._protocol import AnyVersion
 
@@ -81,7 +81,7 @@ class TTLStorage(MemoryStorage):
         """Returns the record, None if there is none or it is over."""
         return self._records.get(key) if self._recent.get(key) else None
 
-    @hides_locals_async
+    @drops_frames_async
     async def save(
         self,
         key: str,

@@ -190,7 +190,7 @@ class Visit:
         visitor.become(session)
 
     def _check_not_foreign(self) -> None:
-        if self.sender.is_foreign:
+        if self.sender.is_failure:
             raise ConfigurationError(UNTRUSTED if self.visits.cookie.is_embedded else WITHHELD)
 
     def _check_not_started(self) -> None:
@@ -210,7 +210,7 @@ class Visit:
         Cancellation: leaves the visitor whole.
         """
         session, given, moved = self._session, self.sender.given, self._moved
-        if session is None or given is None or self.sender.is_foreign or self.visits.cookie.holds_tokens:
+        if session is None or given is None or self.sender.is_failure or self.visits.cookie.holds_tokens:
             return
         if given.is_due if moved is None else not _checks.is_empty(self._tokens()):
             content = self._content
@@ -263,15 +263,15 @@ class Visit:
             self._note_order()
         elif self._session is None:
             return NOTHING
-        if sender.reading.doubled and sender.allowed and not sender.is_foreign and not is_shared(cache_control):
+        if sender.reading.doubled and sender.allowed and not sender.is_failure and not is_shared(cache_control):
             cookies = [*cookies, *self.visits.kept.remove_copies(sender.reading, self.request.path)]
         return additions(cookies, vary=vary, cache_control=cache_control)
 
     def _cookies(self, sender: Sender) -> list[str]:
         if not sender.allowed:
             return []
-        if sender.is_foreign or self._is_older(sender.given):
-            logger.debug("wixvisitor: no cookie: %s", _FOREIGN if sender.is_foreign else _OLDER)
+        if sender.is_failure or self._is_older(sender.given):
+            logger.debug("wixvisitor: no cookie: %s", _FOREIGN if sender.is_failure else _OLDER)
             self._sent = self._tokens()  # none of it is the browser's, and none of it is missed
             return []
         if self.visits.cookie.holds_tokens:
@@ -335,7 +335,7 @@ class Visit:
             return
         self._note()
         sender, tokens = self.sender, self._tokens()
-        if sender.is_foreign and not sender.allowed and not _checks.is_empty(tokens):
+        if sender.is_failure and not sender.allowed and not _checks.is_empty(tokens):
             logger.info("wixvisitor: a new visitor is not kept: %s, without the cookie", _FOREIGN)
         if not sender.allowed or _checks.is_empty(tokens):
             return

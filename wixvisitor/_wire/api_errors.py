@@ -1,9 +1,9 @@
-"""What a Wix API's error answer means, in every shape that was seen. Pure.
+"""Reads a Wix API's error answer, in every shape that was observed. Pure.
 
-The documented shape is ``{"message", "details": {"applicationError" | "validationError"}}``
-(https://dev.wix.com/docs/rest/articles/getting-started/errors); legacy services send ``{"errorCode",
-"errorDescription"}``, OAuth ones ``{"error", "error_description"}``, bot protection an HTML page, and system errors
-are "sent empty by design".
+Wix documents ``{"message", "details": {"applicationError" | "validationError"}}``
+(https://dev.wix.com/docs/rest/articles/getting-started/errors). Older services send ``{"errorCode",
+"errorDescription"}``, and OAuth services ``{"error", "error_description"}``. Bot protection sends an HTML page. By
+Wix's documentation, system errors are "sent empty by design".
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from wixvisitor._wire.json_text import parsed_object
 from wixvisitor._wire.redaction import redact, unescaped
 from wixvisitor._wire.token_endpoint import REQUEST_ID_HEADER
 from wixvisitor.errors import WixAPIError
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
 ResponseT = TypeVar("ResponseT", bound="httpx.Response")
 
-_MAX = 1_000_000  # bytes of a body that are looked at
+_MAX = 1_000_000  # bytes of a body that are read; the rest is ignored
 _LATIN = ("iso-8859-1", "iso8859-1", "latin-1", "latin1", "windows-1252", "cp1252", "us-ascii", "ascii")
 _ENCODINGS = frozenset({"utf-8", "utf8", "utf-16", "utf-16le", "utf-16be", *_LATIN})
 
@@ -28,15 +29,15 @@ _ENCODINGS = frozenset({"utf-8", "utf8", "utf-16", "utf-16le", "utf-16be", *_LAT
 def raise_for_error(response: ResponseT) -> ResponseT:
     """Returns a response with a 2xx status.
 
-    Takes responses of httpx and httpx2. A streamed response that was not read yet (``await response.aread()``) is
-    judged by its status alone.
+    Accepts responses of httpx and httpx2. If a streamed response has not been read yet (``await response.aread()``),
+    the error carries its status but nothing of its body.
 
     Raises:
-        WixAPIError: for any other status, whatever the body is.
+        WixAPIError: the status is not 2xx. The body may be anything.
     """
     if response.is_success:
         return response
-    # Nothing of this in a local variable: whoever prints tracebacks with locals would print the token.
+    # No local variable holds the body or the token: some tools print tracebacks with local variables.
     raise read_error(
         response.status_code,
         _text(response),
@@ -48,10 +49,10 @@ def raise_for_error(response: ResponseT) -> ResponseT:
 def read_error(
     status_code: int, text: str, request_id: str | None = None, *, secrets: tuple[str, ...] = ()
 ) -> WixAPIError:
-    """Returns the error that an answer with this status and body stands for, without these secrets."""
+    """Returns the ``WixAPIError`` for an answer with this status and body. The secrets are redacted in it."""
     text = text[:_MAX]
     redacted = redact(_unescaped(text) if "\\u" in text else text, secrets)
-    body = _object(redacted)
+    body = parsed_object(redacted) or {}
     details = body.get("details")
     details = details if isinstance(details, dict) else {}
     application = _dict(details.get("applicationError"))
@@ -66,39 +67,35 @@ def read_error(
 
 
 def _token_of(response: httpx.Response) -> str:
-    """Returns the token that was sent, ``""`` if none was, or nobody knows."""
+    """Returns the token that was sent; ``""`` if no token was sent or the response does not know its request."""
     try:
         return str(response.request.headers.get("Authorization", ""))
-    except RuntimeError:  # the response was made by hand, in a test
+    except RuntimeError:  # a response that a test made by hand has no request
         return ""
 
 
 def _text(response: httpx.Response) -> str:
     try:
         return bytes(response.content[:_MAX]).decode(_encoding(response), "replace").removeprefix("\ufeff")
-    except Exception:  # ResponseNotRead or DecodingError, of whichever client's family
+    except Exception:  # ResponseNotRead or DecodingError; httpx and httpx2 have classes of their own
         return ""
 
 
 def _encoding(response: httpx.Response) -> str:
-    """Returns what JSON and HTML come in; whatever else is read as UTF-8: some codecs take hours, or inflate a text."""
+    """Returns the body's encoding if it is a usual one for JSON and HTML, else UTF-8.
+
+    Other codecs are not used: some of them run for hours, or make a text much larger.
+    """
     name = str(response.charset_encoding or "utf-8").lower().replace("_", "-")
     return name if name in _ENCODINGS else "utf-8"
 
 
 def _unescaped(text: str) -> str:
-    """Returns JSON, or whatever it is, without its escapes, which may hide the beginning of a token from the mask."""
+    """Returns the text without JSON's escapes, because an escape can hide the beginning of a token from ``redact``."""
     try:
         return json.dumps(json.loads(text), ensure_ascii=False)
     except (ValueError, RecursionError):
         return unescaped(text)
-
-
-def _object(text: str) -> dict[str, Any]:
-    try:
-        return _dict(json.loads(text))
-    except (ValueError, RecursionError):
-        return {}
 
 
 def _dict(value: object) -> dict[str, Any]:
@@ -122,8 +119,8 @@ def _message(body: dict[str, Any], application: dict[str, Any], text: str) -> st
             if isinstance(source.get(key), str) and source[key]:
                 return str(source[key])
     if text.lstrip()[:1] == "<":
-        return "an HTML page instead of JSON; with 403 this is bot protection in front of the API"
-    return "no message" if not text.strip() else "a body that is no Wix error"
+        return "the body is an HTML page instead of JSON; with status 403, bot protection sent it"
+    return "the body is empty" if not text.strip() else "the body has none of the known shapes of a Wix error"
 
 
 def _violations(details: dict[str, Any]) -> list[dict[str, Any]]:

@@ -1,7 +1,7 @@
-"""The catalogue: what is the same for everybody, the paths of it that may be read, and the key of who reads it. Pure.
+"""The catalogue: data that is the same for every visitor. Which paths may be read, and the key of their reader. Pure.
 
-A path is compared as the servers on its way may read it: decoded until nothing is left to decode. A path that two
-servers could read in two ways is on no list.
+Before a path is compared, it is decoded until no percent-encoding is left, because each server on the way may decode
+it once. A path that two servers could read differently never matches.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from urllib.parse import unquote
 from wixvisitor.errors import ConfigurationError
 
 CATALOG_KEY: Final = "wixvisitor:catalog"
-"""The key of the catalogue's visitor in a pool and in its storage. ``checked_key`` gives it to no caller; a cookie's
-key has no colon."""
+"""The key of the catalogue's visitor in a pool and in its storage. ``checked_key`` rejects it as a caller's key, and a
+cookie's key cannot equal it, because it has no colon."""
 
-# The paths that www.wixapis.com has for what a site shows to everybody, from the tables in ``build/cjs/meta.js`` of the
-# npm packages @wix/auto_sdk_<name>; blog_posts 1.0.186, blog_tags 1.0.60, categories_categories 1.0.145 and
-# stores_products-v-3 1.0.226 for the first six.
+# The paths of www.wixapis.com for what a site shows to every visitor. They come from the tables in
+# ``build/cjs/meta.js`` of the npm packages @wix/auto_sdk_<name>. The first six: blog_posts 1.0.186, blog_tags 1.0.60,
+# categories_categories 1.0.145 and stores_products-v-3 1.0.226.
 CATALOG_PATHS: Final[tuple[str, ...]] = (
     "/stores/",
     "/stores-reader/",  # the reader of both catalogs; @wix/auto_sdk_stores_products
@@ -44,41 +44,42 @@ CATALOG_PATHS: Final[tuple[str, ...]] = (
     "/reviews/",  # reviews_reviews 1.0.39
     "/wix-data/v2/items/",  # data_items
 )
-"""Where ``CatalogVisitor`` may read unless ``catalog_paths`` says otherwise."""
+"""The paths that ``CatalogVisitor`` may read by default. ``catalog_paths`` replaces them."""
 
 READING_POSTS: Final = frozenset(
     {"query", "search", "count", "aggregate"}
-)  # last segments of a POST that changes nothing
+)  # a POST whose path ends in one of these segments changes nothing
 
-_ROUNDS: Final = 8  # of decoding; what is still encoded after them hides something
-# What ends or splits a segment for some server, and what is still encoded; then what looks like a slash or a backslash
-# and is made one where texts are converted to an old encoding. NFKC has made the others plain before.
-_SPLITS: Final = re.compile("[/\\\\;?#%\u2044\u2215\u2216\u29f5\u29f8]")
+_MAX_DECODES: Final = 8  # a segment that is still encoded after so many decodings is suspicious, and does not match
+# First, characters that end or split a segment for some server, and ``%``, which shows that it is still encoded. Then,
+# characters that become a slash or a backslash when a server converts the text to an old encoding. The other
+# lookalikes need no entry: NFKC has replaced them before.
+_SEPARATORS: Final = re.compile("[/\\\\;?#%\u2044\u2215\u2216\u29f5\u29f8]")
 
 
 def is_reserved(key: str) -> bool:
-    """Whether this is the catalogue's key, also for a store that does not tell cases or forms of Unicode apart."""
+    """Whether this is the catalogue's key. Some stores ignore case or Unicode forms, so this ignores them, too."""
     return unicodedata.normalize("NFKC", key).strip().casefold() == CATALOG_KEY
 
 
 def segments_of(path: str) -> tuple[str, ...] | None:
-    """Returns the decoded segments of an absolute URL's path, None if servers could disagree about them.
+    """Returns the decoded segments of an absolute URL's path; None if two servers could read them differently.
 
     Args:
-        path: as it is sent, without the query. Dot segments that are not encoded have been resolved by the client.
+        path: as it is sent, without the query. The client has already resolved dot segments that are not encoded.
     """
     first, *segments = path.split("/")
     if first:
         return None
     decoded = [_decoded(segment) for segment in segments]
-    while decoded and decoded[-1] == "":  # a slash at the end
+    while decoded and decoded[-1] == "":  # the path ends in a slash
         decoded.pop()
     return None if any(not _is_plain(segment) for segment in decoded) else tuple(map(str, decoded))
 
 
 def _decoded(segment: str) -> str | None:
-    """Returns the segment without any percent-encoding, None if it never ends or is no UTF-8."""
-    for _ in range(_ROUNDS):
+    """Returns the segment without any percent-encoding; None if it is encoded too many times or is not UTF-8."""
+    for _ in range(_MAX_DECODES):
         try:
             before, segment = segment, unquote(segment, errors="strict")
         except UnicodeDecodeError:
@@ -93,40 +94,41 @@ def _is_plain(segment: str | None) -> bool:
         return False
     text = unicodedata.normalize("NFKC", segment)
     kinds = {unicodedata.category(character) for character in segment + text}
-    if kinds & {"Cc", "Cs", "Zl", "Zp"} or _SPLITS.search(segment + text):
+    if kinds & {"Cc", "Cs", "Zl", "Zp"} or _SEPARATORS.search(segment + text):
         return False
     seen = "".join(character for character in text if unicodedata.category(character) != "Cf")
-    return bool(seen.strip(" ."))  # neither empty nor a dot segment, as which Windows counts ".. " too
+    return bool(seen.strip(" ."))  # neither empty nor a dot segment; Windows also treats ".. " as one
 
 
 class CatalogPaths:
-    """The prefixes that may be read.
+    """The path prefixes that the catalogue's visitor may read.
 
     Args:
-        prefixes: absolute paths. One that ends in a slash covers what is below it; another one covers itself, too.
+        prefixes: absolute paths. A prefix that ends in a slash covers the paths below it. Any other prefix covers the
+            paths below it and itself.
 
     Raises:
-        ConfigurationError: it is no sequence of such paths, or one of them covers everything.
+        ConfigurationError: ``prefixes`` is not a sequence of such paths, or one of them covers every path.
     """
 
     __slots__ = ("_prefixes",)
 
     def __init__(self, prefixes: Sequence[str]) -> None:
         if isinstance(prefixes, str | bytes) or not isinstance(prefixes, Sequence):
-            raise ConfigurationError("catalog_paths: expected several path prefixes; put the one into a tuple")
+            raise ConfigurationError("catalog_paths: expected a list or tuple of path prefixes, such as ('/stores/',)")
         self._prefixes = tuple(_checked(prefix) for prefix in prefixes)
 
     def cover(self, segments: tuple[str, ...]) -> bool:
-        """Whether these decoded segments, without the base URL's own, are the catalogue's."""
+        """Whether a prefix covers this path, given as decoded segments without those of the base URL."""
         return any(len(segments) >= least and segments[: len(prefix)] == prefix for prefix, least in self._prefixes)
 
 
 def _checked(prefix: Any) -> tuple[tuple[str, ...], int]:
-    """Returns the prefix's segments, and how many a path needs at least."""
+    """Returns the prefix's segments, and how many segments a path that it covers has at least."""
     segments = segments_of(prefix) if isinstance(prefix, str) else None
     if not segments or not isinstance(prefix, str) or "//" in prefix:
         raise ConfigurationError(
-            f"catalog_paths: expected a path like '/stores/' or '/v3/posts', plainly spelt and not just '/', "
+            f"catalog_paths: expected a path like '/stores/' or '/v3/posts', without encoding and not just '/', "
             f"got {prefix if isinstance(prefix, str) else type(prefix).__name__!r:.80}"
         )
     return segments, len(segments) + prefix.endswith("/")

@@ -1,31 +1,33 @@
-"""What can be read in a Wix token without its key: hints, never proof. Pure.
+"""Reads the claims of a Wix token without checking its signature: they are hints, not proof. Pure.
 
-The shape is not documented; it was read from expired public samples: an access token is
-``OauthNG.JWS.<header>.<payload>.<signature>``, a refresh token ``JWS.<header>.<payload>.<signature>``, the payload
-``{"data": "<JSON>", "iat": seconds, "exp": seconds}`` in base64url without padding. Whatever differs reads as None.
+Wix does not document the format. It was read from expired public samples: an access token is
+``OauthNG.JWS.<header>.<payload>.<signature>``, a refresh token is ``JWS.<header>.<payload>.<signature>``. The payload
+is ``{"data": "<JSON>", "iat": seconds, "exp": seconds}`` in base64url without padding. For a token in any other format
+``read_claims`` returns None.
 """
 
 from __future__ import annotations
 
 import base64
-import json
 from typing import Any, Final
 
 import attrs
 
+from wixvisitor._wire.json_text import parsed_object
+
 _MAX: Final = 16_384  # a real token has about 1,000 characters
-_LATEST: Final = 10**11  # seconds; the year 5138. What is later is no date, and too large a number for arithmetic
+_LATEST: Final = 10**11  # seconds; the year 5138. A larger number is no date, and could overflow in arithmetic
 
 
 @attrs.frozen(match_args=False)
 class Claims:
-    """The hints of one token.
+    """The claims of one token.
 
     Attributes:
         issued_at: ``iat`` in seconds by Wix's clock.
         expires_at: ``exp`` in seconds by Wix's clock.
-        visitor_id: ``aid`` of the token's data, which seems to be the visitor's id.
-        member_id: ``uid``, which only a member's token has.
+        visitor_id: ``aid`` in the token's data. It seems to be the visitor's ID.
+        member_id: ``uid`` in the token's data. Only a member's token has it.
     """
 
     issued_at: int
@@ -40,12 +42,12 @@ class Claims:
 
 
 def read_claims(token: str) -> Claims | None:
-    """Returns the token's hints, or None if it does not have the known shape."""
+    """Returns the token's claims, or None if the token does not have the known format."""
     parts = token.removeprefix("OauthNG.").split(".")
     if len(token) > _MAX or len(parts) != 4 or parts[0] != "JWS":
         return None
     payload = _decoded(parts[2])
-    if not isinstance(payload, dict):
+    if payload is None:
         return None
     issued_at, expires_at = payload.get("iat"), payload.get("exp")
     if type(issued_at) is not int or type(expires_at) is not int or not 0 < issued_at < expires_at < _LATEST:
@@ -55,20 +57,17 @@ def read_claims(token: str) -> Claims | None:
 
 
 def _instance(data: object) -> dict[str, Any]:
-    try:
-        content = json.loads(data) if isinstance(data, str) else None
-    except (ValueError, RecursionError):
-        return {}
-    instance = content.get("instance") if isinstance(content, dict) else None
+    content = parsed_object(data) if isinstance(data, str) else None
+    instance = (content or {}).get("instance")
     if isinstance(instance, str):
         instance = _decoded(instance)
     return instance if isinstance(instance, dict) else {}
 
 
-def _decoded(segment: str) -> object:
+def _decoded(segment: str) -> dict[str, Any] | None:
     try:
-        return json.loads(base64.urlsafe_b64decode(segment + "=" * (-len(segment) % 4)))
-    except (ValueError, RecursionError):
+        return parsed_object(base64.urlsafe_b64decode(segment + "=" * (-len(segment) % 4)))
+    except ValueError:  # not base64
         return None
 
 

@@ -1,4 +1,4 @@
-"""Keeps secrets out of text and tracebacks. Pure."""
+"""Removes secrets from texts and tracebacks. Pure."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from typing import Any, Final, TypeVar, cast
 E = TypeVar("E", bound=BaseException)
 F = TypeVar("F", bound=Callable[..., Any])
 
-# Wix's access tokens are "OauthNG.JWS.<header>.<payload>.<signature>", its refresh tokens "JWS.<…>" (read from the
-# public samples in Wix's own documentation); any other JWT starts with "eyJ", which is '{"' in base64url.
-# What was cut off in the middle of a token is masked as well, so only the beginning has to match.
-_TOKEN: Final = r"(?:(?:OauthNG\.)?JWS\.|IST\.|eyJ)[A-Za-z0-9_=.-]{6,}"  # noqa: S105 - no token, but what one looks like
-# Whatever a field of that name holds, in JSON (also in @wix/sdk's shape) or a query, and where it was cut off. Only
-# what is quoted, or stands behind "=": what is left has to be JSON still.
-_NAMED: Final = (  # the name, what leads to the value, and the value
+# Wix's access tokens are "OauthNG.JWS.<header>.<payload>.<signature>" and its refresh tokens are "JWS.<…>" (read from
+# the public samples in Wix's own documentation). Any other JWT starts with "eyJ", which is '{"' in base64url.
+# A text may end in the middle of a token, so the pattern needs only the beginning of one.
+_TOKEN: Final = r"(?:(?:OauthNG\.)?JWS\.|IST\.|eyJ)[A-Za-z0-9_=.-]{6,}"  # noqa: S105 - a pattern, not a token
+# The value of a field with a token's name, in JSON (also in @wix/sdk's shape) or in a query. The text may end within
+# the value. Only a value in quotes or after "=" matches, so that JSON is still JSON after the redaction.
+_NAMED: Final = (  # the name, what stands between it and the value, and the value
     r"""(?i:((?:access|refresh)_?token["']?"""
     r"""\s*(?::\s*(?:\{\s*["']value["']\s*:\s*)?["']|=\s*["']?))"""
     r"""(?!\[token\])[^"'&,;\s]+)"""
@@ -27,38 +27,48 @@ _ESCAPED: Final = r"\\u00([2-7][0-9A-Fa-f])"
 
 
 def redact(text: str, secrets: Iterable[str] = ()) -> str:
-    """Returns ``text`` with each known secret, and what looks like a Wix token or is called one, as ``[token]``."""
-    for secret in sorted(filter(None, secrets), key=len, reverse=True):  # the longer one first, if one holds the other
+    """Returns ``text`` with ``[token]`` in place of secrets.
+
+    Replaced are the known secrets, what looks like a Wix token, and the value of a field with a token's name.
+    """
+    for secret in sorted(filter(None, secrets), key=len, reverse=True):  # the longer first: one may contain another
         text = text.replace(secret, _MASK)
-    return re.sub(_NAMED, rf"\1{_MASK}", re.sub(_TOKEN, _MASK, text))  # compiled when they are needed, and kept
+    return re.sub(_NAMED, rf"\1{_MASK}", re.sub(_TOKEN, _MASK, text))  # ``re`` compiles at first use, and caches
 
 
 def unescaped(text: str) -> str:
-    """Returns a text with JSON's escapes of ASCII read, behind which a token may hide; it may be no JSON any more."""
+    """Returns the text with JSON's escapes of ASCII characters decoded, because an escape can hide a token.
+
+    The result may no longer be valid JSON.
+    """
     return re.sub(_ESCAPED, lambda found: chr(int(found[1], 16)), text).replace("\\/", "/")
 
 
 def safe_cause(error: E, secrets: Iterable[str] = ()) -> E | None:
-    """Returns the exception as a cause that may be printed: without frames; None if a text in its chain is secret."""
+    """Returns the exception without its frames, so that it can be a cause; None if a text in its chain is secret."""
     known = tuple(secrets)
     texts = (f"{link} {link!r} {getattr(link, '__notes__', '')}" for link in _chain(error))
     return without_frames(error) if all(redact(text, known) == text for text in texts) else None
 
 
 def without_frames(error: E) -> E:
-    """Drops the frames of an exception and its causes, whose locals hold the bytes of a token request."""
+    """Returns the exception after dropping its frames and its causes': their locals hold a token request's bytes."""
     for link in _chain(error):
         link.__traceback__ = None
     return error
 
 
-def drop_sent_bytes(error: BaseException, transport_error: type[BaseException], outer: BaseException | None) -> None:
-    """Drops the frames that hold a request's bytes: those of a cancellation, and of what a transport error came from.
+def drop_request_frames(
+    error: BaseException, transport_error: type[BaseException], outer: BaseException | None
+) -> None:
+    """Drops the frames whose locals hold a request's bytes.
+
+    Of a cancellation these are its own frames; of a transport error, those of its causes.
 
     Args:
-        error: what the client raised. Its own frames stay, unless it is a cancellation.
+        error: what the client raised. Unless it is a cancellation, its own frames stay.
         transport_error: the class of the client's transport errors.
-        outer: what was being handled before, whose frames are the caller's.
+        outer: the exception that was being handled before. Its frames are the caller's and stay.
     """
     if not isinstance(error, Exception):
         error.__traceback__ = None
@@ -68,8 +78,11 @@ def drop_sent_bytes(error: BaseException, transport_error: type[BaseException], 
                 link.__traceback__ = None
 
 
-def hides_locals(function: F) -> F:
-    """Makes a function whose locals hold secrets raise without its frames: error reporters print local variables."""
+def drops_frames(function: F) -> F:
+    """Decorates a function whose locals hold secrets: its exceptions carry no frames of it.
+
+    The reason is that error reporters print the local variables of each frame.
+    """
 
     @functools.wraps(function)
     def hidden(*arguments: Any, **options: Any) -> Any:
@@ -77,15 +90,15 @@ def hides_locals(function: F) -> F:
         try:
             return function(*arguments, **options)
         except BaseException as error:
-            drop_frames_inside(error, outer)
+            drop_inner_frames(error, outer)
             del arguments, options, outer
             raise
 
     return cast("F", hidden)
 
 
-def hides_locals_async(function: F) -> F:
-    """``hides_locals`` for an asynchronous function; a cancellation leaves it without its frames, too."""
+def drops_frames_async(function: F) -> F:
+    """``drops_frames`` for an asynchronous function. It drops the frames of a cancellation, too."""
 
     @functools.wraps(function)
     async def hidden(*arguments: Any, **options: Any) -> Any:
@@ -94,26 +107,26 @@ def hides_locals_async(function: F) -> F:
         try:
             return await work
         except BaseException as error:
-            drop_frames_inside(error, outer)
+            drop_inner_frames(error, outer)
             del outer
             raise
 
     return cast("F", hidden)
 
 
-def drop_frames_inside(error: BaseException, outer: BaseException | None) -> None:
+def drop_inner_frames(error: BaseException, outer: BaseException | None) -> None:
     """Drops the frames of an exception and of its causes.
 
     Args:
         error: the exception.
-        outer: what was being handled before; its frames are the caller's and stay.
+        outer: the exception that was being handled before. Its frames are the caller's and stay.
     """
     for link in _chain(error, outer):
         link.__traceback__ = None
 
 
 def _chain(error: BaseException, end: BaseException | None = None) -> Iterator[BaseException]:
-    """The exception, its causes and contexts, and what groups hold; without what stands behind ``end``."""
+    """Yields the exception, its causes and contexts, and the members of groups. Stops at ``end``."""
     todo: list[BaseException | None] = [error]
     seen: set[int] = {id(end)}
     while todo:

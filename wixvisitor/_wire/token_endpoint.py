@@ -1,10 +1,10 @@
-"""Wix's spelling of the token endpoint, both ways, and what an answer means. Pure.
+"""The token endpoint: its requests, its answers, and what an answer means. Pure.
 
-Facts and where they come from: the requests are ``@wix/sdk`` 1.21.16's own (``build/auth/oauth2/OAuthStrategy.js``,
-JSON in camelCase); the answer is RFC 6749 section 5.1 in snake_case; errors follow RFC 6749 section 5.2 by Wix's
-documentation, but ``{"message", "details"}``, ``{"errorCode", "errorDescription"}``, HTML and nothing were all seen.
-What Wix answers to a refresh token that it no longer accepts is recorded nowhere, so ``judge_refusal`` is a judgement,
-and can be replaced (``VisitorSession(judge_refusal=…)``).
+Sources: the requests are those of ``@wix/sdk`` 1.21.16 (``build/auth/oauth2/OAuthStrategy.js``, JSON in camelCase). A
+token answer follows RFC 6749 section 5.1, in snake_case. Wix documents errors as in RFC 6749 section 5.2, but
+``{"message", "details"}``, ``{"errorCode", "errorDescription"}``, HTML and empty bodies were observed as well.
+Wix documents nowhere how it refuses a refresh token. So the rules of ``judge_refusal`` are this library's own, and a
+caller can replace them (``VisitorSession(judge_refusal=…)``).
 """
 
 from __future__ import annotations
@@ -21,34 +21,35 @@ import attrs
 
 from wixvisitor._tokens import AccessToken
 from wixvisitor._wire.claims import read_claims
+from wixvisitor._wire.json_text import parsed
 from wixvisitor._wire.redaction import redact, unescaped
 from wixvisitor.errors import ConfigurationError, InvalidTokenResponse, TokenRequestError
 
-TOKEN_PATH: Final = "/oauth2/token"  # noqa: S105 - a path, no secret
+TOKEN_PATH: Final = "/oauth2/token"  # noqa: S105 - a path, not a secret
 CONSISTENT_HEADER: Final = "X-Wix-Consistent"
 REQUEST_ID_HEADER: Final = "x-wix-request-id"
-IAM_PREFIX: Final = "/_api/iam/"  # logins: their 401 is about a password (code -19976), never about our token
+IAM_PREFIX: Final = "/_api/iam/"  # logins: a 401 there means a wrong password (code -19976), not a rejected token
 
 DEFAULT_LIFETIME: Final = 14_400  # seconds; Wix documents 4 hours
-_MIN, _MAX = 60, 86_400  # seconds; what an access token's lifetime is clamped to
-_MAX_NAME: Final = 50  # characters of a Content-Encoding that an error's message may carry
-_EXCERPT: Final = 500  # characters of an answer that an error's message may carry
-# RFC 6749 section 5.2's codes that speak of the client and not of the token, and the one text that Wix is known to
-# send for a client ID that is no GUID.
+_MIN, _MAX = 60, 86_400  # seconds; an access token's lifetime is clamped to this range
+_MAX_NAME: Final = 50  # characters of a Content-Encoding that an error's message may contain
+_EXCERPT: Final = 500  # characters of an answer that an error's message may contain
+# The codes of RFC 6749 section 5.2 that are about the client and not about the token, and the text that Wix sends for
+# a client ID that is not a GUID.
 _CLIENT_ERROR: Final = (
     "invalid_client|unauthorized_client|unsupported_grant_type|invalid_scope|appRuntimeKeys|appId is not a valid GUID"
 )
-# The other codes of RFC 6749 (sections 4.1.2.1 and 5.2) and RFC 8628 (section 3.5) that speak of the request or of the
-# server, and those of quotas. As whole values only: "invalid_request" may stand beside a text that names the token.
+# The other codes of RFC 6749 (sections 4.1.2.1 and 5.2) and RFC 8628 (section 3.5) that are about the request or the
+# server, and codes of quotas. Only a whole value counts.
 _OTHER_CODES: Final = frozenset(
     {
         *("invalid_request", "server_error", "temporarily_unavailable", "access_denied", "unsupported_response_type"),
         *("slow_down", "authorization_pending", "resource_exhausted", "too_many_requests", "throttled"),
     }
 )
-# What names the refresh token as dead: RFC 6749's invalid_grant, RFC 6750's invalid_token, codes like
-# INVALID_REFRESH_TOKEN, and texts like "The refresh_token is invalid." (wix-incubator/DeviantArt-API #58, beside
-# "invalid_request") or "[business][FATAL] … - invalid_token".
+# Texts that say that the refresh token is no longer valid: RFC 6749's invalid_grant, RFC 6750's invalid_token, codes
+# like INVALID_REFRESH_TOKEN, and sentences like "The refresh_token is invalid." (wix-incubator/DeviantArt-API #58,
+# together with the code "invalid_request") or "[business][FATAL] … - invalid_token".
 _DEAD: Final = "invalid|expired|revoked|used|unknown|malformed|inactive"
 _NAMES_TOKEN: Final = (
     r"(?i:\binvalid_grant\b"
@@ -57,7 +58,7 @@ _NAMES_TOKEN: Final = (
 )
 
 Verdict = Literal["certain", "doubtful", "never"]
-"""Whether an answer to a renewal says that the refresh token is refused: for certain, perhaps, or not at all."""
+"""Whether the answer to a renewal refuses the refresh token: ``certain`` yes, ``doubtful`` perhaps, ``never`` no."""
 
 
 @attrs.frozen(eq=False, repr=False, match_args=False)
@@ -67,7 +68,7 @@ class TokenRequest:
     Attributes:
         grant_type: ``anonymous`` or ``refresh_token``.
         content: the JSON body.
-        secret: the refresh token in it, so that it can be masked wherever it comes back.
+        secret: the refresh token in the body, for redacting it in the answer and in errors.
     """
 
     grant_type: str
@@ -77,16 +78,16 @@ class TokenRequest:
 
 @attrs.frozen(match_args=False)
 class TokenAnswer:
-    """What the token endpoint answered; this is what a ``judge_refusal`` function judges.
+    """An answer of the token endpoint. A ``judge_refusal`` function gets it as its argument.
 
     Attributes:
         status_code: the HTTP status.
-        json: the parsed body, None if it is no JSON.
-        text: the body's text, tokens masked, cut at 500 characters.
-        request_id: Wix's ``x-wix-request-id``.
-        retry_after: seconds that Wix asks to wait, or None.
-        date: Wix's clock when the answer arrived (``Date`` plus ``Age``) in epoch seconds, or None.
-        encoding: how the body is compressed, if it could not be read because of that; else ``""``.
+        json: the parsed body; None if it is not JSON.
+        text: the body's text, with tokens redacted and cut after 500 characters.
+        request_id: Wix's ``x-wix-request-id``; None if the answer has none.
+        retry_after: seconds that Wix asks to wait; None if it asks for none.
+        date: Wix's clock when the answer arrived (``Date`` plus ``Age``), in epoch seconds; None if it is unknown.
+        encoding: the body's ``Content-Encoding`` if the body could not be decompressed; else ``""``.
     """
 
     status_code: int
@@ -103,9 +104,9 @@ class Granted:
     """A token response.
 
     Attributes:
-        access_token: with its expiry.
-        refresh_token: a new refresh token, None if the answer has none.
-        lifetime: seconds that the access token has from the request on.
+        access_token: the new access token, with its expiry.
+        refresh_token: a new refresh token; None if the answer has none.
+        lifetime: seconds from the request to the access token's expiry.
     """
 
     access_token: AccessToken
@@ -115,13 +116,13 @@ class Granted:
 
 @attrs.frozen(eq=False, repr=False)
 class Refused:
-    """Wix does not accept this refresh token any more."""
+    """Wix refused the refresh token."""
 
     answer: TokenAnswer
 
 
 def mint_request(client_id: str) -> TokenRequest:
-    """Returns the request that makes a new visitor."""
+    """Returns the request that mints a new visitor."""
     return TokenRequest("anonymous", _body({"clientId": client_id, "grantType": "anonymous"}))
 
 
@@ -141,34 +142,31 @@ def read_answer(
     cut: bool = False,
     encodings: str = "",
 ) -> TokenAnswer:
-    """Returns the answer in the form that the rules judge.
+    """Returns the parsed answer.
 
-    The body is read as ``fetch``'s ``response.json()`` reads it: UTF-8, whatever ``Content-Type`` says, without a byte
-    order mark before it.
+    The body is decoded as ``fetch``'s ``response.json()`` does it: as UTF-8, whatever ``Content-Type`` says, without
+    a byte order mark.
 
     Args:
         status_code: the HTTP status.
-        body: what was read of the body.
-        headers: its headers, names in lower case.
-        now: epoch seconds, for a ``Retry-After`` that is a date in an answer without one of its own.
-        secret: the refresh token that was sent, masked in ``text``.
-        cut: the body was longer than what was read, so it is not parsed.
-        encodings: how the body is compressed, if it still is.
+        body: the bytes that were read of the body.
+        headers: the answer's headers, with names in lower case.
+        now: epoch seconds. They are needed for a ``Retry-After`` date if the answer has no ``Date`` header.
+        secret: the refresh token that was sent. It is redacted in ``text``.
+        cut: whether the body is longer than the bytes that were read. Then it is not parsed.
+        encodings: the body's ``Content-Encoding`` if the body is still compressed, else ``""``.
     """
     text = body.decode("utf-8", "replace").removeprefix("\ufeff")
-    try:
-        content = None if cut else json.loads(text)
-    except (ValueError, RecursionError):
-        content = None
+    content = None if cut else parsed(text)
     encoding, date = redact(encodings)[:_MAX_NAME] if content is None else "", server_time(headers)
     if encoding:
-        text = ""  # nothing that a person could read
+        text = ""  # compressed bytes are not readable
     return TokenAnswer(
         status_code,
         content,
         redact(unescaped(text), (secret,))[
             :_EXCERPT
-        ],  # masked first: a cut in the middle of a secret would leave its beginning
+        ],  # redacted before the cut: a cut within a secret would leave its beginning
         request_id=redact(headers[REQUEST_ID_HEADER][:100]) if headers.get(REQUEST_ID_HEADER) else None,
         retry_after=read_retry_after(headers.get("retry-after"), now if date is None else date),
         date=date,
@@ -177,13 +175,13 @@ def read_answer(
 
 
 def judge_refusal(answer: TokenAnswer) -> Verdict:
-    """Judges whether this answer to a renewal says that the refresh token is refused: the rule that costs a visitor.
+    """Judges whether the answer to a renewal refuses the refresh token. Only a refusal may cost a visitor.
 
-    - ``"certain"``: 400, 401 or 403 with a JSON object that names the token as invalid, expired, revoked, used or
+    - ``"certain"``: 400, 401 or 403 with a JSON object that calls the token invalid, expired, revoked, used or
       unknown: ``invalid_grant`` (RFC 6749 section 5.2), ``INVALID_REFRESH_TOKEN``, ``invalid_token``, or such a text.
-    - ``"never"``: codes about the client, the request, the server or a quota; every other status; no JSON object.
-    - ``"doubtful"``: every other 400, 401 or 403 with a JSON object. Gateways and firewalls send those as well, so
-      they count only once they are confirmed (``_renewal.doubts``).
+    - ``"never"``: a code about the client, the request, the server or a quota; any other status; no JSON object.
+    - ``"doubtful"``: any other 400, 401 or 403 with a JSON object. Gateways and firewalls also send such answers, so
+      one counts as a refusal only after it is confirmed (``_renewal.doubts``).
     """
     if answer.status_code not in (400, 401, 403) or not isinstance(answer.json, dict) or _is_client_error(answer):
         return "never"
@@ -194,18 +192,18 @@ def judge_refusal(answer: TokenAnswer) -> Verdict:
 
 
 def is_refusal(answer: TokenAnswer) -> bool:
-    """Whether ``judge_refusal`` calls this answer certain. Use that function instead; this one goes with 1.0."""
+    """Whether ``judge_refusal`` returns ``"certain"``. Use that function instead: version 1.0 removes this one."""
     return judge_refusal(answer) == "certain"
 
 
 def kind_of(answer: TokenAnswer) -> str:
-    """Returns what answers of one kind have in common: status, keys and texts, without what differs each time."""
+    """Returns a text that is equal for answers of one kind: status and texts, with IDs and numbers replaced."""
     texts = [re.sub(r"[0-9a-fA-F-]*[0-9][0-9a-fA-F-]*", "#", text) for text in _texts(answer.json)]
     return "\n".join((str(answer.status_code), *texts))
 
 
 def _texts(content: Any) -> Iterator[str]:
-    """Yields the texts in a JSON value, those of objects behind their keys' order; not the keys."""
+    """Yields the texts in a JSON value, without the keys of objects."""
     todo = [content]
     while todo:
         value = todo.pop()
@@ -218,9 +216,10 @@ def _texts(content: Any) -> Iterator[str]:
 
 
 def has_run_out(refresh_token: str, answer: TokenAnswer, now: float) -> bool:
-    """Whether Wix turned down a refresh token whose own ``exp`` is past, by Wix's clock if the answer tells it.
+    """Whether Wix answered 400, 401 or 403 to a refresh token whose own ``exp`` is past.
 
-    The clock alone never costs a visitor: it may be wrong, so Wix is asked all the same.
+    ``exp`` is compared with Wix's clock if the answer has a date, else with ``now``. A local clock may be wrong, so an
+    expired ``exp`` alone never costs a visitor: only an answer of Wix does.
     """
     claims = read_claims(refresh_token)
     late = claims is not None and claims.expires_at <= (answer.date if answer.date is not None else now)
@@ -231,17 +230,18 @@ def grant(answer: TokenAnswer, requested_at: float) -> Granted:
     """Returns the tokens of a 200.
 
     Args:
-        answer: the endpoint's.
-        requested_at: when the request was sent, by Wix's clock as far as it is known; the lifetime counts from there.
+        answer: the token endpoint's answer.
+        requested_at: when the request was sent, in epoch seconds by Wix's clock if it is known. The lifetime counts
+            from there.
 
     Raises:
-        InvalidTokenResponse: it is no token response.
+        InvalidTokenResponse: the answer has no usable tokens.
     """
     data = answer.json if isinstance(answer.json, dict) else {}
     access, refresh = data.get("access_token"), data.get("refresh_token")
     if not isinstance(access, str) or not _is_token(access) or not (refresh in (None, "") or _is_token(refresh)):
         raise InvalidTokenResponse(
-            f"The token endpoint answered 200, but not with tokens{_why(answer)}. "
+            f"The token endpoint answered 200, but without usable tokens{_why(answer)}. "
             "The visitor is unchanged; try again later.",
             **_from(answer, retry=True),
         )
@@ -254,7 +254,7 @@ def failure(answer: TokenAnswer) -> ConfigurationError | TokenRequestError:
     status = answer.status_code
     if _is_client_error(answer) and 400 <= status < 500:
         return ConfigurationError(
-            f"The token endpoint answered {status}: {answer.text or 'nothing'} "
+            f"The token endpoint answered {status}: {answer.text or 'an empty body'} "
             "Check the client ID: Wix dashboard, Settings, Headless Settings.",
             **_from(answer),
         )
@@ -266,17 +266,17 @@ def failure(answer: TokenAnswer) -> ConfigurationError | TokenRequestError:
 
 
 def _why(answer: TokenAnswer) -> str:
-    """What cannot be read here: "br" where brotli is missing, for instance, or what is not what it is called."""
-    return f"; its body is compressed ({answer.encoding}) in a way that cannot be read here" if answer.encoding else ""
+    """Returns a message's part about the encoding: for example "br" cannot be read if brotli is not installed."""
+    return f"; its body is compressed ({answer.encoding}) and could not be decompressed" if answer.encoding else ""
 
 
 def described(answer: TokenAnswer) -> dict[str, Any]:
-    """Returns what an error carries of an answer."""
+    """Returns the attributes that an error takes from an answer."""
     return _from(answer)
 
 
 def read_retry_after(value: str | None, now: float) -> float | None:
-    """Returns a ``Retry-After`` (RFC 9110 section 10.2.3: seconds or a date) in seconds, None if it is neither."""
+    """Returns a ``Retry-After`` (RFC 9110 section 10.2.3: seconds or a date) in seconds; None if it is neither."""
     if value is None:
         return None
     try:
@@ -288,7 +288,7 @@ def read_retry_after(value: str | None, now: float) -> float | None:
 
 
 def is_header_safe(value: str) -> bool:
-    """Whether a token can travel in a header: printable ASCII without blanks (RFC 6750 section 2.1)."""
+    """Whether a token can be sent in a header: printable ASCII without blanks (RFC 6750 section 2.1)."""
     return value.isascii() and value.isprintable() and " " not in value
 
 
@@ -301,10 +301,10 @@ def _is_token(value: object) -> bool:
 
 
 def _lifetime(access: str, expires_in: object, date: float | None, requested_at: float) -> int:
-    """Seconds that the token has: what the answer says, less what a stale answer has already used up.
+    """Returns the token's lifetime in seconds: ``expires_in``, or less if the token's ``exp`` comes earlier.
 
-    ``exp`` is compared with the server's own clock, so that a wrong local clock does no harm. Of an answer without a
-    ``Date`` the local one has to do, as long as the token has not expired by it.
+    ``exp`` comes earlier in a stale answer from a cache. It is compared with the server's own clock, because the local
+    clock may be wrong. If the answer has no ``Date``, the local clock is used, unless ``exp`` is already past by it.
     """
     claims = read_claims(access)
     seconds = _number(expires_in)
@@ -316,7 +316,7 @@ def _lifetime(access: str, expires_in: object, date: float | None, requested_at:
 
 
 def _number(value: object) -> float | None:
-    """``expires_in`` as ``@wix/sdk`` reads it, ``Number(expires_in)``: a number or a numeric string."""
+    """Returns a number or a numeric string as a float, as ``Number(expires_in)`` in ``@wix/sdk``; None for others."""
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         return None
     try:
@@ -327,17 +327,17 @@ def _number(value: object) -> float | None:
 
 
 def server_time(headers: Mapping[str, str]) -> float | None:
-    """Returns the server's clock: a cached answer keeps its ``Date`` and says in ``Age`` how old it is (RFC 9111).
+    """Returns the server's clock in epoch seconds: ``Date`` plus ``Age``, the age of a cached answer (RFC 9111).
 
     Args:
-        headers: an answer's, names in lower case or in any.
+        headers: an answer's headers, in a mapping that finds names in lower case.
     """
     date, age = _date(headers.get("date")), _number(headers.get("age"))
     return date if date is None or age is None else date + max(age, 0.0)
 
 
 def _date(value: str | None) -> float | None:
-    """Returns an HTTP date (RFC 9110 section 5.6.7, all three forms, always GMT) in epoch seconds."""
+    """Returns an HTTP date (RFC 9110 section 5.6.7: three forms, always GMT) in epoch seconds; None if it is none."""
     try:
         date = parsedate_to_datetime(value or "")
         return (date.replace(tzinfo=UTC) if date.tzinfo is None else date).timestamp()

@@ -25,7 +25,7 @@ from wixvisitor._web.headers import Additions
 from wixvisitor._web.visit import Visit
 from wixvisitor._web.visits import Visits
 from wixvisitor._wire.catalog import CATALOG_PATHS
-from wixvisitor._wire.redaction import hides_locals
+from wixvisitor._wire.redaction import drops_frames
 from wixvisitor.aiohttp._client import client_middleware
 from wixvisitor.cookies import VisitorCookie
 from wixvisitor.errors import ConfigurationError
@@ -132,7 +132,7 @@ class _Request:
         self.method = request.method
         self.is_websocket = (request.headers.get("Upgrade") or "").lower() == "websocket"
 
-    @hides_locals
+    @drops_frames
     def get(self, name: str, /) -> str | None:
         """Returns the header of this name, None if there is none."""
         found = self.native.headers.getall(name, None)
@@ -153,7 +153,7 @@ async def _add_headers(request: web.Request, response: web.StreamResponse) -> No
     _add(response, visit.start(vary=vary, cache_control=cache_control))
 
 
-@hides_locals
+@drops_frames
 def _add(response: web.StreamResponse, added: Additions) -> None:
     headers = response.headers
     for cookie in added.cookies:  # response.set_cookie would come too late: those are written before this signal

@@ -55,7 +55,7 @@ class UnansweredResponse:
     def pass_on(self) -> None:
         """Does nothing: the body is still in the buffer."""
 
-    async def make_way(self) -> None:
+    async def prepare_replay(self) -> None:
         """Gives the connection back, or closes it if more is to come; waits for the end of the request's own body."""
         self._response.release()
         await self._request.close()

@@ -18,14 +18,14 @@ from aiohttp import hdrs
 from multidict import istr
 from yarl import URL
 
-from wixvisitor._http.requests import introduce
+from wixvisitor._http.requests import set_default_headers
 from wixvisitor._renewal.authorization import Authorization
 from wixvisitor._renewal.decision import Snapshot
 from wixvisitor._renewal.refresher import Refresher
 from wixvisitor._session import VisitorSession
 from wixvisitor._tasks import shared_task
 from wixvisitor._wire import token_endpoint
-from wixvisitor._wire.redaction import drop_frames_inside
+from wixvisitor._wire.redaction import drop_inner_frames
 from wixvisitor.aiohttp._bodies import UnansweredResponse, is_in_memory
 from wixvisitor.aiohttp._cookies import VisitorCookies, cookies_of, keeps_cookies, with_callers
 from wixvisitor.errors import ConfigurationError
@@ -134,7 +134,7 @@ class _Exchange(Authorization):
         self._put(self._refresher.state.fresh() or await self._refresher.usable())
         outer, response = sys.exception(), None
         try:
-            introduce(self._request)
+            set_default_headers(self._request)
             response = await handler(self._request)
             while self._learn(response, response.status) and await self._renew(response):
                 response = await handler(self._request)
@@ -143,7 +143,7 @@ class _Exchange(Authorization):
             if response is not None:
                 response.close()
             if isinstance(error, _OF_SENDING) or not isinstance(error, Exception):
-                drop_frames_inside(error, outer)
+                drop_inner_frames(error, outer)
             raise
         finally:
             self._remove_ours()

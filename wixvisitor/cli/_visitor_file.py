@@ -13,6 +13,7 @@ import attrs
 
 from wixvisitor._renewal import records
 from wixvisitor._tokens import Tokens
+from wixvisitor._wire.json_text import parsed_object
 from wixvisitor.errors import StorageError
 from wixvisitor.storage import _file_record, _places
 
@@ -66,10 +67,8 @@ def read(path: Path) -> VisitorFile:
             if not stat.S_ISREG(mode):
                 raise StorageError(f"{path} is not a regular file")
             data = file.read(1 << 20)
-    content: Any = None
-    with suppress(ValueError, RecursionError):
-        content = json.loads(data)
-    if not isinstance(content, dict):
+    content = parsed_object(data)
+    if content is None:
         raise StorageError(f"{path} holds no tokens: it is no JSON object (cut off?). It is left as it is.")
     if "wixvisitor" in content:
         return _of_record(path, mode, data, content)

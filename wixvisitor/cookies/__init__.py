@@ -23,7 +23,7 @@ from urllib.parse import quote
 
 from wixvisitor._checks import checked_tokens
 from wixvisitor._tokens import AccessToken, Tokens
-from wixvisitor._wire.redaction import hides_locals
+from wixvisitor._wire.redaction import drops_frames
 from wixvisitor.cookies import _parts
 from wixvisitor.cookies._content import (
     CURE,
@@ -102,7 +102,7 @@ class SealedCookie(SealedForm):
     holds_tokens = True
     _purpose = PURPOSES[1]
 
-    @hides_locals
+    @drops_frames
     def write_all(self, content: CookieContent, client_id: str, now: float, *, name: str | None = None) -> list[str]:
         """Returns the ``Set-Cookie`` headers: one, or a first one with the refresh token and the access token's parts.
 
@@ -179,7 +179,7 @@ class SharedCookie:
         """Returns the front end's name, and one for the case that another site's front end has taken it."""
         return Names(self.name, site_name(self.name, client_id), is_common=True)
 
-    @hides_locals
+    @drops_frames
     def read(
         self,
         value: str,
@@ -192,7 +192,7 @@ class SharedCookie:
         """Returns what the cookie says; see ``IdCookie.read``."""
         return self.dated(self.open(value, client_id, name=name, others=others), now)
 
-    @hides_locals
+    @drops_frames
     def open(
         self,
         value: str,
@@ -227,7 +227,7 @@ class SharedCookie:
         if owner is not None and str(owner).lower() != client_id.lower():
             raise Foreign("it belongs to another client ID")
 
-    @hides_locals
+    @drops_frames
     def write(self, content: CookieContent, client_id: str, now: float, *, name: str | None = None) -> str:
         """Returns the ``Set-Cookie`` header; see ``IdCookie.write``."""
         del now
@@ -258,7 +258,7 @@ class SharedCookie:
         """Returns the visitor who stands for several; see ``IdCookie.derive``. The key is this process's."""
         return self._reserving.derive(keys)
 
-    @hides_locals
+    @drops_frames
     def key_of(self, tokens: Tokens) -> str | None:
         """Returns which visitor these tokens are: there is no id in the cookie, so the refresh token says it."""
         value = tokens.refresh_token.value or tokens.access_token.value

@@ -16,7 +16,7 @@ import attrs
 
 from wixvisitor._checks import checked_tokens, is_empty
 from wixvisitor._tokens import EMPTY_TOKENS, AccessToken, Tokens
-from wixvisitor._wire.redaction import hides_locals
+from wixvisitor._wire.redaction import drops_frames
 from wixvisitor.cookies import _parts
 from wixvisitor.cookies._content import (
     LARGEST,
@@ -79,7 +79,7 @@ class SealedForm:
         own = site_name(self.name, client_id)
         return Names(self.name, own, is_common=True) if self._is_chosen else Names(own, self.name, is_common=False)
 
-    @hides_locals
+    @drops_frames
     def read(
         self,
         value: str,
@@ -104,7 +104,7 @@ class SealedForm:
         """
         return self.dated(self.open(value, client_id, name=name, others=others), now)
 
-    @hides_locals
+    @drops_frames
     def open(
         self,
         value: str,
@@ -129,7 +129,7 @@ class SealedForm:
         is_due = opened.is_old or age > self._max_age / 10
         return attrs.evolve(opened.content, is_due=True) if is_due else opened.content
 
-    @hides_locals
+    @drops_frames
     def write(self, content: CookieContent, client_id: str, now: float, *, name: str | None = None) -> str:
         """Returns the ``Set-Cookie`` header.
 

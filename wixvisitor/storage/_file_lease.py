@@ -14,6 +14,7 @@ from pathlib import Path
 
 import attrs
 
+from wixvisitor._wire.json_text import parsed
 from wixvisitor.storage._file_lock import FileLock
 
 
@@ -71,6 +72,6 @@ def _write(place: Path, lease: Lease) -> Lease:
 def _read(place: Path) -> _Note:
     """Returns the note; where the system's lock is held, one that cannot be read counts as taken for ever."""
     with suppress(ValueError, OSError, TypeError):
-        until, taken_by_time = json.loads(place.read_text())
+        until, taken_by_time = parsed(place.read_bytes())
         return _Note(float(until), bool(taken_by_time))
     return _Note(float("inf"))

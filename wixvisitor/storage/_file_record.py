@@ -12,6 +12,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
 
+from wixvisitor._wire.json_text import parsed_object
 from wixvisitor.errors import StorageError
 from wixvisitor.storage._arguments import BRIEF
 from wixvisitor.storage._places import Group, cannot_replace, ensure_private, is_mounted, shown, sync_directory
@@ -92,9 +93,9 @@ def is_record(place: Path) -> bool:
 
 def _content(place: Path) -> dict[str, Any]:
     """Returns the JSON of a record, an empty one for any other file."""
-    with suppress(OSError, ValueError, RecursionError, StorageError):
-        content = json.loads(_read_private(place, Group.ACCEPTED))
-        if isinstance(content, dict) and content.get("wixvisitor") == _FORMAT:
+    with suppress(OSError, StorageError):
+        content = parsed_object(_read_private(place, Group.ACCEPTED))
+        if content and content.get("wixvisitor") == _FORMAT:
             return content
     return {}
 
@@ -145,10 +146,8 @@ def _write_private(draft: Path, data: bytes, group: Group = Group.REMOVED) -> No
 
 
 def _parsed(data: bytes, place: Path, key: str) -> Record:
-    content: Any = None
-    with suppress(ValueError, RecursionError):
-        content = json.loads(data)
-    if not isinstance(content, dict) or "wixvisitor" not in content:
+    content = parsed_object(data)
+    if content is None or "wixvisitor" not in content:
         raise StorageError(
             f"{shown(place)} is no visitor's record (cut off, or another program's file). It is left as it is: restore "
             "it, or move it away to start with a new visitor. If it was made for a mount of this one file, mount its "

@@ -14,7 +14,7 @@ from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
-from wixvisitor._tasks.locks import forkable_lock
+from wixvisitor._tasks.locks import fork_safe_lock
 from wixvisitor.errors import ConfigurationError
 from wixvisitor.storage._redis_evaluation import Argument, Client, evaluate
 from wixvisitor.storage._redis_scripts import Script
@@ -81,7 +81,7 @@ class OwnClients:
         self._url = url
         self._timeout = timeout
         self._own: dict[asyncio.AbstractEventLoop, _Own] = {}
-        self._lock = forkable_lock()
+        self._lock = fork_safe_lock()
         sample = _pool(url, timeout)
         self.secrets = _secrets(sample.connection_kwargs)
         self._place = _place(sample.connection_kwargs)

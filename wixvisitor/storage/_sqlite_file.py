@@ -13,7 +13,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final, NoReturn
 
-from wixvisitor._tasks.locks import forkable_lock
+from wixvisitor._tasks.locks import fork_safe_lock
 from wixvisitor.errors import StorageError
 from wixvisitor.storage._places import (
     Group,
@@ -55,7 +55,7 @@ class Making:
     __slots__ = ("__weakref__", "lock")
 
     def __init__(self) -> None:
-        self.lock = forkable_lock()
+        self.lock = fork_safe_lock()
 
 
 def making(place: Path) -> Making:

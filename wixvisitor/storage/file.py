@@ -20,7 +20,7 @@ from typing import Final, TypeVar
 
 import anyio
 
-from wixvisitor._wire.redaction import hides_locals_async
+from wixvisitor._wire.redaction import drops_frames_async
 from wixvisitor.errors import ConfigurationError, StorageError
 from wixvisitor.storage import _file_lease, _file_record
 from wixvisitor.storage._arguments import BRIEF, YEAR, seconds
@@ -105,7 +105,7 @@ class FileStorage(Closing):
         self._leases: dict[Path, Lease] = {}  # each is touched by one thread at a time, its visitor's
         self._durable: set[Path] = set()  # directories that a power failure does not take
 
-    @hides_locals_async
+    @drops_frames_async
     async def load(self, key: str) -> Record | None:
         """Returns the visitor's record, None if there is no file; now and then this keeps it for another year.
 
@@ -115,7 +115,7 @@ class FileStorage(Closing):
         read = functools.partial(self._load, place, key)
         return await THREADS.run((place, "read"), read, seconds=LOAD_SECONDS)
 
-    @hides_locals_async
+    @drops_frames_async
     async def save(
         self, key: str, value: str, *, expected: str | AnyVersion | None = ANY_VERSION, keep_for: float | None = None
     ) -> str:

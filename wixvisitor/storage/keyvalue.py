@@ -20,7 +20,7 @@ except ModuleNotFoundError as error:
         "KeyValueStorage needs py-key-value-aio: pip install 'wixvisitor[kv]'", name=error.name
     ) from error
 
-from wixvisitor._wire.redaction import hides_locals_async, redact, safe_cause
+from wixvisitor._wire.redaction import drops_frames_async, redact, safe_cause
 from wixvisitor.errors import ConfigurationError, StorageError
 from wixvisitor.storage._arguments import YEAR, seconds
 from wixvisitor.storage._protocol import Record
@@ -86,7 +86,7 @@ class KeyValueStorage:
         self._is_proven = False
         self._probe: _Probe | None = None
 
-    @hides_locals_async
+    @drops_frames_async
     async def load(self, key: str) -> Record | None:
         """Returns the visitor's record, None if the store says that there is none."""
         await self._prove()
@@ -94,7 +94,7 @@ class KeyValueStorage:
         found = await self._call("load", self._store.get, name)
         return None if found is None else Record(_value(found, name))
 
-    @hides_locals_async
+    @drops_frames_async
     async def save(self, key: str, value: str) -> None:
         """Keeps the record for ``expire_after``, whatever the store holds."""
         await self._prove()

@@ -5,8 +5,8 @@ from __future__ import annotations
 import itertools
 import time
 
-from wixvisitor._tasks.locks import forkable_lock
-from wixvisitor._wire.redaction import hides_locals_async
+from wixvisitor._tasks.locks import fork_safe_lock
+from wixvisitor._wire.redaction import drops_frames_async
 from wixvisitor.storage._protocol import ANY_VERSION, AnyVersion, Record, VersionConflict
 
 
@@ -23,13 +23,13 @@ class MemoryStorage:
         self._brief: dict[str, tuple[str, float]] = {}  # versions that may go, and when by time.monotonic()
         self._leases: dict[str, tuple[str, float]] = {}
         self._versions = itertools.count(1)
-        self._lock = forkable_lock()
+        self._lock = fork_safe_lock()
 
     async def load(self, key: str) -> Record | None:
         """Returns the record, or None."""
         return self._records.get(key)
 
-    @hides_locals_async
+    @drops_frames_async
     async def save(
         self, key: str, value: str, *, expected: str | AnyVersion | None = ANY_VERSION, keep_for: float | None = None
     ) -> str:

@@ -15,7 +15,7 @@ except ModuleNotFoundError as error:
         raise
     raise ImportError("RedisStorage needs redis-py: pip install 'wixvisitor[redis]'", name="redis") from error
 
-from wixvisitor._wire.redaction import hides_locals_async
+from wixvisitor._wire.redaction import drops_frames_async
 from wixvisitor.errors import ConfigurationError, StorageError
 from wixvisitor.storage import _redis_scripts
 from wixvisitor.storage._arguments import BRIEF, YEAR, seconds
@@ -75,7 +75,7 @@ class RedisStorage(Closing):
         self._prefix = prefix
         self._clients = _clients(url_or_client, self._timeout)
 
-    @hides_locals_async
+    @drops_frames_async
     async def load(self, key: str) -> Record | None:
         """Returns the visitor's record, None if there is none; it lives on for ``expire_after``."""
         reply = await self._run("load", _redis_scripts.LOAD, self._record_key(key), self._life)
@@ -86,7 +86,7 @@ class RedisStorage(Closing):
                 return Record(data, version)
         raise StorageError("Redis cannot load: what answers there is no Redis server, or a proxy that changes replies")
 
-    @hides_locals_async
+    @drops_frames_async
     async def save(
         self, key: str, value: str, *, expected: str | AnyVersion | None = ANY_VERSION, keep_for: float | None = None
     ) -> str:

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import attrs
 
-from wixvisitor._wire.redaction import hides_locals_async
+from wixvisitor._wire.redaction import drops_frames_async
 from wixvisitor.errors import ConfigurationError, StorageError
 from wixvisitor.storage import _sealing
 from wixvisitor.storage._closing import Closing
@@ -78,7 +78,7 @@ class SealedStorage(Closing):
         """Returns a new random key, as text for a secret manager or an environment variable."""
         return _sealing.generate_key()
 
-    @hides_locals_async
+    @drops_frames_async
     async def load(self, key: str) -> Record | str | None:
         """Returns the record, opened; None if there is none.
 
@@ -92,7 +92,7 @@ class SealedStorage(Closing):
             return attrs.evolve(found, value=self._opened(key, found.value))
         return self._opened(key, found)
 
-    @hides_locals_async
+    @drops_frames_async
     async def save(
         self, key: str, value: str, *, expected: str | AnyVersion | None = ANY_VERSION, keep_for: float | None = None
     ) -> str:
@@ -112,13 +112,13 @@ class SealedStorage(Closing):
     def __repr__(self) -> str:
         return f"<SealedStorage over {self._inner!r}, keys {', '.join(self._sealer.key_ids)}>"
 
-    @hides_locals_async
+    @drops_frames_async
     async def _save_conditionally(
         self, key: str, value: str, *, expected: str | AnyVersion | None = ANY_VERSION
     ) -> object:
         return await self._inner.save(key, self._sealed(key, value), expected=expected)
 
-    @hides_locals_async
+    @drops_frames_async
     async def _save_unconditionally(self, key: str, value: str) -> object:
         return await self._inner.save(key, self._sealed(key, value))
 

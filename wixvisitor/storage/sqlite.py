@@ -15,7 +15,7 @@ from typing import Concatenate, Final, ParamSpec, TypeVar
 
 import anyio
 
-from wixvisitor._wire.redaction import hides_locals_async
+from wixvisitor._wire.redaction import drops_frames_async
 from wixvisitor.errors import ConfigurationError, StorageError
 from wixvisitor.storage import _sqlite_file
 from wixvisitor.storage._arguments import BRIEF, YEAR, seconds
@@ -112,12 +112,12 @@ class SQLiteStorage(Closing):
         self._file = OpenFile(self, self._path, group)
         self._reader = OpenFile(self, self._path, group)
 
-    @hides_locals_async
+    @drops_frames_async
     async def load(self, key: str) -> Record | None:
         """Returns the visitor's record, None if there is none; now and then this keeps it for another year."""
         return await THREADS.run(self._reader, partial(self._read, key), seconds=LOAD_SECONDS)
 
-    @hides_locals_async
+    @drops_frames_async
     async def save(
         self, key: str, value: str, *, expected: str | AnyVersion | None = ANY_VERSION, keep_for: float | None = None
     ) -> str:

@@ -1,8 +1,8 @@
-"""A stateful stand-in for Wix, so that an application's tests run offline.
+"""A stateful fake of Wix, so that an application's tests run offline.
 
-``FakeWix`` hands out tokens, keeps one cart per visitor, and misbehaves on request. It knows nothing of wixvisitor's
-own client: whatever speaks HTTP can be tested with it. ``StorageContract`` tests a store's adapter; only it needs
-pytest. ``plugin`` is pytest's, with fixtures; ``assert_visitor_cookie`` looks at a web app's answer.
+``FakeWix`` issues tokens, keeps one cart per visitor, and fails on request. It does not depend on wixvisitor's own
+client, so any HTTP client can be tested with it. ``StorageContract`` tests a storage adapter; only this class needs
+pytest. ``plugin`` is the pytest plugin with fixtures. ``assert_visitor_cookie`` checks a web app's response.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ __all__ = [
     "assert_visitor_cookie",
 ]
 
-# What is here is imported when it is asked for: pytest loads the plugin beside it in every run, and needs none of it.
+# Each name is imported at first use: pytest loads the plugin, and so this package, in every run, and needs no name.
 _HOMES: Final = {
     "Call": "_calls",
     "FakeWix": "_fake",
@@ -49,7 +49,7 @@ _EXTRA: Final = ("graphql", "starlette", "uvicorn")
 
 
 def __getattr__(name: str) -> Any:
-    """Imports a public name when it is asked for."""
+    """Imports a public name at first use."""
     home = _HOMES.get(name)
     if home is None:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
@@ -72,9 +72,9 @@ def __dir__() -> list[str]:
 
 
 def _prepare_pytest() -> None:
-    """Lets pytest rewrite the contract's asserts, so that a failed one shows its values."""
+    """Makes pytest rewrite the contract's assert statements, so that a failed one shows its values."""
     try:
-        import pytest  # noqa: PLC0415 - whoever uses FakeWix alone need not have it
+        import pytest  # noqa: PLC0415 - FakeWix alone does not need it
     except ModuleNotFoundError as error:
         raise ImportError(f"{__name__}.StorageContract needs pytest: pip install pytest", name=error.name) from error
     if f"{__name__}._contract" not in sys.modules:

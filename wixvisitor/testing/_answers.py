@@ -1,4 +1,4 @@
-"""A finished answer, and how it goes out."""
+"""A complete answer of the fake, and how it is sent."""
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
@@ -26,8 +26,8 @@ class Answer:
         return evolve(self, headers=(*self.headers, *headers))
 
 
-def made_up(status: int, headers: Mapping[str, str] | None, body: BodyArgument) -> Answer:
-    """The answer of a fault: a dict is sent as JSON, a str as HTML or text, None as nothing."""
+def fault_answer(status: int, headers: Mapping[str, str] | None, body: BodyArgument) -> Answer:
+    """The answer of a ``fail`` fault. A dict is sent as JSON, a str as HTML or text, None as an empty body."""
     kind, content = _content(body)
     given = {name.lower(): value for name, value in (headers or {}).items()}
     named = {"content-type": kind, **given} if kind else given
@@ -46,7 +46,7 @@ def _content(body: BodyArgument) -> tuple[str, Body]:
 
 
 async def answer_of(app: ASGIApp, scope: Scope, body: bytes) -> Answer:
-    """What an ASGI app answers to a request whose body has been read."""
+    """The answer of an ASGI app to a request whose body has been read."""
     messages: list[Message] = []
 
     async def receive() -> Message:
@@ -64,9 +64,9 @@ async def answer_of(app: ASGIApp, scope: Scope, body: bytes) -> Answer:
 
 
 async def send_answer(answer: Answer, send: Send, *, cut_after: int | None) -> None:
-    """Sends an answer; a body of known size says its length.
+    """Sends an answer, with a Content-Length if the size of the body is known.
 
-    With ``cut_after`` no more than that many bytes of the body are sent, and the response is left open.
+    With ``cut_after``, at most this many bytes of the body are sent, and the response is not ended.
     """
     # RFC 9110 section 6.4.1: these statuses have no content.
     bodiless = answer.status < 200 or answer.status in (204, 304)
@@ -80,7 +80,7 @@ async def send_answer(answer: Answer, send: Send, *, cut_after: int | None) -> N
     chunks = (body,) if isinstance(body, bytes) else body
     for chunk in chunks if cut_after is None else _first(chunks, cut_after):
         await send({"type": "http.response.body", "body": chunk, "more_body": True})
-        # An endless body must not keep the loop to itself.
+        # Other tasks must run, too, while an endless body is sent.
         await checkpoint()
     if cut_after is None:
         await send({"type": "http.response.body", "body": b"", "more_body": False})

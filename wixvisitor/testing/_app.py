@@ -1,4 +1,4 @@
-"""The ASGI app: writes every call down, lets the faults befall it, and answers."""
+"""The ASGI app: records every call, applies the faults to it, and answers."""
 
 import uuid
 from collections.abc import Callable
@@ -21,10 +21,10 @@ from wixvisitor.testing._routes import CALL
 
 @define(kw_only=True, eq=False)
 class FakeApp:
-    """What the fake's doors open to.
+    """The fake as an ASGI app. The in-process client and the server both call it.
 
-    Concurrency: one app may serve several event loops at once; what they share is guarded by the fake's lock.
-    Cancellation: a call whose client goes away ends where it is. What it asked for was done if that was done before.
+    Concurrency: one app may serve several event loops at once. The fake's lock guards what they share.
+    Cancellation: a call ends when its client disconnects. Changes that it has made until then remain.
     """
 
     routes: ASGIApp
@@ -34,7 +34,7 @@ class FakeApp:
     server_time: Callable[[], float]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Handles one request, as ASGI asks."""
+        """Handles one ASGI request."""
         if scope["type"] != "http":
             await self.routes(scope, receive, send)
             return
@@ -57,7 +57,7 @@ class FakeApp:
             received_at=self.now(),
             request_id=uuid.uuid4().hex,
         )
-        # The log's order is the order in which the faults saw the calls.
+        # Under one lock, so that calls are logged in the order in which faults are applied to them.
         with self.log.lock:
             self.log.arrived(call)
             return call, self.faults.plan(call)
@@ -67,9 +67,9 @@ class FakeApp:
         date = formatdate(self.server_time(), usegmt=True)
         own = [("date", date), ("x-wix-request-id", call.request_id)]
         set_by_fault = {name.lower() for name, _ in (*answer.headers, *plan.headers)}
-        dressed = answer.with_headers([header for header in own if header[0] not in set_by_fault])
+        complete = answer.with_headers([header for header in own if header[0] not in set_by_fault])
         self.log.ended(call, status=answer.status)
-        await send_answer(dressed.with_headers(plan.headers), send, cut_after=plan.cut_after)
+        await send_answer(complete.with_headers(plan.headers), send, cut_after=plan.cut_after)
         if plan.cut_after is not None:
             await close_connection(scope, flush=True)
 
@@ -87,12 +87,12 @@ class FakeApp:
                     await anyio.sleep_forever()
                 case Drop():
                     await close_connection(scope, flush=False)
-                case Fail(made_up):
-                    return made_up
+                case Fail(fault_answer):
+                    return fault_answer
                 case _:
                     assert_never(step)
         return answer or await self._work(call, scope)
 
     async def _work(self, call: Call, scope: Scope) -> Answer:
-        """Does what was asked."""
+        """Handles the call without faults."""
         return await answer_of(self.routes, {**scope, CALL: call}, call.body)

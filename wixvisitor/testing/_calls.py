@@ -20,17 +20,17 @@ def _without_secrets(headers: Mapping[str, str]) -> str:
 
 @define(kw_only=True, eq=False)
 class Call:
-    """One request, and what became of it. Its repr shows no token.
+    """One request, and the fake's answer to it. Its repr shows no token.
 
     Attributes:
-        query: The query parameters, the last of equal names.
+        query: The query parameters. Of several with one name, the last.
         headers: The request's headers; names match in any case.
-        json: The parsed body, or None if it is no JSON.
-        grant_type: What a token call asks for, whichever way it spells it.
+        json: The parsed body, or None if it is not JSON.
+        grant_type: The grant of a token call, whether its body is JSON or a form.
         received_at: Seconds since the epoch by the fake's clock.
         request_id: The ``x-wix-request-id`` of the answer.
-        status: The answer's; None while the call is under way and if no answer was sent.
-        visitor_id: Whose token the call carried, or whom the answer's tokens belong to.
+        status: The status of the answer; None while the call is running and if no answer was sent.
+        visitor_id: The visitor whose token the call carried, or whose tokens the answer carries.
 
     """
 
@@ -80,7 +80,7 @@ class Call:
 
 @define(kw_only=True, eq=False)
 class CallLog:
-    """Every call, and how many were under way at once. Safe from any thread."""
+    """Every call, and how many ran at the same time. Safe from any thread."""
 
     lock: RLock
     calls: list[Call] = field(factory=list)
@@ -95,7 +95,7 @@ class CallLog:
             self._peaks[call.path] = max(self._peaks[call.path], self._under_way[call.path])
 
     def ended(self, call: Call, *, status: int | None = None) -> None:
-        """Closes a call with the status of its answer, None if it has none. The second time changes nothing."""
+        """Ends a call with the status of its answer, or None without an answer. A second call changes nothing."""
         with self.lock:
             if call.under_way:
                 call.under_way = False
@@ -103,12 +103,12 @@ class CallLog:
                 self._under_way[call.path] -= 1
 
     def peak(self, path: str) -> int:
-        """The most calls of this path that were under way at once."""
+        """The largest number of calls of this path that ran at the same time."""
         with self.lock:
             return self._peaks[path]
 
     def reset(self) -> None:
-        """Forgets the calls, those under way included."""
+        """Removes all calls, also those that are still running."""
         with self.lock:
             self.calls.clear()
             self._peaks = Counter(self._under_way)

@@ -1,8 +1,7 @@
-"""The rules of a cart: pure, and the same for both versions of the API.
+"""The rules of a cart. They are pure, and the same for both versions of the API.
 
-The error codes are those of the typings of ``@wix/auto_sdk_ecom_current-cart-v-2`` 1.0.202. Their statuses are
-documented nowhere, apart from the 404 of a missing cart; the fake answers 404 where the code says NOT_FOUND_IN_CART,
-else 400.
+The error codes come from the typings of ``@wix/auto_sdk_ecom_current-cart-v-2`` 1.0.202. Wix documents no status for
+them, except 404 for a missing cart. The fake answers 404 if the code ends in NOT_FOUND_IN_CART, else 400.
 """
 
 from decimal import Decimal
@@ -48,7 +47,7 @@ class Coupon:
 
 @define(kw_only=True, eq=False)
 class Cart:
-    """What a visitor wants to buy. Times are seconds since the epoch."""
+    """A visitor's cart. Times are in seconds since the epoch."""
 
     id: str
     created_at: float
@@ -65,22 +64,22 @@ class Cart:
 
     @property
     def discount(self) -> Decimal:
-        """What the coupons take off, never more than there is."""
+        """The discount of the coupons, at most the subtotal."""
         percent = min(sum(coupon.percent for coupon in self.coupons), 100)
         return (self.subtotal * percent / 100).quantize(Decimal("0.01"))
 
     @property
     def total(self) -> Decimal:
-        """What is left to pay."""
+        """The price after the coupons."""
         return self.subtotal - self.discount
 
     def touch(self, now: float) -> None:
-        """Counts a change."""
+        """Notes a change: increases the revision and sets the time of the update."""
         self.revision += 1
         self.updated_at = now
 
     def add(self, line: Line) -> None:
-        """Adds a line, or its quantity to the line that holds the same thing: adding twice is adding twice.
+        """Adds a line. If a line has the same product and options, adds the quantity to that line.
 
         Raises:
             Refused: The cart is full.
@@ -95,7 +94,7 @@ class Cart:
         self.lines.append(line)
 
     def remove(self, line_ids: list[str]) -> None:
-        """Removes these lines, all or none.
+        """Removes these lines; if one of them is not in the cart, removes none.
 
         Raises:
             Refused: A line is not in the cart.
@@ -105,7 +104,7 @@ class Cart:
         self.lines = [line for line in self.lines if line not in removed]
 
     def line(self, line_id: str) -> Line:
-        """The line of that id.
+        """The line with this ID.
 
         Raises:
             Refused: It is not in the cart.
@@ -120,18 +119,18 @@ class Cart:
         """Applies a coupon.
 
         Raises:
-            Refused: It is applied already.
+            Refused: The coupon is applied already.
 
         """
         if any(held.code == coupon.code for held in self.coupons):
-            raise application_error(400, "COUPON_ALREADY_EXISTS", f"Coupon {coupon.code} is applied already")
+            raise application_error(400, "COUPON_ALREADY_EXISTS", f"The coupon {coupon.code} is already applied")
         self.coupons.append(coupon)
 
     def remove_coupon(self, coupon_id: str) -> None:
-        """Takes a coupon away.
+        """Removes a coupon.
 
         Raises:
-            Refused: It is not applied.
+            Refused: The coupon is not applied.
 
         """
         left = [coupon for coupon in self.coupons if coupon.id != coupon_id]
@@ -141,7 +140,7 @@ class Cart:
 
 
 def quantity_of(value: object, *, name: str) -> int:
-    """A quantity as the API accepts it: a whole number from 1 to 100,000.
+    """Returns the quantity if the API accepts it: a whole number from 1 to 100,000.
 
     Raises:
         Refused: It is anything else.

@@ -16,14 +16,14 @@ Json = dict[str, Any]
 
 
 def buyer(token: IssuedToken) -> Json:
-    """Whose cart it is: a visitor's or a member's, never both."""
+    """The buyer in JSON: the ID of either the visitor or the member, never both."""
     if token.member_id is not None:
         return {"memberId": token.member_id}
     return {"visitorId": token.visitor.id}
 
 
 def cart_v1(cart: Cart, token: IssuedToken) -> Json:
-    """The cart as ``/ecom/v1/carts/current`` shows it. The V2 cart behind it lends its id to the checkout."""
+    """The cart as ``/ecom/v1/carts/current`` shows it. The checkout's ID is the ID of the V2 cart."""
     return {
         "id": cart.id,
         "checkoutId": cart.id,
@@ -94,7 +94,7 @@ def totals_v2(cart: Cart, token: IssuedToken) -> Json:
 
 
 def money_v1(amount: Decimal) -> Json:
-    """An amount with its display text."""
+    """An amount in JSON, with its display text."""
     text = f"{amount:.2f}"
     return {
         "amount": text,
@@ -105,7 +105,7 @@ def money_v1(amount: Decimal) -> Json:
 
 
 def money_v2(amount: Decimal) -> Json:
-    """An amount without needless zeros: "270", "12.5"."""
+    """An amount as a text without trailing zeros: "270", "12.5"."""
     text = f"{amount.normalize():f}"
     return {"amount": text, "convertedAmount": text}
 

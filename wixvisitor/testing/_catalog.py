@@ -1,4 +1,4 @@
-"""What the fake shop sells."""
+"""The products of the fake shop."""
 
 from collections.abc import Iterable
 from decimal import Decimal
@@ -6,19 +6,19 @@ from decimal import Decimal
 from attrs import field, frozen
 
 STORES_APP_ID = "215238eb-22a5-4c36-9e7b-e7c08025e04e"
-"""The catalog app id of Wix Stores, in every ``catalogReference``."""
+"""The app ID of Wix Stores. Every ``catalogReference`` contains it."""
 
 CURRENCY = "USD"
 
 
 @frozen
 class Product:
-    """Something that can be put into a cart.
+    """A product that can be added to a cart.
 
     Args:
         id: The ``catalogItemId``.
         price: In US dollars.
-        stock: How many there are; None is as many as anyone wants.
+        stock: How many there are; None is unlimited.
 
     """
 
@@ -38,5 +38,5 @@ BUILT_IN = (
 
 
 def catalog(products: Iterable[Product] | None) -> dict[str, Product]:
-    """The products by id; None is the built-in ones."""
+    """The products by ID. For None, the built-in products."""
     return {product.id: product for product in (BUILT_IN if products is None else products)}

@@ -1,4 +1,4 @@
-"""What an ASGI app cannot say about its connection, and what it can only guess."""
+"""How the fake closes a connection, and how it notices that a client disconnects: ASGI itself has no way to close."""
 
 from collections.abc import Awaitable, Callable
 from typing import Never, Protocol
@@ -7,22 +7,22 @@ import anyio
 from starlette.types import Receive, Scope
 
 ABORT = "wixvisitor.abort"
-"""The ASGI extension by which a server lets the app close the connection."""
+"""The ASGI extension with which a server allows the app to close the connection."""
 
 
 class Abort(Protocol):
     """Closes the connection of a request."""
 
     def __call__(self, *, flush: bool) -> None:
-        """Closes now, or once what was sent has left."""
+        """Closes at once, or with ``flush`` after everything that was written has been sent."""
 
 
 class ConnectionDropped(Exception):
-    """The fake closes this connection. Raised where the server offers no way to do so."""
+    """The fake wants to close this connection, and the server has no ``ABORT`` extension."""
 
 
 async def close_connection(scope: Scope, *, flush: bool) -> Never:
-    """Closes the connection and waits to be cancelled for it.
+    """Closes the connection, and waits until the server cancels this call.
 
     Raises:
         ConnectionDropped: The server has no ``ABORT`` extension.
@@ -37,7 +37,7 @@ async def close_connection(scope: Scope, *, flush: bool) -> Never:
 
 
 async def read_body(receive: Receive) -> bytes | None:
-    """The request's whole body, or None if the client went away before its end."""
+    """The request's whole body, or None if the client disconnected before its end."""
     chunks = []
     while True:
         message = await receive()
@@ -49,14 +49,14 @@ async def read_body(receive: Receive) -> bytes | None:
 
 
 async def while_connected(receive: Receive, work: Callable[[], Awaitable[None]]) -> None:
-    """Does the work, and stops when the client goes away; the request's body must have been read."""
+    """Does the work, and cancels it if the client disconnects. Read the request's body before."""
     failure: Exception | None = None
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(_cancel_when_gone, receive, tasks.cancel_scope)
         try:
             await work()
         except Exception as error:
-            # Raised again outside of the group, which would wrap it.
+            # Raised again outside the task group, where it does not become an exception group.
             failure = error
         tasks.cancel_scope.cancel()
     if failure is not None:

@@ -1,4 +1,4 @@
-"""What a test says about the visitor's cookie."""
+"""Checks of the visitor's cookie in a web app's response."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ _REMOVED: Final = re.compile(r"[^=;]*=\s*;")  # a removal has no value
 
 
 def assert_visitor_cookie(response: Any, name: str = "__Host-wixvisitor", *, http_only: bool = True) -> None:
-    """Checks that a response sets the visitor's cookie, once and safely.
+    """Checks that a response sets the visitor's cookie once, with safe attributes.
 
-    That is: for this host and all paths, ``Secure`` (if the name says so), ``HttpOnly``, ``SameSite=Lax`` (or
-    ``SameSite=None`` and ``Partitioned``), on a response that varies by cookie and that no cache shares. The further
-    parts of tokens that are too large for one cookie are checked as well.
+    The cookie must be for this host and all paths, ``Secure`` (if its name demands that), ``HttpOnly``, and
+    ``SameSite=Lax`` (or ``SameSite=None`` and ``Partitioned``). The response must have ``Vary: Cookie`` and must not
+    be stored by shared caches. If the tokens are too large for one cookie, the further cookies are checked, too.
 
     Args:
-        response: Of httpx, httpx2, aiohttp or a framework's test client.
-        name: The cookie's name, without what tells the site apart: ``"wixvisitor"`` with ``secure=False``,
-            ``"wixSession"`` and so on with a ``SharedCookie``.
-        http_only: Whether scripts may not read it; False for a ``SharedCookie``.
+        response: A response of httpx, httpx2, aiohttp or a framework's test client.
+        name: The cookie's name without the suffix for the site. With ``secure=False`` it is ``"wixvisitor"``; with a
+            ``SharedCookie`` it is that cookie's name, such as ``"wixSession"``.
+        http_only: Whether the cookie must be ``HttpOnly``; False for a ``SharedCookie``.
 
     Raises:
-        AssertionError: It is not so; the message says what is wrong and never shows the cookie's value.
+        AssertionError: A check failed. The message says which one, and never shows the cookie's value.
 
     """
-    __tracebackhide__ = True  # pytest --showlocals would show the value
+    __tracebackhide__ = True  # otherwise pytest --showlocals would show the cookie's value
     cookies = [cookie for cookie in _values(response, "set-cookie") if not _REMOVED.match(cookie)]
     found = [cookie for cookie in cookies if _is_called(cookie, name)]
     if len(found) != 1:
@@ -37,16 +37,16 @@ def assert_visitor_cookie(response: Any, name: str = "__Host-wixvisitor", *, htt
     wrong += [] if {"cookie", "*"} & _words(response, "vary") else ["Vary does not name Cookie"]
     cache_control = {word.partition("=")[0] for word in _words(response, "cache-control") if word}
     wrong += [] if cache_control else ["Cache-Control is missing"]
-    wrong += ["Cache-Control lets caches share it"] if {"public", "s-maxage"} & cache_control else []
+    wrong += ["Cache-Control allows shared caches"] if {"public", "s-maxage"} & cache_control else []
     if wrong:
         raise AssertionError(f"the cookie {name}: {'; '.join(wrong)}")
 
 
 def assert_no_visitor_cookie(response: Any, name: str = "__Host-wixvisitor") -> None:
-    """Checks that a response leaves the visitor's cookie alone.
+    """Checks that a response does not set the visitor's cookie.
 
     Raises:
-        AssertionError: It sets it.
+        AssertionError: The response sets the cookie.
 
     """
     __tracebackhide__ = True

@@ -1,4 +1,4 @@
-"""``FakeWix``: what a test holds."""
+"""``FakeWix``, the fake of Wix for tests."""
 
 import importlib
 import time
@@ -30,22 +30,22 @@ BASE_URL = "https://www.wixapis.com"
 
 
 class FakeWix(FaultControls, VisitorControls, Settings):
-    """A stand-in for Wix that keeps state: it mints visitors, knows its tokens again and keeps one cart per visitor.
+    """A fake of Wix that keeps state: it mints visitors, recognises their tokens, and keeps one cart per visitor.
 
     Args:
-        clock: Seconds since the epoch; None is ``time.time``, looked up at each use.
-        strict: Whether the end of ``with fake:`` and of ``serve()`` fails on calls to unknown routes.
-        client_ids: The client ids that exist; None accepts every GUID.
-        access_token_lifetime: Seconds.
-        refresh_token_lifetime: Seconds.
-        rotate_refresh_tokens: Whether a refresh answers with a new refresh token.
-        products: What the shop sells; None is a small built-in range.
+        clock: Returns seconds since the epoch. None is ``time.time``, looked up at each use.
+        strict: Whether the end of ``with fake:`` and of ``serve()`` fails if there were calls to unknown routes.
+        client_ids: The client IDs that exist; None accepts every GUID.
+        access_token_lifetime: Seconds from the issue of an access token to its expiry.
+        refresh_token_lifetime: Seconds from the issue of a refresh token to its expiry.
+        rotate_refresh_tokens: Whether the answer to a renewal has a new refresh token.
+        products: The products of the shop; None is a small built-in range.
 
-    The settings listed in ``Settings`` are attributes and may be changed at any time. Calls need a token but, unlike
-    Wix's, neither an Accept nor a User-Agent header. Faults, visitors and their tokens are ruled by the methods of
-    ``FaultControls`` and ``VisitorControls``.
+    The settings listed in ``Settings`` are attributes and may be changed at any time. A call needs a token. Unlike
+    with Wix, it needs no Accept or User-Agent header. The methods of ``FaultControls`` add faults; the methods of
+    ``VisitorControls`` create visitors and revoke their tokens.
 
-    Concurrency: safe from any thread; several doors may be open at once and lead to the same state.
+    Concurrency: safe from any thread. Several clients and servers may use one fake at once; they share its state.
 
     """
 
@@ -110,11 +110,11 @@ class FakeWix(FaultControls, VisitorControls, Settings):
     @overload
     def client(self, module: ModuleType, **arguments: Any) -> Any: ...
     def client(self, module: ModuleType | None = None, **arguments: Any) -> Any:
-        """A client that reaches the fake without a network, whatever host it asks for.
+        """A client that sends every request to the fake, for any host and without a network.
 
         Args:
-            module: httpx, or httpx2 for a client of its classes; None is httpx.
-            arguments: For the client; its ``base_url`` is Wix's unless one is given.
+            module: The client's module: httpx or httpx2. None is httpx.
+            arguments: The client's arguments. The default ``base_url`` is Wix's.
 
         """
         module = module or importlib.import_module("httpx")
@@ -126,9 +126,9 @@ class FakeWix(FaultControls, VisitorControls, Settings):
         """Serves the fake on a free port of 127.0.0.1 and yields the base URL, ``http://127.0.0.1:PORT``.
 
         Raises:
-            AssertionError: At the end, if the fake is strict and calls went to unknown routes.
+            AssertionError: At the end, if the fake is strict and there were calls to unknown routes.
 
-        Cancellation: the server is stopped all the same, within a second, and its connections closed.
+        Cancellation: the server is stopped within a second, and its connections are closed.
 
         """
         async with serving(self.app) as base_url:
@@ -137,7 +137,7 @@ class FakeWix(FaultControls, VisitorControls, Settings):
             self.check()
 
     def now(self) -> float:
-        """The time the test lives in, in seconds since the epoch."""
+        """The time of the test's clock, in seconds since the epoch."""
         return (self._clock or time.time)() + self._advanced
 
     def _server_time(self) -> float:
@@ -150,12 +150,12 @@ class FakeWix(FaultControls, VisitorControls, Settings):
 
     @property
     def calls(self) -> list[Call]:
-        """Every call so far, in the order of their arrival."""
+        """Every call so far, in the order of arrival."""
         with self._lock:
             return list(self._log.calls)
 
     def token_calls(self, grant_type: str | None = None) -> list[Call]:
-        """The calls of the token endpoint, of one grant or of all."""
+        """The calls of the token endpoint, of one grant type or of all."""
         return [call for call in self.calls if call.is_token_call and grant_type in (None, call.grant_type)]
 
     def api_calls(self) -> list[Call]:
@@ -164,27 +164,27 @@ class FakeWix(FaultControls, VisitorControls, Settings):
 
     @property
     def products(self) -> list[Product]:
-        """What the shop sells."""
+        """The products of the shop."""
         return list(self._products.values())
 
     @property
     def unmatched(self) -> list[Call]:
-        """The calls to routes the fake does not know, unless a fault answered them."""
+        """The calls to routes that the fake does not know, except those that a fault answered."""
         return [call for call in self.calls if not call.matched]
 
     def max_concurrency(self, path: str = TOKEN_PATH) -> int:
-        """The most calls of this path that were under way at once."""
+        """The largest number of calls of this path that ran at the same time."""
         return self._log.peak(path)
 
     def reset_calls(self) -> None:
-        """Forgets the calls; visitors, tokens and faults stay."""
+        """Removes the recorded calls. Visitors, tokens and faults remain."""
         self._log.reset()
 
     def check(self) -> None:
-        """Complains about calls to unknown routes.
+        """Checks that no call went to an unknown route.
 
         Raises:
-            AssertionError: There were some; the message lists them.
+            AssertionError: A call did. The message lists all such calls.
 
         """
         unmatched = [f"{call.method} {call.path}" for call in self.unmatched]

@@ -1,15 +1,15 @@
-"""The part of ``FakeWix`` that makes things go wrong."""
+"""The methods of ``FakeWix`` that add faults."""
 
 from collections.abc import Mapping
 from typing import TypedDict, Unpack
 
-from wixvisitor.testing._answers import BodyArgument, made_up
+from wixvisitor.testing._answers import BodyArgument, fault_answer
 from wixvisitor.testing._faults import AddHeader, Delay, Drop, Fail, Fault, Faults, Hang, Hold, Truncate
 from wixvisitor.testing._gate import Gate
 
 
 class WhichCalls(TypedDict, total=False):
-    """Which calls go wrong; ``FaultControls`` says what each means."""
+    """Selects the calls to which a fault applies. ``FaultControls`` explains each argument."""
 
     path: str | None
     times: int | None
@@ -18,24 +18,25 @@ class WhichCalls(TypedDict, total=False):
 
 
 class WhichCallsAndWhen(WhichCalls, total=False):
-    """… and whether before or after the fake has done what was asked."""
+    """Selects the calls, and whether the fault occurs before or after the fake has handled the call."""
 
     committed: bool
 
 
 class FaultControls:
-    """Makes calls go wrong. Which ones is said the same way each time:
+    """Adds faults to the fake. All methods select the calls with the same arguments:
 
-    - ``path``: None is every path but ``/oauth2/…``; ``"/ecom/*"`` is every path that begins so; any other is that one.
-    - ``times``: for how many calls; None is for ever.
-    - ``grant_type``: only token calls of this grant, ``"anonymous"`` or ``"refresh_token"``.
-    - ``after``: how many matching calls are let through first.
-    - ``committed``: whether the fake does what was asked before it misbehaves, so that only the answer is lost or late.
+    - ``path``: the path of the calls. ``"/ecom/*"`` is every path that begins with ``/ecom/``. None is every path
+      except ``/oauth2/…``.
+    - ``times``: the number of calls; None is without a limit.
+    - ``grant_type``: only token calls of this grant type, ``"anonymous"`` or ``"refresh_token"``.
+    - ``after``: the number of matching calls that are handled normally first.
+    - ``committed``: whether the fake handles the call before the fault occurs, so that only the answer is lost or late.
 
-    What befalls a call is decided when it arrives. Faults are tried in the order they were added: delays and gates add
-    up, and the first that fails, hangs or drops the call ends it, so that those behind it do not see that call.
+    The faults of a call are chosen when it arrives, in the order in which they were added. A call can have several
+    delays and gates. The first fault that fails, drops or hangs the call ends it; later faults do not count that call.
 
-    Concurrency: everything here may be called from any thread while the fake is serving.
+    Concurrency: all methods may be called from any thread while the fake is serving.
     """
 
     _faults: Faults
@@ -48,51 +49,51 @@ class FaultControls:
         body: BodyArgument = None,
         **which: Unpack[WhichCallsAndWhen],
     ) -> Fault:
-        """Answers this instead: a token call, once, unless something else is said.
+        """Sends this answer instead. By default to one token call.
 
-        A ``body`` that is a dict is sent as JSON, a str as HTML if it begins with ``<`` and else as text, bytes as they
-        are, an iterable of bytes without a length, and None is no content at all.
+        A dict as ``body`` is sent as JSON. A str is sent as HTML if it begins with ``<``, else as text. Bytes are sent
+        unchanged, and an iterable of bytes without a Content-Length. None is an empty body.
         """
-        return self._faults.add(Fault(action=Fail(made_up(status, headers, body)), **which))
+        return self._faults.add(Fault(action=Fail(fault_answer(status, headers, body)), **which))
 
     def delay(self, seconds: float, **which: Unpack[WhichCallsAndWhen]) -> Fault:
-        """Answers so many seconds of real time late: a token call, once, unless something else is said."""
+        """Answers after this many seconds of real time. By default one token call."""
         return self._faults.add(Fault(action=Delay(seconds), **which))
 
     def hang(self, **which: Unpack[WhichCallsAndWhen]) -> Fault:
-        """Never answers a token call, once, unless something else is said.
+        """Never answers. By default one token call.
 
-        The call ends when the client goes away or the server stops.
+        The call ends when the client disconnects or the server stops.
         """
         return self._faults.add(Fault(action=Hang(), **which))
 
     def drop(self, **which: Unpack[WhichCallsAndWhen]) -> Fault:
-        """Closes the connection without an answer: of a token call, once, unless something else is said."""
+        """Closes the connection without an answer. By default of one token call."""
         return self._faults.add(Fault(action=Drop(), **which))
 
     def hold(self, **which: Unpack[WhichCallsAndWhen]) -> Gate:
-        """Holds the calls at a gate until the test releases it: all token calls, unless something else is said."""
+        """Holds calls at a gate until the test releases it. By default all token calls."""
         gate = Gate()
         which.setdefault("times", None)
         self._faults.add(Fault(action=Hold(gate), **which))
         return gate
 
     def truncate(self, after_bytes: int, **which: Unpack[WhichCalls]) -> Fault:
-        """Sends this much of the body, then closes the connection; the Content-Length promised more.
+        """Sends this many bytes of the body, then closes the connection. By default of one token call.
 
-        The body of a token call, once, unless something else is said.
+        The Content-Length of the answer is larger.
         """
         return self._faults.add(Fault(action=Truncate(after_bytes), **which))
 
     def add_header(self, name: str, value: str, **which: Unpack[WhichCalls]) -> Fault:
-        """Puts a header on all answers, unless something else is said, those of ``fail`` included."""
+        """Adds a header to answers, also to those of ``fail``. By default to all answers of API calls."""
         which.setdefault("path", None)
         which.setdefault("times", None)
         return self._faults.add(Fault(action=AddHeader((name, value)), **which))
 
     def set_cookie(self, cookie: str, **which: Unpack[WhichCalls]) -> Fault:
-        """Puts a Set-Cookie header on all answers, unless something else is said.
+        """Adds a Set-Cookie header to answers. By default to all answers of API calls.
 
-        ``cookie`` is its whole value, ``"name=value; Path=/"``.
+        ``cookie`` is the header's whole value, ``"name=value; Path=/"``.
         """
         return self.add_header("set-cookie", cookie, **which)

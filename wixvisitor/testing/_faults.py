@@ -1,4 +1,4 @@
-"""What goes wrong, for which calls, and how often."""
+"""Faults: what they do, to which calls, and how often."""
 
 from threading import RLock
 
@@ -11,71 +11,71 @@ from wixvisitor.testing._gate import Gate
 
 @frozen
 class Fail:
-    """Answer this instead."""
+    """Sends this answer instead."""
 
     answer: Answer
 
 
 @frozen
 class Delay:
-    """Answer so many seconds late."""
+    """Answers after this many seconds."""
 
     seconds: float
 
 
 @frozen
 class Hang:
-    """Never answer."""
+    """Never answers."""
 
 
 @frozen
 class Drop:
-    """Close the connection instead of answering."""
+    """Closes the connection without an answer."""
 
 
 @frozen
 class Hold:
-    """Wait at a gate."""
+    """Waits at a gate before the answer."""
 
     gate: Gate
 
 
 @frozen
 class Truncate:
-    """Close the connection in the middle of the body."""
+    """Closes the connection in the middle of the body."""
 
     after_bytes: int
 
 
 @frozen
 class AddHeader:
-    """Put a header on the answer."""
+    """Adds a header to the answer."""
 
     header: Header
 
 
 Step = Fail | Delay | Hang | Drop | Hold
-Dressing = Truncate | AddHeader
+AnswerChange = Truncate | AddHeader
 
-_LAST = (Fail, Hang, Drop)
+_FINAL = (Fail, Hang, Drop)
 _SILENT = (Hang, Drop)
 
 
 @define(kw_only=True, eq=False)
 class Fault:
-    """One thing that goes wrong, as long as it is wanted.
+    """A fault, which applies to calls until it is used up or removed.
 
     Attributes:
-        path: The path it concerns; ``None`` is every path but ``/oauth2/…``, a trailing ``*`` stands for anything.
-        times: For how many calls; None is for ever.
-        grant_type: Only token calls of this grant.
-        after: How many matching calls are let through first.
-        committed: Whether the fake does what was asked before it misbehaves.
-        used: How many calls it befell.
+        path: The path of the calls. None is every path except ``/oauth2/…``; a ``*`` at the end matches any rest.
+        times: The number of calls; None is without a limit.
+        grant_type: Only token calls of this grant type.
+        after: The number of matching calls that are handled normally first.
+        committed: Whether the fake handles the call before the fault occurs.
+        used: The number of calls to which the fault was applied so far.
 
     """
 
-    action: Step | Dressing
+    action: Step | AnswerChange
     path: str | None = TOKEN_PATH
     times: int | None = 1
     grant_type: str | None = None
@@ -86,12 +86,12 @@ class Fault:
     _removed: bool = False
 
     def remove(self) -> None:
-        """Ends the fault; a call that it befell already is not helped. The second time changes nothing."""
+        """Removes the fault. It still affects calls to which it was applied before. A second call changes nothing."""
         self._removed = True
 
-    def befalls(self, call: Call) -> bool:
-        """Whether this call is hit, which uses the fault up once."""
-        if self._removed or self.used == self.times or not self._concerns(call):
+    def applies_to(self, call: Call) -> bool:
+        """Whether the fault applies to this call. If it does, that counts as one use."""
+        if self._removed or self.used == self.times or not self._matches(call):
             return False
         if self._skipped < self.after:
             self._skipped += 1
@@ -99,7 +99,7 @@ class Fault:
         self.used += 1
         return True
 
-    def _concerns(self, call: Call) -> bool:
+    def _matches(self, call: Call) -> bool:
         if self.grant_type is not None and call.grant_type != self.grant_type:
             return False
         if self.path is None:
@@ -111,54 +111,54 @@ class Fault:
 
 @frozen(kw_only=True)
 class Plan:
-    """What will happen to one call: the steps in their order, then what the answer gets on its way."""
+    """The faults of one call: steps in their order, then changes of the answer."""
 
     steps: tuple[tuple[Step, bool], ...]
-    """Each step, and whether the fake does what was asked first."""
+    """Each step, and whether the fake handles the call before it."""
     headers: tuple[Header, ...]
     cut_after: int | None
 
 
 @define(kw_only=True, eq=False)
 class Faults:
-    """The faults in the order they were added. Safe from any thread."""
+    """The faults in the order in which they were added. Safe from any thread."""
 
     lock: RLock
     _faults: list[Fault] = field(factory=list)
 
     def add(self, fault: Fault) -> Fault:
-        """Adds a fault behind the others."""
+        """Adds a fault after the others."""
         with self.lock:
             self._faults.append(fault)
         return fault
 
     def plan(self, call: Call) -> Plan:
-        """Decides, when a call arrives, what will happen to it."""
+        """Chooses the faults of a call when it arrives."""
         with self.lock:
             steps = self._steps(call)
             silent = bool(steps) and isinstance(steps[-1][0], _SILENT)
-            dressings = [] if silent else self._dressings(call)
+            changes = [] if silent else self._answer_changes(call)
         return Plan(
             steps=tuple(steps),
-            headers=tuple(dressing.header for dressing in dressings if isinstance(dressing, AddHeader)),
-            cut_after=min((cut.after_bytes for cut in dressings if isinstance(cut, Truncate)), default=None),
+            headers=tuple(change.header for change in changes if isinstance(change, AddHeader)),
+            cut_after=min((cut.after_bytes for cut in changes if isinstance(cut, Truncate)), default=None),
         )
 
     def _steps(self, call: Call) -> list[tuple[Step, bool]]:
-        """The steps up to the first that ends the call; the faults behind it are not used."""
+        """The steps up to the first one that ends the call. Later faults are not used."""
         steps: list[tuple[Step, bool]] = []
         for fault in self._faults:
             action = fault.action
-            if isinstance(action, Step) and fault.befalls(call):
+            if isinstance(action, Step) and fault.applies_to(call):
                 steps.append((action, fault.committed))
-                if isinstance(action, _LAST):
+                if isinstance(action, _FINAL):
                     break
         return steps
 
-    def _dressings(self, call: Call) -> list[Dressing]:
-        dressings: list[Dressing] = []
+    def _answer_changes(self, call: Call) -> list[AnswerChange]:
+        changes: list[AnswerChange] = []
         for fault in self._faults:
             action = fault.action
-            if isinstance(action, Dressing) and fault.befalls(call):
-                dressings.append(action)
-        return dressings
+            if isinstance(action, AnswerChange) and fault.applies_to(call):
+                changes.append(action)
+        return changes

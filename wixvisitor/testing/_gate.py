@@ -15,10 +15,10 @@ Wake = Callable[[], object]
 
 
 class Gate:
-    """Holds the calls of one fault, in whichever event loop they wait.
+    """Holds the calls of one fault until a test releases them.
 
-    Concurrency: the calls may wait in several loops, and ``release`` may be called from any thread.
-    Cancellation: a call or a test that stops waiting leaves nothing behind.
+    Concurrency: the calls may wait in several event loops, and ``release`` may be called from any thread.
+    Cancellation: a call or a test that is cancelled while it waits is removed from the gate.
     """
 
     def __init__(self) -> None:
@@ -45,17 +45,17 @@ class Gate:
             return len(self._held)
 
     def release(self) -> None:
-        """Lets every call pass, those still to come as well. The second time changes nothing."""
+        """Lets every call pass, now and later. A second call changes nothing."""
         with self._lock:
             self._open = True
             held = list(self._held)
         _wake(held)
 
     async def wait_for(self, count: int, *, timeout: float = 10.0) -> None:
-        """Returns once this many calls wait, or fails after ``timeout`` seconds of real time.
+        """Returns as soon as this many calls wait at the gate.
 
         Raises:
-            TimeoutError: Too few calls came; the message says how many.
+            TimeoutError: After ``timeout`` seconds of real time there were fewer. The message says how many.
 
         """
         changed = anyio.Event()
@@ -72,7 +72,7 @@ class Gate:
                     with self._lock:
                         self._watchers.discard(wake)
             return
-        raise TimeoutError(f"{self.waiting} of {count} calls came to the gate within {timeout} s")
+        raise TimeoutError(f"{self.waiting} of {count} calls waited at the gate after {timeout} s")
 
     async def passed(self) -> None:
         """Returns once the gate is open."""
@@ -93,13 +93,13 @@ class Gate:
 
 def _wake(wakes: list[Wake]) -> None:
     for wake in wakes:
-        # A loop that has been closed since has nobody left to wake.
+        # In a loop that has been closed since, no call waits any more.
         with suppress(RuntimeError):
             wake()
 
 
 def _waker(event: anyio.Event) -> Wake:
-    """Sets an event of the running loop, from any thread."""
+    """Returns a function that sets the event in the running event loop. Any thread may call the function."""
     lowlevel = getattr(sys.modules.get("trio"), "lowlevel", None)  # another thread may be importing it
     if lowlevel is not None:
         with suppress(RuntimeError):

@@ -1,7 +1,7 @@
-"""The GraphQL door: ``/graphql/{version}``.
+"""The GraphQL endpoint: ``/graphql/{version}``.
 
-Wix's own schema is not public, so the field names below are the fake's. What is Wix's is the envelope: the request is
-``{"query", "variables"}``, and mistakes in the query are a 200 with ``errors`` (``@wix/sdk`` 1.21.16, ``graphql``).
+Wix's own schema is not public, so the field names below are invented. The format around them is Wix's: the request is
+``{"query", "variables"}``, and an error in the query is a 200 with ``errors`` (``@wix/sdk`` 1.21.16, ``graphql``).
 """
 
 from typing import Any, Protocol
@@ -12,7 +12,7 @@ from wixvisitor.testing._cart import Cart
 from wixvisitor.testing._cart_format import buyer, money_v2
 from wixvisitor.testing._catalog import STORES_APP_ID
 from wixvisitor.testing._refusals import Refused, plain_error
-from wixvisitor.testing._site import Ask
+from wixvisitor.testing._site import CallContext
 
 Json = dict[str, Any]
 
@@ -33,63 +33,63 @@ SCHEMA = build_schema("""
 """)
 
 
-def execute(ask: Ask) -> Json:
-    """The answer to a GraphQL request: ``data``, and ``errors`` if there were any.
+def execute(context: CallContext) -> Json:
+    """The answer to a GraphQL request: ``data``, and ``errors`` if there are any.
 
     Raises:
         Refused: The request has no query.
 
     """
-    query, variables = ask.body.get("query"), ask.body.get("variables")
+    query, variables = context.body.get("query"), context.body.get("variables")
     if not isinstance(query, str):
         raise plain_error(400, "query must be a string")
     result = graphql_sync(
         SCHEMA,
         query,
         root_value=_Root(),
-        context_value=ask,
+        context_value=context,
         variable_values=variables if isinstance(variables, dict) else None,
-        operation_name=ask.body.get("operationName"),
+        operation_name=context.body.get("operationName"),
     )
     return dict(result.formatted)
 
 
 class _Info(Protocol):
-    """What a resolver needs of graphql-core's ``GraphQLResolveInfo``, which is generic from 3.3 on only."""
+    """The part of graphql-core's ``GraphQLResolveInfo`` that a resolver needs. That class is generic only since 3.3."""
 
     @property
-    def context(self) -> Ask: ...
+    def context(self) -> CallContext: ...
 
 
 class _Root:
-    """graphql-core calls the method that is named after the field, with the field's arguments by name."""
+    """The root of the schema. graphql-core calls the method with the field's name, with the field's arguments."""
 
     def currentCart(self, info: _Info) -> Json | None:  # noqa: N802 - a field of the schema
-        ask = info.context
-        return None if ask.visitor.cart is None else _cart(ask, ask.visitor.cart)
+        context = info.context
+        return None if context.visitor.cart is None else _cart(context, context.visitor.cart)
 
     def products(self, info: _Info, limit: int) -> list[Json]:
-        ask = info.context
-        products = list(ask.site.products.values())[: max(limit, 0)]
+        context = info.context
+        products = list(context.site.products.values())[: max(limit, 0)]
         return [
             {"id": product.id, "name": product.name, "slug": product.slug, "price": money_v2(product.price)}
             for product in products
         ]
 
-    def addToCurrentCart(self, info: _Info, catalogItemId: str, quantity: int) -> Json:  # noqa: N802, N803 - the same
-        ask = info.context
+    def addToCurrentCart(self, info: _Info, catalogItemId: str, quantity: int) -> Json:  # noqa: N802, N803 - as above
+        context = info.context
         reference = {"appId": STORES_APP_ID, "catalogItemId": catalogItemId}
         item = {"quantity": quantity, "catalogReference": reference}
         try:
-            line = ask.site.new_line(item, name="lineItems")
-            cart = ask.visitor.cart or ask.site.new_cart(ask.visitor)
+            line = context.site.new_line(item, name="lineItems")
+            cart = context.visitor.cart or context.site.new_cart(context.visitor)
             cart.add(line)
         except Refused as refused:
             raise GraphQLError(refused.body["message"], extensions=refused.body["details"]) from None
-        return _cart(ask, ask.changed(cart))
+        return _cart(context, context.changed(cart))
 
 
-def _cart(ask: Ask, cart: Cart) -> Json:
+def _cart(context: CallContext, cart: Cart) -> Json:
     return {
         "id": cart.id,
         "lineItems": [
@@ -104,5 +104,5 @@ def _cart(ask: Ask, cart: Cart) -> Json:
         ],
         "subtotal": money_v2(cart.subtotal),
         "total": money_v2(cart.total),
-        "buyer": buyer(ask.token),
+        "buyer": buyer(context.token),
     }

@@ -1,8 +1,8 @@
-"""The in-process door: a transport for httpx, or for a module that is like it.
+"""The fake without a network: a transport for httpx or httpx2 that calls the ASGI app in the same process.
 
-Their own ``ASGITransport`` does the work. What it lacks is added here: a dropped connection, an answer cut short and a
-read timeout become the exceptions of that module. Answers are complete before the client sees them, so that a streamed
-body is not streamed and must have an end.
+The module's own ``ASGITransport`` does the work. Added here: a dropped connection, a truncated answer and a read
+timeout raise the module's exceptions. The client gets an answer only when it is complete, so bodies are not streamed,
+and an endless body never arrives.
 """
 
 from collections.abc import AsyncIterator
@@ -18,11 +18,11 @@ from wixvisitor.testing._connection import ConnectionDropped
 
 @define(eq=False)
 class InProcessTransport:
-    """Hands requests to an ASGI app.
+    """A transport that passes requests to an ASGI app.
 
     Args:
         app: The app.
-        module: httpx or httpx2; its classes are what the client of that module expects.
+        module: httpx or httpx2, the module of the client that uses this transport.
 
     """
 
@@ -30,7 +30,7 @@ class InProcessTransport:
     module: ModuleType = field(kw_only=True)
 
     async def handle_async_request(self, request: Any) -> Any:
-        """The app's answer, complete.
+        """The app's complete answer.
 
         Raises:
             module.ReadTimeout: The answer took longer than the request's read timeout.
@@ -49,10 +49,10 @@ class InProcessTransport:
         except ConnectionDropped:
             text = "Server disconnected without sending a response."
             raise self.module.RemoteProtocolError(text, request=request) from None
-        raise self.module.ReadTimeout(f"No answer within {timeout} s", request=request)
+        raise self.module.ReadTimeout(f"FakeWix did not answer within {timeout} s", request=request)
 
     async def aclose(self) -> None:
-        """Does nothing: there is no connection."""
+        """Does nothing, because there is no connection."""
 
     async def __aenter__(self) -> Self:
         return self
@@ -75,13 +75,13 @@ class InProcessTransport:
                 yield chunk
             raise error
 
-        # The client checks that a stream is of its own module's class.
+        # The client accepts only a stream of its own module's class.
         return type("CutShort", (self.module.AsyncByteStream,), {"__aiter__": chunks})()
 
 
 @define(eq=False)
 class _Exchange:
-    """One request to the app: ends an answer that the app broke off, and remembers that it did."""
+    """One request to the app. If the app drops the connection within an answer, ends the answer and notes that."""
 
     app: ASGIApp
     cut_short: bool = False

@@ -1,4 +1,4 @@
-"""The answers that say no, in each of the shapes Wix uses."""
+"""Error answers, in each of the shapes that Wix uses."""
 
 from typing import Any
 
@@ -20,7 +20,7 @@ class Refused(Exception):
 
 
 async def refused_response(_request: Request, refused: Exception) -> Response:
-    """What Starlette sends for a ``Refused``."""
+    """The response that Starlette sends for a ``Refused``."""
     assert isinstance(refused, Refused)
     return JSONResponse(refused.body, status_code=refused.status)
 
@@ -32,7 +32,7 @@ def application_error(status: int, code: str, description: str, data: Json | Non
 
 
 def validation_error(field: str, description: str, *, rule: str = "OTHER") -> Refused:
-    """A 400 that names the field at fault."""
+    """A 400 that names the wrong field."""
     violation = {"field": field, "description": description, "violatedRule": rule, "ruleName": "", "data": {}}
     return Refused(
         400,
@@ -41,17 +41,17 @@ def validation_error(field: str, description: str, *, rule: str = "OTHER") -> Re
 
 
 def plain_error(status: int, message: str) -> Refused:
-    """Wix's shape with nothing in ``details``."""
+    """An error in Wix's shape with empty ``details``."""
     return Refused(status, {"message": message, "details": {}})
 
 
 def oauth_error(status: int, error: str, description: str) -> Refused:
-    """An error as RFC 6749 section 5.2 describes it, which Wix's reference names as its convention."""
+    """An error as RFC 6749 section 5.2 describes it. Wix's reference says that it follows this section."""
     return Refused(status, {"error": error, "error_description": description})
 
 
 def refresh_refused(style: RefusalStyle, description: str) -> Refused:
-    """The refusal of a refresh token in the style the test asked for."""
+    """The refusal of a refresh token, in the style that the test has set."""
     match style.shape:
         case "oauth":
             return oauth_error(style.status, "invalid_grant", description)
@@ -61,4 +61,4 @@ def refresh_refused(style: RefusalStyle, description: str) -> Refused:
             text = f"[business][FATAL] {description} - invalid_token"
             return Refused(style.status, {"errorCode": -1, "errorDescription": text, "success": False})
         case "unknown":
-            return plain_error(style.status, "the request was turned down")
+            return plain_error(style.status, "the request was not accepted")

@@ -1,4 +1,4 @@
-"""Which path leads where. Starlette finds the handler; the handler runs under the site's lock."""
+"""The routes of the fake. Starlette finds the handler, which then runs under the site's lock."""
 
 import base64
 import binascii
@@ -18,15 +18,15 @@ from wixvisitor.testing import _graphql as graphql
 from wixvisitor.testing import _stores as stores
 from wixvisitor.testing._calls import TOKEN_PATH, Call
 from wixvisitor.testing._refusals import Refused, plain_error, refused_response
-from wixvisitor.testing._site import Ask, Site
+from wixvisitor.testing._site import CallContext, Site
 from wixvisitor.testing._token_endpoint import issue_tokens, token_info
 
 Json = dict[str, Any]
-Handler = Callable[[Ask], Json]
+Handler = Callable[[CallContext], Json]
 Endpoint = Callable[[Request], Awaitable[Response]]
 
 CALL = "wixvisitor.call"
-"""Where an ASGI scope keeps its ``Call``."""
+"""The key of the ``Call`` in an ASGI scope."""
 
 _CART_V1: dict[tuple[str, str], Handler] = {
     ("GET", ""): v1.get,
@@ -70,7 +70,7 @@ _OTHERS: dict[tuple[str, str], Handler] = {
 
 
 def routes_app(site: Site) -> Starlette:
-    """The API without its faults."""
+    """The API as an ASGI app, without faults."""
     routes = [
         Route(TOKEN_PATH, _public(site, issue_tokens), methods=["POST"]),
         Route("/oauth2/token-info", _public(site, token_info), methods=["POST"]),
@@ -98,8 +98,8 @@ def _authorised(site: Site, handler: Handler) -> Endpoint:
             token = site.visitors.identify(call.headers.get("authorization"))
             call.visitor_id = token.visitor.id
             params = {name: str(value) for name, value in request.path_params.items()}
-            ask = Ask(site=site, token=token, body=_arguments(call), params=params, call=call)
-            return JSONResponse(handler(ask))
+            context = CallContext(site=site, token=token, body=_arguments(call), params=params, call=call)
+            return JSONResponse(handler(context))
 
     return endpoint
 
@@ -113,7 +113,7 @@ async def _no_route(request: Request, error: Exception) -> Response:
 
 
 def _arguments(call: Call) -> Json:
-    """The body, or what ``@wix/sdk`` puts into the ``.r`` parameter of a query so that a CDN can cache it."""
+    """The call's arguments: the body, or the query parameter ``.r`` of ``@wix/sdk``, with which a CDN can cache."""
     if ".r" in call.query:
         return _decode_r(call.query[".r"])
     if not call.body:

@@ -1,6 +1,6 @@
-"""The loopback door: uvicorn in a thread of its own.
+"""The fake over a loopback port: uvicorn in a separate thread.
 
-It has its own event loop, so that it serves callers on asyncio and trio alike, and goes on when theirs is blocked.
+The server has its own event loop. So it serves callers on asyncio and trio, and also while their loop is blocked.
 """
 
 import asyncio
@@ -20,14 +20,14 @@ from uvicorn.server import ServerState
 from wixvisitor.testing._connection import ABORT
 
 GRACE = 0.5
-"""Seconds that calls get to notice that their connections are closed when the server stops."""
+"""Seconds that running calls have to end after the server has closed their connections."""
 
 
 @asynccontextmanager
 async def serving(app: ASGIApp) -> AsyncGenerator[str]:
-    """Serves an app on a free port of 127.0.0.1, and hands out the base URL.
+    """Serves an app on a free port of 127.0.0.1, and yields the base URL.
 
-    Cancellation: the server is stopped all the same, within a second.
+    Cancellation: the server is stopped within a second.
     """
     listener = _listener()
     thread = _ServerThread(app, listener)
@@ -40,8 +40,8 @@ async def serving(app: ASGIApp) -> AsyncGenerator[str]:
 
 
 def _listener() -> socket.socket:
-    """A socket that listens already, so that no one has to wait until the thread is up."""
-    # asyncio turns Nagle's algorithm off only where the protocol is given, and with it each answer is 40 ms late.
+    """A socket that listens already, so that clients can connect before the thread has started."""
+    # asyncio turns off Nagle's algorithm only if the protocol is given. With it, each answer is 40 ms late.
     listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listener.bind(("127.0.0.1", 0))
     listener.listen(1024)
@@ -61,7 +61,7 @@ class _ServerThread:
 
     def stop(self) -> None:
         self._up.wait()
-        # The loop is closed already if the server failed; the thread has reported that then.
+        # If the server failed, the loop is closed already, and the thread has reported the failure.
         with suppress(RuntimeError):
             self._ask_to_stop()
         self._thread.join()
@@ -81,7 +81,7 @@ class _ServerThread:
 
 
 class _Server(uvicorn.Server):
-    """Stops at once when told to, rather than at the next tick and after every call's end."""
+    """A uvicorn server that stops at once: not at the next tick, and not only after the end of every call."""
 
     def __init__(self, config: uvicorn.Config, stop: asyncio.Event) -> None:
         super().__init__(config)
@@ -95,7 +95,7 @@ class _Server(uvicorn.Server):
             server.close()
         give_up = time.monotonic() + GRACE
         while self.server_state.tasks or self.server_state.connections:
-            # A connection may have been accepted only now.
+            # In every round, because a connection may have been accepted since.
             for connection in list(self.server_state.connections):
                 connection.transport.abort()
             if time.monotonic() > give_up:
@@ -104,7 +104,7 @@ class _Server(uvicorn.Server):
 
 
 class _AbortableProtocol(H11Protocol):
-    """Lets the app close the connection: the ``ABORT`` extension of the ASGI scope."""
+    """uvicorn's protocol with the ``ABORT`` extension, with which the app can close the connection."""
 
     def __init__(
         self,

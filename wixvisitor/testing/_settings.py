@@ -1,4 +1,4 @@
-"""What a test may switch while the fake is running."""
+"""The settings that a test may change while the fake is running."""
 
 from typing import Literal
 
@@ -9,11 +9,11 @@ RefusalShape = Literal["oauth", "wix", "legacy", "unknown"]
 
 @frozen
 class RefusalStyle:
-    """How the token endpoint words the refusal of a refresh token.
+    """The shape and the status of the answer that refuses a refresh token.
 
-    Wix's real wording is recorded nowhere in public, so a client has to cope with each of the three shapes that Wix
-    uses elsewhere: RFC 6749 section 5.2, Wix's ``message`` and ``details``, and the older ``errorCode``.
-    ``"unknown"`` is one that does not name the token, so that a client can only guess.
+    Wix's real answer is not public. So a client must understand each of the three shapes that Wix uses elsewhere:
+    RFC 6749 section 5.2, Wix's ``message`` and ``details``, and the older ``errorCode``. The shape ``"unknown"`` does
+    not name the token, so that a client cannot be certain of a refusal.
     """
 
     shape: RefusalShape
@@ -22,28 +22,28 @@ class RefusalStyle:
 
 @define(kw_only=True, eq=False, slots=False)
 class Settings:
-    """The knobs of a ``FakeWix``; each may be changed at any time."""
+    """The settings of a ``FakeWix``. Each may be changed at any time."""
 
     client_ids: frozenset[str] | None = None
-    """The client ids that exist; None accepts every GUID."""
+    """The client IDs that exist; None accepts every GUID."""
     access_token_lifetime: float = 14_400
-    """Seconds that an access token lives: four hours, as Wix documents."""
+    """Seconds from the issue of an access token to its expiry: four hours, as Wix documents."""
     refresh_token_lifetime: float = 31_536_000
-    """Seconds that a refresh token lives: 365 days, as the token in Wix's own documentation does."""
+    """Seconds from the issue of a refresh token to its expiry: 365 days, as for the token in Wix's documentation."""
     rotate_refresh_tokens: bool = False
-    """Whether a refresh answers with a new refresh token; the old one keeps working."""
+    """Whether the answer to a renewal has a new refresh token. The old one still works."""
     one_time_refresh_tokens: bool = False
-    """Whether a refresh token works once only; each refresh then answers with a new one."""
+    """Whether a refresh token works only once. Then the answer to each renewal has a new one."""
     clock_skew: float = 0.0
-    """Seconds that the server's clock is ahead of the test's: seen in ``iat``, ``exp`` and the Date header."""
+    """Seconds by which the server's clock is ahead of the test's, in ``iat``, ``exp`` and the Date header."""
     refusal_shape: RefusalShape = "oauth"
-    """The body of a refused refresh."""
+    """The shape of the body that refuses a refresh token."""
     refusal_status: int = 400
-    """The status of a refused refresh."""
+    """The status of the answer that refuses a refresh token."""
     coupons: dict[str, int] = field(factory=lambda: {"SAVE10": 10})
-    """The coupon codes that exist, and the percentage each takes off."""
+    """The coupon codes that exist, with their discounts in percent."""
 
     @property
     def refusal(self) -> RefusalStyle:
-        """How refresh tokens are refused unless a test asked otherwise for one of them."""
+        """The answer that refuses a refresh token, unless a test has set another one for that token."""
         return RefusalStyle(shape=self.refusal_shape, status=self.refusal_status)

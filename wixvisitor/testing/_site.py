@@ -1,4 +1,4 @@
-"""The site behind the API: its visitors, its shop and its clock."""
+"""The site that the fake API serves: its visitors, its shop and its clock."""
 
 from collections.abc import Callable
 from threading import RLock
@@ -18,7 +18,7 @@ Json = dict[str, Any]
 
 @define(kw_only=True, eq=False)
 class Site:
-    """Everything the answers depend on. Each handler runs to its end under ``lock``."""
+    """Everything on which the answers depend. Each handler runs to its end under ``lock``."""
 
     settings: Settings
     visitors: Visitors
@@ -27,17 +27,17 @@ class Site:
     lock: RLock = field(repr=False)
 
     def new_cart(self, visitor: Visitor) -> Cart:
-        """An empty cart in place of the one this visitor has."""
+        """Gives the visitor a new empty cart, which replaces the old one, and returns it."""
         now = self.server_time()
         visitor.cart = Cart(id=new_id(), created_at=now, updated_at=now)
         return visitor.cart
 
     def new_line(self, item: object, *, name: str) -> Line:
-        """A line for an item of a request: ``{"quantity", "catalogReference"}``.
+        """A cart line for an item of a request: ``{"quantity", "catalogReference"}``.
 
         Raises:
-            Refused: The item is malformed, or its product is not in the catalog. One that is sold out is no error:
-                the answer is 200 and the line says that none is confirmed.
+            Refused: The item is malformed, or its product is not in the catalog. A product that is sold out is not an
+                error: the answer is 200, and the line's confirmed quantity is 0.
 
         """
         if not isinstance(item, dict):
@@ -54,10 +54,10 @@ class Site:
         return Line(id=new_id(), product=product, reference=reference, quantity=quantity)
 
     def new_coupon(self, code: object) -> Coupon:
-        """The coupon of that code.
+        """The coupon with this code.
 
         Raises:
-            Refused: There is none.
+            Refused: There is no such coupon.
 
         """
         if not isinstance(code, str) or code not in self.settings.coupons:
@@ -66,8 +66,8 @@ class Site:
 
 
 @frozen(kw_only=True)
-class Ask:
-    """One authorised call, as its handler sees it."""
+class CallContext:
+    """One authorised call, as its handler gets it."""
 
     site: Site
     token: IssuedToken
@@ -77,14 +77,14 @@ class Ask:
 
     @property
     def visitor(self) -> Visitor:
-        """Who asks. A member's cart is that of the visitor who logged in."""
+        """The caller. A member has the cart of the visitor who logged in."""
         return self.token.visitor
 
     def items(self, name: str) -> list[Any]:
-        """A list of the body.
+        """The list with this name in the body.
 
         Raises:
-            Refused: It is missing, empty or no list.
+            Refused: The list is missing or empty, or the value is not a list.
 
         """
         value = self.body.get(name)
@@ -93,6 +93,6 @@ class Ask:
         return value
 
     def changed(self, cart: Cart) -> Cart:
-        """The same cart, with the change counted."""
+        """Notes a change of the cart, and returns the cart."""
         cart.touch(self.site.server_time())
         return cart

@@ -1,4 +1,4 @@
-"""The shop's products, in the formats of both catalogs, and the way to the checkout."""
+"""The shop's products in the formats of both catalogs, and links to the checkout."""
 
 import base64
 import binascii
@@ -7,18 +7,18 @@ from typing import Any
 from wixvisitor.testing._cart_format import money_v1
 from wixvisitor.testing._catalog import CURRENCY, Product
 from wixvisitor.testing._refusals import application_error, plain_error
-from wixvisitor.testing._site import Ask
+from wixvisitor.testing._site import CallContext
 from wixvisitor.testing._visitors import new_id
 
 Json = dict[str, Any]
 
 
-def query_v1(ask: Ask) -> Json:
+def query_v1(context: CallContext) -> Json:
     """The answer to ``/stores-reader/v1/products/query``."""
-    query = _object(ask.body, "query")
+    query = _object(context.body, "query")
     paging = _object(query, "paging")
     offset, limit = _number(paging, "offset", 0), _number(paging, "limit", 100)
-    products = list(ask.site.products.values())
+    products = list(context.site.products.values())
     page = products[offset : offset + limit]
     return {
         "products": [_product_v1(product) for product in page],
@@ -27,12 +27,12 @@ def query_v1(ask: Ask) -> Json:
     }
 
 
-def query_v3(ask: Ask) -> Json:
-    """The answer to ``/stores/v3/products/query`` and ``search``, paged by cursor."""
-    query = _object(ask.body, "query") or _object(ask.body, "search")
+def query_v3(context: CallContext) -> Json:
+    """The answer to ``/stores/v3/products/query`` and ``search``, in pages with a cursor."""
+    query = _object(context.body, "query") or _object(context.body, "search")
     paging = _object(query, "cursorPaging")
     start, limit = _start(paging.get("cursor")), _number(paging, "limit", 100)
-    products = list(ask.site.products.values())
+    products = list(context.site.products.values())
     page = products[start : start + limit]
     more = start + limit < len(products)
     cursors = {"next": _cursor(start + limit)} if more else {}
@@ -42,19 +42,19 @@ def query_v3(ask: Ask) -> Json:
     }
 
 
-def by_slug(ask: Ask) -> Json:
+def by_slug(context: CallContext) -> Json:
     """One product."""
-    for product in ask.site.products.values():
-        if product.slug == ask.params["slug"]:
+    for product in context.site.products.values():
+        if product.slug == context.params["slug"]:
             return {"product": _product_v3(product)}
     raise application_error(404, "PRODUCT_NOT_FOUND", "Product not found")
 
 
-def redirect_session(ask: Ask) -> Json:
+def redirect_session(context: CallContext) -> Json:
     """A link to a page that Wix hosts: checkout, login or logout."""
-    flow = next((name for name in ("ecomCheckout", "auth", "logout") if name in ask.body), "generic")
+    flow = next((name for name in ("ecomCheckout", "auth", "logout") if name in context.body), "generic")
     url = f"https://fake.wixsite.example/{flow}"
-    checkout = _object(ask.body, "ecomCheckout").get("checkoutId")
+    checkout = _object(context.body, "ecomCheckout").get("checkoutId")
     full_url = url if checkout is None else f"{url}?checkoutId={checkout}"
     return {"redirectSession": {"id": new_id(), "fullUrl": full_url, "urlDetails": {"endpoint": url}}}
 

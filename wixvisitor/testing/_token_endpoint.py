@@ -1,7 +1,7 @@
 """``/oauth2/token`` and ``/oauth2/token-info``.
 
-Reference: https://dev.wix.com/docs/rest/business-management/headless/authentication/retrieve-tokens. Field names are
-accepted in camelCase (which ``@wix/sdk`` sends) and snake_case, the body as JSON and as a form.
+Reference: https://dev.wix.com/docs/rest/business-management/headless/authentication/retrieve-tokens. Field names may be
+in camelCase (as ``@wix/sdk`` sends them) or snake_case. The body may be JSON or a form.
 """
 
 import re
@@ -20,7 +20,7 @@ def issue_tokens(site: Site, call: Call) -> TokenResponse:
     """The answer to a call of the token endpoint.
 
     Raises:
-        Refused: The request is malformed, its client or its grant unknown, or its refresh token not accepted.
+        Refused: The request is malformed, its client ID or grant type is unknown, or its refresh token is refused.
 
     """
     if not call.fields:
@@ -32,15 +32,15 @@ def issue_tokens(site: Site, call: Call) -> TokenResponse:
             client_id = _client_id(site.settings, call) if _sent_client_id(call) is not None else None
             visitor, tokens = site.visitors.renew(_refresh_token(call), client_id=client_id)
         case grant:
-            raise oauth_error(400, "unsupported_grant_type", f"The fake does not know the grant {grant}")
+            raise oauth_error(400, "unsupported_grant_type", f"The fake does not support the grant type {grant}")
     call.visitor_id = visitor.id
     return tokens
 
 
 def token_info(site: Site, call: Call) -> dict[str, Any]:
-    """What https://dev.wix.com/docs/api-reference/app-management/oauth-2/token-info.md tells of a token.
+    """Information about a token: https://dev.wix.com/docs/api-reference/app-management/oauth-2/token-info.md.
 
-    A token that the fake never issued is not active and nothing more is known of it, as in RFC 7662 section 2.2.
+    The answer for a token that the fake never issued says only that it is not active, as in RFC 7662 section 2.2.
     ``exp`` and ``iat`` are strings, as in Wix's generated types.
 
     Raises:

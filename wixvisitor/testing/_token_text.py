@@ -1,8 +1,8 @@
-"""The text of a token, as Wix writes it.
+"""The text of a token, in Wix's format.
 
-``OauthNG.JWS.<header>.<payload>.<signature>`` is an access token, the same without ``OauthNG.`` a refresh token; the
-payload is ``{"data": "<JSON>", "iat", "exp"}``. Read from expired tokens in public repositories and from the example at
-https://dev.wix.com/docs/go-headless/coding/java-script-sdk/visitors-and-members/handle-visitors.
+An access token is ``OauthNG.JWS.<header>.<payload>.<signature>``. A refresh token is the same without ``OauthNG.``.
+The payload is ``{"data": "<JSON>", "iat", "exp"}``. The format was read from expired tokens in public repositories and
+from the example at https://dev.wix.com/docs/go-headless/coding/java-script-sdk/visitors-and-members/handle-visitors.
 """
 
 import base64
@@ -13,27 +13,27 @@ from datetime import UTC, datetime
 from typing import Any
 
 SIGNING_KEY = b"wixvisitor.testing: not a secret"
-"""Signs every token of every fake, so that a test may check a signature."""
+"""The key of every signature of every fake. A test can use it to check a signature."""
 
 _HEADER = {"kid": "fake0001", "alg": "HS256"}
 
 
 def access_token(instance: dict[str, Any], *, issued_at: int, expires_at: int) -> str:
-    """An access token whose payload carries this ``instance``; the times are seconds since the epoch."""
+    """An access token with this ``instance`` in its payload. Times are in seconds since the epoch."""
     return f"OauthNG.{_jws({'instance': instance}, issued_at, expires_at)}"
 
 
 def refresh_token(identifier: str, *, issued_at: int, expires_at: int) -> str:
-    """A refresh token around an opaque identifier, which is not the visitor's; times are seconds since the epoch."""
+    """A refresh token with an opaque ID, which is not the visitor's ID. Times are in seconds since the epoch."""
     return _jws(identifier, issued_at, expires_at)
 
 
 def visitor_instance(
     *, site: dict[str, str], client_id: str, visitor_id: str, issued_at: int, expires_at: int, serial: int
 ) -> dict[str, Any]:
-    """What a visitor's access token says; the times are seconds since the epoch.
+    """The ``instance`` of a visitor's access token. Times are in seconds since the epoch.
 
-    ``site`` is its ``instanceId``, ``metaSiteId`` and ``siteOwnerId``. ``serial`` becomes the microseconds of
+    ``site`` has the site's ``instanceId``, ``metaSiteId`` and ``siteOwnerId``. ``serial`` becomes the microseconds of
     ``signDate``, so that two tokens of the same second differ.
     """
     return {
@@ -48,7 +48,7 @@ def visitor_instance(
 
 
 def member_instance(visitor: dict[str, Any], *, member_id: str, session_id: str) -> dict[str, Any]:
-    """What a member's access token says: everything a visitor's does, and who the member is."""
+    """The ``instance`` of a member's access token: that of a visitor's, and the member's ID."""
     return {
         **visitor,
         "uid": member_id,

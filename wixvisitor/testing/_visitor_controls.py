@@ -1,4 +1,4 @@
-"""The part of ``FakeWix`` that decides over visitors and their tokens."""
+"""The methods of ``FakeWix`` that create visitors and revoke their tokens."""
 
 from threading import RLock
 
@@ -7,9 +7,9 @@ from wixvisitor.testing._visitors import IssuedToken, TokenResponse, Visitor, Vi
 
 
 class VisitorControls:
-    """Hands out tokens without a call, and takes them back.
+    """Issues tokens without a call to the token endpoint, and revokes tokens.
 
-    Concurrency: everything here may be called from any thread while the fake is serving.
+    Concurrency: all methods may be called from any thread while the fake is serving.
     """
 
     _lock: RLock
@@ -18,25 +18,25 @@ class VisitorControls:
 
     @property
     def visitors(self) -> dict[str, Visitor]:
-        """Every visitor so far, by id."""
+        """Every visitor so far, by ID."""
         with self._lock:
             return dict(self._visitors.by_id)
 
     def mint_visitor(self, client_id: str) -> TokenResponse:
-        """The token response of a new visitor, without a call to the token endpoint."""
+        """Creates a visitor without a call to the token endpoint. Returns its token response."""
         with self._lock:
             return self._visitors.mint(client_id)[1]
 
     def mint_member(
         self, client_id: str, member_id: str | None = None, *, visitor_id: str | None = None
     ) -> TokenResponse:
-        """The token response of a member who has just logged in.
+        """Logs a member in. Returns the member's token response.
 
-        Without ``member_id`` it is a new member. ``visitor_id`` is the visitor who logs in and keeps the cart; None is
-        a new one.
+        Without ``member_id`` it is a new member. ``visitor_id`` is the visitor who logs in, and whose cart the member
+        gets; None is a new visitor.
 
         Raises:
-            KeyError: There is no such visitor.
+            KeyError: There is no visitor with this ID.
 
         """
         with self._lock:
@@ -45,20 +45,20 @@ class VisitorControls:
             return self._visitors.issue(visitor, visitor.member_id)
 
     def revoke_access_token(self, value: str) -> None:
-        """The API answers 401 to this token from now on."""
+        """Makes the API reject this access token: from now on it answers 401."""
         with self._lock:
             token = self._visitors.access_tokens.get(value)
             if token is not None:
                 token.revoked = True
 
     def revoke_access_tokens(self, visitor_id: str) -> None:
-        """The API answers 401 to every token this visitor has now; a new one works."""
+        """Makes the API reject every access token that this visitor has now. A new one works."""
         with self._lock:
             for token in self._of(visitor_id, self._visitors.access_tokens):
                 token.revoked = True
 
     def refuse_refresh_token(self, value: str, *, shape: RefusalShape | None = None, status: int | None = None) -> None:
-        """The token endpoint refuses this refresh token from now on; one it never issued it refuses anyway.
+        """Makes the token endpoint refuse this refresh token. It always refuses one that it never issued.
 
         ``shape`` and ``status`` are those of the answer; None is the setting ``refusal_shape`` or ``refusal_status``.
         """
@@ -70,7 +70,7 @@ class VisitorControls:
     def refuse_refresh_tokens(
         self, visitor_id: str, *, shape: RefusalShape | None = None, status: int | None = None
     ) -> None:
-        """The token endpoint refuses every refresh token this visitor has now.
+        """Makes the token endpoint refuse every refresh token that this visitor has now.
 
         ``shape`` and ``status`` are those of the answer; None is the setting ``refusal_shape`` or ``refusal_status``.
         """

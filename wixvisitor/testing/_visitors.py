@@ -1,4 +1,4 @@
-"""Who the fake knows, and the tokens it gave them."""
+"""The visitors of the fake, and the tokens that it issued to them."""
 
 import itertools
 import uuid
@@ -17,7 +17,7 @@ TokenResponse = dict[str, Any]
 
 @define(kw_only=True, eq=False)
 class Visitor:
-    """One shopper: an anonymous visitor, or that visitor after logging in as a member."""
+    """A visitor: anonymous, or logged in as a member."""
 
     id: str
     client_id: str
@@ -27,7 +27,7 @@ class Visitor:
 
 @define(kw_only=True, eq=False)
 class IssuedToken:
-    """An access or a refresh token that the fake handed out. Times are whole seconds since the epoch."""
+    """An access token or refresh token that the fake issued. Times are in whole seconds since the epoch."""
 
     value: str = field(repr=False)
     visitor: Visitor
@@ -40,7 +40,7 @@ class IssuedToken:
 
 @define(kw_only=True, eq=False)
 class Visitors:
-    """Mints visitors, renews their tokens and recognises them again. The caller holds the fake's lock."""
+    """Mints visitors, renews their tokens, and finds the visitor of a token. The caller must hold the fake's lock."""
 
     settings: Settings
     server_time: Callable[[], float]
@@ -51,25 +51,25 @@ class Visitors:
     _serials: Iterator[int] = field(factory=lambda: itertools.count(1))
 
     def mint(self, client_id: str) -> tuple[Visitor, TokenResponse]:
-        """A visitor that did not exist before, and its first tokens."""
+        """A new visitor, and its first tokens."""
         visitor = self.create(client_id)
         return visitor, self.issue(visitor, None)
 
     def create(self, client_id: str) -> Visitor:
-        """A visitor that did not exist before."""
+        """A new visitor without tokens."""
         visitor = Visitor(id=new_id(), client_id=client_id)
         self.by_id[visitor.id] = visitor
         return visitor
 
     def issue(self, visitor: Visitor, member_id: str | None) -> TokenResponse:
-        """A fresh pair of tokens for this visitor."""
+        """A new access token and a new refresh token for this visitor."""
         return self._response(self._access(visitor, member_id), self._refresh(visitor, member_id))
 
     def renew(self, value: str, *, client_id: str | None) -> tuple[Visitor, TokenResponse]:
-        """A new access token for whoever holds this refresh token.
+        """The visitor of this refresh token, and a new access token.
 
         Raises:
-            Refused: The refresh token is unknown, expired, refused or another client's.
+            Refused: The refresh token is unknown, expired, revoked, or of another client ID.
 
         """
         used = self._usable(value, client_id)
@@ -81,11 +81,11 @@ class Visitors:
         return used.visitor, self._response(self._access(used.visitor, used.member_id), refresh)
 
     def identify(self, authorization: str | None) -> IssuedToken:
-        """Whose access token this Authorization header carries.
+        """The access token in this Authorization header.
 
         Raises:
-            Refused: 401. Wix has one answer per operation for a missing token and documents no body for an expired one;
-                the fake answers 401 to both.
+            Refused: The token is missing, unknown, expired or revoked. The status is 401. At Wix the answer to a
+                missing token depends on the operation, and Wix documents no body for an expired token.
 
         """
         if not authorization:
@@ -96,7 +96,7 @@ class Visitors:
         return token
 
     def expired(self, token: IssuedToken) -> bool:
-        """Whether the server's clock has passed this token's ``exp``."""
+        """Whether this token's ``exp`` is past by the server's clock."""
         return self.server_time() >= token.expires_at
 
     def _usable(self, value: str, client_id: str | None) -> IssuedToken:
@@ -107,7 +107,7 @@ class Visitors:
             raise refresh_refused(token.refusal, "The refresh token was revoked")
         if self.expired(token):
             raise refresh_refused(self.settings.refusal, "The refresh token has expired")
-        # Older SDKs renew without a client id, so that an absent one is no mismatch.
+        # Older SDKs renew without a client ID, so a missing one is not an error.
         if client_id is not None and client_id != token.visitor.client_id:
             raise refresh_refused(self.settings.refusal, "The refresh token belongs to another client")
         return token
@@ -149,7 +149,7 @@ class Visitors:
 
 
 def new_id() -> str:
-    """A GUID, as Wix uses for everything."""
+    """A new GUID, as Wix uses for all IDs."""
     return str(uuid.uuid4())
 
 

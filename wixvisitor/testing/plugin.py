@@ -1,19 +1,19 @@
-"""The pytest plugin: a FakeWix, its clock, and visitors over it. Loaded by pytest itself; imports little until used.
+"""The pytest plugin: fixtures for a FakeWix, its clock, and sessions that use it. pytest loads it in every run.
 
 ===================  ===========================================================================================
-fixture              is
+fixture              returns
 ===================  ===========================================================================================
-``fake_wix``         a strict ``FakeWix`` whose clock stands still; calls to unknown routes fail the test at its end
-``wix_clock``        its clock: ``wix_clock.advance(seconds)`` lets tokens expire
-``wix_url``          where it is served, on a port of 127.0.0.1, for whatever speaks HTTP
+``fake_wix``         a strict ``FakeWix`` with a clock that stands still; the test fails if it calls an unknown route
+``wix_clock``        its clock: ``wix_clock.advance(seconds)`` moves it, for example until tokens expire
+``wix_url``          its URL on a port of 127.0.0.1, for any HTTP client
 ``wix_client_id``    a client ID
-``visitor_session``  a ``VisitorSession`` over it, without a network
-``visitor_pool``     a ``VisitorPool`` over it, without a network: for web apps
+``visitor_session``  a ``VisitorSession`` that uses it without a network
+``visitor_pool``     a ``VisitorPool`` that uses it without a network: for web apps
 ===================  ===========================================================================================
 
-Faults are methods of ``fake_wix``, or a marker: ``@pytest.mark.wix_fault("fail", 503, times=2)``. Whoever uses
-``fake_wix``, also by way of another fixture, and leaves a ``VisitorSession`` or ``VisitorPool`` with a client of its
-own open, fails at the end of the test. Those that the fixtures hand out hold nothing that needs closing.
+To add a fault, call a method of ``fake_wix`` or use the marker: ``@pytest.mark.wix_fault("fail", 503, times=2)``.
+A test that uses ``fake_wix``, also through another fixture, fails at its end if it leaves a ``VisitorSession`` or
+``VisitorPool`` open that made a client of its own. The sessions and pools of the fixtures need no closing.
 """
 
 from __future__ import annotations
@@ -40,18 +40,18 @@ def pytest_configure(config: pytest.Config) -> None:
     """Registers the marker."""
     config.addinivalue_line(
         "markers",
-        f"wix_fault(name, ...): fake_wix misbehaves: one of {', '.join(FAULTS)}, with that method's arguments",
+        f"wix_fault(name, ...): adds a fault to fake_wix: one of {', '.join(FAULTS)}, with that method's arguments",
     )
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_call(item: pytest.Item) -> Generator[None, Any, Any]:
-    """Fails a test whose own marker asks for a fault, and that had no FakeWix; a class's may be for others."""
+    """Fails a test that has the marker ``wix_fault`` itself, not from its class, and does not use ``fake_wix``."""
     __tracebackhide__ = True
-    result = yield  # only now it is known, since a test may get a fixture while it runs
+    result = yield  # checked after the test: it may request a fixture while it runs
     marked = any(mark.name == "wix_fault" for mark in item.own_markers)
     if marked and not item.stash.get(_HAS_FAKE, False):
-        raise pytest.UsageError("wix_fault: nothing could go wrong: this test does not use the fixture fake_wix")
+        raise pytest.UsageError("wix_fault: the marker has no effect: this test does not use the fixture fake_wix")
     return result
 
 
@@ -64,13 +64,13 @@ class _Clocked(Protocol):
 
 
 class WixClock:
-    """The time that ``FakeWix`` and the sessions of a test live in. It moves only when a test says so."""
+    """The clock of ``FakeWix`` and of a test's sessions. It moves only when the test calls ``advance``."""
 
     def __init__(self, fake: _Clocked) -> None:
         self._fake = fake
 
     def now(self) -> float:
-        """Returns the time in seconds since the epoch: what ``VisitorSession(clock=…)`` takes."""
+        """Returns the time in seconds since the epoch. The method can be passed as ``VisitorSession(clock=…)``."""
         return self._fake.now()
 
     def advance(self, seconds: float) -> None:
@@ -86,12 +86,12 @@ def wix_client_id() -> str:
 
 @pytest.fixture
 def fake_wix(request: pytest.FixtureRequest) -> Iterator[FakeWix]:
-    """A stand-in for Wix, with a clock that stands still. Fails at the end on calls that it does not know.
+    """A fake of Wix with a clock that stands still. At its end the test fails if it made calls to unknown routes.
 
-    It fails as well if a VisitorSession or VisitorPool with a client of its own was left open.
+    It also fails if it left a VisitorSession or VisitorPool open that made a client of its own.
     """
-    __tracebackhide__ = _is_usage  # a wrong marker is not to be found in here
-    from wixvisitor.testing import FakeWix  # noqa: PLC0415 - needs the extra, and takes a moment
+    __tracebackhide__ = _is_usage  # the error of a wrong marker is in the test, not here
+    from wixvisitor.testing import FakeWix  # noqa: PLC0415 - needs the extra, and is a slow import
 
     started = float(int(time.time()))
     fake = FakeWix(strict=True, clock=lambda: started)
@@ -107,19 +107,20 @@ def fake_wix(request: pytest.FixtureRequest) -> Iterator[FakeWix]:
 
 @pytest.fixture
 def wix_clock(fake_wix: FakeWix) -> WixClock:
-    """FakeWix's clock: ``now()``, and ``advance(seconds)`` to let tokens expire."""
+    """FakeWix's clock: ``now()`` returns its time, ``advance(seconds)`` moves it, for example until tokens expire."""
     return WixClock(fake_wix)
 
 
 @pytest.fixture
 def wix_url(fake_wix: FakeWix) -> Iterator[str]:
-    """Where FakeWix is served, ``http://127.0.0.1:PORT``: for programs, other processes, other languages.
+    """FakeWix's URL, ``http://127.0.0.1:PORT``: for programs, other processes and other languages.
 
-    It runs in a thread of its own, so that tests without an event loop can use it too.
+    The server runs in a separate thread, so that tests without an event loop can use it, too.
     """
-    from anyio.from_thread import start_blocking_portal  # noqa: PLC0415 - takes a moment
+    from anyio.from_thread import start_blocking_portal  # noqa: PLC0415 - a slow import
 
-    from wixvisitor.testing._serve import serving  # noqa: PLC0415 - fake_wix itself complains, not its server too
+    # ``serving`` checks nothing at its end, unlike ``fake_wix.serve()``: the fixture ``fake_wix`` checks already.
+    from wixvisitor.testing._serve import serving  # noqa: PLC0415 - a slow import
 
     with start_blocking_portal() as portal, portal.wrap_async_context_manager(serving(fake_wix.app)) as url:
         yield url
@@ -127,16 +128,16 @@ def wix_url(fake_wix: FakeWix) -> Iterator[str]:
 
 @pytest.fixture
 def visitor_session(fake_wix: FakeWix, wix_client_id: str) -> VisitorSession:
-    """A VisitorSession over FakeWix, without a network and with its clock; nobody is made before its first call."""
-    from wixvisitor import VisitorSession  # noqa: PLC0415 - takes a moment
+    """A VisitorSession that uses FakeWix without a network, and its clock. Its first call mints the visitor."""
+    from wixvisitor import VisitorSession  # noqa: PLC0415 - a slow import
 
     return VisitorSession(wix_client_id, client=fake_wix.client(), clock=fake_wix.now)
 
 
 @pytest.fixture
 def visitor_pool(fake_wix: FakeWix, wix_client_id: str) -> VisitorPool:
-    """A VisitorPool over FakeWix, without a network and with its clock: for an app's ``setup``."""
-    from wixvisitor import VisitorPool  # noqa: PLC0415 - takes a moment
+    """A VisitorPool that uses FakeWix without a network, and its clock: for the ``setup`` of a web app."""
+    from wixvisitor import VisitorPool  # noqa: PLC0415 - a slow import
 
     return VisitorPool(wix_client_id, client=fake_wix.client(), clock=fake_wix.now)
 
@@ -149,9 +150,12 @@ def _add_fault(fake: FakeWix, mark: pytest.Mark) -> None:
     __tracebackhide__ = True
     name, *arguments = mark.args or ("",)
     if name == "hold":
-        raise pytest.UsageError("wix_fault: not hold, whose gate a test must release: gate = fake_wix.hold(…)")
+        raise pytest.UsageError(
+            "wix_fault: the marker cannot be used for hold, because the test must release its gate. "
+            "Call gate = fake_wix.hold(…) in the test"
+        )
     if name not in FAULTS:
-        raise pytest.UsageError(f"wix_fault: the first argument is one of {', '.join(FAULTS)}, not {name!r}")
+        raise pytest.UsageError(f"wix_fault: the first argument must be one of {', '.join(FAULTS)}, not {name!r}")
     try:
         getattr(fake, name)(*arguments, **mark.kwargs)
     except TypeError as error:
@@ -170,15 +174,15 @@ def _left_open(opened: list[tuple[Any, str]]) -> Iterator[str]:
     places = sorted({place for client, place in opened if not client.is_closed})
     if places:
         yield (
-            f"left open: {', '.join(places)}. Use `async with`, or `await ….aclose()` in the event loop that used it; "
-            f"a web app's is closed when its lifespan ends (`with TestClient(app)`)"
+            f"not closed: {', '.join(places)}. Use `async with`, or `await ….aclose()` in the event loop that used it. "
+            f"A web app closes its pool when its lifespan ends (`with TestClient(app)`)"
         )
 
 
 @contextmanager
 def _watching() -> Iterator[list[tuple[Any, str]]]:
-    """Collects the clients that sessions and pools open for themselves, and where the test made those."""
-    from wixvisitor._http.clients import Connections  # noqa: PLC0415 - takes a moment
+    """Collects the clients that sessions and pools open for themselves, each with the line that made its owner."""
+    from wixvisitor._http.clients import Connections  # noqa: PLC0415 - a slow import
 
     made: dict[Connections, str] = {}
     opened: list[tuple[Any, str]] = []
@@ -191,17 +195,17 @@ def _watching() -> Iterator[list[tuple[Any, str]]]:
 
     def note_opened(connections: Connections, loop: object) -> Any:
         connection = opening(connections, loop)
-        opened.append((connection.client, made.get(connections, "a VisitorSession or VisitorPool made before")))
+        opened.append((connection.client, made.get(connections, "a VisitorSession or VisitorPool of before")))
         return connection
 
-    with pytest.MonkeyPatch.context() as patch:  # not the test's own, which it may undo
+    with pytest.MonkeyPatch.context() as patch:  # not the fixture ``monkeypatch``: the test may undo that one
         patch.setattr(Connections, "__init__", note_made)
         patch.setattr(Connections, "_open", note_opened)
         yield opened
 
 
 def _maker() -> str:
-    """Which class of the library is being made, and by which line outside of it."""
+    """Returns which class of the library is being instantiated, and the line outside the library that does it."""
     frame, kind = sys._getframe(2), ""
     while frame.f_back is not None and frame.f_globals.get("__name__", "").partition(".")[0] == "wixvisitor":
         frame, kind = frame.f_back, frame.f_code.co_qualname.partition(".")[0]

@@ -1,6 +1,7 @@
-"""What every store must do, as a pytest suite that an adapter's author subclasses. Only this package needs pytest.
+"""The requirements for every storage, as a pytest suite that the author of an adapter subclasses.
 
-Runs on anyio's pytest plugin; every test runs in whatever ``anyio_backend`` says, so on asyncio and on trio.
+Only this package needs pytest. The tests run with anyio's pytest plugin, on each backend of the fixture
+``anyio_backend``: by default on asyncio and on trio.
 """
 
 from __future__ import annotations
@@ -22,13 +23,14 @@ class StorageContract(RecordTests, ExpiryTests, VersionTests, LeaseTests, Interr
             async def make_storage(self) -> MyStorage:
                 return MyStorage(...)
 
-    What the adapter does not offer (compare-and-set, leases) is skipped, with the reason; so is what needs a hook that
-    is not overridden: ``reopen``, ``make_expiring`` with ``pass_time``, ``lose_next_reply``. An autouse fixture in the
-    subclass can put ``tmp_path`` and the like on ``self``; pytest makes a new object for every test.
+    Tests of features that the adapter does not offer (compare-and-set, leases) are skipped, with the reason. So are
+    tests of a hook that is not overridden: ``reopen``, ``make_expiring`` with ``pass_time``, ``lose_next_reply``. If
+    ``make_storage`` needs ``tmp_path`` or another fixture, an autouse fixture in the subclass can store it on ``self``;
+    pytest makes a new object for every test.
 
     Attributes:
-        keeps_many: whether the store holds more than one visitor; with False the tests with several keys are skipped.
-        life: seconds for ``make_expiring``; short, because time really passes unless ``pass_time`` is overridden.
+        keeps_many: whether the store holds more than one visitor. If it is False, tests with several keys are skipped.
+        life: the ``seconds`` for ``make_expiring``. It is short, because by default the tests wait in real time.
     """
 
     pytestmark = pytest.mark.anyio

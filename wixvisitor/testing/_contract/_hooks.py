@@ -1,4 +1,4 @@
-"""What an adapter's author overrides, and the fixtures made of it."""
+"""The methods that the author of an adapter overrides, and the fixtures that use them."""
 
 from __future__ import annotations
 
@@ -22,92 +22,92 @@ class Hooks:
     life: ClassVar[float] = 0.4
 
     async def make_storage(self) -> TokenStorage:
-        """Returns a store that holds nothing yet. Called once or more in every test; override it."""
-        raise NotImplementedError("override make_storage() so that it returns a fresh, empty store")
+        """Returns a new, empty store. Override it. A test may call it several times."""
+        raise NotImplementedError("override make_storage() so that it returns a new, empty store")
 
     async def reopen(self, storage: TokenStorage) -> TokenStorage | None:  # noqa: ARG002 - for those who override it
-        """Returns the same store opened once more, as another process would, or None if it cannot be.
+        """Returns a second storage for the same store, as another process would open it; None if that is impossible.
 
-        ``storage`` is still open then and stays in use.
+        ``storage`` remains open and in use.
         """
         return None
 
     async def make_expiring(self, seconds: float) -> TokenStorage | None:  # noqa: ARG002 - for those who override it
-        """Returns a fresh store whose records end after ``seconds`` unused, or None if its records never end."""
+        """Returns a new store whose records expire after ``seconds`` without use; None if they never expire."""
         return None
 
     async def pass_time(self, storage: TokenStorage, seconds: float) -> None:  # noqa: ARG002 - for those who override it
-        """Lets time pass for what ``make_expiring`` returned: really, if this is not overridden."""
+        """Lets time pass for a store of ``make_expiring``. By default it waits in real time."""
         await anyio.sleep(seconds)
 
     async def lose_next_reply(self, storage: TokenStorage) -> bool:  # noqa: ARG002 - for those who override it
-        """Arranges that the next call reaches the store and its reply is lost; False if that cannot be arranged."""
+        """Makes the next call reach the store, but lose its reply. Returns False if that is impossible."""
         return False
 
     async def close(self, storage: TokenStorage) -> None:
-        """Releases what ``make_storage`` or ``reopen`` opened: awaits ``storage.aclose()`` if there is one."""
+        """Closes a storage of ``make_storage`` or ``reopen``: calls its ``aclose()`` if it has one."""
         aclose: Any = getattr(storage, "aclose", None)
         if aclose is not None:
             await aclose()
 
     @pytest.fixture
     async def storage(self) -> AsyncIterator[TokenStorage]:
-        """A fresh store."""
+        """A new store."""
         storage = await self.make_storage()
         yield storage
         await self.close(storage)
 
     @pytest.fixture
     async def conditional(self, storage: TokenStorage) -> ConditionalStorage:
-        """A fresh store that can compare and set."""
+        """A new store with compare-and-set."""
         return conditional_of(storage)
 
     @pytest.fixture
     async def leasing(self, storage: TokenStorage) -> LeasingStorage:
-        """A fresh store with leases."""
+        """A new store with leases."""
         return leasing_of(storage)
 
     @pytest.fixture
     async def again(self, storage: TokenStorage) -> AsyncIterator[TokenStorage]:
-        """The fresh store, opened a second time."""
+        """The new store, opened a second time."""
         again = await self.reopen(storage)
         if again is None:
-            pytest.skip("reopen() is not overridden, so nothing outlives the object")
+            pytest.skip("reopen() is not overridden, so the store cannot be opened a second time")
         yield again
         if again is not storage:
             await self.close(again)
 
     @pytest.fixture
     async def expiring(self) -> AsyncIterator[TokenStorage]:
-        """A fresh store whose records end after ``life`` seconds unused."""
+        """A new store whose records expire after ``life`` seconds without use."""
         storage = await self.make_expiring(self.life)
         if storage is None:
-            pytest.skip("make_expiring() is not overridden, so records never end")
+            pytest.skip("make_expiring() is not overridden, so records never expire")
         yield storage
         await self.close(storage)
 
     @pytest.fixture
     def _many(self) -> None:
         if not self.keeps_many:
-            pytest.skip("this store holds a single visitor")
+            pytest.skip("keeps_many is False: this store holds only one visitor")
 
 
 def conditional_of(storage: TokenStorage) -> ConditionalStorage:
-    """Returns the store, or skips the test if it cannot compare and set."""
-    if not takes_expected(storage):  # what a session looks at as well
-        pytest.skip("save() takes no expected: this store cannot compare and set")
+    """Returns the store; skips the test if it has no compare-and-set."""
+    if not takes_expected(storage):  # a session uses the same check
+        pytest.skip("save() has no argument expected: this store has no compare-and-set")
     assert isinstance(storage, ConditionalStorage)
     return storage
 
 
 def leasing_of(storage: TokenStorage) -> LeasingStorage:
-    """Returns the store, or skips the test if it has no leases."""
+    """Returns the store; skips the test if it has no leases."""
     if not isinstance(storage, LeasingStorage):
         pytest.skip("this store has no acquire_lease and release_lease")
     return storage
 
 
 async def value_of(storage: TokenStorage, key: str) -> str | None:
-    """Returns what the store holds, without its version."""
+    """Returns the record's value without its version; None if there is no record."""
     found = await storage.load(key)
     return found.value if isinstance(found, Record) else found

@@ -1,4 +1,4 @@
-"""What a store must do when whoever waits for it is cancelled."""
+"""The requirements for a store when a call to it is cancelled."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from wixvisitor.testing._contract._leases import SHORT, wait_for_lease
 
 
 class InterruptionTests(Hooks):
-    """Each call is cancelled at its first await, at its second, and so on until it gets through."""
+    """Each call is cancelled at its first await, then at its second, and so on until it is completed."""
 
     async def test_interrupted_load(self, storage: TokenStorage) -> None:
-        """Loads that were cancelled change nothing, and the next load works."""
+        """A cancelled load changes nothing, and the next load works."""
         await storage.save(KEY, "value")
         async for _ in interruptions(lambda: storage.load(KEY)):
             assert await value_of(storage, KEY) == "value"
 
     async def test_interrupted_save(self, storage: TokenStorage) -> None:
-        """A save that was cancelled happened or did not; the next one works."""
+        """A cancelled save is done completely or not at all, and the next save works."""
         numbers = itertools.count()
         await storage.save(KEY, "old")
         async for _ in interruptions(lambda: storage.save(KEY, f"new {next(numbers)}")):
@@ -35,7 +35,7 @@ class InterruptionTests(Hooks):
             assert await value_of(storage, KEY) == "old"
 
     async def test_interrupted_conditional_save(self, conditional: ConditionalStorage) -> None:
-        """A conditional save that was cancelled happened or did not, and never in spite of its condition."""
+        """A cancelled conditional save is done completely or not at all, and only if its condition holds."""
         versions = [await conditional.save(KEY, "old", expected=None)]
         async for _ in interruptions(lambda: conditional.save(KEY, "new", expected=versions[-1])):
             found = await conditional.load(KEY)
@@ -47,7 +47,7 @@ class InterruptionTests(Hooks):
             versions.append(await conditional.save(KEY, "old"))
 
     async def test_interrupted_delete(self, storage: TokenStorage) -> None:
-        """A delete that was cancelled happened or did not; the record can be saved again."""
+        """A cancelled delete is done or not done, and the record can be saved again."""
         await storage.save(KEY, "value")
         async for _ in interruptions(lambda: storage.delete(KEY)):
             assert await value_of(storage, KEY) in {"value", None}
@@ -55,13 +55,13 @@ class InterruptionTests(Hooks):
             assert await value_of(storage, KEY) == "value"
 
     async def test_interrupted_lease(self, leasing: LeasingStorage) -> None:
-        """A lease whose taking was cancelled ends by itself, like any other."""
+        """A lease whose acquisition was cancelled expires like any other lease."""
         async for _ in interruptions(lambda: leasing.acquire_lease(KEY, "a", SHORT)):
             await wait_for_lease(leasing, "b")
             await leasing.release_lease(KEY, "b")
 
     async def test_interrupted_release(self, leasing: LeasingStorage) -> None:
-        """A lease whose giving back was cancelled can be given back again, or ends by itself."""
+        """A lease whose release was cancelled can be released again, or expires."""
         await leasing.acquire_lease(KEY, "a", SHORT)
         async for _ in interruptions(lambda: leasing.release_lease(KEY, "a")):
             await wait_for_lease(leasing, "b")
@@ -70,7 +70,10 @@ class InterruptionTests(Hooks):
 
 
 async def interruptions(call: Callable[[], Coroutine[Any, Any, object]]) -> AsyncIterator[int]:
-    """Cancels the call at its first await and yields, at its second and yields, until it gets through."""
+    """Makes the call again and again: cancels it at its first await, then at its second, until it is completed.
+
+    Yields after each call.
+    """
     for step in itertools.count():
         with anyio.CancelScope() as scope:
             await _Interrupted(call(), scope, step)
@@ -80,7 +83,7 @@ async def interruptions(call: Callable[[], Coroutine[Any, Any, object]]) -> Asyn
 
 
 class _Interrupted:
-    """Awaits a coroutine, and cancels the scope when it is about to wait for the time ``step`` (from 0)."""
+    """Awaits a coroutine, and cancels the scope at its await number ``step``, counted from 0."""
 
     def __init__(self, coroutine: Coroutine[Any, Any, object], scope: anyio.CancelScope, step: int) -> None:
         self._coroutine, self._scope, self._step = coroutine, scope, step

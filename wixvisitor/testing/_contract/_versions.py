@@ -1,4 +1,4 @@
-"""What a store must do that can compare and set."""
+"""The requirements for a store with compare-and-set."""
 
 from __future__ import annotations
 
@@ -12,30 +12,30 @@ from wixvisitor.testing._contract._hooks import KEY, OTHER, Hooks, conditional_o
 
 
 class VersionTests(Hooks):
-    """Of many who save at once, one does."""
+    """Of several saves that expect the same version, one is done."""
 
     async def test_save_returns_the_version(self, conditional: ConditionalStorage) -> None:
-        """The version that ``save`` returns is the one that ``load`` finds."""
+        """``load`` returns the version that ``save`` returned."""
         version = await conditional.save(KEY, "value")
         assert isinstance(version, str)
         assert await conditional.load(KEY) == Record("value", version)
 
     async def test_every_save_has_its_own_version(self, conditional: ConditionalStorage) -> None:
-        """A version names one write: no other has it, not of the same value and not after a delete."""
+        """Every save has a version of its own, also with the same value and after a delete."""
         versions = [await conditional.save(KEY, "value") for _ in range(3)]
         await conditional.delete(KEY)
         versions += [await conditional.save(KEY, "value") for _ in range(3)]
         assert len(set(versions)) == 6
 
     async def test_expected_version(self, conditional: ConditionalStorage) -> None:
-        """A save that expects what the store holds is done, one after another."""
+        """A save that expects the store's version is done, several times in a row."""
         version = await conditional.save(KEY, "first", expected=None)
         version = await conditional.save(KEY, "second", expected=version)
         version = await conditional.save(KEY, "third", expected=version)
         assert await conditional.load(KEY) == Record("third", version)
 
     async def test_conflict_leaves_the_record(self, conditional: ConditionalStorage) -> None:
-        """A save that expects an older version raises, and the record stays as it was."""
+        """A save that expects an older version raises VersionConflict, and does not change the record."""
         old = await conditional.save(KEY, "first")
         new = await conditional.save(KEY, "second")
         with pytest.raises(VersionConflict) as caught:
@@ -44,20 +44,20 @@ class VersionTests(Hooks):
         assert "classified" not in str(caught.value)
 
     async def test_must_not_exist_yet(self, conditional: ConditionalStorage) -> None:
-        """``expected=None`` makes a record, and replaces none."""
+        """A save with ``expected=None`` creates a record, and never replaces one."""
         version = await conditional.save(KEY, "first", expected=None)
         with pytest.raises(VersionConflict):
             await conditional.save(KEY, "second", expected=None)
         assert await conditional.load(KEY) == Record("first", version)
 
     async def test_a_version_of_nothing(self, conditional: ConditionalStorage) -> None:
-        """A save that expects a version conflicts if there is no record, and makes none."""
+        """A save that expects a version conflicts if there is no record, and creates none."""
         with pytest.raises(VersionConflict):
             await conditional.save(KEY, "value", expected="1")
         assert await conditional.load(KEY) is None
 
     async def test_deleted_meanwhile(self, conditional: ConditionalStorage) -> None:
-        """A version ends with its record: only ``expected=None`` saves after a delete."""
+        """After a delete no old version is valid: only a save with ``expected=None`` is done."""
         version = await conditional.save(KEY, "first")
         await conditional.delete(KEY)
         with pytest.raises(VersionConflict):
@@ -67,21 +67,21 @@ class VersionTests(Hooks):
         assert await value_of(conditional, KEY) == "third"
 
     async def test_any_version(self, conditional: ConditionalStorage) -> None:
-        """``ANY_VERSION`` replaces whatever there is, nothing included."""
+        """A save with ``ANY_VERSION`` replaces any record, and creates one if there is none."""
         await conditional.save(KEY, "first", expected=ANY_VERSION)
         version = await conditional.save(KEY, "second", expected=ANY_VERSION)
         assert await conditional.load(KEY) == Record("second", version)
 
     @pytest.mark.usefixtures("_many")
     async def test_versions_of_another_key(self, conditional: ConditionalStorage) -> None:
-        """A save elsewhere changes no version here."""
+        """A save of another key does not change a record's version."""
         version = await conditional.save(KEY, "mine")
         await conditional.save(OTHER, "theirs")
         assert await conditional.save(KEY, "mine again", expected=version) != version
 
     @pytest.mark.parametrize("exists", [False, True], ids=["first save", "later save"])
     async def test_one_winner(self, conditional: ConditionalStorage, exists: bool) -> None:  # noqa: FBT001
-        """Of ten saves that expect the same version one is done, and the others conflict."""
+        """If ten saves expect the same version, one is done and the others conflict."""
         expected = await conditional.save(KEY, "before") if exists else None
         results = Counter[str]()
         versions = dict[str, str]()
@@ -101,7 +101,7 @@ class VersionTests(Hooks):
         assert await conditional.load(KEY) == Record(value, version)
 
     async def test_conflict_with_another_opening(self, conditional: ConditionalStorage, again: TokenStorage) -> None:
-        """Compare-and-set holds between two openings of one store."""
+        """Compare-and-set works between two storages that have the same store open."""
         other = conditional_of(again)
         version = await conditional.save(KEY, "first", expected=None)
         newer = await other.save(KEY, "second", expected=version)
@@ -111,9 +111,9 @@ class VersionTests(Hooks):
 
     @pytest.mark.parametrize("exists", [False, True], ids=["first save", "later save"])
     async def test_lost_reply_of_a_save(self, conditional: ConditionalStorage, exists: bool) -> None:  # noqa: FBT001
-        """A save whose reply is lost is sent again, and finds that it was done: no conflict with itself."""
+        """A save whose reply is lost is sent again, and does not conflict with itself."""
         expected = await conditional.save(KEY, "before") if exists else None
         if not await self.lose_next_reply(conditional):
-            pytest.skip("lose_next_reply() is not overridden, so no reply is ever lost")
+            pytest.skip("lose_next_reply() is not overridden, so no reply can be lost")
         version = await conditional.save(KEY, "value", expected=expected)
         assert await conditional.load(KEY) == Record("value", version)
