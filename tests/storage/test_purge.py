@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from tests.constants import IN_CI
+from wixvisitor import StorageError
 from wixvisitor.storage import FileStorage, MemoryStorage, Record, VersionConflict
 from wixvisitor.storage._threads import THREADS
 from wixvisitor.storage.sealed import SealedStorage
@@ -524,3 +525,12 @@ async def test_a_damaged_note(files: WithFiles, text: str) -> None:
     assert await files.open().purge() == 0
     files.passed += DAY
     assert await files.open().purge() == 1
+
+
+async def test_a_directory_that_is_none(tmp_path: Path) -> None:
+    """A directory that is not there has nobody to remove; one that is a file is a StorageError."""
+    assert await FileStorage(f"{tmp_path}/missing/").purge() == 0
+    storage = FileStorage(f"{tmp_path}/file/")
+    (tmp_path / "file").write_text("no directory")
+    with pytest.raises(StorageError, match="cannot purge"):
+        await storage.purge()

@@ -203,7 +203,8 @@ class FileStorage(Closing):
 
     def _over(self) -> list[Path]:
         """Returns the files that may have to be removed."""
-        purging, places = self._purging, self._places() if self._is_directory else [self._path]
+        with _file_record.failures("purge", self._path):
+            purging, places = self._purging, self._places() if self._is_directory else [self._path]
         return [
             place
             for place in places
