@@ -158,7 +158,6 @@ class VisitorPool:
 
         refresher = Refresher(settings or self._settings, key, self._endpoint, None)
         session = VisitorSession._of_pool(refresher, self._connections)
-        refresher.owners = self._sessions  # a session is kept while a renewal is under way: one for each key
         self._sessions[key] = session
         return session
 

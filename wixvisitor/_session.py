@@ -17,7 +17,7 @@ from wixvisitor._http.arguments import AnyClient, ClientMaker, RequestArguments,
 from wixvisitor._http.requests import check_headers
 from wixvisitor._renewal import decision
 from wixvisitor._renewal.decision import Policy
-from wixvisitor._renewal.settings import TokensChanged, checked
+from wixvisitor._renewal.settings import Settings, TokensChanged, checked
 from wixvisitor._tokens import RefreshToken, TokenRole, Tokens
 from wixvisitor._wire import graphql
 from wixvisitor._wire.api_errors import raise_for_error
@@ -73,7 +73,7 @@ class VisitorSession:
     Cancellation: never hurts the visitor, nor other callers; a renewal under way goes on.
     """
 
-    __slots__ = ("__weakref__", "_auth", "_connections", "_is_pooled", "_refresher", "_settings")
+    __slots__ = ("__weakref__", "_auth", "_connections", "_refresher")
 
     def __init__(
         self,
@@ -93,7 +93,7 @@ class VisitorSession:
         is_refusal: Callable[[TokenAnswer], bool] | None = None,
         clock: Callable[[], float] | None = None,
     ) -> None:
-        self._settings = checked(
+        settings = checked(
             client_id,
             storage=MemoryStorage() if storage is None else storage,
             base_url=base_url,
@@ -113,23 +113,24 @@ class VisitorSession:
         from wixvisitor._renewal.endpoint import TokenEndpoint  # noqa: PLC0415
         from wixvisitor._renewal.refresher import Refresher  # noqa: PLC0415
 
-        self._connections = Connections(client, self._settings.origins.allow)
-        endpoint = TokenEndpoint(self._settings, self._connections)
+        self._connections = Connections(client, settings.origins.allow)
+        endpoint = TokenEndpoint(settings, self._connections)
         given = None if _checks.is_empty(tokens) else tokens
-        self._refresher = Refresher(self._settings, _checks.checked_key(key), endpoint, given)
+        self._refresher = Refresher(settings, _checks.checked_key(key), endpoint, given)
         self._auth: VisitorAuth | None = None
-        self._is_pooled = False
 
     @classmethod
     def _of_pool(cls, refresher: Refresher, connections: Connections) -> Self:
         """Returns a session whose settings and connections are the pool's."""
         session = cls.__new__(cls)
-        session._settings = refresher.settings
         session._connections = connections
         session._refresher = refresher
         session._auth = None
-        session._is_pooled = True
         return session
+
+    @property
+    def _settings(self) -> Settings:
+        return self._refresher.settings
 
     async def __aenter__(self) -> Self:
         """Reads the storage; mints nothing.
@@ -151,7 +152,7 @@ class VisitorSession:
         Whoever still waits for that renewal gets a ``TokenRequestError``. A session of a pool leaves both to the pool.
         May be called twice.
         """
-        if not self._is_pooled:
+        if not self._settings.limiter.is_shared:
             from wixvisitor._renewal.refresher import CLOSING  # noqa: PLC0415 - as above
 
             until = anyio.current_time() + CLOSING

@@ -214,6 +214,11 @@ class Limiter:
                     self._quota.settle(self._clock(), has_minted=permit.has_minted)
 
     @property
+    def is_shared(self) -> bool:
+        """Whether it is a pool's; else it is of one session without a pool."""
+        return self.number != inf
+
+    @property
     def under_way(self) -> int:
         """How many permits are out now, in all event loops."""
         return sum(queue.under_way for queue in self._queues.values())

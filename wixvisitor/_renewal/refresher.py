@@ -10,7 +10,7 @@ awaits.
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from functools import partial
 
 import attrs
@@ -67,17 +67,15 @@ class Refresher:
 
     Attributes:
         state: what is held; the way to a fresh token without any waiting.
-        owners: the pool's live sessions by key; this visitor's is kept while a job is under way.
 
     Concurrency: safe from any number of tasks; event loops may follow one another.
     Cancellation: a cancelled caller leaves the job running for everybody else.
     """
 
-    __slots__ = ("_endpoint", "_lane", "owners", "settings", "state")
+    __slots__ = ("_endpoint", "_lane", "settings", "state")
 
     def __init__(self, settings: Settings, key: str, endpoint: TokenEndpoint, tokens: Tokens | None) -> None:
         self.settings = settings
-        self.owners: Mapping[str, object] = {}
         self.state = TokenState(settings, key, tokens)
         self._endpoint = endpoint
         self._lane = Lane(self.state.lock)
@@ -323,7 +321,8 @@ class Refresher:
         return tokens.access_token.value, tokens.refresh_token.value
 
     def _owner(self) -> object:
-        return self.owners.get(self.state.key)
+        """Returns the pool's live session of this visitor, which is kept while a job is under way."""
+        return self.settings.limiter.live.get(self.state.key)
 
     def _records(self) -> Records:
         return Records(self.settings, self.state.key)  # made when needed: most visitors are idle
