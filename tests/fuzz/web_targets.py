@@ -9,9 +9,11 @@ from urllib.parse import unquote
 import attrs
 
 from tests.constants import CLIENT_ID
+from tests.web.browsers import PlainRequest
 from wixvisitor import EMPTY_TOKENS
 from wixvisitor._checks import is_empty
-from wixvisitor._web.headers import additions, cookies_of, is_document
+from wixvisitor._web.headers import additions, cookies_of
+from wixvisitor._web.request import opens_page
 from wixvisitor._web.site_cookie import SiteCookie
 from wixvisitor.cookies import CookieContent, IdCookie, SealedCookie, SharedCookie, Unreadable
 from wixvisitor.errors import ConfigurationError
@@ -47,7 +49,8 @@ def cookie_header(data: bytes) -> None:
         assert all(value in header and ";" not in value for value in values)
     for site in _sites():
         _answered(site, header, path=accept)
-    assert isinstance(is_document("GET", {"accept": accept, "sec-fetch-dest": vary}), bool)
+    request = PlainRequest({"accept": accept, "sec-fetch-dest": vary})
+    assert isinstance(opens_page(request, is_embedded=True), bool)
     added = additions(["a=b"], vary=vary, cache_control=cache_control)
     assert added.vary is None or added.vary.endswith("Cookie")
     assert added.cache_control is None or "private" in added.cache_control

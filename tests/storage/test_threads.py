@@ -327,6 +327,7 @@ async def test_a_call_that_takes_too_long(threads, hang):
     with anyio.fail_after(10):
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(wait, "stuck", hang, 0.3)
+            await anyio.wait_all_tasks_blocked()  # trio starts tasks in any order
             tasks.start_soon(wait, "stuck", lambda: made.append(1), 0.4)
             tasks.start_soon(wait, "other", hang, 0.01)
             assert await threads.run("free", lambda: 1, seconds=5.0) == 1
