@@ -11,6 +11,7 @@ import os
 import platform
 import subprocess
 import sys
+import textwrap
 from pathlib import Path
 from typing import Any, Final
 
@@ -103,8 +104,9 @@ def markdown(results: dict[str, Any]) -> str:
     """Returns the targets, and what they were measured with, for a page of the docs."""
     about = results["about"]
     versions = ", ".join(f"{name} {version}" for name, version in about["versions"].items() if version)
+    measured_with = f"{about['date']}, Python {about['python']}, {about['machine']}; {versions}."
     lines = [
-        f"{about['date']}, Python {about['python']}, {about['machine']}; {versions}.",
+        *textwrap.wrap(measured_with, width=120, break_on_hyphens=False),
         "",
         "| what | beside | figure | target | |",
         "| --- | --- | ---: | ---: | --- |",

@@ -161,13 +161,13 @@ def _set_nothing() -> Any:
     return patch.object(Refresher, "set", nothing)
 
 
-def _forget_nobody() -> Any:
+def _forget_nothing() -> Any:
     """``forget`` returns, and has done nothing."""
 
-    async def nobody(self: Refresher) -> None:
+    async def nothing(self: Refresher) -> None:
         await anyio.lowlevel.checkpoint()
 
-    return patch.object(Refresher, "_forget", nobody)
+    return patch.object(Refresher, "_forget", nothing)
 
 
 def _delete_on_any_error() -> Any:
@@ -249,11 +249,11 @@ def _keep_the_lease() -> Any:
     return patch.object(Renewal, "_release", keep)
 
 
-def _save_nobody_on_any_error() -> Any:
-    """A renewal that fails writes down that there is nobody, and who comes next is somebody new."""
+def _save_empty_on_any_error() -> Any:
+    """A renewal that fails saves a record without tokens, so the next caller is a new visitor."""
     renew = Renewal._renew
 
-    async def and_save_nobody(self: Renewal) -> Outcome:
+    async def and_save_empty(self: Renewal) -> Outcome:
         try:
             return await renew(self)
         except TokenRequestError:
@@ -261,7 +261,7 @@ def _save_nobody_on_any_error() -> Any:
             await self.records.save(EMPTY_TOKENS, found.version if found else None)
             raise
 
-    return patch.object(Renewal, "_renew", and_save_nobody)
+    return patch.object(Renewal, "_renew", and_save_empty)
 
 
 def _never_ask_for_the_lease() -> Any:
@@ -418,7 +418,7 @@ BROKEN: dict[str, Broken] = {
         ("the loser adopts nothing", _adopt_nothing, (2,)),
         ("no compare-and-set", _save_whatever_is_there, (6,)),
         ("set nothing", _set_nothing, (1,)),
-        ("forget nobody", _forget_nobody, (1,)),
+        ("forget nothing", _forget_nothing, (1,)),
         ("delete on any error", _delete_on_any_error, (1,)),
         ("late overwrites", _late_overwrites, (1,)),
         ("use what was turned down", _use_what_was_turned_down, (5,)),
@@ -429,7 +429,7 @@ BROKEN: dict[str, Broken] = {
         ("keep the lease", _keep_the_lease, (9,)),
         ("leave a task", _leave_a_task, (9,)),
         ("share the error", _share_the_error, (4,)),
-        ("save nobody on any error", _save_nobody_on_any_error, (1,)),
+        ("save an empty record on any error", _save_empty_on_any_error, (1,)),
         ("never ask for the lease", _never_ask_for_the_lease, (3,)),
         ("give the lease back early", _give_the_lease_back_early, (3,)),
         ("one name for all holders", _one_holder, (3,)),
