@@ -19,8 +19,8 @@ _PORTS: Final = {"https": 443, "http": 80}
 
 WITHHELD: Final = (
     "Another site's page sent this request without the visitor's cookie: browsers send no SameSite=Lax cookie with "
-    "such a POST. So it is unknown who logs in or out. Let the callback be a GET (responseMode=query), or answer it with "
-    "a 303 to a GET that finishes the login. Nothing was changed."
+    "such a POST. So it is unknown who logs in or out. Let the callback be a GET (responseMode=query), or answer it "
+    "with a 303 to a GET that finishes the login. Nothing was changed."
 )
 UNTRUSTED: Final = (
     "Another site's page sent this request, and its Origin is not in trusted_origins, so it may neither log in nor "

@@ -130,7 +130,7 @@ class Visits:
         answer = asked(request, self._consent, self._native)
         if inspect.isawaitable(answer):
             getattr(answer, "close", lambda: None)()  # a coroutine that is never awaited would warn
-            raise ConfigurationError("consent: expected a function that returns True or False, not an awaitable")
+            raise ConfigurationError("consent: expected True or False, not an awaitable")
         return bool(answer)
 
     def is_suspect(self, request: Request) -> bool:
