@@ -1,6 +1,6 @@
 """The command line, ``python -m wixvisitor``. It reports an error as one line on stderr and by its exit code.
 
-0: success. 1: the file or the session cannot be used. 2: wrong usage or configuration. 3: Wix could not be reached.
+0: all well. 1: the file or the session cannot be used. 2: wrong usage or configuration. 3: Wix could not be reached.
 130: interrupted.
 """
 

@@ -16,7 +16,7 @@ CLIENT_ID_VARIABLE: Final = "WIX_CLIENT_ID"
 
 _DESCRIPTION: Final = "Keeps anonymous Wix visitors alive: one visitor stays one visitor."
 _CODES: Final = (
-    "exit codes: 0 success; 1 the file or the session cannot be used; 2 wrong usage or configuration; 3 Wix could not "
+    "exit codes: 0 all well; 1 the file or the session cannot be used; 2 wrong usage or configuration; 3 Wix could not "
     "be reached; 130 interrupted"
 )
 _TOKENS: Final = (

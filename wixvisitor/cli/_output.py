@@ -27,12 +27,12 @@ def complain(text: str) -> None:
 
 
 def give_up() -> None:
-    """Redirects stdout to the null device after its reader has closed it: else the last flush would fail."""
+    """Redirects stdout to the null device after its reader has gone. Else the last flush would fail."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def clean(text: str) -> str:
-    """Returns the text without tokens, and with control characters escaped, so that a file cannot control the terminal."""
+    """Returns the text without tokens, and with control characters escaped, so a file cannot control the terminal."""
     visible = "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text)
     return redact(visible)
 

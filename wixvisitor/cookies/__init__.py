@@ -135,7 +135,7 @@ class SharedCookie:
 
     The security trade-off: JavaScript has to read this cookie, so it cannot be ``HttpOnly``, and nothing is sealed.
     A script in the page (XSS) can read the tokens of the visitor or of a logged-in member. A site that can write
-    cookies for the host can plant some. Use it only where a front end needs the tokens, for visitors rather than members.
+    cookies for the host can plant some. Use it only if a front end needs the tokens, for visitors rather than members.
 
     Args:
         name: the name, which also selects a front end's format:
