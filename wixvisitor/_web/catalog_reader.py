@@ -23,7 +23,7 @@ from wixvisitor._wire.graphql import GraphQLResult
 
 
 class CatalogReader:
-    """Reads products, posts, events and the like, as one visitor whom all browsers share.
+    """Reads products, posts, events and the like, as one visitor that all browsers share.
 
     It is no ``VisitorSession``: it has no cart, shows its token to no caller, and accepts no tokens. A request to a
     path that is not on the list, or one that could change something, raises a ``ConfigurationError``; nothing is sent.

@@ -75,7 +75,7 @@ class Logins:
         before = await self._changed(key, lambda logins: [attrs.evolve(one, ended=one.key != but) for one in logins])
         return [login.key for login in before if login.key not in (key, but)]
 
-    async def is_over(self, key: str, *, is_new: bool) -> bool:
+    async def is_outdated(self, key: str, *, is_new: bool) -> bool:
         """Whether a login or logout came after this id.
 
         Args:

@@ -243,7 +243,7 @@ class SiteCookie:
         return headers + [self.form.clear(other) for other in gone if other not in written]
 
     def reserve(self, reading: Reading, content: CookieContent, *, anew: bool) -> list[str]:
-        """Returns the ``Set-Cookie`` headers that keep a visitor who has no tokens yet."""
+        """Returns the ``Set-Cookie`` headers that keep a visitor without tokens."""
         if self._reserving is not None:
             return [self._reserving.form.write(content, self._client_id, self._clock())]
         return self.write(reading, content, anew=anew)

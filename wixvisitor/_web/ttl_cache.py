@@ -36,7 +36,7 @@ class TTLCache(Generic[T]):
         most: int = MAX_ITEMS,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._things: OrderedDict[str, tuple[float, T]] = OrderedDict()
+        self._items: OrderedDict[str, tuple[float, T]] = OrderedDict()
         self._forget = forget
         self._most = most
         self._clock = clock
@@ -44,14 +44,14 @@ class TTLCache(Generic[T]):
     def put(self, key: str, thing: T) -> None:
         """Remembers an item, and forgets the expired ones."""
         now = self._clock()
-        self._things[key] = (now, thing)
-        self._things.move_to_end(key)
-        while len(self._things) > self._most or now - next(iter(self._things.values()))[0] > SECONDS:
-            self._forget(self._things.popitem(last=False)[0])
+        self._items[key] = (now, thing)
+        self._items.move_to_end(key)
+        while len(self._items) > self._most or now - next(iter(self._items.values()))[0] > SECONDS:
+            self._forget(self._items.popitem(last=False)[0])
 
     def get(self, key: str) -> T | None:
         """Returns the item, None if there is none or it has expired."""
-        since, thing = self._things.get(key, (0.0, None))
+        since, thing = self._items.get(key, (0.0, None))
         return thing if thing is not None and self._clock() - since <= SECONDS else None
 
     def keep(self, key: str) -> None:
@@ -62,10 +62,10 @@ class TTLCache(Generic[T]):
 
     def drop(self, key: str) -> None:
         """Forgets an item at once."""
-        self._things.pop(key, None)
+        self._items.pop(key, None)
 
     def __len__(self) -> int:
-        return len(self._things)
+        return len(self._items)
 
 
 class TTLStorage(MemoryStorage):

@@ -68,7 +68,7 @@ class Visit:
     _reserved: CookieContent | None = None  # the visitor reserved for a browser that sent no visitor cookie
     _since: float = 0.0  # when the request began
     _number: int | None = None  # the number of this request's login or logout, counted in this process
-    _over: str = ""  # the id that another process has ended during this request
+    _ended: str = ""  # the id that another process has ended during this request
 
     def __attrs_post_init__(self) -> None:
         self._since = self.visits.order.enter(self)
@@ -141,7 +141,7 @@ class Visit:
         session = await self.visits.session(content, allowed=self.allowed)
         if not _checks.is_empty(tokens):
             await session.set_tokens(tokens)
-            await self._end_if_over(content)
+            await self._end_if_outdated(content)
         self._move(visitor, content, session, number)
         if _checks.is_empty(tokens) or role_of(before) is TokenRole.MEMBER:
             await self._end(left, but=content)
@@ -156,7 +156,7 @@ class Visit:
         content = await self._new_content(is_login=True)
         session = await self.visits.session(content, allowed=self.allowed)
         tokens = await session.renew_token(refresh_token)
-        await self._end_if_over(content)
+        await self._end_if_outdated(content)
         self._move(visitor, content, session, number)
         return tokens
 
@@ -175,9 +175,9 @@ class Visit:
         if self._is_listed:
             await self.visits.forget(await self.visits.logins.end(left.key, but=but.key), allowed=True)
 
-    async def _end_if_over(self, content: CookieContent) -> None:
+    async def _end_if_outdated(self, content: CookieContent) -> None:
         """Forgets a login that a logout in another process has ended while the login was being saved."""
-        if self._is_listed and await self.visits.logins.is_over(content.key, is_new=True):
+        if self._is_listed and await self.visits.logins.is_outdated(content.key, is_new=True):
             await self.visits.forget([content.key], allowed=True)
 
     @property
@@ -215,11 +215,11 @@ class Visit:
         if given.is_due if moved is None else not _checks.is_empty(self._tokens()):
             content = self._content
             if await self.visits.has_ended(content, session, is_new=moved is not None):
-                self._over = content.key
+                self._ended = content.key
 
     def _is_older(self, given: CookieContent | None) -> bool:
         """Whether a login or logout was answered first (rule 6, ORDER)."""
-        if self._over and self._over == self._content.key:
+        if self._ended and self._ended == self._content.key:
             return True
         return given is not None and self.visits.order.is_older(given.key, self._number, self._since)
 

@@ -67,7 +67,7 @@ class Visits:
 
     Attributes:
         kept: reads and writes the site's cookies.
-        catalog: reads the catalogue as the visitor whom all browsers share.
+        catalog: reads the catalogue with the visitor that all browsers share.
         order: which of a browser's ids is newer, in this process.
         logins: which ids came from one id by logins, for all processes.
 
@@ -93,7 +93,7 @@ class Visits:
             raise ConfigurationError("pool: expected a VisitorPool")
         settings = pool._settings
         if cookie is None:
-            cookie = _fleeting_cookie(settings.storage)
+            cookie = _temporary_cookie(settings.storage)
         if not isinstance(cookie, COOKIES):
             raise ConfigurationError("cookie: expected an IdCookie, SealedCookie or SharedCookie of wixvisitor.cookies")
         if cookie.holds_tokens and type(settings.storage) is not MemoryStorage:
@@ -112,7 +112,7 @@ class Visits:
         self._native = native
         self.catalog = CatalogReader(pool, catalog_paths)
         self._recent = TTLStorage(clock=monotonic)
-        self._fleeting = pool._kept_in(self._recent)
+        self._temporary = pool._kept_in(self._recent)
         self._consistent = TTLCache[str]()
         self._has_noted = False  # whether any value was ever put into _consistent
         self._known = TTLCache[Known](most=MAX_VISITORS, clock=monotonic)
@@ -143,7 +143,7 @@ class Visits:
 
     def pool(self, *, allowed: bool) -> VisitorPool:
         """Returns the pool of this browser's session: over the storage, or over the memory of the last minutes."""
-        return self._own if allowed and not self.cookie.holds_tokens else self._fleeting
+        return self._own if allowed and not self.cookie.holds_tokens else self._temporary
 
     def read(self, request: Request) -> Reading:
         """Returns what the browser's cookies say."""
@@ -177,7 +177,7 @@ class Visits:
             is_new: whether this request made the id.
         """
         try:
-            if await self.logins.is_over(content.key, is_new=is_new):
+            if await self.logins.is_outdated(content.key, is_new=is_new):
                 return True
             if is_new or is_empty(session.get_tokens()):
                 return False
@@ -249,8 +249,8 @@ class Visits:
             logger.warning("wixvisitor: the pool or storage could not be closed: %s: %s", type(error).__name__, text)
 
 
-def _fleeting_cookie(storage: TokenStorage) -> IdCookie:
-    """Returns a cookie for visitors who are lost with the process anyway."""
+def _temporary_cookie(storage: TokenStorage) -> IdCookie:
+    """Returns a cookie for visitors that are lost with the process, like its key."""
     if type(storage) is not MemoryStorage:
         raise ConfigurationError(
             "cookie: the storage outlives this process, so the cookie's key must outlive it as well: "

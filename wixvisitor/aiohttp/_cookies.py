@@ -50,7 +50,7 @@ class VisitorCookies:
         """Keeps the cookies that an answer sets.
 
         Args:
-            held: the visitor that the request was made as.
+            held: the visitor of the request.
             response: the answer.
             now: the session's present visitor; if it is another one, the cookies of a late answer are dropped.
         """

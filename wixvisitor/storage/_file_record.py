@@ -60,7 +60,7 @@ def write(place: Path, key: str, value: str, group: Group = Group.REMOVED, *, ke
         key: the visitor's key.
         value: the record's text.
         group: what to do with a file that its group may use.
-        keep_until: seconds since the epoch after which ``is_over``; None: never.
+        keep_until: seconds since the epoch after which ``is_expired``; None: never.
     """
     version = f"{'' if keep_until is None else BRIEF}{uuid.uuid4().hex}"
     content = {"wixvisitor": _FORMAT, "key": key, "version": version, "value": value}
@@ -80,8 +80,8 @@ def write(place: Path, key: str, value: str, group: Group = Group.REMOVED, *, ke
     return version
 
 
-def is_over(place: Path, now: float) -> bool:
-    """Whether the file has a record that had to be kept until a time before ``now``."""
+def is_expired(place: Path, now: float) -> bool:
+    """Whether the file has a record with ``keep_until`` before ``now``."""
     until = _content(place).get("keepUntil")
     return isinstance(until, int | float) and until < now
 

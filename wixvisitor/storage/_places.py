@@ -18,7 +18,7 @@ _POSIX: Final = os.name == "posix"
 _GROUP: Final = 0o070
 _OTHERS: Final = 0o007
 _CANNOT_SYNC: Final = (errno.EINVAL, errno.ENOTSUP, errno.EACCES, errno.EPERM, errno.EBADF)  # of a directory's fsync
-_told: Final[set[Path]] = set()  # directories for which the warning was logged
+_warned: Final[set[Path]] = set()  # directories for which the warning was logged
 
 
 class Group(Enum):
@@ -62,8 +62,8 @@ def ensure_private(place: Path, opened: int | None, group: Group) -> None:
             f"{shown(place)} can be read by its group, which could then act as the visitor. The mode cannot be changed "
             f"({reason}): chmod 600 it, or if you trust all users in that group, pass accept_group=True"
         )
-    level = logging.DEBUG if place.parent in _told else logging.WARNING  # a directory may have thousands
-    _told.add(place.parent)
+    level = logging.DEBUG if place.parent in _warned else logging.WARNING  # a directory may have thousands
+    _warned.add(place.parent)
     logger.log(level, "wixvisitor: %s could be read by its group; it is private again", shown(place))
 
 

@@ -22,7 +22,7 @@ import attrs
 
 from wixvisitor.errors import StorageError
 from wixvisitor.storage._places import Group, shown
-from wixvisitor.storage._sqlite_file import FAILURES, connect, making, raise_failure
+from wixvisitor.storage._sqlite_file import FAILURES, connect, creation_lock, raise_failure
 
 _AT_THE_END: Final = 1.0  # seconds that an ending program waits for a thread that still uses the file
 _AT_A_FORK: Final = 5.0  # seconds that a fork waits for calls under way; only one that hangs takes longer
@@ -54,7 +54,7 @@ class OpenFile:
     def __init__(self, owner: object, place: Path, group: Group) -> None:
         self.lock = threading.RLock()
         self._group = group
-        self._making = making(place)
+        self._creation_lock = creation_lock(place)
         self._place = place
         self._opened: _Opened | None = None
         _forks.add(self)

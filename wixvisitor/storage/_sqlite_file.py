@@ -33,7 +33,7 @@ _BUSY: Final = 5.0  # seconds that another process may keep the file locked
 _TURN: Final = 0.05  # seconds that one attempt waits for the file; a fork or a close can happen between attempts
 _NO_FOLLOW: Final = getattr(os, "O_NOFOLLOW", 0)
 FAILURES: Final = (sqlite3.Error, OSError, UnicodeDecodeError, UnicodeEncodeError, MemoryError)
-_making: Final = weakref.WeakValueDictionary[Path, "Making"]()
+_creation_locks: Final = weakref.WeakValueDictionary[Path, "CreationLock"]()
 _SCHEMA: Final = (
     # WITHOUT ROWID would make it 2.3 times bigger and 3 to 4 times slower: a record is 1.4 kB.
     """CREATE TABLE visitors
@@ -49,7 +49,7 @@ class Busy(StorageError):
     """Another process writes to the file."""
 
 
-class Making:
+class CreationLock:
     """A lock for creating a file: closing the new file ends all locks of this process on it, other threads' as well."""
 
     __slots__ = ("__weakref__", "lock")
@@ -58,9 +58,9 @@ class Making:
         self.lock = fork_safe_lock()
 
 
-def making(place: Path) -> Making:
+def creation_lock(place: Path) -> CreationLock:
     """Returns the lock that all users of this file in this process share. Each user keeps a reference to it."""
-    return _making.setdefault(place, Making())
+    return _creation_locks.setdefault(place, CreationLock())
 
 
 @contextmanager
@@ -102,7 +102,7 @@ def connect(place: Path, group: Group = Group.REMOVED) -> sqlite3.Connection:
             is left as it is.
     """
     with failures(place):
-        with making(place).lock:
+        with creation_lock(place).lock:
             _make_private(place, group)
         connection = sqlite3.connect(place, timeout=_TURN, isolation_level=None, check_same_thread=False)
         try:
@@ -167,8 +167,8 @@ def transaction(connection: sqlite3.Connection, kind: str) -> Iterator[None]:
 
 
 @contextmanager
-def hurried(connection: sqlite3.Connection) -> Iterator[None]:
-    """Does not wait for the disk, for what a power failure may take."""
+def unsynced(connection: sqlite3.Connection) -> Iterator[None]:
+    """Skips the sync to the disk, for changes that a power failure may undo."""
     connection.execute("PRAGMA synchronous = NORMAL")
     try:
         yield
@@ -179,7 +179,7 @@ def hurried(connection: sqlite3.Connection) -> Iterator[None]:
 @contextmanager
 def best_effort(connection: sqlite3.Connection) -> Iterator[None]:
     """Best effort: skips the statements if the database is busy, and never raises."""
-    with suppress(sqlite3.Error), hurried(connection):
+    with suppress(sqlite3.Error), unsynced(connection):
         connection.execute("PRAGMA busy_timeout = 0")
         try:
             yield

@@ -145,8 +145,8 @@ class FileStorage(Closing):
         Concurrency: other calls can run meanwhile.
         Cancellation: the visitors that were not removed yet stay.
         """
-        over = await THREADS.run((self._path, "purge"), self._over)
-        return sum([await self._alone("purge", place, self._remove_if_over) for place in over])
+        expired = await THREADS.run((self._path, "purge"), self._expired)
+        return sum([await self._alone("purge", place, self._remove_if_expired) for place in expired])
 
     async def _purge_at_times(self) -> None:
         """Removes visitors past their time, after some of the saves. A hanging file system delays a save briefly."""
@@ -201,14 +201,14 @@ class FileStorage(Closing):
             self._purging.loaded(place)
         return record
 
-    def _over(self) -> list[Path]:
+    def _expired(self) -> list[Path]:
         """Returns the files that may have to be removed."""
         with _file_record.failures("purge", self._path):
             purging, places = self._purging, self._places() if self._is_directory else [self._path]
         return [
             place
             for place in places
-            if (purging is not None and purging.past(place)) or _file_record.is_over(place, self._clock())
+            if (purging is not None and purging.past(place)) or _file_record.is_expired(place, self._clock())
         ]
 
     def _places(self) -> list[Path]:
@@ -225,7 +225,7 @@ class FileStorage(Closing):
             places = self._places()
             for place in random.sample(places, min(len(places), _LOOKED_AT)):
                 if removed < _PURGED and self._purging.past(place):
-                    removed += _with_lock("purge", place, self._remove_if_over) == (True,)
+                    removed += _with_lock("purge", place, self._remove_if_expired) == (True,)
 
     # In a thread, under the visitor's lock
 
@@ -245,12 +245,12 @@ class FileStorage(Closing):
             self._durable.add(place.parent)
         return version
 
-    def _remove_if_over(self, place: Path) -> bool:
+    def _remove_if_expired(self, place: Path) -> bool:
         """Removes the file if it is past its time; returns whether it did."""
         if not _file_record.is_record(place):
             return False
         may_go = self._purging is not None and self._purging.may_go(place)
-        if not may_go and not _file_record.is_over(place, self._clock()):
+        if not may_go and not _file_record.is_expired(place, self._clock()):
             return False
         _file_record.delete(place, durably=False)  # after a power failure the file may come back, which is harmless
         if self._purging is not None:

@@ -45,7 +45,7 @@ class MemoryStorage:
             record = Record(value, str(next(self._versions)))
             self._records[key] = record
             if keep_for is not None:
-                self._drop_what_is_over()
+                self._drop_expired()
                 self._brief.pop(key, None)
                 self._brief[key] = str(record.version), time.monotonic() + keep_for
             return str(record.version)
@@ -71,7 +71,7 @@ class MemoryStorage:
             if self._leases.get(key, ("",))[0] == holder:
                 del self._leases[key]
 
-    def _drop_what_is_over(self) -> None:
+    def _drop_expired(self) -> None:
         while self._brief:
             key, (version, until) = next(iter(self._brief.items()))
             if until > time.monotonic():

@@ -54,8 +54,8 @@ class RedisStorage(Closing):
 
     Raises:
         ConfigurationError: an argument is wrong.
-        StorageError: by every method: the server cannot be reached, refuses, or holds something else under the key,
-            which is then left as it is. On trio every method raises it. The URL's password is in no message.
+        StorageError: by every method: the server cannot be reached, answers with an error, or holds something else
+            under the key, which is then left as it is. On trio every method raises it. No message holds the password.
 
     Concurrency: share one object between sessions, tasks, threads and event loops; a client of yours works in
     one event loop. asyncio only.

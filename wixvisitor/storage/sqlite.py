@@ -23,7 +23,7 @@ from wixvisitor.storage._closing import Closing
 from wixvisitor.storage._places import Group, shown
 from wixvisitor.storage._protocol import ANY_VERSION, AnyVersion, Record, VersionConflict
 from wixvisitor.storage._sqlite_connection import OpenFile
-from wixvisitor.storage._sqlite_file import Busy, best_effort, hurried, transaction
+from wixvisitor.storage._sqlite_file import Busy, best_effort, transaction, unsynced
 from wixvisitor.storage._sqlite_purge import Purge, Step
 from wixvisitor.storage._threads import LOAD_SECONDS, THREADS
 
@@ -256,7 +256,7 @@ class SQLiteStorage(Closing):
         return self._purging.step(connection, self._clock(), most=most, is_asked=is_asked)
 
     def _acquire(self, connection: sqlite3.Connection, key: str, holder: str, seconds: float) -> float:
-        with hurried(connection), transaction(connection, "IMMEDIATE"):
+        with unsynced(connection), transaction(connection, "IMMEDIATE"):
             now = self._clock()  # read after waiting for the file; else a lease taken meanwhile would lie in the future
             row = {"key": key, "holder": holder, "now": now, "until": now + seconds, "ahead": now + _SKEW}
             if connection.execute(_LEASE, row).rowcount > 0:
@@ -270,5 +270,5 @@ def _delete(connection: sqlite3.Connection, key: str) -> None:
 
 
 def _release(connection: sqlite3.Connection, key: str, holder: str) -> None:
-    with hurried(connection):  # if a power failure brings the lease back, it expires by itself
+    with unsynced(connection):  # if a power failure brings the lease back, it expires by itself
         connection.execute("DELETE FROM leases WHERE key = ? AND holder = ?", (key, holder))
