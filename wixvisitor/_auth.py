@@ -1,6 +1,6 @@
 """Puts a visitor's token on requests, as an ``auth`` for any httpx or httpx2 client.
 
-The rules are in ``_renewal.authorization``; here is what httpx and httpx2 do in a way of their own.
+The rules are in ``_renewal.authorization``; this module has what is special to httpx and httpx2.
 """
 
 from __future__ import annotations
@@ -29,15 +29,15 @@ _CONSISTENT: Final = token_endpoint.CONSISTENT_HEADER.lower().encode()
 
 
 class VisitorAuth(httpx.Auth, _Httpx2Auth):  # type: ignore[misc] # two unrelated classes with the same methods
-    """A visitor's authentication for your own client; ``session.auth`` gives it.
+    """A visitor's authentication for your own client; ``session.auth`` returns it.
 
     ``httpx.AsyncClient(auth=session.auth)``, or with one request ``client.get(url, auth=session.auth)``; clients of
-    httpx2 take it too. Requests to other origins than the session's go out untouched. Cookies are the client's own
-    affair here: on a client that several visitors share, use the session's methods instead.
+    httpx2 take it too. Requests to origins that the session does not allow are sent unchanged. The client keeps the
+    cookies: if several visitors share a client, use the session's methods instead.
 
-    Raises: what ``VisitorSession.request`` raises, out of the client's call.
+    Raises: what ``VisitorSession.request`` raises; the client's call raises it.
     Concurrency: share it between tasks and clients.
-    Cancellation: leaves a renewal running for everybody else.
+    Cancellation: leaves a renewal running for all other callers.
     """
 
     requires_request_body = False
@@ -47,7 +47,7 @@ class VisitorAuth(httpx.Auth, _Httpx2Auth):  # type: ignore[misc] # two unrelate
         self._refresher: Refresher = refresher
 
     def sync_auth_flow(self, request: Any) -> Generator[Any, Any, None]:
-        """Refuses: there is no blocking renewal.
+        """Always raises, since there is no blocking renewal.
 
         Raises:
             RuntimeError: always.
@@ -61,9 +61,9 @@ class VisitorAuth(httpx.Auth, _Httpx2Auth):  # type: ignore[misc] # two unrelate
 
 
 class _Flow(Authorization, AsyncGenerator[Any, Any]):
-    """What becomes of one request: yields it, and again for each replay, and is sent the responses.
+    """The flow of one request: yields the request, and again for each replay, and receives the responses.
 
-    A generator by hand: of each real one asyncio keeps a record, which takes as long as all that is done here.
+    A class instead of a generator: asyncio registers each generator, which takes as long as all the rest here.
     """
 
     __slots__ = ("_request",)
@@ -73,7 +73,7 @@ class _Flow(Authorization, AsyncGenerator[Any, Any]):
         self._request = request
 
     async def __anext__(self) -> Any:
-        """Returns the request, with the token if it may have it."""
+        """Returns the request, with the token if its origin is allowed."""
         if self._allows(self._request.url):
             self._put(self._refresher.state.fresh() or await self._refresher.usable())
         return self._request
@@ -82,7 +82,7 @@ class _Flow(Authorization, AsyncGenerator[Any, Any]):
         """Returns the request that is to be sent once more.
 
         Raises:
-            StopAsyncIteration: the response is the caller's.
+            StopAsyncIteration: no replay; the caller gets the response.
         """
         if self._learn(response, response.status_code) and await self._renew(response):
             return self._request
@@ -93,7 +93,7 @@ class _Flow(Authorization, AsyncGenerator[Any, Any]):
         self._request.headers["Authorization"] = held.value
         self._held = held
         consistent = self._refresher.state.consistent
-        if consistent or self._replays:  # a replay may be another visitor's
+        if consistent or self._replays:  # a replay may have another visitor's token
             bind(self._request.headers, token_endpoint.CONSISTENT_HEADER, consistent)
 
     def _asked(self) -> tuple[str, Any]:
@@ -118,7 +118,7 @@ class _Flow(Authorization, AsyncGenerator[Any, Any]):
         return UnansweredResponse(response, family_of_request(self._request), limit=_MAX_401)
 
     async def athrow(self, *error: Any) -> Any:
-        """Ends the flow: nothing has to be cleaned up."""
+        """Ends the flow. There is nothing to clean up."""
         raise error[0]
 
     async def aclose(self) -> None:
@@ -126,19 +126,19 @@ class _Flow(Authorization, AsyncGenerator[Any, Any]):
 
 
 def auth_for(refresher: Refresher, *, httpx2: bool) -> VisitorAuth:
-    """Returns the auth; with ``httpx2`` one that clients of both libraries take."""
+    """Returns the auth; with ``httpx2`` one that clients of both libraries accept."""
     return (_both_families() or VisitorAuth)(refresher) if httpx2 else VisitorAuth(refresher)
 
 
 @functools.cache
 def _both_families() -> type[VisitorAuth] | None:
     try:
-        from httpx2 import Auth  # noqa: PLC0415 - an extra, and nobody else should pay for its import
+        from httpx2 import Auth  # noqa: PLC0415 - an extra, imported only where it is used
     except ImportError:
         return None
 
     class VisitorAuthOfBoth(VisitorAuth, Auth):  # type: ignore[misc] # see VisitorAuth
-        """One class with both ``Auth`` bases: each library asks for its own."""
+        """A class with both ``Auth`` bases, because each library checks for its own."""
 
     VisitorAuthOfBoth.__name__ = VisitorAuthOfBoth.__qualname__ = "VisitorAuth"
     return VisitorAuthOfBoth

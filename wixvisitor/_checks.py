@@ -1,4 +1,4 @@
-"""Tokens, keys and the client ID, which come from the application: checked before they are used. Pure."""
+"""Checks tokens, keys and the client ID, which come from the application, before they are used. Pure."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from wixvisitor._tokens import RefreshToken, Tokens
 from wixvisitor._wire.token_endpoint import is_header_safe
 from wixvisitor.errors import ConfigurationError
 
-# Wix answers any other text with "appId is not a valid GUID". Upper and lower case are both left as they are.
+# Wix answers any other text with "appId is not a valid GUID". The case of the letters is kept.
 _GUID: Final = "[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}"
 
 
@@ -17,7 +17,7 @@ def checked_client_id(client_id: Any) -> str:
     """Returns the client ID, as it was written.
 
     Raises:
-        ConfigurationError: it is no GUID. The text says where to find it, and does not quote what was given.
+        ConfigurationError: it is no GUID. The text says where to find the client ID, and does not quote the value.
     """
     if not isinstance(client_id, str) or re.fullmatch(_GUID, client_id) is None:
         raise ConfigurationError(
@@ -36,7 +36,7 @@ def checked_tokens(tokens: Any) -> Tokens:
     """Returns the tokens.
 
     Raises:
-        ConfigurationError: these are no ``Tokens``, or a header could not carry them.
+        ConfigurationError: they are no ``Tokens``, or hold characters that a header cannot carry.
     """
     if not isinstance(tokens, Tokens):
         raise ConfigurationError("tokens: expected Tokens; Tokens.from_dict or from_json reads those of @wix/sdk")
@@ -50,7 +50,7 @@ def checked_refresh(refresh_token: Any) -> RefreshToken:
     """Returns the refresh token.
 
     Raises:
-        ConfigurationError: it is none, or holds characters that no token has.
+        ConfigurationError: it is no refresh token, or holds characters that no token has.
     """
     if not isinstance(refresh_token, RefreshToken):
         raise ConfigurationError("refresh_token: expected a RefreshToken")
@@ -63,12 +63,12 @@ def checked_key(key: Any) -> str:
     """Returns the key of a record.
 
     Raises:
-        ConfigurationError: it is no text, or empty, or the one that the catalogue's visitor has.
+        ConfigurationError: it is no text, is empty, or is the key of the catalogue's visitor.
     """
     if not isinstance(key, str) or not key:
         raise ConfigurationError("key: expected a text that names the visitor")
     from wixvisitor._wire.catalog import is_reserved  # noqa: PLC0415 - nothing else needs the catalogue's rules this early
 
-    if is_reserved(key):  # what a session may do, log in say, would be done to everybody
-        raise ConfigurationError("key: this one is reserved for the visitor that everybody shares (CatalogVisitor)")
+    if is_reserved(key):  # a login in such a session would be one for all browsers
+        raise ConfigurationError("key: this one is reserved for the visitor that all browsers share (CatalogVisitor)")
     return key

@@ -24,31 +24,32 @@ from wixvisitor.storage._protocol import settle
 class VisitorPool:
     """Many visitors, one process: for web servers.
 
-    The arguments are ``VisitorSession``'s, without ``tokens`` and ``key``, and one more. All sessions share one HTTP
-    connection pool; an idle one holds its tokens and little else, and is dropped when nobody holds it. With
-    ``storage=None`` the visitors live in memory as long as the pool does.
+    The arguments are those of ``VisitorSession`` without ``tokens`` and ``key``, and those below. All sessions share
+    one HTTP connection pool. An idle session holds its tokens and little else, and is dropped when your code holds no
+    reference to it. With ``storage=None`` the visitors live in memory as long as the pool does.
 
     Args:
-        max_token_requests: how many token requests the pool has under way at once, in each process. Wix allows 200
-            requests a minute for a site (dev.wix.com/docs/rest/articles/get-started/rate-limits): at 0.3 s a call, 4
-            serve a burst of 20 new visitors within 1.5 s, and when thousands expire together the others wait for
-            their turn, up to ``renew_timeout`` seconds, instead of drowning Wix and being told 429. Divide by the
-            number of processes. Visitors that exist go before new ones, which get every fourth turn.
-        new_visitors_per_minute: how many visitors the pool makes at most in any minute for keys without a record, in
-            each process; None for no cap. Beyond it a request raises ``TokenRequestError`` with ``retry_after``. It
-            keeps a crawler without cookies from using up the site's limit. Divide by the number of processes.
+        max_token_requests: the largest number of token requests under way at once, in each process. Wix allows 200
+            requests a minute for a site (dev.wix.com/docs/rest/articles/get-started/rate-limits). At 0.3 s a call, 4
+            serve a burst of 20 new visitors within 1.5 s. When thousands of tokens expire together, the others wait
+            for a permit, up to ``renew_timeout`` seconds, instead of overloading Wix and getting a 429. Divide by the
+            number of processes. Existing visitors go before new ones, which get every fourth permit.
+        new_visitors_per_minute: the largest number of visitors that the pool creates in any minute for keys without a
+            record, in each process; None for no limit. Beyond it a request raises ``TokenRequestError`` with
+            ``retry_after``. So a crawler without cookies cannot use up the site's limit. Divide by the number of
+            processes.
 
-    Wix's limits are the site's, and so is an outage. After a 429, or a failure that three visitors in a row have met,
-    no visitor of the pool asks the token endpoint until the time that Wix named, or for 1 s, doubling to 60 s. A call
-    that needs it meanwhile raises ``TokenRequestError`` at once; its ``retry_after`` is what is left. Then one visitor
-    asks for all. A token that works is used all the time.
+    Wix's limits apply to the whole site, and so does an outage. After a 429, or after failures of three visitors in a
+    row, the pool has a cooldown: none of its visitors asks the token endpoint until the time that Wix named, or for 1
+    s, doubling to 60 s. A call that needs the endpoint meanwhile raises ``TokenRequestError`` at once; its
+    ``retry_after`` is the remaining time. Then one visitor asks first, for all. Valid tokens are used all the time.
 
-    Use it with ``async with``, or without and then ``await pool.aclose()``. When it is closed, it and its sessions
-    raise a ``ConfigurationError`` instead of loading a visitor or sending anything. What is held can still be read,
+    Use it with ``async with``, or call ``await pool.aclose()`` at the end. When it is closed, it and its sessions raise
+    a ``ConfigurationError`` instead of loading a visitor or sending a request. The tokens in memory can still be read,
     and ``async with`` opens it again.
 
-    Concurrency: share it between tasks; event loops may follow one another, and each one closes it for itself.
-    Cancellation: never hurts a visitor.
+    Concurrency: share it between tasks. Event loops may follow one another; close the pool in each of them.
+    Cancellation: never harms a visitor.
     """
 
     def __init__(
@@ -84,7 +85,7 @@ class VisitorPool:
             max_token_requests=max_token_requests,
             new_visitors_per_minute=new_visitors_per_minute,
         )
-        # Imported where the first pool is made: what sends and renews takes long to import.
+        # Imported when the first pool is made, because these modules take long to import.
         from wixvisitor._http.clients import Connections  # noqa: PLC0415
         from wixvisitor._renewal.endpoint import TokenEndpoint  # noqa: PLC0415
 
@@ -105,24 +106,24 @@ class VisitorPool:
     async def session(self, key: str) -> VisitorSession:
         """Returns the visitor of this key: the same live object for the same key, loaded if there is a record.
 
-        Mints nothing; that happens at the visitor's first request.
+        Mints no visitor; that happens at the visitor's first request.
 
         Raises:
             StorageError: the store cannot be read, or its record is damaged.
-            ConfigurationError: the key is no text, or empty, or the one that the catalogue's visitor has; or the pool
-                is closed.
+            ConfigurationError: the key is no text, is empty, or is the key of the catalogue's visitor; or the pool is
+                closed.
         """
         self._connections.check_open()
         session = self._sessions.get(_checks.checked_key(key)) or self._new(key)
-        await session._refresher.load()  # the pool makes the session out of its parts
+        await session._refresher.load()  # the pool builds the session from its parts
         return session
 
     async def forget(self, key: str) -> None:
-        """Removes this visitor from the store and from memory; a session held for it starts with a new visitor.
+        """Removes this visitor from the store and from memory. An existing session of it starts with a new visitor.
 
         Raises:
             StorageError: the store cannot remove it.
-            ConfigurationError: the key is none, or the pool is closed.
+            ConfigurationError: the key is not valid, or the pool is closed.
         """
         self._connections.check_open()
         session = self._sessions.get(_checks.checked_key(key)) or self._new(key)
@@ -131,12 +132,12 @@ class VisitorPool:
     async def aclose(self) -> None:
         """Ends the renewals under way within 3 seconds and closes the client, if it was made here.
 
-        The storage is yours to close. May be called twice.
+        It does not close the storage: you do. May be called twice.
         """
         from wixvisitor._renewal.refresher import CLOSING  # noqa: PLC0415 - as above
 
         until = anyio.current_time() + CLOSING
-        with anyio.CancelScope(shield=True):  # also where the scope around it has been cancelled
+        with anyio.CancelScope(shield=True):  # also if the scope around it has been cancelled
             async with anyio.create_task_group() as group:
                 for session in list(self._sessions.values()):
                     group.start_soon(session._refresher.aclose)
@@ -145,9 +146,9 @@ class VisitorPool:
             await settle(self._settings.storage, until - anyio.current_time())
 
     def _kept_in(self, storage: LeasingStorage) -> Self:
-        """Returns a pool over another storage; connections, turns and live sessions are this one's, and closed with it.
+        """Returns a pool over another storage. It shares this pool's connections, permits and live sessions.
 
-        The keys of the two must differ.
+        Closing this pool closes them. The keys of the two must differ.
         """
         other = copy.copy(self)
         other._settings = attrs.evolve(self._settings, storage=storage, conditional=True, leases=storage)

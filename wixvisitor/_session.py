@@ -40,37 +40,39 @@ class VisitorSession:
 
     Args:
         client_id: the GUID that the site's dashboard shows: Settings, Headless Settings, the OAuth app.
-        tokens: a visitor to resume. They win over what the storage holds, and are saved, unless its record has had them
-            before: given again at each start, from an environment variable for instance, they change nothing.
+        tokens: a visitor to resume. They replace the storage's record and are saved, unless that record has had them
+            before. So the same tokens given at each start, from an environment variable for instance, change nothing.
             ``EMPTY_TOKENS`` counts as None, as in JavaScript.
-        storage: where the visitor outlives the process; None keeps it in memory.
-        key: which record of the storage is this visitor.
+        storage: keeps the visitor beyond the life of the process; None keeps it in memory.
+        key: the key of this visitor's record in the storage.
         client: an ``httpx.AsyncClient`` or ``httpx2.AsyncClient`` of yours, never closed here; or a function that
             makes one for the session, once in each event loop; None: httpx's own.
-        base_url: where relative URLs go, and the token endpoint.
-        allowed_origins: further origins that may see the token, like ``"https://edge.wixapis.com"``.
-        renew_before: seconds before expiry from which on a renewal starts in the background; never more than a
-            quarter of the token's lifetime.
-        on_refused: when Wix refuses the refresh token: ``"auto"`` makes a new visitor of a visitor and raises
-            ``SessionExpired`` for a member; ``"new_visitor"`` and ``"raise"`` do the one or the other for both.
-        on_change: called with a ``TokensChanged`` after tokens changed. It runs in the renewal's task; what it
-            raises is logged.
-        renew_timeout: seconds that a renewal has to ask Wix, retries and waiting for another process included. A
-            process's lease ends after a third of them, and whoever has waited for three quarters goes ahead without. A
-            store has 10 s for each call; in a pool, waiting for a turn may take as long again.
-        judge_refusal: judges an answer of the token endpoint: ``"certain"``, ``"doubtful"`` or ``"never"`` a refusal of
-            the refresh token; see the function ``judge_refusal``. A doubtful one costs nothing until it is confirmed.
-        is_refusal: deprecated; a function whose True is ``"certain"`` and whose False is ``"never"``.
+        base_url: the base of relative URLs and of the token endpoint.
+        allowed_origins: further origins that requests with the token may go to, like ``"https://edge.wixapis.com"``.
+        renew_before: seconds before the token's expiry at which a renewal starts in the background; at most a quarter
+            of the token's lifetime.
+        on_refused: what happens when Wix refuses the refresh token: ``"auto"`` creates a new visitor for a visitor and
+            raises ``SessionExpired`` for a member; ``"new_visitor"`` creates one for both; ``"raise"`` raises for both.
+        on_change: called with a ``TokensChanged`` after the tokens have changed. It runs in the renewal's task; its
+            exceptions are logged.
+        renew_timeout: seconds that a renewal has to ask Wix, including retries and waiting for another process. A
+            process's lease ends after a third of this time. A process that has waited for three quarters of it goes
+            ahead without the lease. A store has 10 s for each call. In a pool, waiting for a permit may take as long
+            again.
+        judge_refusal: judges whether an answer of the token endpoint refuses the refresh token: ``"certain"``,
+            ``"doubtful"`` or ``"never"``; see the function ``judge_refusal``. A doubtful refusal changes nothing until
+            it is confirmed.
+        is_refusal: deprecated; its True means ``"certain"``, its False ``"never"``.
         clock: seconds since the epoch; for tests.
 
-    Use it with ``async with``, or without and then ``await session.aclose()``. The storage is read at entry or at
-    first use. After closing it can be used again, also in another event loop.
+    Use it with ``async with``, or call ``await session.aclose()`` at the end. The storage is read at entry or at first
+    use. A closed session can be used again, also in another event loop.
 
     Raises:
         ConfigurationError: an argument is wrong.
 
     Concurrency: share it between tasks; any number of callers share one renewal. Event loops may follow one another.
-    Cancellation: never hurts the visitor, nor other callers; a renewal under way goes on.
+    Cancellation: never harms the visitor or other callers. A renewal under way goes on.
     """
 
     __slots__ = ("__weakref__", "_auth", "_connections", "_refresher")
@@ -108,7 +110,7 @@ class VisitorSession:
         )
         if tokens is not None:
             _checks.checked_tokens(tokens)
-        # Imported where the first session is made: what sends and renews takes long to import.
+        # Imported when the first session is made, because these modules take long to import.
         from wixvisitor._http.clients import Connections  # noqa: PLC0415
         from wixvisitor._renewal.endpoint import TokenEndpoint  # noqa: PLC0415
         from wixvisitor._renewal.refresher import Refresher  # noqa: PLC0415
@@ -133,7 +135,7 @@ class VisitorSession:
         return self._refresher.settings
 
     async def __aenter__(self) -> Self:
-        """Reads the storage; mints nothing.
+        """Reads the storage; mints no visitor.
 
         Raises:
             StorageError: it cannot be read.
@@ -149,14 +151,14 @@ class VisitorSession:
     async def aclose(self) -> None:
         """Ends a renewal under way within 3 seconds and closes the client, if it was made here.
 
-        Whoever still waits for that renewal gets a ``TokenRequestError``. A session of a pool leaves both to the pool.
-        May be called twice.
+        Callers that still wait for that renewal get a ``TokenRequestError``. A pool does both for its sessions. May be
+        called twice.
         """
         if not self._settings.limiter.is_shared:
             from wixvisitor._renewal.refresher import CLOSING  # noqa: PLC0415 - as above
 
             until = anyio.current_time() + CLOSING
-            with anyio.CancelScope(shield=True):  # also where the scope around it has been cancelled
+            with anyio.CancelScope(shield=True):  # also if the scope around it has been cancelled
                 await self._refresher.aclose()
                 await self._connections.aclose()
                 await settle(self._settings.storage, until - anyio.current_time())
@@ -164,19 +166,19 @@ class VisitorSession:
     # Tokens, with the names of @wix/sdk's OAuthStrategy
 
     async def generate_visitor_tokens(self, tokens: Tokens | None = None) -> Tokens:
-        """Returns tokens that work, in this order: valid ones as they are, renewed ones, a new visitor's.
+        """Returns valid tokens: the present ones if they are valid, else renewed ones, else those of a new visitor.
 
         Args:
-            tokens: judged and adopted instead of the session's own; None or empty ones: the session's own. Older ones
+            tokens: used and adopted instead of the session's own; None or empty tokens: the session's own. Older tokens
                 of the same visitor (same ``aid`` and role, earlier ``iat``) change nothing.
 
         Raises:
-            TokenRequestError: Wix cannot be asked for now; the visitor is unchanged.
+            TokenRequestError: Wix could not be asked; the visitor is unchanged.
             SessionExpired: Wix refused a refresh token that ``on_refused`` does not replace.
             StorageError: a new visitor could not be saved; it is kept, and the next use saves it again.
             ConfigurationError: the tokens or the client ID are wrong.
 
-        Concurrency: any number of callers, one visitor.
+        Concurrency: any number of callers get the same visitor.
         Cancellation: leaves the renewal running; ask again for its result.
         """
         if tokens is not None:
@@ -189,35 +191,35 @@ class VisitorSession:
         return (await self._refresher.usable()).tokens
 
     def get_tokens(self) -> Tokens:
-        """Returns the tokens that are held now, ``EMPTY_TOKENS`` before there are any. Asks nobody."""
+        """Returns the session's present tokens, ``EMPTY_TOKENS`` if it has none. Calls neither Wix nor the storage."""
         return self._refresher.state.tokens()
 
     async def set_tokens(self, tokens: Tokens) -> None:
         """Adopts tokens, for instance a member's after login; ``EMPTY_TOKENS`` forgets the visitor.
 
-        They are saved first, and win over a renewal that is under way.
+        They are saved first, and replace the result of a renewal under way.
 
         Raises:
             StorageError: they could not be saved; they are kept, and the next use saves them again.
             ConfigurationError: they are no ``Tokens``.
 
-        Cancellation: they are saved and adopted all the same.
+        Cancellation: the tokens are saved and adopted all the same.
         """
         await self._refresher.set(tokens)
 
     async def renew_token(self, refresh_token: RefreshToken | None = None) -> Tokens:
-        """Asks Wix for a new access token, however fresh the one is that is held.
+        """Asks Wix for a new access token, even if the present one is still fresh.
 
         Args:
-            refresh_token: None, or the session's own: the session's tokens are renewed. Another one: its new tokens
-                are returned and the session keeps its own visitor, as in JavaScript, unless it has none.
+            refresh_token: None, or the session's own: renews the session's tokens. Another one: returns its new tokens,
+                and the session keeps its own visitor, as in JavaScript, unless it has none.
 
         Raises: as ``generate_visitor_tokens``; SessionExpired also when another refresh token is refused.
         """
         return await self._refresher.renew(refresh_token)
 
     def logged_in(self) -> bool:
-        """Returns whether the tokens that are held are a member's."""
+        """Returns whether the present tokens are a member's."""
         return self._refresher.state.tokens().refresh_token.role is TokenRole.MEMBER
 
     async def auth_headers(self) -> dict[str, str]:
@@ -235,7 +237,7 @@ class VisitorSession:
 
     @property
     def key(self) -> str:
-        """Which record of the storage this visitor is; ``on_change`` is told the same."""
+        """The key of this visitor's record in the storage; ``on_change`` gets the same key."""
         return self._refresher.state.key
 
     @property
@@ -250,14 +252,14 @@ class VisitorSession:
 
         Args:
             method: the HTTP method.
-            url: below ``base_url``, or absolute. Other origins than the allowed ones are asked without the token.
-            arguments: what ``httpx.AsyncClient.request`` takes, save ``auth``.
+            url: relative to ``base_url``, or absolute. Requests to origins that are not allowed go without the token.
+            arguments: those of ``httpx.AsyncClient.request``, except ``auth``.
 
         Returns:
             The client's response (httpx2's from an httpx2 client), whatever its status: see ``raise_for_error``.
 
         Raises:
-            TokenRequestError, SessionExpired, StorageError, ConfigurationError: there is no token to be had.
+            TokenRequestError, SessionExpired, StorageError, ConfigurationError: no token could be obtained.
             ConfigurationError: ``auth`` or an ``Authorization`` header is given; nothing was sent.
             httpx.HTTPError: what the client raises.
 
@@ -316,7 +318,7 @@ class VisitorSession:
         Args:
             query: the document.
             variables: their values.
-            operation_name: which operation of the document is meant, if it has several.
+            operation_name: the operation to run, if the document has several.
 
         Raises:
             WixAPIError: the status is not 2xx, or the answer is no GraphQL answer.
@@ -328,21 +330,21 @@ class VisitorSession:
 
     async def _send(self, method: str, url: URLTypes, arguments: dict[str, Any], *, stream: bool) -> httpx.Response:
         if "auth" in arguments:
-            raise ConfigurationError("auth: the session is the auth; use your own client for another one")
+            raise ConfigurationError("auth: the session adds its own token; use your own client for another auth")
         sending = {name: arguments.pop(name) for name in ("follow_redirects",) if name in arguments}
         request = self._build(method, url, arguments)
         return await self._deliver(request, stream=stream, **sending)
 
     def _build(self, method: str, url: URLTypes, arguments: dict[str, Any]) -> Any:
-        """Returns the request as it will go out, save for the token. Empties the arguments."""
+        """Returns the request as it will be sent, but without the token. Empties the arguments."""
         connection = self._connections.current()
         check_headers(arguments, connection.family)
         request = connection.builder.build(method, self._settings.origins.absolute(url), arguments)
-        arguments.clear()  # the frames that wait share it, and error reporters print local variables
+        arguments.clear()  # waiting frames share this dict, and error reporters print local variables
         return request
 
     async def _deliver(self, request: Any, *, stream: bool, **sending: Any) -> httpx.Response:
-        """Sends what ``_build`` has built, with the token."""
+        """Sends a request of ``_build``, with the token."""
         connection = self._connections.current()
         if self._auth is None:
             self._auth = auth_for(self._refresher, httpx2=connection.family.__name__ == "httpx2")

@@ -17,12 +17,12 @@ import attrs
 # Some Wix helpers write milliseconds (Date.now()). 1e11 s is the year 5138, 1e11 ms is March 1973: nothing
 # that is a date on one scale is plausible on the other.
 _MILLISECONDS_FROM: Final = 100_000_000_000
-_LATEST: Final = 1000 * _MILLISECONDS_FROM  # milliseconds; the year 5138, so that what is written is read as seconds
+_LATEST: Final = 1000 * _MILLISECONDS_FROM  # milliseconds; the year 5138; seconds below it stay seconds when read
 _SURROGATE: Final = "[\ud800-\udfff]"
 
 
 class TokenRole(StrEnum):
-    """Whose refresh token it is; the values are ``@wix/sdk``'s."""
+    """The role of a refresh token's owner; the values are those of ``@wix/sdk``."""
 
     NONE = "none"
     VISITOR = "visitor"
@@ -32,7 +32,7 @@ class TokenRole(StrEnum):
 def _role(value: object) -> TokenRole:
     try:
         return TokenRole(value)  # type: ignore[arg-type] # or a text that names one
-    except ValueError:  # it quotes the value, which may be a token in the wrong place
+    except ValueError:  # this error quotes the value, which may be a misplaced token
         raise ValueError(f"refreshToken.role: expected one of {', '.join(TokenRole)}") from None
 
 
@@ -42,11 +42,11 @@ def _hidden(value: str) -> str:
 
 @attrs.frozen(weakref_slot=False)
 class AccessToken:
-    """What the ``Authorization`` header carries, raw.
+    """The token that the ``Authorization`` header carries, without "Bearer".
 
     Args:
         value: the token's text; ``""`` for none. Never part of a repr.
-        expires_at: when it ends, in whole seconds since the epoch.
+        expires_at: its end, in whole seconds since the epoch.
     """
 
     value: str = attrs.field(repr=_hidden)
@@ -55,11 +55,11 @@ class AccessToken:
 
 @attrs.frozen(weakref_slot=False)
 class RefreshToken:
-    """What renews the access token. Who holds it *is* the visitor.
+    """The token that renews the access token. A program that has it can act as the visitor.
 
     Args:
         value: the token's text; ``""`` for none. Never part of a repr.
-        role: a visitor's, a member's, or nobody's; its text is taken too.
+        role: the role of a visitor, of a member, or none; the role's text is accepted, too.
 
     Raises:
         ValueError: there is no such role.
@@ -85,20 +85,20 @@ class Tokens:
     def from_dict(cls, data: Mapping[str, Any]) -> Self:
         """Returns the tokens in ``@wix/sdk``'s ``getTokens()`` shape.
 
-        A missing half is an empty one, as in JavaScript. ``expiresAt`` may be in milliseconds. Keys beside the
-        two halves are ignored.
+        A missing token is an empty one, as in JavaScript. ``expiresAt`` may be in milliseconds. Other keys beside the
+        two tokens are ignored.
 
         Raises:
-            ValueError: something else was given; the text names the field, never its value.
+            ValueError: the data has another shape; the text names the field, never its value.
         """
         if not isinstance(data, Mapping):
             raise ValueError(f"tokens: expected an object with accessToken and refreshToken, not {_kind(data)}")
         if data and not {"accessToken", "refreshToken"} & set(data):
-            raise ValueError("tokens: neither accessToken nor refreshToken is there; is this a token response?")
+            raise ValueError("tokens: accessToken and refreshToken are both missing; is this a token response?")
         return cls(_access_token(data.get("accessToken")), _refresh_token(data.get("refreshToken")))
 
     def to_dict(self) -> dict[str, Any]:
-        """Returns what ``from_dict`` and ``@wix/sdk`` read. The result holds the secrets in the clear."""
+        """Returns a dict that ``from_dict`` and ``@wix/sdk`` read. It holds the secrets in the clear."""
         access, refresh = self.access_token, self.refresh_token
         return {
             "accessToken": {"value": access.value, "expiresAt": access.expires_at},
@@ -114,12 +114,12 @@ class Tokens:
         """
         try:
             data = json.loads(text)
-        except (ValueError, RecursionError):  # the parser's own error carries the whole text, secrets included
+        except (ValueError, RecursionError):  # the parser's own error holds the whole text, including secrets
             raise ValueError("tokens: this is not JSON") from None
         return cls.from_dict(data)
 
     def to_json(self) -> str:
-        """Returns the very bytes of JavaScript's ``JSON.stringify``. The result holds the secrets in the clear."""
+        """Returns exactly the text of JavaScript's ``JSON.stringify``. It holds the secrets in the clear."""
         text = json.dumps(self.to_dict(), ensure_ascii=False, separators=(",", ":"))
         return re.sub(_SURROGATE, lambda half: f"\\u{ord(half[0]):04x}", text)
 

@@ -1,7 +1,7 @@
 """Visitors for any ASGI app: Starlette, FastAPI, Litestar, Quart, Django. Imports no framework. Needs ``crypto``.
 
-Error reporters print local variables, and an ASGI scope holds the browser's cookies. So a function here lets go of the
-scope, and of a message with a cookie, before it waits or raises.
+Error reporters print local variables, and an ASGI scope holds the browser's cookies. So each function here deletes its
+reference to the scope, and to a message with a cookie, before it waits or raises.
 """
 
 from __future__ import annotations
@@ -39,28 +39,30 @@ _STARTS: Final = ("http.response.start", "websocket.accept", "websocket.http.res
 class VisitorMiddleware:
     """Gives each browser its visitor: ``app = VisitorMiddleware(app, pool, cookie=IdCookie([KEY]))``.
 
-    Wrap it outermost, so that also the answer to an unhandled error carries the cookie. In a handler it is
-    ``await get_visitor(request.scope)``.
+    Make it the outermost middleware, so that the answer to an unhandled error carries the cookie, too. In a handler,
+    ``await get_visitor(request.scope)`` returns the visitor.
 
     Args:
         app: an ASGI app.
-        pool: makes the visitors.
-        cookie: where they live: an ``IdCookie``, ``SealedCookie`` or ``SharedCookie`` of ``wixvisitor.cookies``; None,
-            for a pool without a storage, an ``IdCookie`` whose key is lost with the process, as the visitors are.
-        consent: called with the scope; without its consent there is no cookie and no record, and each request that
-            calls Wix does so as a visitor of its own. An existing cookie is neither read nor removed.
+        pool: creates and keeps the visitors.
+        cookie: where visitors live: an ``IdCookie``, ``SealedCookie`` or ``SharedCookie`` of ``wixvisitor.cookies``.
+            None is for a pool without a storage: an ``IdCookie`` whose key is lost with the process, like the visitors.
+        consent: called with the scope; returns whether the browser consents. Without consent there is no cookie and no
+            record, and each request that calls Wix does so as a new visitor. An existing cookie is neither read nor
+            removed.
         close: whether the pool and its storage are closed when the app shuts down (ASGI's lifespan).
-        catalog_paths: what the catalogue's visitor may read, as prefixes of paths without ``base_url``'s own; one that
-            ends in a slash covers what is below it, another one covers itself, too. Instead of ``CATALOG_PATHS``.
-        trusted_origins: for a cookie with ``same_site="none"``: origins of pages that the shop is inside of, like
-            ``"https://partner.example"``. Their pages' requests may log in and out, and set the cookie; those of other
-            sites' pages only if they are safe (``GET``, say).
+        catalog_paths: the paths that the catalogue's visitor may read, instead of ``CATALOG_PATHS``. They are prefixes,
+            without the path of ``base_url``. A prefix that ends in a slash covers the paths below it; another prefix
+            covers itself, too.
+        trusted_origins: for a cookie with ``same_site="none"``: origins of pages that embed the shop, like
+            ``"https://partner.example"``. Requests from their pages may log in and out, and set the cookie. Requests
+            from other sites' pages may do so only if they are safe, like a ``GET``.
 
     Raises:
         ConfigurationError: an argument is wrong.
 
-    Concurrency: one for each app, and event loop.
-    Cancellation: a request that is cancelled, or whose client is gone, leaves the visitor whole.
+    Concurrency: one object for each app and event loop.
+    Cancellation: a request that is cancelled, or whose client has disconnected, leaves the visitor intact.
     """
 
     def __init__(
@@ -86,7 +88,7 @@ class VisitorMiddleware:
 
     @classmethod
     def _around(cls, app: ASGIApp, visits: Visits) -> Self:
-        """Returns a middleware whose arguments were checked before the app was there."""
+        """Returns a middleware whose arguments were checked before the app existed."""
         middleware = cls.__new__(cls)
         middleware._app, middleware._visits = app, visits
         return middleware
@@ -114,17 +116,17 @@ class VisitorMiddleware:
 
 
 async def get_visitor(scope: Mapping[str, Any]) -> VisitorSession:
-    """Returns the visitor of the browser that made this request; makes no call to Wix.
+    """Returns the visitor of the browser that made this request. Makes no call to Wix.
 
     Args:
-        scope: the request's, ``request.scope`` in most frameworks.
+        scope: the request's scope, ``request.scope`` in most frameworks.
 
     Raises:
-        ConfigurationError: the app is not wrapped in ``VisitorMiddleware``; or the response has started, and nothing
-            can keep a new visitor any more.
+        ConfigurationError: the app is not wrapped in ``VisitorMiddleware``; or the response has started, and a new
+            visitor would be lost.
         StorageError: the store cannot be read.
 
-    Concurrency: any number of calls within a request get the same object.
+    Concurrency: all calls within a request get the same object.
     """
     visit = scope.get(KEY)
     del scope
@@ -132,12 +134,12 @@ async def get_visitor(scope: Mapping[str, Any]) -> VisitorSession:
 
 
 async def get_catalog_visitor(scope: Mapping[str, Any]) -> CatalogReader:
-    """Returns what reads the catalogue, as one visitor whom all browsers share; makes no call to Wix.
+    """Returns the reader of the catalogue, whose visitor all browsers share. Makes no call to Wix.
 
-    An answer for which no other visitor was looked at carries no cookie and no ``Vary``.
+    If the handler uses no other visitor, the answer carries no cookie and no ``Vary``.
 
     Args:
-        scope: the request's, ``request.scope`` in most frameworks.
+        scope: the request's scope, ``request.scope`` in most frameworks.
 
     Raises:
         ConfigurationError: the app is not wrapped in ``VisitorMiddleware``.
@@ -150,13 +152,13 @@ async def get_catalog_visitor(scope: Mapping[str, Any]) -> CatalogReader:
 
 
 def known(visit: object) -> Visit:
-    """Returns what the middleware has put into a scope, under ``KEY``.
+    """Returns the visit that the middleware has put into a scope under ``KEY``.
 
     Raises:
         ConfigurationError: the app is not wrapped in ``VisitorMiddleware``.
     """
     if not isinstance(visit, Visit):
-        raise ConfigurationError("This app knows no visitors: wrap it, app = VisitorMiddleware(app, pool, cookie=…)")
+        raise ConfigurationError("This app has no visitors: wrap it, app = VisitorMiddleware(app, pool, cookie=…)")
     return visit
 
 
@@ -173,7 +175,7 @@ def _sending(visit: Visit, send: Send) -> Send:
 
 
 class _Request:
-    """A scope as this layer sees it. Only those headers are decoded that are asked for. Its repr shows nothing."""
+    """A scope as this layer sees it. A header is decoded only when it is needed. Its repr shows nothing."""
 
     __slots__ = ("_raw", "is_websocket", "method", "native")
 
@@ -181,19 +183,19 @@ class _Request:
         self.native = scope
         self.is_websocket: bool = scope["type"] == "websocket"
         self.method: str = "GET" if self.is_websocket else scope["method"]
-        self._raw = tuple(scope["headers"])  # the app may change its own
+        self._raw = tuple(scope["headers"])  # a copy, since the app may change its list
 
     def get(self, name: str, /) -> str | None:
         """Returns the header of this lower-case name, None if there is none."""
         sought = name.encode()
         found = [value for raw, value in self._raw if raw.lower() == sought]
-        if len(found) > 1:  # HTTP/2 sends one cookie each (RFC 9113, section 8.2.3)
+        if len(found) > 1:  # HTTP/2 may send one header for each cookie (RFC 9113, section 8.2.3)
             return (b"; " if name == "cookie" else b", ").join(found).decode("latin-1")
         return found[0].decode("latin-1") if found else None
 
     @property
     def path(self) -> str:
-        """The path as the browser sent it, with the part that the app is mounted under, or a proxy removes."""
+        """The path as the browser sent it, including a mount's prefix, or one that a proxy removes."""
         scope = self.native
         path, root = scope.get("path") or "/", (scope.get("root_path") or "").rstrip("/")
         raw = scope.get("raw_path")
@@ -202,7 +204,7 @@ class _Request:
 
 
 def _started(visit: Visit, message: Message) -> Message:
-    """Returns the message that starts the answer, with what the visit has to say in its headers."""
+    """Returns the message that starts the answer, with the visit's changes to its headers."""
     headers: list[tuple[bytes, bytes]] = list(message.get("headers") or ())
     own: dict[bytes, list[str]] = {b"vary": [], b"cache-control": []}
     for name, value in headers:
@@ -211,7 +213,7 @@ def _started(visit: Visit, message: Message) -> Message:
             texts.append(bytes(value).decode("latin-1"))
     added = visit.start(vary=", ".join(own[b"vary"]), cache_control=", ".join(own[b"cache-control"]))
     if added is NOTHING:
-        return {**message, "headers": headers}  # which may have been there to be read once
+        return {**message, "headers": headers}  # a list, since the app's iterable may be used up
     replaced = {
         name for name, text in ((b"vary", added.vary), (b"cache-control", added.cache_control)) if text and own[name]
     }
@@ -230,7 +232,7 @@ def _raw(added: Additions) -> list[tuple[bytes, bytes]]:
 
 
 class _Lifespan:
-    """The app's start and end. What the app says is passed on; at its end the visitors are closed first."""
+    """The app's start and end. The app's messages are passed on; at its end the visitors are closed first."""
 
     def __init__(self, app: ASGIApp, visits: Visits) -> None:
         self._app = app
@@ -253,7 +255,7 @@ class _Lifespan:
         except Exception:
             if self._is_heard:
                 raise
-        if not self._is_heard:  # an app without lifespan refuses the scope, as Django does, or returns at once
+        if not self._is_heard:  # an app without lifespan raises for this scope, as Django does, or returns at once
             await self._serve_alone(receive, send)
 
     async def _serve_alone(self, receive: Receive, send: Send) -> None:

@@ -1,16 +1,16 @@
-"""Every exception of wixvisitor, split by who can act.
+"""Every exception of wixvisitor, grouped by who can act on it.
 
 ::
 
     WixVisitorError
     ├── ConfigurationError        you: an argument or the client ID is wrong; nothing was lost
     ├── TokenRequestError         time: Wix's token endpoint gave no usable answer; the visitor is intact, try later
-    │   └── InvalidTokenResponse  time: it said 200, but what it sent is no token response
-    ├── SessionExpired            the shopper: Wix refused the refresh token, and the policy is not to replace it
-    ├── StorageError              the operator: the store cannot be read or written, or holds something else
+    │   └── InvalidTokenResponse  time: it answered 200 with something that is no token response
+    ├── SessionExpired            the shopper: Wix refused the refresh token, and the policy forbids a new visitor
+    ├── StorageError              the operator: the store cannot be read or written, or its record is damaged
     └── WixAPIError               the caller: an API answered with an error (raised by ``raise_for_error`` only)
 
-No exception's text, arguments or attributes hold a token: whatever looks like one is masked first.
+No exception's text, arguments or attributes hold a token: everything that looks like a token is redacted first.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ from wixvisitor._tokens import TokenRole
 
 
 class WixVisitorError(Exception):
-    """The root of everything that wixvisitor raises on purpose."""
+    """The base class of all exceptions that wixvisitor raises on purpose."""
 
-    _asked_wix = True  # False on an error that was raised in place of asking the token endpoint
+    _asked_wix = True  # False on an error that was raised without asking the token endpoint
     _backs_off = False  # True on an error of the store after which the visitor's next save waits
-    _was_frozen = False  # True on that of a token call during which the process stood still
+    _was_frozen = False  # True on the error of a token call during which the process was frozen
 
     def _again(self) -> Self:
-        """The same failure as a new object: each task raises its own, so that no traceback is shared."""
+        """Returns a copy. Each task raises its own copy, so that tasks share no traceback."""
         twin = copy.copy(self)
         twin.__traceback__ = None
         return twin
@@ -46,7 +46,7 @@ class WixVisitorError(Exception):
 
 
 def _restore(kind: type[WixVisitorError], args: tuple[Any, ...], state: dict[str, Any]) -> WixVisitorError:
-    """Unpickles an exception without calling its ``__init__``, whose arguments are keywords."""
+    """Unpickles an exception without calling its ``__init__``, which has keyword-only arguments."""
     error = kind.__new__(kind, *args)
     error.args = args
     error.__dict__.update(state)
@@ -54,12 +54,12 @@ def _restore(kind: type[WixVisitorError], args: tuple[Any, ...], state: dict[str
 
 
 class _EndpointError(WixVisitorError):
-    """What the token endpoint said, for the errors that come from it.
+    """The answer of the token endpoint, for the errors that come from it.
 
     Attributes:
         status_code: the HTTP status, or None when there was no answer.
         request_id: Wix's ``x-wix-request-id``, which its support asks for.
-        body: the beginning of the answer's text, tokens masked.
+        body: the beginning of the answer's text, tokens redacted.
     """
 
     def __init__(
@@ -72,15 +72,15 @@ class _EndpointError(WixVisitorError):
 
 
 class ConfigurationError(_EndpointError):
-    """An argument is wrong, or the token endpoint calls the client ID wrong. Nothing was changed or lost."""
+    """An argument is wrong, or the token endpoint does not accept the client ID. Nothing was changed or lost."""
 
 
 class TokenRequestError(_EndpointError):
     """The token endpoint gave no usable answer. The visitor is intact; try later.
 
     Attributes:
-        retry_after: seconds after which it is worth to try again: what Wix asked for, or what is left of the pause
-            after a failure; None if that is not known.
+        retry_after: seconds after which to try again: the time that Wix named, or the rest of the cooldown after a
+            failure; None if that is not known.
     """
 
     def __init__(
@@ -101,7 +101,7 @@ class InvalidTokenResponse(TokenRequestError):
 
 
 class SessionExpired(_EndpointError):
-    """Wix refused the refresh token, and ``on_refused`` says not to replace whose it is.
+    """Wix refused the refresh token, and ``on_refused`` forbids replacing this role by a new visitor.
 
     Attributes:
         role: the :class:`~wixvisitor.TokenRole` whose session ended. A member has to log in again; then
@@ -122,7 +122,7 @@ class SessionExpired(_EndpointError):
 
 
 class StorageError(WixVisitorError):
-    """The store cannot be read or written, or holds what is no visitor's record. It is left as it was."""
+    """The store cannot be read or written, or its content is no visitor's record. It is left as it was."""
 
 
 class WixAPIError(WixVisitorError):
@@ -131,7 +131,7 @@ class WixAPIError(WixVisitorError):
     Attributes:
         status_code: the HTTP status.
         code: Wix's application error code (``"OWNED_CART_NOT_FOUND"``), or None where the body has none.
-        message: Wix's message, or what the body was where it has none. Tokens are masked.
+        message: Wix's message, or a description of a body without one. Tokens are redacted.
         details: the body's ``details`` as Wix sent them, ``{}`` without any.
         field_violations: the ``fieldViolations`` of a validation error, each a dict with Wix's own keys.
         request_id: Wix's ``x-wix-request-id``, which its support asks for.

@@ -51,22 +51,23 @@ def setup(
 ) -> None:
     """Gives each browser of this app its visitor.
 
-    The middleware is put around all of the app, its error handling included, which ``add_middleware`` cannot: an
-    unhandled error's answer carries the cookie as well. A Starlette app works as well.
+    The middleware is put around the whole app, including its error handling, which ``add_middleware`` cannot do. So the
+    answer to an unhandled error carries the cookie, too. A Starlette app works as well.
 
     Args:
-        app: before it has served anything.
-        pool: makes the visitors.
-        cookie: where they live: an ``IdCookie``, ``SealedCookie`` or ``SharedCookie`` of ``wixvisitor.cookies``; None,
-            for a pool without a storage, an ``IdCookie`` whose key is lost with the process, as the visitors are.
-        consent: called with the request or websocket; without its consent there is no cookie and no record, and each
-            request that calls Wix does so as a visitor of its own.
+        app: the app, before it serves requests.
+        pool: creates and keeps the visitors.
+        cookie: where visitors live: an ``IdCookie``, ``SealedCookie`` or ``SharedCookie`` of ``wixvisitor.cookies``.
+            None is for a pool without a storage: an ``IdCookie`` whose key is lost with the process, like the visitors.
+        consent: called with the request or websocket; returns whether the browser consents. Without consent there is no
+            cookie and no record, and each request that calls Wix does so as a new visitor.
         close: whether the pool and its storage are closed when the app shuts down.
-        catalog_paths: what the catalogue's visitor may read, as prefixes of paths without ``base_url``'s own; one that
-            ends in a slash covers what is below it, another one covers itself, too. Instead of ``CATALOG_PATHS``.
-        trusted_origins: for a cookie with ``same_site="none"``: origins of pages that the shop is inside of, like
-            ``"https://partner.example"``. Their pages' requests may log in and out, and set the cookie; those of other
-            sites' pages only if they are safe (``GET``, say).
+        catalog_paths: the paths that the catalogue's visitor may read, instead of ``CATALOG_PATHS``. They are prefixes,
+            without the path of ``base_url``. A prefix that ends in a slash covers the paths below it; another prefix
+            covers itself, too.
+        trusted_origins: for a cookie with ``same_site="none"``: origins of pages that embed the shop, like
+            ``"https://partner.example"``. Requests from their pages may log in and out, and set the cookie. Requests
+            from other sites' pages may do so only if they are safe, like a ``GET``.
 
     Raises:
         ConfigurationError: an argument is wrong, or the app is already serving.
@@ -91,15 +92,15 @@ def setup(
 
 
 async def get_visitor(connection: HTTPConnection) -> VisitorSession:
-    """Returns the visitor of the browser that made this request; makes no call to Wix.
+    """Returns the visitor of the browser that made this request. Makes no call to Wix.
 
     A dependency, for HTTP routes and websockets; replace it in tests with ``app.dependency_overrides[get_visitor]``.
 
     Raises:
-        ConfigurationError: the app was not set up; or the response has started, and nothing can keep a new visitor.
+        ConfigurationError: the app was not set up; or the response has started, and a new visitor would be lost.
         StorageError: the store cannot be read.
 
-    Concurrency: any number of calls within a request get the same object.
+    Concurrency: all calls within a request get the same object.
     """
     visit = connection.scope.get(asgi.KEY)
     del connection  # error reporters print local variables, and it holds the browser's cookies
@@ -111,10 +112,10 @@ CurrentVisitor = Annotated[VisitorSession, Depends(get_visitor)]
 
 
 async def get_catalog_visitor(connection: HTTPConnection) -> CatalogReader:
-    """Returns what reads the catalogue, as one visitor whom all browsers share; makes no call to Wix.
+    """Returns the reader of the catalogue, whose visitor all browsers share. Makes no call to Wix.
 
-    A dependency; replace it in tests with ``app.dependency_overrides[get_catalog_visitor]``. An answer for which no
-    other visitor was looked at carries no cookie and no ``Vary``.
+    A dependency; replace it in tests with ``app.dependency_overrides[get_catalog_visitor]``. If the
+    handler uses no other visitor, the answer carries no cookie and no ``Vary``.
 
     Raises:
         ConfigurationError: the app was not set up.

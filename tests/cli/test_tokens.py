@@ -259,7 +259,7 @@ def test_a_plain_file_that_changed_meanwhile_is_left_alone(
     monkeypatch.setattr(_tokens_command, "replace_tokens", interfering)
     done = run("tokens", "--file", plain, "--renew", "--client-id", client_id, "--base-url", url)
     assert done.code == 1
-    assert "changed by somebody else" in done.err
+    assert "changed by another program" in done.err
     assert json.loads(plain.read_text())["theirs"]
 
 

@@ -95,5 +95,5 @@ async def test_version_conflict_says_why():
     """The conflict's text says what happened, without the value."""
     storage = MemoryStorage()
     await storage.save("key", "first")
-    with pytest.raises(VersionConflict, match="somebody else"):
+    with pytest.raises(VersionConflict, match="another process"):
         await storage.save("key", "second", expected=None)

@@ -325,7 +325,7 @@ async def test_no_caller_can_give_the_key(key, client_id):
     """Neither a pool nor a session takes the catalogue's key, in no spelling that a store could take for it."""
     async with VisitorPool(client_id) as pool:
         for call in (pool.session, pool.forget):
-            with pytest.raises(ConfigurationError, match="reserved for the visitor that everybody shares"):
+            with pytest.raises(ConfigurationError, match="reserved for the visitor that all browsers share"):
                 await call(key)
     with pytest.raises(ConfigurationError, match="reserved"):
         VisitorSession(client_id, key=key, storage=MemoryStorage())

@@ -122,7 +122,7 @@ def test_an_app_that_was_not_set_up():
     async def home(visitor: CurrentVisitor) -> None:
         """Is not reached."""
 
-    with TestClient(app) as browser, pytest.raises(ConfigurationError, match="knows no visitors"):
+    with TestClient(app) as browser, pytest.raises(ConfigurationError, match="has no visitors"):
         browser.get("/")
 
 

@@ -130,7 +130,7 @@ async def test_no_cookie_on_a_public_answer(open_shop, framework, caplog):
             record for record in caplog.records if record.name == "wixvisitor" and record.levelno >= logging.ERROR
         ]
         assert len(errors) == 1
-        assert "no cookie for an answer that caches share" in errors[0].getMessage()
+        assert "may be stored by shared caches" in errors[0].getMessage()
 
 
 async def test_a_late_first_use_fails_loudly(open_shop, framework, form):

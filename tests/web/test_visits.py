@@ -311,7 +311,7 @@ async def test_a_visitor_that_no_answer_carries(visits_of, caplog):
     visit = Browser(visits_of(IdCookie([KEY]))).visit()
     await (await visit.visitor()).generate_visitor_tokens()
     visit.finish()
-    assert "nobody has its cookie" in caplog.text
+    assert "no browser has its cookie" in caplog.text
 
 
 async def test_a_change_after_the_start(visits_of, still, caplog):

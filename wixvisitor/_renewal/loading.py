@@ -1,4 +1,4 @@
-"""Reads a visitor's record without a task of its own, where the store is one of ours that allows it.
+"""Reads a visitor's record without a task of its own, if the store is one of ours that allows it.
 
 The lane's task protects a visitor from a store that hangs and from callers that are cancelled. A read of
 ``MemoryStorage`` never waits, and a read of ``SQLiteStorage`` ends as soon as its caller is cancelled. So both need no
@@ -21,12 +21,12 @@ from wixvisitor.storage import Record
 
 @attrs.frozen(eq=False, repr=False)
 class Known:
-    """A record, and what was made of it.
+    """A record, and the token snapshot made from it.
 
     Attributes:
-        record: as the store returned it; None: there was none.
-        snapshot: what a session holds after reading it.
-        trusts_exp: whether the token's own end counted then; see ``ServerClock``.
+        record: the record as the store returned it; None: there was none.
+        snapshot: the token snapshot of a session that reads it.
+        trusts_exp: whether the token's own expiry was used for that; see ``ServerClock``.
     """
 
     record: Record | None
@@ -35,23 +35,23 @@ class Known:
 
 
 class KnownRecords(Protocol):
-    """What was made of the records that were read last, by visitor."""
+    """The records that were read last and their snapshots, by visitor."""
 
     def get(self, key: str, /) -> Known | None:
-        """Returns what was kept, None if there is nothing."""
+        """Returns the visitor's record and snapshot, None if there is none."""
         ...
 
     def put(self, key: str, thing: Known, /) -> None:
-        """Keeps it for a while."""
+        """Keeps them for a while."""
         ...
 
 
 async def read(records: Records, known: KnownRecords | None = None) -> Known:
-    """Returns what a session holds after reading this record. The store is asked each time.
+    """Reads a record, and returns it with its token snapshot. The store is asked each time.
 
     Args:
-        records: whose record.
-        known: what was made of records before. A record that did not change is not parsed again.
+        records: the visitor's records in the store.
+        known: records that were read before. A record that did not change is not parsed again.
 
     Raises:
         StorageError: the store cannot be read, or the record is damaged.
@@ -69,7 +69,7 @@ async def read(records: Records, known: KnownRecords | None = None) -> Known:
 
 @drops_frames
 def _made(records: Records, record: Record | None) -> Known:
-    """Parses a record."""
+    """Parses a record, and returns it with its token snapshot."""
     settings = records.settings
     records.note(record)
     stored = records.last_read()

@@ -1,1 +1,1 @@
-"""What every web integration does, whatever the framework: from a request's headers to a visitor, and back."""
+"""What all web integrations share: finds the visitor of a request's headers, and writes the answer's headers."""

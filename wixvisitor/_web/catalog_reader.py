@@ -1,4 +1,4 @@
-"""One visitor for what is the same for everybody: reads the catalogue, and can do nothing else."""
+"""One visitor that all browsers share: it can read the catalogue, and nothing else."""
 
 from __future__ import annotations
 
@@ -23,20 +23,20 @@ from wixvisitor._wire.graphql import GraphQLResult
 
 
 class CatalogReader:
-    """Reads products, posts, events and the like, as one visitor whom all browsers share.
+    """Reads products, posts, events and the like, as one visitor that all browsers share.
 
-    It is no ``VisitorSession``: it has no cart, gives no token away, and takes none. Requests to paths that are not on
-    the list, or that could change something, are a ``ConfigurationError`` before anything is sent.
+    It is no ``VisitorSession``: it has no cart, shows its token to no caller, and accepts no tokens. A request to a
+    path that is not on the list, or one that could change something, raises a ``ConfigurationError``; nothing is sent.
 
     Args:
-        pool: where the visitor is made, at the first call, and kept like any other.
+        pool: creates the visitor at the first call, and keeps it like any other.
         paths: what may be read; see ``CATALOG_PATHS``.
 
     Raises:
         ConfigurationError: the paths are wrong.
 
     Concurrency: share it between tasks and requests; event loops may follow one another.
-    Cancellation: never hurts the visitor.
+    Cancellation: never harms the visitor.
     """
 
     __slots__ = ("__weakref__", "_pool", "_rules", "_visitor")
@@ -58,8 +58,8 @@ class CatalogReader:
             The client's response, whatever its status; a redirect is not followed. Its request carries no token.
 
         Raises:
-            ConfigurationError: this is none of the catalogue's; nothing was sent.
-            TokenRequestError, StorageError: there is no token to be had.
+            ConfigurationError: the request is not one that reads the catalogue; nothing was sent.
+            TokenRequestError, StorageError: no token could be obtained.
             httpx.HTTPError: what the client raises.
 
         Cancellation: the visitor is unchanged.
@@ -93,8 +93,8 @@ class CatalogReader:
         """Returns the answer of Wix's GraphQL endpoint. Every operation in the document has to be a query.
 
         Raises:
-            ConfigurationError: there is something else in it; nothing was sent.
-            ImportError: the extra ``graphql``, whose parser says so, is not installed.
+            ConfigurationError: the document holds something else; nothing was sent.
+            ImportError: the extra ``graphql`` is not installed; its parser checks the document.
             WixAPIError: the status is not 2xx, or the answer is no GraphQL answer.
             What ``request`` raises.
         """
@@ -115,14 +115,14 @@ class CatalogReader:
         return await _delivered(visitor, request, stream=stream)
 
     def _shared(self) -> VisitorSession:
-        """Returns the pool's session for everybody; asks neither Wix nor the storage."""
+        """Returns the pool's session that all browsers share. Asks neither Wix nor the storage."""
         if self._visitor is None:
             self._visitor = self._pool._sessions.get(CATALOG_KEY) or self._made()
         return self._visitor
 
     def _made(self) -> VisitorSession:
         settings = self._pool._settings
-        # A refused visitor without a cart is no loss, so that its replacement needs nobody's policy.
+        # This visitor has no cart, so replacing it after a refusal loses nothing, whatever the pool's policy is.
         settings = attrs.evolve(settings, storage=CatalogStorage(settings.storage), on_refused=OnRefused.NEW_VISITOR)
         return self._pool._new(CATALOG_KEY, settings)
 
@@ -131,14 +131,14 @@ class CatalogReader:
 
 
 async def _delivered(visitor: VisitorSession, request: Any, *, stream: bool) -> httpx.Response:
-    """Returns the answer to a request that was checked. No request that it leads to carries the token."""
+    """Sends a checked request and returns its answer. No request in the answer carries the token."""
     try:
         response = await visitor._deliver(request, stream=stream, follow_redirects=False)
     finally:
-        _strip(request)  # httpx's errors have it, too
+        _strip(request)  # httpx's exceptions hold this request, too
     for answer in (response, *response.history):
         _strip(answer.request)
-    response.next_request = None  # where a redirect leads, token included
+    response.next_request = None  # the request that a redirect leads to; it would carry the token
     return response
 
 

@@ -1,8 +1,8 @@
-"""Which requests the catalogue's visitor may make: those that read what is the same for everybody. Pure.
+"""Which requests the catalogue's visitor may make: only those that read what all browsers see alike. Pure.
 
-Rule 1, LISTED: the path, without the base URL's own, is on the list, however it is spelt; the origin is an allowed one.
-Rule 2, READING: GET, or a POST whose last segment says that it reads; and nothing overrides method, path or host.
-Rule 3, NO CREDENTIALS: the caller sets no Authorization and no cookie; the token is all that goes along.
+Rule 1, LISTED: the path, without the base URL's own, is on the list, however it is spelt; the origin is allowed.
+Rule 2, READING: GET, or a POST whose last segment says that it reads. Nothing overrides method, path or host.
+Rule 3, NO CREDENTIALS: the caller sets no Authorization and no cookie. The token is the only credential sent.
 Rule 4, NO FURTHER: no redirect is followed, since its target may break the other rules.
 """
 
@@ -21,14 +21,14 @@ from wixvisitor._wire.redaction import redact
 from wixvisitor.errors import ConfigurationError
 
 CURE: Final = (
-    "The catalogue's visitor only reads what is the same for everybody; for anything else use the browser's own "
+    "The catalogue's visitor only reads what all browsers see alike; for anything else use the browser's own "
     "visitor: CurrentVisitor (FastAPI) or get_visitor"
 )
 
 _ARGUMENTS: Final = ("content", "json", "params", "headers", "timeout", "follow_redirects")
 # Names without case and punctuation: "_method", "X-HTTP-Method-Override", "X_Method_Override", "$httpMethod" ...
 _METHODS: Final = frozenset({"method", "httpmethod", "methodoverride", "httpmethodoverride"})
-# The caller's headers that change whose request it is, where it goes, or where it ends.
+# Headers by which a caller could change the request's visitor, its target, or where its body ends.
 _HEADERS: Final = frozenset(
     {
         *("authorization", "proxyauthorization", "cookie", "cookie2"),
@@ -47,7 +47,7 @@ class CatalogRules:
         paths: what may be read.
 
     Raises:
-        ConfigurationError: by every method, if the request is none that reads the catalogue; it names the cure.
+        ConfigurationError: by every method, if the request does more than read the catalogue; it names the cure.
     """
 
     __slots__ = ("_base", "_origins", "_paths")
@@ -58,24 +58,24 @@ class CatalogRules:
         self._base = segments_of(_path(origins.base))
 
     def check_arguments(self, method: Any, arguments: Mapping[str, Any]) -> None:
-        """Looks at what the caller says, before a request is built of it."""
+        """Checks the caller's arguments, before a request is built from them."""
         for name in arguments:
             if name not in _ARGUMENTS:
-                raise refusal(f"{name}= is not for the catalogue")
+                raise refusal(f"{name}= cannot be used for the catalogue")
         if arguments.get("follow_redirects"):
-            raise refusal("follow_redirects: the catalogue's visitor follows none")
+            raise refusal("follow_redirects: the catalogue's visitor follows no redirects")
         if not isinstance(method, str) or method.upper() not in ("GET", "POST"):
             raise refusal(f"method: expected GET or POST, not {method!r:.40}")
         headers = _headers(arguments.get("headers"))
         for name in headers:
             if _letters(name) in _HEADERS:
-                raise refusal(f"headers: {name} is not for the catalogue")
+                raise refusal(f"headers: {name} cannot be used for the catalogue")
         kind = headers.get("content-type", "application/json")
         if kind.partition(";")[0].strip().lower() != "application/json":
             raise refusal("headers: the catalogue takes JSON only")
 
     def check(self, request: Any) -> None:
-        """Looks at the request as it will go out, the client's own headers and parameters included."""
+        """Checks the request as it will be sent, the client's own headers and parameters included."""
         url = request.url
         self._check_origin(url)
         check_method_stays(request)
@@ -89,7 +89,7 @@ class CatalogRules:
 
     def _check_origin(self, url: Any) -> None:
         if not self._origins.allow(url) or url.userinfo:
-            raise refusal("url: it leads to another origin than base_url and allowed_origins")
+            raise refusal("url: its origin is neither that of base_url nor one of allowed_origins")
 
     def _segments(self, url: Any) -> tuple[str, ...]:
         """Returns the path's segments without the base URL's own."""
@@ -103,7 +103,7 @@ class CatalogRules:
 
 
 def refusal(reason: str) -> ConfigurationError:
-    """Returns the error for what the catalogue's visitor does not do."""
+    """Returns the error for a request that the catalogue's visitor may not make."""
     return ConfigurationError(f"{reason}. {CURE}.")
 
 
@@ -111,26 +111,26 @@ def _headers(given: Any) -> httpx.Headers:
     raw = getattr(given, "raw", given)  # httpx2's headers are no type that httpx knows
     try:
         return httpx.Headers(raw)
-    except (TypeError, ValueError, AttributeError):  # UnicodeError is a ValueError; the texts quote what was given
+    except (TypeError, ValueError, AttributeError):  # UnicodeError is a ValueError; their texts quote the headers
         raise refusal("headers: expected a mapping or pairs, as httpx takes them") from None
 
 
 def check_method_stays(request: Any) -> None:
-    """Raises if a header or a parameter of the request may stand for another method than its own.
+    """Raises if a header or a parameter of the request may override its method.
 
     Raises:
         ConfigurationError: there is one.
     """
     for name in request.headers:
         if _letters(name).removeprefix("x") in _METHODS:
-            raise refusal(f"The header {name} may stand for another method")
+            raise refusal(f"The header {name} may override the method")
     for name, _ in parse_qsl(_query(request.url), keep_blank_values=True):
         if _letters(unquote(unquote(name))).removeprefix("x") in _METHODS:
-            raise refusal(f"The parameter {name!r:.40} may stand for another method")
+            raise refusal(f"The parameter {name!r:.40} may override the method")
 
 
 def _letters(name: str) -> str:
-    """Returns a name as servers compare it that take ``-`` and ``_`` for the same."""
+    """Returns a name without case and punctuation, as servers compare names that treat ``-`` and ``_`` alike."""
     return re.sub(r"[^a-z0-9]", "", name.lower())
 
 
@@ -141,4 +141,4 @@ def _path(url: Any) -> str:
 
 def _query(url: Any) -> str:
     query: bytes = url.query
-    return query.decode("latin-1").replace(";", "&")  # some servers separate by it, too
+    return query.decode("latin-1").replace(";", "&")  # some servers separate parameters by a semicolon, too

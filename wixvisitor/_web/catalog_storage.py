@@ -1,4 +1,4 @@
-"""What the catalogue's visitor sees of the pool's storage: its own record, and no member in it."""
+"""The pool's storage as the catalogue's visitor sees it: a member in its record is left out."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ logger = logging.getLogger("wixvisitor")
 class CatalogStorage:
     """The pool's storage, where a record that holds a member reads as one without tokens.
 
-    A new visitor then takes its place by compare-and-set. So a member whom somebody wrote into the store, at whatever
-    time, is never used for all browsers.
+    A new visitor then replaces the member by compare-and-set. So a member that another program wrote into this record,
+    at whatever time, is never used for all browsers.
 
     Concurrency: as the storage's.
     """
@@ -47,7 +47,7 @@ class CatalogStorage:
 
 
 def _without_member(text: str) -> str:
-    """Returns the record's text, with empty tokens in place of a member's. What is no record stays as it is."""
+    """Returns the record's text, with empty tokens in place of a member's. Other texts stay as they are."""
     content = parsed_object(text)
     if content is None or not _is_members(content):
         return text

@@ -1,7 +1,8 @@
-"""Requests that another site's page sent: how browsers mark them, and what is not done for them. Pure.
+"""Requests that another site's page sent: how browsers mark them, and which are turned down. Pure.
 
-Browsers send no Lax cookie with a POST of another site's page, but take the cookie of its answer (RFC 6265bis, sections
-5.2 and 5.7). So an answer that gave the seeming newcomer a cookie would replace the shopper's own, and cost the cart.
+Browsers send no Lax cookie with a POST from another site's page, but store its answer's cookie (RFC 6265bis, sections
+5.2 and 5.7). Such a request looks like one of a new shopper. A cookie in its answer would replace the shopper's
+own cookie, and the cart would be lost.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ _SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})  # RFC 9110, secti
 _PORTS: Final = {"https": 443, "http": 80}
 
 WITHHELD: Final = (
-    "Another site's page sent this request without the visitor's cookie: browsers keep a SameSite=Lax cookie back from "
+    "Another site's page sent this request without the visitor's cookie: browsers send no SameSite=Lax cookie with "
     "such a POST. So it is unknown who logs in or out. Let the callback be a GET (responseMode=query), or answer it "
     "with a 303 to a GET that finishes the login. Nothing was changed."
 )
@@ -34,24 +35,24 @@ def is_unsafe(method: str) -> bool:
 
 
 def is_cross_site(headers: Headers) -> bool:
-    """Whether the browser says that another site's page sent this.
+    """Whether the browser says that another site's page sent this request.
 
     ``Sec-Fetch-Site`` says it (Fetch Metadata, section 2.3). A browser that is too old for it sends ``Origin``, whose
-    host is compared with the host that was asked for. Cookies know no ports, so that neither does this.
+    host is compared with the requested host. Ports are ignored, as cookies ignore them.
     """
     site = (headers.get("sec-fetch-site") or "").strip().lower()
     if site:
         return site == "cross-site"
     origin = headers.get("origin")
-    if origin is None:  # no browser, or nothing that a page of another site could make one send
+    if origin is None:  # not a browser, or a request that another site's page could not cause
         return False
-    asked = [headers.get("host") or "", *(headers.get("x-forwarded-host") or "").split(",")]  # no page can set either
+    asked = [headers.get("host") or "", *(headers.get("x-forwarded-host") or "").split(",")]  # no page can set them
     host = _host(origin.strip())
     return host is None or host not in {_host(f"//{name.strip()}") for name in asked}
 
 
 def is_listed(headers: Headers, trusted: frozenset[str]) -> bool:
-    """Whether the page that sent this is of an origin that the application trusts."""
+    """Whether the page that sent this request has an origin that the application trusts."""
     return (headers.get("origin") or "").strip().lower() in trusted
 
 
@@ -66,10 +67,10 @@ def checked_origins(origins: Sequence[str]) -> frozenset[str]:
     """Returns origins as browsers spell them in ``Origin`` (RFC 6454, section 6.2).
 
     Raises:
-        ConfigurationError: one is no origin; its text says how one looks.
+        ConfigurationError: one of them is no origin; the text shows what an origin looks like.
     """
     if isinstance(origins, str | bytes) or not isinstance(origins, Iterable):
-        raise ConfigurationError("trusted_origins: expected several origins; put the one into a tuple")
+        raise ConfigurationError("trusted_origins: expected a sequence of origins; put a single one into a tuple")
     return frozenset(map(_checked, origins))
 
 

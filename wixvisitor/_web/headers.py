@@ -1,4 +1,4 @@
-"""HTTP headers: what a request says, and what an answer that knows a visitor has to say. Pure."""
+"""HTTP headers: those of a request, and those that an answer gets when it depends on a visitor. Pure."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import attrs
 _SHARED: Final = re.compile(r"(?:^|[\s,])(?:public|s-maxage)(?:$|[\s,=])", re.IGNORECASE)
 _QUOTED: Final = re.compile(r'"[^"]*"')
 _MAX_PATH: Final = 200
-_PATH: Final = re.compile(rf"/[!-:<-~]{{1,{_MAX_PATH}}}")  # what an attribute of Set-Cookie can hold
+_PATH: Final = re.compile(rf"/[!-:<-~]{{1,{_MAX_PATH}}}")  # what the Path attribute of Set-Cookie can hold
 _MAX_PATHS: Final = 16
 _SAFE: Final = re.compile(r"(?:^|[\s,])(?:private|no-store)(?:$|[\s,])", re.IGNORECASE)
 
@@ -26,7 +26,7 @@ class Headers(Protocol):
 
 @attrs.frozen
 class Additions:
-    """What an answer's headers get.
+    """The changes to an answer's headers.
 
     Attributes:
         cookies: one ``Set-Cookie`` each.
@@ -46,11 +46,11 @@ _LOOKED_AT: Final = Additions(vary="Cookie")
 def cookies_of(header: str, *starts: str) -> dict[str, list[str]]:
     """Returns the values of the cookies in a ``Cookie`` header by name, each once, in the browser's order.
 
-    Whatever else is in there is skipped: other people's cookies need not be well-formed.
+    Anything that cannot be parsed is skipped: other programs' cookies need not be well-formed.
 
     Args:
         header: the header's value.
-        starts: how a name that matters may begin.
+        starts: the prefixes of the names that matter; other cookies are skipped.
     """
     found: dict[str, dict[str, None]] = {}
     for part in header.split(";"):
@@ -67,8 +67,8 @@ def cookies_of(header: str, *starts: str) -> dict[str, list[str]]:
 def longer_paths(path: str) -> list[str]:
     """Returns the paths below ``/`` whose cookies a browser sends with a request (RFC 6265, section 5.1.4).
 
-    The likeliest come first: a cookie whose path nobody named has the directory of its page, without a slash at the
-    end. There are no more than so many, since an answer's headers have to fit into a proxy's buffer.
+    The likeliest paths come first: a cookie without a ``Path`` attribute has the directory of its page, without a slash
+    at the end. The number of paths is limited, since an answer's headers have to fit into a proxy's buffer.
 
     Args:
         path: the request's, encoded as the browser sent it.
@@ -79,12 +79,12 @@ def longer_paths(path: str) -> list[str]:
 
 
 def is_shared(cache_control: str) -> bool:
-    """Whether a cache may hand this answer to other people: ``public`` or ``s-maxage`` (RFC 9111, section 5.2.2)."""
+    """Whether a cache may give this answer to other browsers: ``public`` or ``s-maxage`` (RFC 9111, section 5.2.2)."""
     return _SHARED.search(cache_control) is not None
 
 
 def additions(cookies: Iterable[str], *, vary: str, cache_control: str) -> Additions:
-    """Returns what an answer gets that depends on the visitor.
+    """Returns the changes to the headers of an answer that depends on the visitor.
 
     Args:
         cookies: ``Set-Cookie`` headers.
@@ -104,9 +104,10 @@ def additions(cookies: Iterable[str], *, vary: str, cache_control: str) -> Addit
 
 
 def _private(cache_control: str) -> str | None:
-    """Returns what keeps shared caches from handing on a cookie, which they may (RFC 9111, section 7.3); None: it does.
+    """Returns a ``Cache-Control`` with which no shared cache gives the cookie to others; None if this one does so.
 
-    ``private="X-Name"`` is about a header only, and does not; what ``no-cache`` stores is handed on after a 304.
+    A shared cache may store an answer with a cookie (RFC 9111, section 7.3). ``private="X-Name"`` is about one header
+    only and does not prevent it. Nor does ``no-cache``: what it stores is given to others after a 304.
     """
     if not cache_control.strip():
         return "private, no-store"

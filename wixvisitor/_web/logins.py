@@ -1,8 +1,8 @@
-"""Which ids came from one id by logins. It is in the store, so that all processes know it.
+"""Which ids came from one id by logins. The store keeps them in a list, so that all processes know them.
 
 A browser may send its login twice, or never get the answer. Then the store holds a member under an id that no browser
-has. So the ids that came from one id begin alike, and the store has a list of them. A logout of one of them ends all.
-The list also tells an answer that its id is an old one. After a logout a new list begins.
+has. Therefore all ids that came from one id begin with the same characters, and the store has a list of them. A logout
+of one of them ends all. The list also shows whether an answer's id is an old one. After a logout a new list begins.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ from wixvisitor._wire.redaction import drops_frames_async
 from wixvisitor.errors import StorageError
 from wixvisitor.storage import VersionConflict
 
-_ALIKE: Final = 20  # characters of an id that its successors have, too: 120 bits; the other 136 are their own
-_ROUNDS: Final = 8  # how often another process may be faster
+_ALIKE: Final = 20  # characters of an id that its successors share: 120 bits; the other 136 bits are new
+_ROUNDS: Final = 8  # attempts to change a list before giving up, if other processes change it as well
 _MAX: Final = 32  # logins that a list remembers
-_DAY: Final = 86_400.0  # seconds: no answer takes longer, and no two clocks differ by more
+_DAY: Final = 86_400.0  # seconds; no answer takes longer, and two machines' clocks do not differ by more
 
 
 def successor(key: str, new: str) -> str:
@@ -60,34 +60,35 @@ class Logins:
         self._settings = settings
 
     async def add(self, left: str, key: str) -> list[str]:
-        """Notes a login before it is saved, and returns ids that have to be forgotten: there are too many."""
+        """Notes a login before it is saved. Returns the ids to forget, if the list has become too long."""
         new = _Login(key, self._settings.clock())
         before = await self._changed(left, lambda logins: [*logins, new][-_MAX:])
         return [login.key for login in before[: max(0, len(before) + 1 - _MAX)] if not login.ended]
 
     async def end(self, key: str, *, but: str) -> list[str]:
-        """Notes a logout, and returns the ids that have to be forgotten with it.
+        """Notes a logout, and returns the ids to forget with it.
 
         Args:
-            key: who logged out.
-            but: an id that goes on: another member's, who logged in instead.
+            key: the id that logged out.
+            but: an id that is kept: that of another member who logged in instead.
         """
         before = await self._changed(key, lambda logins: [attrs.evolve(one, ended=one.key != but) for one in logins])
         return [login.key for login in before if login.key not in (key, but)]
 
-    async def is_over(self, key: str, *, is_new: bool) -> bool:
+    async def is_outdated(self, key: str, *, is_new: bool) -> bool:
         """Whether a login or logout came after this id.
 
         Args:
-            key: the id that an answer is about to give to the browser.
-            is_new: whether the request itself has made it.
+            key: the id that an answer will give to the browser.
+            is_new: whether this request made the id.
         """
         logins, _ = await _List(self._settings, key).read()
         place = next((place for place, login in enumerate(logins) if login.key == key), -1)
         if is_new or (place >= 0 and logins[place].ended):
             return place >= 0 and logins[place].ended
         now = self._settings.clock()
-        return any(abs(now - login.at) < _DAY for login in logins[place + 1 :])  # else the browser never got it
+        # If a later login is older than a day, its answer never reached this browser, which still uses the old id.
+        return any(abs(now - login.at) < _DAY for login in logins[place + 1 :])
 
     async def _changed(self, key: str, change: Callable[[list[_Login]], list[_Login]]) -> list[_Login]:
         """Changes a list, and returns it as it was."""
@@ -102,7 +103,7 @@ class Logins:
             except VersionConflict:
                 continue
             return before
-        raise StorageError("the list of a visitor's logins changes faster than it can be written")
+        raise StorageError("the list of a visitor's logins could not be saved: other requests keep changing it")
 
 
 class _List(Records):

@@ -1,4 +1,4 @@
-"""Whether a GraphQL document only asks. Needs the extra ``graphql``: a parser decides, no pattern could."""
+"""Whether a GraphQL document holds queries only. Needs the extra ``graphql``, since only a parser can tell."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from typing import Any, Final
 from wixvisitor._web.catalog_rules import refusal
 
 _MAX: Final = 100_000  # characters
-# A comment ends at the end of its line. These end a line for some parsers, and are just part of it for ours.
+# A comment ends at the end of its line. These characters end a line for some parsers, but not for ours.
 _OTHER_LINE_ENDS: Final = re.compile("[\x0b\x0c\x1c-\x1e\x85\u2028\u2029\ufeff]")
 
 
 @functools.lru_cache(256)
 def _kinds(document: str) -> frozenset[str]:
-    """Returns what the document's definitions are: "query", "mutation", "subscription", "fragment", or something else.
+    """Returns the kinds of the document's definitions: "query", "mutation", "subscription", "fragment" or others.
 
     Raises:
         ValueError: it is no GraphQL document.
     """
-    from graphql import (  # noqa: PLC0415 - an extra, and nobody else should pay for its import
+    from graphql import (  # noqa: PLC0415 - an extra, imported only where it is used
         FragmentDefinitionNode,
         GraphQLError,
         OperationDefinitionNode,
@@ -34,7 +34,7 @@ def _kinds(document: str) -> frozenset[str]:
 
     try:
         return frozenset(kind(definition) for definition in parse(document, no_location=True).definitions)
-    except (GraphQLError, RecursionError):  # before 3.3 graphql-core does not count how deep it is
+    except (GraphQLError, RecursionError):  # graphql-core before 3.3 does not limit the nesting
         raise ValueError("no GraphQL document") from None
 
 
@@ -42,7 +42,7 @@ def check_only_queries(document: Any) -> None:
     """Raises unless every operation in the document is a query, and there is one.
 
     Raises:
-        ConfigurationError: it is none of that kind.
+        ConfigurationError: it is no such document.
         ImportError: graphql-core is not installed.
     """
     if not isinstance(document, str) or len(document) > _MAX or _OTHER_LINE_ENDS.search(document):
@@ -56,6 +56,6 @@ def check_only_queries(document: Any) -> None:
             "graphql of CatalogVisitor needs graphql-core: pip install 'wixvisitor[graphql]'", name=error.name
         ) from error
     except ValueError:
-        raise refusal("query: this is no GraphQL document, so it cannot be said that it only asks") from None
+        raise refusal("query: this is no GraphQL document, so its operations cannot be checked") from None
     if "query" not in kinds or kinds - {"query", "fragment"}:
         raise refusal(f"query: the document has to hold queries only, and holds {', '.join(sorted(kinds))}")

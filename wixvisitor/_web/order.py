@@ -1,7 +1,8 @@
 """Which of a browser's ids is newer: an older answer never undoes a login or a logout that was answered before it.
 
-A login or logout gives the browser another id. Its ids, one after the other, are a line, and each change has a number.
-A change counts once the head of its answer is sent. From then on an answer with an older number carries no cookie.
+A login or logout gives the browser another id. The ids of one browser, in their order, are a line. Each change has a
+number. A change counts as soon as its answer's headers are sent. From then on an answer with an older number carries no
+cookie.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from typing import Final
 
 import attrs
 
-SECONDS: Final = 120.0  # that an answer may travel: who still sends the id from before after that never got the new one
+SECONDS: Final = 120.0  # time for an answer to arrive; a browser that sends the old id later never got the new one
 MAX_IDS: Final = 50_000  # ids that are remembered; 20 MB
 
 
@@ -24,7 +25,7 @@ class _Line:
     """The ids that one browser had, one after the other.
 
     Attributes:
-        sent: the number of the newest change whose answer's head has been sent.
+        sent: the number of the newest change whose answer's headers have been sent.
         at: when that was.
     """
 
@@ -34,7 +35,7 @@ class _Line:
 
 @attrs.define(eq=False)
 class _Place:
-    """Where an id stands: in which line, by which change, and when that was noted."""
+    """An id's place: its line, the number of the change that made it, and the time when this was noted."""
 
     line: _Line
     number: int
@@ -42,10 +43,10 @@ class _Place:
 
 
 class Order:
-    """Remembers which ids were left behind, for as long as an answer that knows an older one may be under way.
+    """Remembers which ids were replaced, as long as an answer with an older id may still be under way.
 
     Args:
-        clock: seconds, from any point on.
+        clock: returns seconds since any fixed point.
 
     Concurrency: for one event loop.
     """
@@ -53,7 +54,7 @@ class Order:
     def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._numbers = itertools.count(1)
-        self._places: OrderedDict[str, _Place] = OrderedDict()  # by id, the one noted longest ago first
+        self._places: OrderedDict[str, _Place] = OrderedDict()  # by id, the oldest note first
         self._under_way: dict[weakref.ref[object], float] = {}  # when each began; faster than a WeakKeyDictionary
 
     def enter(self, request: object) -> float:
@@ -62,7 +63,7 @@ class Order:
         return since
 
     def leave(self, request: object) -> None:
-        """Notes that the head of its answer is sent, or never will be."""
+        """Notes that the headers of its answer were sent, or never will be."""
         self._under_way.pop(weakref.ref(request), None)
 
     def _left(self, reference: weakref.ref[object]) -> None:
@@ -73,7 +74,7 @@ class Order:
         return next(self._numbers)
 
     def is_older(self, key: str, number: int | None, since: float) -> bool:
-        """Whether an answer knows less than another one that was sent before.
+        """Whether an answer is older than a login or logout that was answered before it.
 
         Args:
             key: the id that the request came with.
@@ -87,7 +88,7 @@ class Order:
         return own < place.line.sent and since <= place.line.at + SECONDS
 
     def sent(self, left: str, key: str, number: int) -> None:
-        """Notes that the head of a change's answer is sent: from one id to another."""
+        """Notes that the headers of a change's answer were sent: it replaced the id ``left`` by ``key``."""
         now, place = self._clock(), self._places.get(left)
         line, before = (_Line(), 0) if place is None else (place.line, place.number)
         if number > line.sent:
@@ -96,7 +97,7 @@ class Order:
         self._put(key, _Place(line, number, now))
 
     def same(self, key: str, other: str) -> None:
-        """Notes that the browser's next requests come with another key, though it is the same visitor."""
+        """Notes that the browser's next requests come with another key for the same visitor."""
         now, place = self._clock(), self._places.get(key)
         line, number = (_Line(), 0) if place is None else (place.line, place.number)
         self._put(key, _Place(line, number, now))
@@ -106,7 +107,7 @@ class Order:
         self._places[key] = place
         self._places.move_to_end(key)
         over = place.at - SECONDS
-        if self._oldest() < over:  # requests that began before a change have to know of it, however long they take
+        if self._oldest() < over:  # a request that began before a change needs its note, however long the request takes
             over = min([over, *self._under_way.values()])
         while self._oldest() < over or len(self._places) > MAX_IDS:
             self._places.popitem(last=False)

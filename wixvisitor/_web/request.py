@@ -1,4 +1,4 @@
-"""A browser's request, as this layer sees it, whatever the framework. Headers are read when a rule asks for them."""
+"""A browser's request, the same for all frameworks. A header is read only when a rule needs it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from wixvisitor._web.headers import Headers
 
 
 class Request(Headers, Protocol):
-    """What is asked of a request. Its repr shows no header.
+    """What this layer needs of a request. Its repr shows no header.
 
     Attributes:
         native: the framework's own object, for ``consent``.
@@ -28,10 +28,10 @@ class Request(Headers, Protocol):
 
 
 def opens_page(request: Request, *, is_embedded: bool) -> bool:
-    """Whether the browser opens a page here, whose scripts' calls will follow.
+    """Whether the browser opens a page with this request. Calls of the page's scripts will follow.
 
-    Browsers say it with ``Sec-Fetch-Dest`` (Fetch Metadata, section 2.1). One that is too old for it is known by
-    asking for HTML.
+    Browsers say it with ``Sec-Fetch-Dest`` (Fetch Metadata, section 2.1). An older
+    browser is recognised by its ``Accept`` header, which asks for HTML.
 
     Args:
         request: a request.
@@ -46,11 +46,11 @@ def opens_page(request: Request, *, is_embedded: bool) -> bool:
 
 
 def asked(request: Request, consent: Callable[[Any], Any], native: Callable[[Any], Any] | None) -> Any:
-    """Returns what ``consent`` says to the framework's own request.
+    """Returns the answer of ``consent`` to the framework's own request.
 
     Args:
         request: a request.
         consent: the application's function.
-        native: makes what ``consent`` is called with out of ``Request.native``; None: it is that.
+        native: makes the argument of ``consent`` from ``Request.native``; None: it is ``Request.native`` itself.
     """
     return consent(request.native if native is None else native(request.native))

@@ -1,4 +1,4 @@
-"""Who sent a request, as far as consent, cookies and origin tell."""
+"""The browser that sent a request: its consent, its cookies, and the origin of its page."""
 
 from __future__ import annotations
 
@@ -22,9 +22,10 @@ class Sender:
 
     Attributes:
         reading: what its cookies say. Without consent they are not read.
-        given: the visitor that they name, None if they name none.
+        given: the visitor that the cookies name, None without one.
         is_failure: whether this request may change no cookie (rule 7, OTHER SITES). Browsers send embedded cookies with
-            everything, so that only the origin counts; a Lax cookie tells by being there.
+            every request, so for these only the origin counts. A Lax cookie that comes with it shows that the
+            browser did not treat it as a request of another site.
         allowed: whether the browser may be remembered (rules 5, CONSENT, and 7, OTHER SITES).
     """
 
@@ -35,10 +36,10 @@ class Sender:
 
 
 def sender_of(visits: Visits, request: Request) -> Sender:
-    """Returns who sent a request.
+    """Returns the browser that sent a request.
 
     Raises:
-        ConfigurationError: ``consent`` returned what has to be awaited.
+        ConfigurationError: ``consent`` returned an awaitable.
     """
     has_consent = visits.allows(request)
     reading = visits.read(request) if has_consent else _UNREAD

@@ -1,11 +1,12 @@
-"""The cookies that keep one site's visitor: their names in a request, who they say it is, and what an answer sets.
+"""The cookies that keep one site's visitor: their names, which visitor they hold, and what an answer sets.
 
-Rule 1, OTHERS: a cookie that another site on the host has written is left alone. Where the application, or the page's
-front end, has chosen the name, and another site uses it, ours has a second name.
-Rule 2, OLDER VERSIONS: they knew no site's own name. A visitor with the older name keeps it until a login or logout.
-Rule 3, PLANTED: of several visitors in one request none is taken, since somebody may have planted one. The same ones
-are always the same new visitor, and the copies that an answer can tell from the real one are removed.
-Rule 4, TOO LARGE: an answer keeps as much of its visitor as fits, and is never an error for it.
+Rule 1, OTHERS: a cookie that another site on the host has written is left alone. If the application, or the page's
+front end, has chosen the name, and another site uses the same name, our cookie gets a second name.
+Rule 2, OLDER VERSIONS: their name did not depend on the site. A visitor with that name has it until a login or logout.
+Rule 3, PLANTED: if a request names several visitors, none of them is taken, since an attacker may have planted one. The
+same set of visitors always leads to the same new visitor. The answer removes the copies that it can tell from the real
+cookie.
+Rule 4, TOO LARGE: an answer keeps as much of its visitor as fits. A visitor that is too large never makes it an error.
 """
 
 from __future__ import annotations
@@ -38,11 +39,11 @@ _SPLIT: Final = (
 )
 _NO_ACCESS: Final = (
     "wixvisitor: the visitor's tokens are too large, so %s keeps only the refresh token, and a request in another "
-    "process renews it first. Keep the tokens in a storage, with cookie=IdCookie(…)."
+    "process renews the access token first. Keep the tokens in a storage, with cookie=IdCookie(…)."
 )
 _TAKEN: Final = (
-    "wixvisitor: the cookie %s in a browser seems to be another site's on this host (or its key is gone), and is left "
-    "alone; this site's visitor is kept in %s. Give each site a name= of its own, or a host of its own."
+    "wixvisitor: a browser's cookie %s seems to belong to another site on this host (or its key was removed). It is "
+    "left alone; this site's visitor is kept in %s. Give each site a name= of its own, or a host of its own."
 )
 
 
@@ -51,11 +52,11 @@ class Reading:
     """What a request's cookies say.
 
     Attributes:
-        content: whose they are; None: nobody's.
-        name: under which name an answer keeps this visitor.
-        new_name: under which name it keeps another one.
-        held: the names under which there is a visitor of ours.
-        doubled: those of them under which there are several cookies.
+        content: the visitor; None: they hold none.
+        name: the cookie's name under which an answer keeps this visitor.
+        new_name: the cookie's name under which an answer keeps another visitor.
+        held: the names of the cookies that hold a visitor of ours.
+        doubled: those of these names that several cookies have.
         sent: the names of all cookies that may be ours.
     """
 
@@ -69,7 +70,7 @@ class Reading:
 
 @attrs.frozen
 class _Found:
-    """What stands under one name: several visitors are one derived from them."""
+    """The visitor in the cookies of one name. Several visitors are replaced by one that is derived from them."""
 
     contents: tuple[CookieContent, ...] = ()
     content: CookieContent | None = None
@@ -85,7 +86,7 @@ class _Before:
 
     Attributes:
         opened: that cookie.
-        reading: what the whole request said in which it was the only cookie of ours.
+        reading: what was read from that request, in which it was the only cookie of ours.
     """
 
     opened: Opened
@@ -105,7 +106,7 @@ class SiteCookie:
     """Reads and writes the cookies of one site.
 
     Args:
-        form: what a cookie holds, and how.
+        form: what a cookie holds, and how it is written.
         client_id: the site's.
         clock: seconds since the epoch.
 
@@ -118,8 +119,8 @@ class SiteCookie:
         self._client_id, self._clock = client_id, clock
         self._reserving = SiteCookie(form.reservation, client_id, clock) if form.reservation is not None else None
         self._said: set[str] = set()
-        self._pairs = TTLCache[bool]()  # that the log has told of
-        self._before = TTLCache[_Before](most=MAX_VISITORS)  # by cookie, as the browser sends it
+        self._pairs = TTLCache[bool]()  # cookie names that were logged already
+        self._before = TTLCache[_Before](most=MAX_VISITORS)  # the keys are cookies as the browser sends them
 
     # The request
 
@@ -162,7 +163,7 @@ class SiteCookie:
         )
 
     def _read_again(self, sent: Mapping[str, Sequence[str]]) -> Reading | None:
-        """Returns what the only cookie of ours said a moment ago, None unless it says the same now."""
+        """Returns what was read from our only cookie a moment ago, None if that has changed."""
         before = self._before.get(_only_pair(sent))
         if before is None or before.reading is None:
             return None
@@ -182,7 +183,7 @@ class SiteCookie:
         return _Found(tuple(contents), self._one_of(name, contents), is_failure and not contents)
 
     def _read(self, name: str, value: str, sent: Mapping[str, Sequence[str]]) -> CookieContent:
-        """Returns what one cookie says, and opens none that was opened a moment ago."""
+        """Returns what one cookie says. A cookie that was opened a moment ago is not opened again."""
         pair = f"{name}={value}"
         before = self._before.get(pair)
         if before is None:
@@ -198,7 +199,7 @@ class SiteCookie:
         content = CookieContent(self.form.derive(keys), is_derived=True)
         if self._pairs.get(content.key) is None:
             self._pairs.put(content.key, True)
-            logger.warning("wixvisitor: two different cookies %s; somebody may have planted one: none is taken", name)
+            logger.warning("wixvisitor: two different cookies %s; one of them may be planted, so none is used", name)
         return content
 
     # The answer
@@ -209,11 +210,11 @@ class SiteCookie:
             self.form.write_all(CookieContent("-" * 43, tokens), self._client_id, self._clock(), name=reading.new_name)
 
     def check_refresh(self, reading: Reading, tokens: Tokens) -> None:
-        """Raises a ConfigurationError if cookies cannot keep as much as who a visitor with these tokens is."""
+        """Raises a ConfigurationError if cookies cannot keep even the refresh token of these tokens."""
         self.check(reading, self.form.without_access(tokens, self._clock()))
 
     def keeps(self, reading: Reading, tokens: Tokens) -> bool:
-        """Whether the browser's cookies say of these tokens all that they can."""
+        """Whether the browser's cookies already hold as much of these tokens as fits."""
         given = reading.content.tokens if reading.content is not None else None
         if given is None or given.refresh_token != tokens.refresh_token or given.access_token.value:
             return given == tokens
@@ -230,7 +231,7 @@ class SiteCookie:
         Args:
             reading: the request's.
             content: the visitor.
-            anew: whether that is another one than the request's, after a login say.
+            anew: whether it is another visitor than the request's, for instance after a login.
         """
         name = reading.new_name if anew else reading.name
         headers = self._fitting(content, name)
@@ -242,19 +243,19 @@ class SiteCookie:
         return headers + [self.form.clear(other) for other in gone if other not in written]
 
     def reserve(self, reading: Reading, content: CookieContent, *, anew: bool) -> list[str]:
-        """Returns the ``Set-Cookie`` headers that keep a visitor who has no tokens yet."""
+        """Returns the ``Set-Cookie`` headers that keep a visitor without tokens."""
         if self._reserving is not None:
             return [self._reserving.form.write(content, self._client_id, self._clock())]
         return self.write(reading, content, anew=anew)
 
     def forget(self, reading: Reading) -> list[str]:
-        """Returns the ``Set-Cookie`` headers that remove all that there may be of ours."""
+        """Returns the ``Set-Cookie`` headers that remove every cookie that may be ours."""
         names = dict.fromkeys([*reading.held, reading.new_name])
         reserved = [] if self._reserving is None else [self._reserving.form.clear(self._reserving._names.first)]
         return [*(self.form.clear(name) for name in names), *reserved]
 
     def remove_copies(self, reading: Reading, path: str) -> list[str]:
-        """Returns the ``Set-Cookie`` headers that remove copies; what stands at ``/`` stays (rule 3, PLANTED).
+        """Returns the ``Set-Cookie`` headers that remove copies. The cookie at the path ``/`` stays (rule 3, PLANTED).
 
         Args:
             reading: the request's.

@@ -1,4 +1,4 @@
-"""What a process remembers for a while."""
+"""What a process remembers for two minutes."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ MAX_VISITORS: Final = 1_000  # browsers whose cookie and record are not read aga
 
 
 class TTLCache(Generic[T]):
-    """Remembers what was put here within the last seconds, and no more than so much.
+    """Remembers what was put into it for ``SECONDS``, and at most ``most`` items.
 
     Args:
-        forget: called with the key of what is forgotten.
-        most: how many things.
-        clock: seconds, from any point on.
+        forget: called with the key of an item that is forgotten.
+        most: the largest number of items.
+        clock: returns seconds since any fixed point.
 
     Concurrency: for one event loop.
     """
@@ -36,40 +36,40 @@ class TTLCache(Generic[T]):
         most: int = MAX_ITEMS,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._things: OrderedDict[str, tuple[float, T]] = OrderedDict()
+        self._items: OrderedDict[str, tuple[float, T]] = OrderedDict()
         self._forget = forget
         self._most = most
         self._clock = clock
 
     def put(self, key: str, thing: T) -> None:
-        """Remembers this; the older things that are over are forgotten."""
+        """Remembers an item, and forgets the expired ones."""
         now = self._clock()
-        self._things[key] = (now, thing)
-        self._things.move_to_end(key)
-        while len(self._things) > self._most or now - next(iter(self._things.values()))[0] > SECONDS:
-            self._forget(self._things.popitem(last=False)[0])
+        self._items[key] = (now, thing)
+        self._items.move_to_end(key)
+        while len(self._items) > self._most or now - next(iter(self._items.values()))[0] > SECONDS:
+            self._forget(self._items.popitem(last=False)[0])
 
     def get(self, key: str) -> T | None:
-        """Returns what was put there, None if nothing was or it is over."""
-        since, thing = self._things.get(key, (0.0, None))
+        """Returns the item, None if there is none or it has expired."""
+        since, thing = self._items.get(key, (0.0, None))
         return thing if thing is not None and self._clock() - since <= SECONDS else None
 
     def keep(self, key: str) -> None:
-        """Remembers this longer, if it is not over."""
+        """Remembers an item for the whole time again, if it has not expired."""
         thing = self.get(key)
         if thing is not None:
             self.put(key, thing)
 
     def drop(self, key: str) -> None:
-        """Forgets this at once."""
-        self._things.pop(key, None)
+        """Forgets an item at once."""
+        self._items.pop(key, None)
 
     def __len__(self) -> int:
-        return len(self._things)
+        return len(self._items)
 
 
 class TTLStorage(MemoryStorage):
-    """Keeps visitors for 2 minutes after they were last saved: those whose home is the browser's cookie."""
+    """Keeps visitors for 2 minutes after their last save. Their tokens are in the browser's cookie."""
 
     _never_waits = True
 
@@ -78,7 +78,7 @@ class TTLStorage(MemoryStorage):
         self._recent = TTLCache[bool](lambda key: self._records.pop(key, None), clock=clock)
 
     async def load(self, key: str) -> Record | None:
-        """Returns the record, None if there is none or it is over."""
+        """Returns the record, None if there is none or it has expired."""
         return self._records.get(key) if self._recent.get(key) else None
 
     @drops_frames_async
@@ -98,7 +98,7 @@ class TTLStorage(MemoryStorage):
         return version
 
     def keep(self, key: str) -> None:
-        """Keeps a record that is there for the whole time again."""
+        """Keeps a record for the whole time again, if there is one."""
         self._recent.keep(key)
 
     async def delete(self, key: str) -> None:

@@ -1,12 +1,12 @@
-"""One request of a browser: who its visitor is, and what its answer has to say about that.
+"""One request of a browser: which visitor it belongs to, and which headers its answer gets for that.
 
-Rule 1, LAZY: whoever is not looked at is not loaded; who makes no call to Wix is not made and not stored.
-Rule 2, OURS: an id is one that we issued. Login and logout change it: whoever knew the old one is not the member.
-Rule 3, IN TIME: a cookie travels in the headers. Whoever cannot be kept any more is not made.
-Rule 4, PRIVATE: an answer that knows a visitor says ``Vary: Cookie``; one with a cookie is in no shared cache.
+Rule 1, LAZY: a visitor is loaded only when the handler asks for it. It is created and stored at its first call to Wix.
+Rule 2, OURS: only ids that we issued count. Login and logout change the id, so the old id never leads to the member.
+Rule 3, IN TIME: a cookie travels in the headers. Once they are sent, no new visitor is created: it would be lost.
+Rule 4, PRIVATE: an answer that depends on a visitor says ``Vary: Cookie``. No shared cache stores one with a cookie.
 Rule 5, CONSENT: without it, there is neither a cookie nor a record.
-Rule 6, ORDER: an answer whose head is sent after that of a login or logout carries no older cookie.
-Rule 7, OTHER SITES: what another site's page sends changes no cookie, unless it is safe or that site is trusted.
+Rule 6, ORDER: after the headers of a login's or logout's answer are sent, no answer carries an older cookie.
+Rule 7, OTHER SITES: a request from another site's page changes no cookie, unless it is safe or that site is trusted.
 """
 
 from __future__ import annotations
@@ -35,11 +35,11 @@ from wixvisitor.errors import ConfigurationError
 logger = logging.getLogger("wixvisitor")
 
 _LATE: Final = (
-    "The response has started, so that its cookie cannot keep a new visitor any more, and the next request would make "
-    "another one. Ask for the visitor, and make its first call, before the response (or the websocket) starts."
+    "The response has started, so its headers can no longer carry a new visitor's cookie, and the next request would "
+    "create another visitor. Get the visitor, and make its first call, before the response (or the websocket) starts."
 )
 _FOREIGN: Final = "another site's page sent the request"
-_OLDER: Final = "a login or logout of this browser was answered before"
+_OLDER: Final = "a login or logout of this browser was answered first"
 
 
 @attrs.define(eq=False, repr=False)
@@ -47,35 +47,35 @@ class Visit:
     """One request or websocket.
 
     Attributes:
-        started: whether the answer's headers are gone.
+        started: whether the answer's headers have been sent.
 
     Concurrency: for the tasks of one request.
-    Cancellation: leaves the visitor whole; one that was new, and whose answer never started, is nobody's.
+    Cancellation: leaves the visitor intact. A new one whose answer never started stays unused at Wix; this is harmless.
     """
 
     visits: Visits
     request: Request
     started: bool = False
-    _session: VisitorSession | None = None  # the pool's, held until the request is over
-    _visitor: weakref.ref[RequestVisitor] | None = None  # weak: no cycle keeps it alive
-    _began: Tokens = EMPTY_TOKENS  # what that held when the request first looked
-    _moved: CookieContent | None = None  # whom login or logout made of it
-    _is_set: bool = False  # the application has set tokens, so the cookie changes whatever the clock says
-    _reads_catalog: bool = False  # what it shows is the same for everybody, unless the visitor is looked at, too
-    _is_written: bool = False  # the answer has started, with a cookie that has the key
-    _sent: Tokens = EMPTY_TOKENS  # what the browser's cookie holds once the answer is there
+    _session: VisitorSession | None = None  # the pool's session; this reference keeps it until the request ends
+    _visitor: weakref.ref[RequestVisitor] | None = None  # weak, so that there is no reference cycle
+    _began: Tokens = EMPTY_TOKENS  # the session's tokens when the request first used it
+    _moved: CookieContent | None = None  # the new id, after a login or logout
+    _is_set: bool = False  # the application has set tokens, so the cookie changes even if they look older
+    _reads_catalog: bool = False  # the handler has used the catalogue's visitor, which all browsers share
+    _is_written: bool = False  # the answer has started, and its cookie holds the key
+    _sent: Tokens = EMPTY_TOKENS  # the tokens in the browser's cookie once the answer has arrived
     _sender: Sender | None = None
-    _reserved: CookieContent | None = None  # whom a browser that names nobody gets
+    _reserved: CookieContent | None = None  # the visitor reserved for a browser that sent no visitor cookie
     _since: float = 0.0  # when the request began
-    _number: int | None = None  # which login or logout this was, of all in this process
-    _over: str = ""  # the id that another process has ended meanwhile
+    _number: int | None = None  # the number of this request's login or logout, counted in this process
+    _ended: str = ""  # the id that another process has ended during this request
 
     def __attrs_post_init__(self) -> None:
         self._since = self.visits.order.enter(self)
 
     @property
     def sender(self) -> Sender:
-        """Who sent the request. Its headers are read when somebody asks, and once."""
+        """The browser that sent the request. The headers are read once, at the first use."""
         if self._sender is None:
             self._sender = sender_of(self.visits, self.request)
         return self._sender
@@ -93,10 +93,10 @@ class Visit:
         return content
 
     async def visitor(self) -> VisitorSession:
-        """Returns the visitor of this request, always the same object; makes no call to Wix.
+        """Returns the visitor of this request, always the same object. Makes no call to Wix.
 
         Raises:
-            ConfigurationError: the answer has started, and no cookie can keep a new visitor any more (rule 3, IN TIME).
+            ConfigurationError: the answer has started, and a new visitor's cookie can no longer be sent (rule 3).
             StorageError: the store cannot be read.
         """
         if self._session is None:
@@ -112,12 +112,12 @@ class Visit:
         return visitor
 
     def catalog(self) -> CatalogReader:
-        """Returns what reads the catalogue, as the visitor whom all browsers share. This browser needs none for it."""
+        """Returns the reader of the catalogue. All browsers share its visitor; this browser needs none of its own."""
         self._reads_catalog = True
         return self.visits.catalog
 
     def check_can_keep(self) -> None:
-        """Raises unless whoever is made now can be kept, or nobody has to be made (rule 3, IN TIME)."""
+        """Raises if a new visitor would be needed and its cookie can no longer be sent (rule 3, IN TIME)."""
         if not self.started or not self.allowed or (self._is_kept and not self.visits.cookie.holds_tokens):
             return
         if _checks.is_empty(self._tokens()):
@@ -141,13 +141,13 @@ class Visit:
         session = await self.visits.session(content, allowed=self.allowed)
         if not _checks.is_empty(tokens):
             await session.set_tokens(tokens)
-            await self._end_if_over(content)
+            await self._end_if_outdated(content)
         self._move(visitor, content, session, number)
         if _checks.is_empty(tokens) or role_of(before) is TokenRole.MEMBER:
             await self._end(left, but=content)
 
     async def renew_into(self, visitor: RequestVisitor, refresh_token: RefreshToken) -> Tokens:
-        """Renews somebody's refresh token and goes on as them."""
+        """Renews the given refresh token; the request continues as the visitor or member that it belongs to."""
         self._check_not_foreign()
         self._check_not_started()
         if self.allowed:
@@ -156,12 +156,12 @@ class Visit:
         content = await self._new_content(is_login=True)
         session = await self.visits.session(content, allowed=self.allowed)
         tokens = await session.renew_token(refresh_token)
-        await self._end_if_over(content)
+        await self._end_if_outdated(content)
         self._move(visitor, content, session, number)
         return tokens
 
     async def _new_content(self, *, is_login: bool) -> CookieContent:
-        """Returns a new id. One of a login is noted first: the browser may send it again, or never get the answer."""
+        """Returns a new id. A login's id is noted first: the browser may repeat the login, or never get the answer."""
         left = self._content
         if not is_login or not self._is_listed:
             return new_content()
@@ -170,19 +170,19 @@ class Visit:
         return content
 
     async def _end(self, left: CookieContent, *, but: CookieContent) -> None:
-        """Forgets an id, and those that other answers to its browser may have given, or came from the same one."""
+        """Forgets an id, those that other answers may have given to this browser, and those of the same logins."""
         await self.visits.forget([left.key], allowed=self.allowed)
         if self._is_listed:
             await self.visits.forget(await self.visits.logins.end(left.key, but=but.key), allowed=True)
 
-    async def _end_if_over(self, content: CookieContent) -> None:
-        """Forgets a login that a logout elsewhere has ended while it was being saved."""
-        if self._is_listed and await self.visits.logins.is_over(content.key, is_new=True):
+    async def _end_if_outdated(self, content: CookieContent) -> None:
+        """Forgets a login that a logout in another process has ended while the login was being saved."""
+        if self._is_listed and await self.visits.logins.is_outdated(content.key, is_new=True):
             await self.visits.forget([content.key], allowed=True)
 
     @property
     def _is_listed(self) -> bool:
-        """Whether the ids of this browser's logins are listed in the store: others have to know the id from before."""
+        """Whether the store lists the ids of this browser's logins: only if other processes know the id from before."""
         return self.allowed and self.sender.given is not None and not self.visits.cookie.holds_tokens
 
     def _move(self, visitor: RequestVisitor, content: CookieContent, session: VisitorSession, number: int) -> None:
@@ -196,18 +196,18 @@ class Visit:
     def _check_not_started(self) -> None:
         if self.started and self.allowed:
             raise ConfigurationError(
-                "The response has started, so that the visitor's cookie cannot be changed any more: set tokens before. "
+                "The response has started, so the visitor's cookie can no longer be changed: set the tokens earlier. "
                 "Nothing was changed."
             )
 
     # The answer
 
     async def settle(self) -> None:
-        """Asks the store whether another process has ended the id that the answer is about to carry (rule 6, ORDER).
+        """Asks the store whether another process has ended the id that the answer will carry (rule 6, ORDER).
 
-        Right before ``start``. The store is asked only where the answer is about to carry an id that others know.
+        Call it right before ``start``. It asks the store only if other processes know the id in the answer.
 
-        Cancellation: leaves the visitor whole.
+        Cancellation: leaves the visitor intact.
         """
         session, given, moved = self._session, self.sender.given, self._moved
         if session is None or given is None or self.sender.is_failure or self.visits.cookie.holds_tokens:
@@ -215,18 +215,18 @@ class Visit:
         if given.is_due if moved is None else not _checks.is_empty(self._tokens()):
             content = self._content
             if await self.visits.has_ended(content, session, is_new=moved is not None):
-                self._over = content.key
+                self._ended = content.key
 
     def _is_older(self, given: CookieContent | None) -> bool:
-        """Whether a login or logout came first (rule 6, ORDER)."""
-        if self._over and self._over == self._content.key:
+        """Whether a login or logout was answered first (rule 6, ORDER)."""
+        if self._ended and self._ended == self._content.key:
             return True
         return given is not None and self.visits.order.is_older(given.key, self._number, self._since)
 
     def starts_unseen(self) -> bool:
-        """Starts the answer that has nothing to say about a visitor; else does nothing, and returns False.
+        """Starts an answer that needs no header for a visitor and returns True; otherwise only returns False.
 
-        Nobody asked for the visitor, and the page, if it is one, gets no id. Such an answer reads no cookie.
+        Such a request did not use the visitor, and is not a page that gets an id. Its cookies are not read.
         """
         visits = self.visits
         if self._session is not None:
@@ -238,7 +238,7 @@ class Visit:
         return True
 
     def start(self, *, vary: str, cache_control: str) -> Additions:
-        """Returns what the answer's headers get. Called once, when they are about to be sent, unless it started unseen.
+        """Returns the changes to the answer's headers. Called once, before they are sent, unless it ``starts_unseen``.
 
         Args:
             vary: the answer's own ``Vary``.
@@ -252,8 +252,8 @@ class Visit:
             level = logging.DEBUG if self._session is None else logging.ERROR
             logger.log(
                 level,
-                "wixvisitor: no cookie for an answer that caches share (Cache-Control: %s); a visitor that is new, or "
-                "logged in, is lost with it",
+                "wixvisitor: this answer may be stored by shared caches (Cache-Control: %s), so it gets no cookie; a "
+                "new visitor, or a login, of this request is lost",
                 cache_control,
             )
             cookies = []
@@ -272,7 +272,7 @@ class Visit:
             return []
         if sender.is_failure or self._is_older(sender.given):
             logger.debug("wixvisitor: no cookie: %s", _FOREIGN if sender.is_failure else _OLDER)
-            self._sent = self._tokens()  # none of it is the browser's, and none of it is missed
+            self._sent = self._tokens()  # the browser gets none of them, so finish() must not report them as lost
             return []
         if self.visits.cookie.holds_tokens:
             return self._token_cookies()
@@ -285,7 +285,7 @@ class Visit:
         given, now = self.sender.given, self._tokens()
         self._sent = EMPTY_TOKENS if given is None else given.tokens
         if given is not None and given.is_derived and self._moved is None:
-            self._sent = now  # as far as it can be kept at all: the cookies that it was derived from stay
+            self._sent = now  # the cookies that this visitor was derived from stay, so there is nothing more to keep
             return []
         if _checks.is_empty(now):
             return self._emptied(given)
@@ -304,9 +304,9 @@ class Visit:
         return kept.reserve(self.sender.reading, CookieContent(self._content.key), anew=self._is_anew)
 
     def _has_later(self, now: Tokens) -> bool:
-        """Whether these are later than the cookie's: they came within this request, or are newer.
+        """Whether these tokens are later than the cookie's: this request brought them, or they are newer.
 
-        When they end would not do: servers' clocks differ, and a new token may live shorter than the one before.
+        Comparing their expiry is not enough: servers' clocks differ, and a new token may live shorter than the old one.
         """
         return now != self._sent and (now != self._began or is_newer(now, than=self._sent))
 
@@ -318,7 +318,7 @@ class Visit:
         return self.visits.kept.write(self.sender.reading, CookieContent(self._content.key, tokens), anew=self._is_anew)
 
     def _note_order(self) -> None:
-        """Notes what the browser goes on with, now that the cookie is on its way."""
+        """Notes which id the browser uses from now on, since the cookie has been sent."""
         given, order = self.sender.given, self.visits.order
         if given is None:
             return
@@ -328,7 +328,7 @@ class Visit:
             order.same(given.key, key)
 
     def finish(self) -> None:
-        """Looks whether everything was kept, when the request is over."""
+        """Checks at the end of the request whether the visitor was kept, and logs if it was not."""
         if not self.started:
             self.visits.order.leave(self)
         if self._session is None:
@@ -336,21 +336,21 @@ class Visit:
         self._note()
         sender, tokens = self.sender, self._tokens()
         if sender.is_failure and not sender.allowed and not _checks.is_empty(tokens):
-            logger.info("wixvisitor: a new visitor is not kept: %s, without the cookie", _FOREIGN)
+            logger.info("wixvisitor: a new visitor is not kept: %s without the visitor's cookie", _FOREIGN)
         if not sender.allowed or _checks.is_empty(tokens):
             return
         if not self.started and (sender.given is None or self._moved is not None):
-            logger.info("wixvisitor: a new visitor's request ended without an answer, so that nobody has its cookie")
+            logger.info("wixvisitor: a new visitor's request ended without an answer, so no browser has its cookie")
         elif self.started and self.visits.cookie.holds_tokens and _is_another(self._sent, tokens):
             logger.error(
-                "wixvisitor: the visitor changed after the response had started, so that its cookie %s could not; "
-                "use IdCookie where responses are streamed",
+                "wixvisitor: the visitor's tokens changed after the response had started, so its cookie %s could not "
+                "be updated; use IdCookie for streamed responses",
                 self.visits.cookie.name,
             )
 
     @property
     def _is_kept(self) -> bool:
-        """Whether the browser has the key, once the answer has started."""
+        """Whether the browser has the visitor's key, once the answer has started."""
         return self._is_written or (self.sender.given is not None and self._moved is None)
 
     def _note(self) -> None:

@@ -1,4 +1,4 @@
-"""What an app knows of its visitors: the pool, the cookie's form, and what is remembered between requests."""
+"""What an app shares between requests: the pool, the kind of cookie, and what is remembered of recent visitors."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ COOKIES: Final = (IdCookie, SealedCookie, SharedCookie)
 
 
 def is_newer(tokens: Tokens, than: Tokens) -> bool:
-    """Whether these tokens of a visitor came later: by Wix's clock if they tell, else because they end later."""
+    """Whether these tokens of a visitor are newer: issued later by Wix's clock, or if that is unknown, ending later."""
     if tokens == than:
         return False
     ours, theirs = read_claims(tokens.access_token.value), read_claims(than.access_token.value)
@@ -57,17 +57,17 @@ class Visits:
 
     Args:
         pool: makes the visitors.
-        cookie: where they live; None: an ``IdCookie`` of a key that is lost with the process.
-        consent: called with what the framework calls a request; without it every visitor is kept.
-        native: makes that of ``Request.native``; None: it is that.
+        cookie: where the visitors live; None: an ``IdCookie`` whose key is lost with the process.
+        consent: called with the framework's own request object; None: every visitor is kept.
+        native: makes that object from ``Request.native``; None: ``Request.native`` is that object.
         close: whether ``aclose`` closes the pool and its storage.
         catalog_paths: what the catalogue's visitor may read.
-        trusted_origins: whose pages may send requests that change something, where the cookie is embedded.
-        monotonic: seconds, from any point on, for what is remembered.
+        trusted_origins: for an embedded cookie: the origins whose pages may send requests that change something.
+        monotonic: returns seconds since any fixed point, for what is remembered.
 
     Attributes:
         kept: reads and writes the site's cookies.
-        catalog: reads the catalogue as the visitor whom all browsers share.
+        catalog: reads the catalogue with the visitor that all browsers share.
         order: which of a browser's ids is newer, in this process.
         logins: which ids came from one id by logins, for all processes.
 
@@ -93,12 +93,12 @@ class Visits:
             raise ConfigurationError("pool: expected a VisitorPool")
         settings = pool._settings
         if cookie is None:
-            cookie = _fleeting_cookie(settings.storage)
+            cookie = _temporary_cookie(settings.storage)
         if not isinstance(cookie, COOKIES):
             raise ConfigurationError("cookie: expected an IdCookie, SealedCookie or SharedCookie of wixvisitor.cookies")
         if cookie.holds_tokens and type(settings.storage) is not MemoryStorage:
             raise ConfigurationError(
-                f"The tokens live in the cookie ({cookie!r}), so the pool's storage would never be read: make the pool "
+                f"cookie: {cookie!r} holds the tokens itself, so the pool's storage would never be read: make the pool "
                 f"without storage=, or use IdCookie."
             )
         self._trusted = checked_origins(trusted_origins)
@@ -112,9 +112,9 @@ class Visits:
         self._native = native
         self.catalog = CatalogReader(pool, catalog_paths)
         self._recent = TTLStorage(clock=monotonic)
-        self._fleeting = pool._kept_in(self._recent)
+        self._temporary = pool._kept_in(self._recent)
         self._consistent = TTLCache[str]()
-        self._has_noted = False  # whether there was anything to remember there
+        self._has_noted = False  # whether any value was ever put into _consistent
         self._known = TTLCache[Known](most=MAX_VISITORS, clock=monotonic)
         self.order = Order()
         self.logins = Logins(settings)
@@ -123,18 +123,18 @@ class Visits:
         """Whether this browser may be remembered.
 
         Raises:
-            ConfigurationError: ``consent`` returned what has to be awaited, which is neither yes nor no.
+            ConfigurationError: ``consent`` returned an awaitable instead of True or False.
         """
         if self._consent is None:
             return True
         answer = asked(request, self._consent, self._native)
         if inspect.isawaitable(answer):
-            getattr(answer, "close", lambda: None)()  # a coroutine that nobody will await
-            raise ConfigurationError("consent: expected True or False, not what has to be awaited")
+            getattr(answer, "close", lambda: None)()  # a coroutine that is never awaited would warn
+            raise ConfigurationError("consent: expected True or False, not an awaitable")
         return bool(answer)
 
     def is_suspect(self, request: Request) -> bool:
-        """Whether a page of another site, none that the application trusts, sent this and may want a change."""
+        """Whether this request may change something and comes from another site's page that is not trusted."""
         embedded = self.cookie.is_embedded
         is_unsafe_here = is_unsafe(request.method) or (embedded and request.is_websocket)  # RFC 6455, section 10.2
         if not is_unsafe_here or not is_cross_site(request):
@@ -142,18 +142,18 @@ class Visits:
         return not (embedded and is_listed(request, self._trusted))
 
     def pool(self, *, allowed: bool) -> VisitorPool:
-        """Returns whose sessions they are: the storage's, or those of this process and these minutes."""
-        return self._own if allowed and not self.cookie.holds_tokens else self._fleeting
+        """Returns the pool of this browser's session: over the storage, or over the memory of the last minutes."""
+        return self._own if allowed and not self.cookie.holds_tokens else self._temporary
 
     def read(self, request: Request) -> Reading:
         """Returns what the browser's cookies say."""
         reading = self.kept.read(request.get("cookie") or "")
         if reading.content is not None and reading.content.is_derived and self.cookie.holds_tokens:
-            self._recent.keep(f"{self.client_id}:{reading.content.key}")  # no cookie has its tokens
+            self._recent.keep(f"{self.client_id}:{reading.content.key}")  # its tokens are in no cookie
         return reading
 
     async def session(self, content: CookieContent, *, allowed: bool) -> VisitorSession:
-        """Returns the visitor of a cookie: the store's, or the newer of the cookie's and this process's.
+        """Returns the visitor of a cookie, with the store's tokens, or the newer of the cookie's and this process's.
 
         Raises:
             StorageError: the store cannot be read.
@@ -169,29 +169,29 @@ class Visits:
         return session
 
     async def has_ended(self, content: CookieContent, session: VisitorSession, *, is_new: bool) -> bool:
-        """Whether another process has ended this id by a login or a logout. Where the store cannot tell, an old id has.
+        """Whether another process has ended this id by a login or logout. If the store fails, an old id has ended.
 
         Args:
-            content: whose cookie an answer is about to carry.
+            content: the visitor whose cookie the answer will carry.
             session: its visitor.
-            is_new: whether the request itself has made the id.
+            is_new: whether this request made the id.
         """
         try:
-            if await self.logins.is_over(content.key, is_new=is_new):
+            if await self.logins.is_outdated(content.key, is_new=is_new):
                 return True
             if is_new or is_empty(session.get_tokens()):
                 return False
             stored = await Records(self._own._settings, content.key).load()
         except StorageError as error:
-            logger.info("wixvisitor: no cookie, for the store does not say whether it is over: %s", error)
+            logger.info("wixvisitor: no cookie, since the store cannot tell if a logout ended its id: %s", error)
             return not is_new
         return stored is None or is_empty(stored.tokens)
 
     async def forget(self, keys: Iterable[str], *, allowed: bool) -> None:
-        """Forgets these ids, each of them also if another one cannot be forgotten.
+        """Forgets these ids. If one cannot be forgotten, the others are forgotten all the same.
 
         Raises:
-            StorageError: one could not be.
+            StorageError: one of them could not be forgotten.
         """
         failure: StorageError | None = None
         for key in keys:
@@ -204,7 +204,7 @@ class Visits:
             raise failure
 
     async def _offer(self, pool: VisitorPool, content: CookieContent) -> None:
-        """Puts the cookie's tokens where the session looks, unless newer ones are known."""
+        """Saves the cookie's tokens where the session loads them, unless newer ones are known."""
         records = Records(pool._settings, content.key)
         found, live = await read(records, self._known), pool._sessions.get(content.key)
         others = [] if found.record is None else [found.snapshot.tokens]
@@ -215,28 +215,28 @@ class Visits:
         try:
             await records.save(content.tokens, found.snapshot.version, records.new_identity())
         except VersionConflict:
-            logger.debug("wixvisitor: another request of this browser was faster")
+            logger.debug("wixvisitor: another request of this browser has saved its tokens first")
 
     def has_news(self, session: VisitorSession) -> bool:
-        """Whether ``note`` may have something to note: any browser's ``X-Wix-Consistent`` is known."""
+        """Whether ``note`` may have work to do: this session, or any before it, has got an ``X-Wix-Consistent``."""
         return self._has_noted or bool(session._refresher.state.consistent)
 
     def note(self, key: str, session: VisitorSession) -> None:
-        """Remembers ``X-Wix-Consistent`` for the visitor's next request, which may well be another session object."""
+        """Remembers ``X-Wix-Consistent`` for the visitor's next request, which may have another session object."""
         key, value = self.cookie.key_of(session.get_tokens()) or key, session._refresher.state.consistent
         if value:
             self._has_noted = True
             self._consistent.put(key, value)
-        else:  # whoever it was said to may have been replaced
+        else:  # the visitor of the old value may have been replaced
             self._consistent.drop(key)
 
     def open(self) -> None:
-        """Opens the pool if ``aclose`` has closed it: an app may start again, as in one test after another."""
+        """Opens the pool again if ``aclose`` has closed it: an app may start several times, for instance in tests."""
         if self._close:
             self._own._connections.open()
 
     async def aclose(self) -> None:
-        """Closes the pool and its storage, if that was agreed. What fails is logged: the app is going down."""
+        """Closes the pool and its storage if ``close`` was True. A failure is only logged, since the app is ending."""
         if not self._close:
             return
         try:
@@ -245,21 +245,22 @@ class Visits:
             if aclose is not None:
                 await aclose()
         except Exception as error:
-            logger.warning("wixvisitor: could not be closed: %s: %s", type(error).__name__, redact(str(error)))
+            text = redact(str(error))
+            logger.warning("wixvisitor: the pool or storage could not be closed: %s: %s", type(error).__name__, text)
 
 
-def _fleeting_cookie(storage: TokenStorage) -> IdCookie:
-    """Returns a cookie for visitors who are lost with the process anyway."""
+def _temporary_cookie(storage: TokenStorage) -> IdCookie:
+    """Returns a cookie for visitors that are lost with the process, like its key."""
     if type(storage) is not MemoryStorage:
         raise ConfigurationError(
-            "cookie: the storage outlives this process, so the cookie's key has to as well: "
+            "cookie: the storage outlives this process, so the cookie's key must outlive it as well: "
             "cookie=IdCookie([key]), with a key that wixvisitor.cookies.generate_key() made once"
         )
     return IdCookie([generate_key()])
 
 
 def new_key() -> str:
-    """Returns an id that nobody can guess: 256 random bits."""
+    """Returns an id that cannot be guessed: 256 random bits."""
     return secrets.token_urlsafe(32)
 
 

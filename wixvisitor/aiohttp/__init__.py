@@ -46,24 +46,25 @@ def setup(
     catalog_paths: Sequence[str] = CATALOG_PATHS,
     trusted_origins: Sequence[str] = (),
 ) -> None:
-    """Gives each browser of this app its visitor, its sub-applications included.
+    """Gives each browser of this app, and of its sub-applications, its visitor.
 
     Args:
-        app: before it is started.
-        pool: makes the visitors.
-        cookie: where they live: an ``IdCookie``, ``SealedCookie`` or ``SharedCookie`` of ``wixvisitor.cookies``; None,
-            for a pool without a storage, an ``IdCookie`` whose key is lost with the process, as the visitors are.
-        consent: called with the request; without its consent there is no cookie and no record, and each request that
-            calls Wix does so as a visitor of its own.
+        app: the app, before it is started.
+        pool: creates and keeps the visitors.
+        cookie: where visitors live: an ``IdCookie``, ``SealedCookie`` or ``SharedCookie`` of ``wixvisitor.cookies``.
+            None is for a pool without a storage: an ``IdCookie`` whose key is lost with the process, like the visitors.
+        consent: called with the request; returns whether the browser consents. Without consent there is no cookie and
+            no record, and each request that calls Wix does so as a new visitor.
         close: whether the pool and its storage are closed when the app is cleaned up.
-        catalog_paths: what the catalogue's visitor may read, as prefixes of paths without ``base_url``'s own; one that
-            ends in a slash covers what is below it, another one covers itself, too. Instead of ``CATALOG_PATHS``.
-        trusted_origins: for a cookie with ``same_site="none"``: origins of pages that the shop is inside of, like
-            ``"https://partner.example"``. Their pages' requests may log in and out, and set the cookie; those of other
-            sites' pages only if they are safe (``GET``, say).
+        catalog_paths: the paths that the catalogue's visitor may read, instead of ``CATALOG_PATHS``. They are prefixes,
+            without the path of ``base_url``. A prefix that ends in a slash covers the paths below it; another prefix
+            covers itself, too.
+        trusted_origins: for a cookie with ``same_site="none"``: origins of pages that embed the shop, like
+            ``"https://partner.example"``. Requests from their pages may log in and out, and set the cookie. Requests
+            from other sites' pages may do so only if they are safe, like a ``GET``.
 
     Raises:
-        ConfigurationError: an argument is wrong, or the app was set up before.
+        ConfigurationError: an argument is wrong, or the app has been set up already.
     """
     if _VISITS in app:
         raise ConfigurationError("setup: this app has been set up already")
@@ -88,21 +89,21 @@ def setup(
 
 
 async def get_visitor(request: web.Request) -> VisitorSession:
-    """Returns the visitor of the browser that made this request; makes no call to Wix.
+    """Returns the visitor of the browser that made this request. Makes no call to Wix.
 
     Raises:
-        ConfigurationError: the app was not set up; or the response has started, and nothing can keep a new visitor.
+        ConfigurationError: the app was not set up; or the response has started, and a new visitor would be lost.
         StorageError: the store cannot be read.
 
-    Concurrency: any number of calls within a request get the same object.
+    Concurrency: all calls within a request get the same object.
     """
     return await _visit(request).visitor()
 
 
 async def get_catalog_visitor(request: web.Request) -> CatalogReader:
-    """Returns what reads the catalogue, as one visitor whom all browsers share; makes no call to Wix.
+    """Returns the reader of the catalogue, whose visitor all browsers share. Makes no call to Wix.
 
-    An answer for which no other visitor was looked at carries no cookie and no ``Vary``.
+    If the handler uses no other visitor, the answer carries no cookie and no ``Vary``.
 
     Raises:
         ConfigurationError: the app was not set up.
@@ -117,7 +118,7 @@ def _visit(request: web.Request) -> Visit:
     if visit is None:
         visits = request.config_dict.get(_VISITS)
         if visits is None:
-            raise ConfigurationError("This app knows no visitors: call wixvisitor.aiohttp.setup(app, pool, cookie=…)")
+            raise ConfigurationError("This app has no visitors: call wixvisitor.aiohttp.setup(app, pool, cookie=…)")
         visit = request[_VISIT] = Visit(visits, _Request(request))
     return visit
 
@@ -156,7 +157,7 @@ async def _add_headers(request: web.Request, response: web.StreamResponse) -> No
 @drops_frames
 def _add(response: web.StreamResponse, added: Additions) -> None:
     headers = response.headers
-    for cookie in added.cookies:  # response.set_cookie would come too late: those are written before this signal
+    for cookie in added.cookies:  # response.set_cookie would be too late: aiohttp writes those before this signal
         headers.add("Set-Cookie", cookie)
     if added.vary is not None:
         headers["Vary"] = added.vary
@@ -168,9 +169,9 @@ def _add(response: web.StreamResponse, added: Additions) -> None:
 async def _finish(
     request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
 ) -> web.StreamResponse:
-    visit = _visit(request)  # from the beginning: what comes first counts
+    visit = _visit(request)  # made at the request's beginning, because its start time counts
     try:
         return await handler(request)
     finally:
-        if visit.started:  # a plain response starts after this, and looks by itself
+        if visit.started:  # a plain response starts after this; its signal calls finish
             visit.finish()

@@ -1,7 +1,7 @@
 """Puts a visitor's token on the requests of aiohttp's own client. Needs the extra ``aiohttp``; asyncio only.
 
-The rules are in ``_renewal.authorization``; here is what only aiohttp needs. aiohttp calls a middleware for each
-hop of a redirect, with a request of its own, which carries the caller's headers only.
+The rules are in ``_renewal.authorization``; this module has what is special to aiohttp. aiohttp calls a middleware for
+each hop of a redirect, with a new request that carries the caller's headers only.
 """
 
 from __future__ import annotations
@@ -32,21 +32,21 @@ from wixvisitor.errors import ConfigurationError
 
 _CONSISTENT: Final = istr(token_endpoint.CONSISTENT_HEADER)
 _REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
-_OF_SENDING: Final = (aiohttp.ClientError, OSError)  # their frames hold the request's bytes
+_OF_SENDING: Final = (aiohttp.ClientError, OSError)  # errors of sending; their frames hold the request's bytes
 
 
 def client_middleware(session: VisitorSession) -> aiohttp.ClientMiddlewareType:
     """Returns a middleware that makes the requests of an ``aiohttp.ClientSession`` as this visitor.
 
     ``aiohttp.ClientSession(middlewares=(client_middleware(session),))`` is for one visitor. A client that several
-    visitors share takes it with each request, and needs a jar that stores nothing::
+    visitors share gets the middleware with each request, and needs a jar that stores nothing::
 
         http = aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar())
         async with http.get(url, middlewares=(client_middleware(session),)) as response: ...
 
     The rules are those of ``session.auth``: the token goes to the session's allowed origins only, a 401 leads to one
     renewal, and the request is sent once more if its body is in memory. A redirect to another allowed origin arrives
-    there with the token. A request that has been at any other origin gets no token on its further way. With a
+    there with the token. After a redirect to any other origin, the request's further hops get no token. With a
     ``DummyCookieJar`` the cookies that Wix sets are kept for each visitor and sent with its requests only.
 
     Token calls do not go through this client, but through the session's own.
@@ -55,10 +55,10 @@ def client_middleware(session: VisitorSession) -> aiohttp.ClientMiddlewareType:
         session: the visitor; the middleware keeps it alive.
 
     Raises:
-        ConfigurationError: it is no ``VisitorSession``; out of a request: the client has a cookie jar and serves
-            several visitors, and nothing was sent.
-        TokenRequestError, SessionExpired, StorageError, ConfigurationError: out of a request: there is no token to be
-            had.
+        ConfigurationError: it is no ``VisitorSession``. From a request: the client has a cookie jar and serves several
+            visitors; nothing was sent.
+        TokenRequestError, SessionExpired, StorageError, ConfigurationError: from a request: no token could be
+            obtained.
 
     Concurrency: share it between tasks and clients.
     Cancellation: closes the request's connection; a renewal under way goes on.
@@ -74,15 +74,15 @@ class _ClientMiddleware:
     __slots__ = ("_cookies", "_left", "_refresher", "_session")
 
     def __init__(self, session: VisitorSession) -> None:
-        self._session = session  # keeps it in its pool
+        self._session = session  # this reference keeps it in its pool
         self._refresher = session._refresher
         self._cookies = cookies_of(session)
-        self._left: dict[int, object] = {}  # the calls under way that have been at an origin that is not allowed
+        self._left: dict[int, object] = {}  # calls under way that have left the allowed origins
 
     def __call__(
         self, request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
     ) -> Awaitable[aiohttp.ClientResponse]:
-        """Decides what is to be awaited."""
+        """Returns the awaitable that sends the request: with the token, or without it."""
         refresher = self._refresher
         if (self._left and id(_call_of(request)) in self._left) or _is_token_call(request):
             return handler(request)
@@ -98,7 +98,8 @@ class _ClientMiddleware:
         if response.status in _REDIRECTS:
             call = _call_of(request)
             self._left[id(call)] = call
-            weakref.finalize(response, self._left.pop, id(call), None).atexit = False  # the call's history keeps it
+            # The call's history keeps the response alive, so the entry stays until the call has ended.
+            weakref.finalize(response, self._left.pop, id(call), None).atexit = False
         return response
 
     def __repr__(self) -> str:
@@ -106,17 +107,17 @@ class _ClientMiddleware:
 
 
 def _call_of(request: aiohttp.ClientRequest) -> object:
-    """Returns what the requests of all hops of one call have in common; aiohttp has no public name for it."""
+    """Returns an object that all hops of one call share; aiohttp has no public name for it."""
     return getattr(request, "_timer", None) or asyncio.current_task()
 
 
 def _is_token_call(request: aiohttp.ClientRequest) -> bool:
-    """Whether a renewal asks Wix through this very client, as it does where httpx-aiohttp shares it."""
+    """Whether this is a token call. It goes through this client if httpx-aiohttp shares it."""
     return shared_task.is_inside() and request.url.path.endswith(token_endpoint.TOKEN_PATH)
 
 
 class _Exchange(Authorization):
-    """One request of aiohttp's, its replays included.
+    """One request of aiohttp, and its replays.
 
     Our headers are on the request only while it is sent: aiohttp's exceptions show a request's headers.
     """
@@ -127,10 +128,10 @@ class _Exchange(Authorization):
         super().__init__(refresher)
         self._request = request
         self._cookies = cookies
-        self._callers: dict[str, Sequence[str]] = {}  # what stood in the place of our headers
+        self._callers: dict[str, Sequence[str]] = {}  # the caller's values of the headers that we replaced
 
     async def send(self, handler: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
-        """Sends the request, and once more after each 401 that a renewal could help."""
+        """Sends the request, and again after each 401 that a renewal could solve."""
         self._put(self._refresher.state.fresh() or await self._refresher.usable())
         outer, response = sys.exception(), None
         try:
@@ -149,7 +150,7 @@ class _Exchange(Authorization):
             self._remove_ours()
 
     def _put(self, held: Snapshot) -> None:
-        if self._replays:  # it may be another visitor's
+        if self._replays:  # the replay may have another visitor's token
             self._remove_ours()
         # Raw, without "Bearer": https://dev.wix.com/docs/api-reference/articles/authentication/rest-api-authentication
         self._set(hdrs.AUTHORIZATION, held.value)
@@ -181,7 +182,7 @@ class _Exchange(Authorization):
         return self._request.method, _httpx_url(self._request.url)
 
     def _answered(self, response: aiohttp.ClientResponse) -> tuple[httpx.URL, str | None]:
-        is_ours = self._allows(response.url)  # another middleware may have asked elsewhere
+        is_ours = self._allows(response.url)  # another middleware may have sent it to another origin
         return _httpx_url(response.url), self._request.headers.get(hdrs.AUTHORIZATION) if is_ours else None
 
     def _consistent(self, response: aiohttp.ClientResponse) -> str:
@@ -195,7 +196,7 @@ class _Exchange(Authorization):
 
 
 def _httpx_url(url: URL) -> httpx.URL:
-    """Returns scheme, host and path as httpx's URL, which the rules about paths read."""
+    """Returns scheme, host and path as an httpx URL, which the rules need."""
     plain = url.with_query(None).with_fragment(None)
     try:
         return httpx.URL(str(plain))

@@ -2,7 +2,7 @@
 
 aiohttp stores each ``Set-Cookie`` in the session's cookie jar and sends it with the next request, whichever visitor
 makes that. This happens outside of middlewares, so a middleware cannot prevent it. Therefore a session with a real jar
-serves one visitor only. Several visitors need a ``DummyCookieJar``, and what Wix sets for each of them is kept here.
+serves one visitor only. Several visitors need a ``DummyCookieJar``, and this module keeps the cookies of each of them.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _SEVERAL: Final = (
 
 
 class VisitorCookies:
-    """What Wix has set for one visitor. It is gone when another visitor, or a member, takes this one's place.
+    """The cookies that Wix has set for one visitor. They are dropped when another visitor, or a member, replaces it.
 
     Concurrency: safe from many tasks.
     """
@@ -37,7 +37,7 @@ class VisitorCookies:
     __slots__ = ("_jar", "_owner")
 
     def __init__(self) -> None:
-        self._jar: aiohttp.CookieJar | None = None  # made when there is a first cookie
+        self._jar: aiohttp.CookieJar | None = None  # made for the first cookie
         self._owner: int | str = 0
 
     def pairs(self, held: Snapshot, url: URL) -> list[str]:
@@ -47,12 +47,12 @@ class VisitorCookies:
         return [f"{cookie.key}={_quoted(cookie.value)}" for cookie in self._jar.filter_cookies(url).values()]
 
     def keep(self, held: Snapshot, response: aiohttp.ClientResponse, *, now: Snapshot | None) -> None:
-        """Keeps what an answer sets.
+        """Keeps the cookies that an answer sets.
 
         Args:
-            held: the visitor that the request was made as.
+            held: the visitor of the request.
             response: the answer.
-            now: the visitor that is held now; another one does not get the cookies of a late answer.
+            now: the session's present visitor; if it is another one, the cookies of a late answer are dropped.
         """
         if now is None or _owner(now) != _owner(held):
             return
@@ -69,12 +69,12 @@ def _quoted(value: str) -> str:
 
 
 def _owner(held: Snapshot) -> int | str:
-    """Returns what stays the same as long as this is the same visitor, also when its tokens are renewed."""
+    """Returns a value that identifies the visitor and does not change when its tokens are renewed."""
     return held.tokens.refresh_token.value if held.lineage is None else held.lineage.identity
 
 
 def with_callers(callers: Iterable[str], pairs: Iterable[str]) -> str:
-    """Returns a ``Cookie`` header of the caller's and these; the caller's wins where both have a name."""
+    """Returns a ``Cookie`` header with the caller's cookies and these. For one name the caller's cookie is used."""
     own = "; ".join(callers)
     names = {pair.partition("=")[0].strip() for pair in own.split(";")}
     return "; ".join([*filter(None, [own]), *(pair for pair in pairs if pair.partition("=")[0] not in names)])

@@ -1,4 +1,4 @@
-"""The command line, ``python -m wixvisitor``. What went wrong is one line on stderr and the exit code.
+"""The command line, ``python -m wixvisitor``. It reports an error as one line on stderr and by its exit code.
 
 0: all well. 1: the file or the session cannot be used. 2: wrong usage or configuration. 3: Wix could not be reached.
 130: interrupted.
@@ -26,7 +26,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     _output.accept_any_text()
     try:
         return _run(parse(argv))
-    except SystemExit as end:  # argparse's, after --help, --version or an error
+    except SystemExit as end:  # argparse raises it after --help, --version or an error
         return end.code if isinstance(end.code, int) else USAGE
     except KeyboardInterrupt:
         _output.complain("interrupted")
@@ -40,7 +40,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def exit_code(error: WixVisitorError) -> int:
-    """Returns what this failure ends the program with."""
+    """Returns the program's exit code for this error."""
     if isinstance(error, ConfigurationError):
         return USAGE
     return UNREACHABLE if isinstance(error, TokenRequestError) else UNUSABLE

@@ -1,4 +1,4 @@
-"""What may be said on the command line."""
+"""The arguments of the command line."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _CODES: Final = (
     "be reached; 130 interrupted"
 )
 _TOKENS: Final = (
-    "Shows whose tokens a file holds, never the secrets: a file or directory of FileStorage, or what @wix/sdk's "
+    "Shows which visitor a file holds, never the secrets: a file or directory of FileStorage, or what @wix/sdk's "
     "JSON.stringify(auth.getTokens()) wrote."
 )
 
@@ -46,7 +46,7 @@ class Arguments:
 
 
 def parse(argv: Sequence[str] | None) -> Arguments:
-    """Returns what was asked for; ``argv`` None is the program's own.
+    """Returns the parsed arguments; None: the program's own.
 
     Raises:
         SystemExit: after ``--help`` and ``--version`` with 0, after wrong usage with 2.
@@ -60,12 +60,12 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m wixvisitor", description=_DESCRIPTION, epilog=_CODES)
     parser.add_argument("--version", action="version", version=f"wixvisitor {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    tokens = commands.add_parser("tokens", help="whose tokens a file holds", description=_TOKENS, epilog=_CODES)
+    tokens = commands.add_parser("tokens", help="which visitor a file holds", description=_TOKENS, epilog=_CODES)
     tokens.add_argument("--file", type=_path, required=True, metavar="PATH", help="a visitor's file, or a directory")
     tokens.add_argument("--key", metavar="KEY", help="which visitor of a directory")
     tokens.add_argument("--renew", action="store_true", help="ask Wix for a new access token, and keep it in the file")
     tokens.add_argument("--json", action="store_true", dest="as_json", help="for programs")
-    purpose = f"whose visitor it is, where the file does not say; default: {CLIENT_ID_VARIABLE}"
+    purpose = f"the site's client ID, if the file does not hold it; default: {CLIENT_ID_VARIABLE}"
     tokens.add_argument("--client-id", metavar="ID", help=purpose)
     tokens.add_argument("--base-url", metavar="URL", help="default: https://www.wixapis.com")
     return parser

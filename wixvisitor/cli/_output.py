@@ -1,4 +1,4 @@
-"""What is written to stdout and stderr: no token passes, and no control character."""
+"""Writes to stdout and stderr, without tokens and control characters."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from wixvisitor._wire.redaction import redact
 
 
 def accept_any_text() -> None:
-    """Lets stdout take what its encoding cannot say, escaped, instead of failing on a product's name."""
+    """Makes stdout escape characters that its encoding lacks, instead of failing on a product's name."""
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")
 
@@ -22,17 +22,17 @@ def say(text: str = "") -> None:
 
 
 def complain(text: str) -> None:
-    """Writes a line to stderr, and says who is complaining."""
+    """Writes a line to stderr, with the program's name."""
     _write(sys.stderr, f"wixvisitor: {text}")
 
 
 def give_up() -> None:
-    """Points stdout nowhere, after whoever read it has gone; else its last flush would fail, and say so."""
+    """Redirects stdout to the null device after its reader has gone. Else the last flush would fail."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def clean(text: str) -> str:
-    """Returns the text without tokens, and with control characters escaped: a file must not steer a screen."""
+    """Returns the text without tokens, and with control characters escaped, so a file cannot control the terminal."""
     visible = "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text)
     return redact(visible)
 

@@ -1,4 +1,4 @@
-"""What a file with tokens looks like on a screen and to a program. Pure."""
+"""Describes a file with tokens, for people and as JSON. Pure."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from wixvisitor._wire.claims import Claims, read_claims
 from wixvisitor.cli._times import expiry
 from wixvisitor.cli._visitor_file import VisitorFile
 
-_LONGEST_KEY: Final = 20  # characters; a longer one may be a web session's id, which is a secret of its own
+_LONGEST_KEY: Final = 20  # characters; a longer key may be a web session's id, which is a secret itself
 
 
 def of(found: VisitorFile, now: float, *, before: Tokens | None = None) -> dict[str, Any]:
-    """Returns what can be told, for JSON; times in epoch seconds."""
+    """Returns the facts that may be shown, for JSON; times in epoch seconds."""
     claims, refresh = _claims(found.tokens)
     expires_at = found.tokens.access_token.expires_at if found.tokens.access_token.value else None
     content: dict[str, Any] = {
@@ -43,7 +43,7 @@ def as_json(content: object) -> str:
 
 
 def lines(found: VisitorFile, now: float, *, before: Tokens | None = None) -> Iterator[str]:
-    """Returns what can be told, a line for each thing."""
+    """Returns the facts that may be shown, one line each."""
     yield str(found.path)
     for label, value in _facts(found, now):
         yield f"  {label:<15} {value}"
@@ -52,7 +52,7 @@ def lines(found: VisitorFile, now: float, *, before: Tokens | None = None) -> It
 
 
 def line(found: VisitorFile, now: float) -> str:
-    """Returns the most important of it in one line."""
+    """Returns the most important facts in one line."""
     claims, _ = _claims(found.tokens)
     who = (claims.visitor_id if claims else None) or "unknown"
     key = shown_key(found.key) or f"{found.path.name} (@wix/sdk)"
@@ -61,7 +61,7 @@ def line(found: VisitorFile, now: float) -> str:
 
 
 def shown_key(key: str | None) -> str | None:
-    """Returns a key as it may be shown."""
+    """Returns the key, shortened if it may be a secret."""
     if key is None or len(key) <= _LONGEST_KEY:
         return key
     return f"{key[:6]}... ({len(key)} characters)"

@@ -1,4 +1,4 @@
-"""Points in time as a person reads them. Pure, save for the local time zone."""
+"""Writes points in time for people. Pure, except for the local time zone."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ def moment(seconds: float) -> str:
     """Returns a time (epoch seconds) as the local date and time."""
     try:
         return datetime.fromtimestamp(seconds, UTC).astimezone().strftime("%Y-%m-%d %H:%M:%S %Z")
-    except (ValueError, OverflowError, OSError):  # no year that a calendar has; damaged, or somebody's joke
+    except (ValueError, OverflowError, OSError):  # outside the calendar's years: the value is damaged or invented
         return f"{seconds:g} s after 1970"
 
 

@@ -1,4 +1,4 @@
-"""``python -m wixvisitor tokens``: whose tokens a file holds, and a renewal on request. Never the secrets."""
+"""``python -m wixvisitor tokens``: shows which visitor's tokens a file holds, and renews them on request."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from wixvisitor.storage import FileStorage
 
 
 def run(arguments: Arguments) -> int:
-    """Shows what was asked for; returns 1 if a session would refuse the file, else 0.
+    """Shows the visitors; returns 1 if a session could not use a file, else 0. Shows no secrets.
 
     Raises:
         StorageError, SessionExpired: the file or the session cannot be used.
@@ -41,7 +41,7 @@ def run(arguments: Arguments) -> int:
 
 def _list(path: Path, arguments: Arguments) -> int:
     if arguments.renew:
-        raise ConfigurationError(f"{path} is a directory: say with --key which of its visitors to renew")
+        raise ConfigurationError(f"{path} is a directory: name the visitor to renew with --key")
     visitors, failures = read_all(path)
     visitors = [visitor for visitor in visitors if arguments.client_id in (None, visitor.client_id)]
     if arguments.as_json:
@@ -61,16 +61,16 @@ def _of_directory(path: Path, arguments: Arguments) -> VisitorFile:
     visitors, _ = read_all(path)
     found = [one for one in visitors if one.key == arguments.key and arguments.client_id in (None, one.client_id)]
     if len(found) > 1:
-        raise ConfigurationError(f"{path} has that key for several sites: say with --client-id which")
+        raise ConfigurationError(f"{path} has that key for several sites: name the site with --client-id")
     if not found:
         raise StorageError(f"{path} holds no visitor with that key")
     return found[0]
 
 
 def _checked(found: VisitorFile, arguments: Arguments) -> VisitorFile:
-    """Returns it if it is whom the arguments name."""
+    """Returns the visitor if it is the one that the arguments name."""
     if arguments.key is not None and not found.is_record:
-        raise ConfigurationError(f"{found.path} is a plain file of @wix/sdk, in which nobody has a key: omit --key")
+        raise ConfigurationError(f"{found.path} is a plain file of @wix/sdk, whose visitor has no key: omit --key")
     if arguments.key not in (None, found.key):
         raise StorageError(f"{found.path} is another visitor's file; this one's key is {_report.shown_key(found.key)}")
     if found.is_record and arguments.client_id not in (None, found.client_id):
@@ -85,7 +85,7 @@ async def _renewed(old: VisitorFile, arguments: Arguments) -> VisitorFile:
     if client_id is None:
         raise ConfigurationError(f"--renew needs the site's client ID: --client-id or {CLIENT_ID_VARIABLE}")
     base_url = arguments.base_url or DEFAULT_BASE_URL
-    # A file of a directory is read and locked like any single file.
+    # A file in a directory is read and locked like a single file.
     async with FileStorage(old.path) as storage, _session(old, client_id, base_url, storage) as session:
         tokens = await session.renew_token()
     if not old.is_record:
@@ -94,14 +94,14 @@ async def _renewed(old: VisitorFile, arguments: Arguments) -> VisitorFile:
 
 
 def _session(old: VisitorFile, client_id: str, base_url: str, storage: FileStorage) -> VisitorSession:
-    """Returns a session that replaces nobody, whatever Wix says: who looks at a file does not expect that."""
+    """Returns a session that never replaces the visitor: this command must not put a new visitor into the file."""
     if old.key is None:
         return VisitorSession(client_id, tokens=old.tokens, base_url=base_url, on_refused="raise")
     return VisitorSession(client_id, storage=storage, key=old.key, base_url=base_url, on_refused="raise")
 
 
 def _kept(old: VisitorFile, tokens: Tokens) -> VisitorFile:
-    """Returns what the file holds now; a session goes on from memory, this program cannot."""
+    """Returns what the file holds now. A session could go on from memory, but this program ends."""
     new = read(old.path)
     if new.tokens == old.tokens and new.tokens != tokens:
         raise StorageError(f"Wix renewed the token, but {old.path} could not be written; it holds the old one")

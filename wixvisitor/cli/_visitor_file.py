@@ -1,4 +1,4 @@
-"""A file with a visitor's tokens, ``FileStorage``'s or ``@wix/sdk``'s. It is read also where it is not private."""
+"""A file with a visitor's tokens, of ``FileStorage`` or ``@wix/sdk``. It is read even if it is not private."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from wixvisitor.storage import _file_record, _places
 
 @attrs.frozen(kw_only=True)
 class VisitorFile:
-    """What one file holds.
+    """The content of one file.
 
     Attributes:
-        path: where it is.
-        mode: its permissions.
-        tokens: the visitor.
-        key: which visitor of the site, None in a plain file of ``@wix/sdk``.
-        client_id: whose site, None likewise.
+        path: the file's path.
+        mode: the file's permissions.
+        tokens: the visitor's tokens.
+        key: the visitor's key, None in a plain file of ``@wix/sdk``.
+        client_id: the site's client ID, None in such a file, too.
         content: the file's JSON.
 
     """
@@ -46,9 +46,9 @@ class VisitorFile:
 
     @property
     def problems(self) -> list[str]:
-        """What is wrong with the file itself."""
+        """The problems of the file itself."""
         if os.name == "posix" and self.mode & 0o077:
-            return [f"{self.path} can be read by others, and whoever reads it is the visitor: chmod 600 it"]
+            return [f"{self.path} can be read by others, who could act as the visitor: chmod 600 it"]
         return []
 
 
@@ -79,7 +79,7 @@ def read(path: Path) -> VisitorFile:
 
 
 def read_all(directory: Path) -> tuple[list[VisitorFile], list[StorageError]]:
-    """Returns the visitors of a directory, and what is wrong with files that hold none."""
+    """Returns the visitors of a directory, and the errors of files that hold none."""
     with _file_record.failures("read", directory):
         places = sorted(place for place in directory.iterdir() if place.suffix == ".json")
     visitors, failures = [], []
@@ -92,14 +92,14 @@ def read_all(directory: Path) -> tuple[list[VisitorFile], list[StorageError]]:
 
 
 def replace_tokens(old: VisitorFile, tokens: Tokens) -> None:
-    """Writes a plain file anew, atomically and for its owner only; what else it held stays in it.
+    """Replaces the tokens in a plain file, atomically, with a mode for its owner only. Its other content stays.
 
     Raises:
-        StorageError: it cannot be written, or somebody else changed it meanwhile, whose tokens then count.
+        StorageError: it cannot be written, or another program has changed it meanwhile. Then it is left as it is.
 
     """
     if read(old.path).content != old.content:
-        raise StorageError(f"{old.path} was changed by somebody else meanwhile; it is left as it is")
+        raise StorageError(f"{old.path} was changed by another program meanwhile; it is left as it is")
     more = set(old.content) - {"accessToken", "refreshToken"}
     text = json.dumps({**old.content, **tokens.to_dict()}, separators=(",", ":")) if more else tokens.to_json()
     draft = old.path.with_name(f"{old.path.name}.{os.getpid()}.tmp")
@@ -127,5 +127,5 @@ def _of_record(path: Path, mode: int, data: bytes, content: dict[str, Any]) -> V
 
 
 def _without_waiting(path: str, flags: int) -> int:
-    """Opens without following a symlink, and without waiting for the other end of a pipe."""
+    """Opens a file without following a symlink, and without waiting for the other end of a pipe."""
     return os.open(path, flags | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0))

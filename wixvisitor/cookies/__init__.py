@@ -1,15 +1,15 @@
-"""Where a browser's visitor lives: what its cookie holds, and how that is written. Needs the extra ``crypto``.
+"""The cookies that keep a browser's visitor: their content and their format. Needs the extra ``crypto``.
 
 =====================  ==========================================  ================================================
 cookie                 holds                                       tokens are
 =====================  ==========================================  ================================================
-:class:`IdCookie`      an id, sealed: nobody can make one up       in the pool's storage
+:class:`IdCookie`      an id, sealed: it cannot be forged          in the pool's storage
 :class:`SealedCookie`  the tokens, sealed with AES-256-GCM         in the cookie; no store
 :class:`SharedCookie`  the tokens, in the clear                    in the cookie; a JavaScript front end has them too
 =====================  ==========================================  ================================================
 
-The first two bind the client ID and the cookie's name in: a cookie of another site, or another name, does not open.
-How they are found in a request and written into an answer stands in ``_web/_site_cookie.py``.
+The first two are bound to the client ID and the cookie's name: a cookie of another site, or with another name, does not
+open. ``_web/site_cookie.py`` finds them in a request and writes them into an answer.
 """
 
 from __future__ import annotations
@@ -49,22 +49,22 @@ __all__ = ["IdCookie", "SealedCookie", "SharedCookie", "generate_key"]
 
 
 class IdCookie(SealedForm):
-    """A random id of 256 bits, sealed; the visitor is in the pool's storage under it. For servers.
+    """A random id of 256 bits, sealed. The pool's storage holds the visitor under this id. For servers.
 
-    Junk, and ids from elsewhere, are refused before the storage is asked. Login and logout change the id. A login's id
-    begins with the first 120 bits of the id before it, so that a logout finds all logins that one id has made.
+    Invalid values and foreign ids are ignored without asking the storage. Login and logout change the id. A login's id
+    begins with the first 120 bits of the id before it, so that a logout finds all logins that came from one id.
 
     Args:
         keys: the first one seals, all of them open; 32 random bytes each, as bytes or as base64 text:
             ``generate_key()`` makes one. To rotate, deploy ``keys=[old, new]`` everywhere, then ``[new, old]``; a
-            cookie is sealed anew when its visitor is next looked at.
+            cookie is sealed again when a handler next uses its visitor.
         name: the cookie's name, without the prefix ``__Host-`` that it gets; None: ``wixvisitor-`` and eight characters
-            made from the client ID, so that two sites on one host have two.
-        max_age: seconds that the browser keeps it, counted anew when a tenth of them is over; at most 400 days.
-        secure: False is for development over plain http, where no browser takes a secure cookie: the cookie is then
-            without ``Secure`` and without the prefix, and another site on the same host could plant one.
+            made from the client ID, so that two sites on one host have different names.
+        max_age: seconds that the browser keeps it; they start again after a tenth of them; at most 400 days.
+        secure: False is for development over plain http, where browsers accept no secure cookie. The cookie then has
+            no ``Secure`` and no prefix, and another site on the same host could plant one.
         same_site: ``"lax"``, or ``"none"`` for a shop inside other sites' pages (an iframe): the cookie is then also
-            ``Partitioned``, one for each site that the shop is inside of. See ``trusted_origins`` of ``setup``.
+            ``Partitioned``, with one cookie for each embedding site. See ``trusted_origins`` of ``setup``.
 
     Raises:
         ConfigurationError: an argument is wrong.
@@ -77,10 +77,10 @@ class IdCookie(SealedForm):
 
 
 class _Reservation(IdCookie):
-    """Reserves a first page's visitor where the cookie itself holds no id. It is of this process, and of one site."""
+    """Reserves a visitor for a first page, if the visitor's cookie holds no id. Only this process can read it."""
 
     def names(self, client_id: str) -> Names:
-        """Returns the one name that it has."""
+        """Returns its only name."""
         own = site_name(self.name, client_id)
         return Names(own, own, is_common=False)
 
@@ -88,13 +88,13 @@ class _Reservation(IdCookie):
 class SealedCookie(SealedForm):
     """The tokens themselves, sealed with AES-256-GCM: no store is needed. Make the pool without a storage.
 
-    What it cannot do: take a cookie back (a copy stays good until Wix refuses its refresh token, after logout as
-    well); let several processes agree while a visitor is being made, so that a first page whose parallel calls meet
-    different processes may make one each; or carry tokens that change after a response has started. Each process
-    remembers what it did for 2 minutes, which is enough for the calls that one page makes to one process.
+    It has three limits. It cannot revoke a cookie: a copy stays valid until Wix refuses its refresh token, even after a
+    logout. Several processes do not agree while a visitor is being created: if a first page's parallel calls go to
+    different processes, each may create one. And it cannot carry tokens that change after a response has started. Each
+    process remembers its visitors for 2 minutes, which is enough for the calls that one page makes to one process.
 
-    Tokens that are too large for one cookie are split over several, 6,000 bytes together. ``set_tokens`` refuses what
-    does not fit. Of renewed tokens that do not fit the cookie keeps the refresh token alone.
+    Tokens that are too large for one cookie are split over several, 6,000 bytes together. ``set_tokens`` raises for
+    tokens that do not fit. If renewed tokens do not fit, the cookie keeps the refresh token only.
 
     Args, Raises, Concurrency: as ``IdCookie``.
     """
@@ -104,7 +104,7 @@ class SealedCookie(SealedForm):
 
     @drops_frames
     def write_all(self, content: CookieContent, client_id: str, now: float, *, name: str | None = None) -> list[str]:
-        """Returns the ``Set-Cookie`` headers: one, or a first one with the refresh token and the access token's parts.
+        """Returns the ``Set-Cookie`` headers: one; or one with the refresh token, and several with the access token.
 
         Raises:
             ConfigurationError: they are too large.
@@ -117,13 +117,13 @@ class SealedCookie(SealedForm):
         size = sum(size_of(*pair) for pair in pairs)
         if size > LARGEST_TOGETHER or max(size_of(*pair) for pair in pairs) > LARGEST:
             raise ConfigurationError(
-                f"The visitor's cookies {name} would be {size} bytes, and browsers keep {LARGEST} in each, wixvisitor "
-                f"writes {LARGEST_TOGETHER} in all. {CURE}"
+                f"The visitor's cookies {name} would be {size} bytes; browsers keep {LARGEST} in each cookie, and "
+                f"wixvisitor writes at most {LARGEST_TOGETHER} in all. {CURE}"
             )
         return [f"{part}={value}; {self._attributes}" for part, value in pairs]
 
     def _split(self, content: CookieContent, context: tuple[str, str], now: float) -> list[tuple[str, str]]:
-        """Returns names and values. The first cookie is somebody by itself, whatever becomes of the parts."""
+        """Returns names and values. The first cookie is enough to keep the visitor, even if the parts get lost."""
         write, tokens = secrets.token_urlsafe(9), content.tokens.to_dict()
         parts = _parts.split(context[1], self._seal(tokens.pop("accessToken"), (*context, write)))
         first = {"id": content.key, "at": int(now), "tokens": tokens, "write": write, "parts": len(parts)}
@@ -134,11 +134,11 @@ class SharedCookie:
     """The tokens in the clear, so that ``@wix/sdk`` in the page and the server are the same visitor.
 
     The security trade-off: JavaScript has to read this cookie, so it cannot be ``HttpOnly``, and nothing is sealed.
-    Whoever runs a script in the page (XSS) or can write a cookie for the host has, or plants, the visitor and a
-    logged-in member. Use it only where a front end needs the tokens, for visitors rather than members.
+    A script in the page (XSS) can read the tokens of the visitor or of a logged-in member. A site that can write
+    cookies for the host can plant some. Use it only if a front end needs the tokens, for visitors rather than members.
 
     Args:
-        name: which front end's format:
+        name: the name, which also selects a front end's format:
 
             ============== ======================================= ============ =====================================
             ``wixSession``  ``{"clientId", "tokens"}``              session      @wix/astro
@@ -146,15 +146,15 @@ class SharedCookie:
             ``wix-session`` the tokens                              12 days      headless-templates/commerce
             ============== ======================================= ============ =====================================
 
-            All are written as URL-encoded JSON, as ``encodeURIComponent`` does it, and are read however a front end
-            wrote them. A ``wixSession`` of another client ID is neither taken nor overwritten; one that is just the
-            tokens (headless-templates/external-identity-provider) is taken.
+            All are written as URL-encoded JSON, as ``encodeURIComponent`` does it, and are read in every form that
+            front ends use. A ``wixSession`` of another client ID is neither used nor overwritten. One that holds only
+            the tokens (headless-templates/external-identity-provider) is used.
         secure: False is for development over plain http; the name stays.
         same_site: as for ``IdCookie``.
 
     Tokens that were renewed here are written back, so that the page has them too. As with ``SealedCookie``, each
-    process remembers what it did for 2 minutes, also for a first page's parallel calls: a second cookie, sealed with
-    a key of this process, reserves their visitor meanwhile.
+    process remembers its visitors for 2 minutes. For a first page's parallel calls a second cookie, sealed with a key
+    of this process, reserves their visitor meanwhile.
 
     Raises:
         ConfigurationError: the name is none of these.
@@ -176,7 +176,7 @@ class SharedCookie:
         self._attributes = f"Path=/; {'Secure; ' if secure else ''}{SITES[same_site]}"
 
     def names(self, client_id: str) -> Names:
-        """Returns the front end's name, and one for the case that another site's front end has taken it."""
+        """Returns the front end's name, and a second one, in case another site's front end uses the first."""
         return Names(self.name, site_name(self.name, client_id), is_common=True)
 
     @drops_frames
@@ -204,7 +204,7 @@ class SharedCookie:
         """Returns what the cookie says, whatever the time is; see ``IdCookie.read``."""
         del name, others
         if len(value) > 2 * LARGEST:
-            raise Unreadable("it is longer than any of ours")
+            raise Unreadable("it is too long to be one of ours")
         try:
             found = content_of(value)
             inner = found.get("tokens", found) if self.name == "wixSession" else found
@@ -218,7 +218,7 @@ class SharedCookie:
         return Opened(CookieContent(key, tokens))
 
     def dated(self, opened: Opened, now: float) -> CookieContent:
-        """Returns what an opened cookie says at this time: always the same, for it says no time."""
+        """Returns the content of an opened cookie. It does not depend on the time, as this cookie holds none."""
         del now
         return opened.content
 
@@ -240,7 +240,7 @@ class SharedCookie:
         return fitting(name or self.name, quote(text, safe="!~*'()"), attributes)
 
     def write_all(self, content: CookieContent, client_id: str, now: float, *, name: str | None = None) -> list[str]:
-        """Returns the ``Set-Cookie`` headers: one, since front ends read no more."""
+        """Returns the ``Set-Cookie`` headers: only one, since front ends read a single cookie."""
         return [self.write(content, client_id, now, name=name)]
 
     def clear(self, name: str | None = None, path: str = "/") -> str:
@@ -248,19 +248,19 @@ class SharedCookie:
         return f"{name or self.name}=; {self._attributes.replace('Path=/', f'Path={path}', 1)}; Max-Age=0"
 
     def without_access(self, tokens: Tokens, now: float) -> Tokens:
-        """Returns what the cookie keeps of tokens that do not fit: who it is, with a token that ends now.
+        """Returns the part of too large tokens that fits: the refresh token, and an empty access token that ends now.
 
-        Front ends renew a token that has just ended; one that ended long ago they take for a visitor who is gone.
+        Front ends renew a token that has just ended, but treat one that ended long ago as a lost visitor.
         """
         return Tokens(AccessToken("", int(now)), tokens.refresh_token)
 
     def derive(self, keys: Iterable[str]) -> str:
-        """Returns the visitor who stands for several; see ``IdCookie.derive``. The key is this process's."""
+        """Returns the key that replaces several; see ``IdCookie.derive``. It is derived with a key of this process."""
         return self._reserving.derive(keys)
 
     @drops_frames
     def key_of(self, tokens: Tokens) -> str | None:
-        """Returns which visitor these tokens are: there is no id in the cookie, so the refresh token says it."""
+        """Returns the key of the visitor with these tokens: the cookie has no id, so it is the refresh token's hash."""
         value = tokens.refresh_token.value or tokens.access_token.value
         return hashlib.sha256(f"wixvisitor shared\0{value}".encode("utf-8", "replace")).hexdigest() if value else None
 

@@ -1,4 +1,4 @@
-"""What a visitor's cookie says, what it is called, and how large it may be. Pure."""
+"""The content of a visitor's cookie, its name, and its largest size. Pure."""
 
 from __future__ import annotations
 
@@ -23,23 +23,23 @@ SITES: Final[Mapping[str, str]] = {"lax": "SameSite=Lax", "none": "SameSite=None
 
 
 class Unreadable(Exception):
-    """A cookie that is not taken. Its text says why, and holds nothing of what was in there."""
+    """A cookie that is not used. The exception's text says why, and holds nothing of the cookie's content."""
 
 
 class Foreign(Unreadable):
-    """A cookie that is not taken since it seems to be another site's on the same host."""
+    """A cookie that is not used, since it seems to belong to another site on the same host."""
 
 
 @attrs.frozen
 class CookieContent:
-    """What a cookie says.
+    """The content of a cookie.
 
     Attributes:
-        key: which visitor.
-        tokens: who that is, if the cookie holds them; else ``EMPTY_TOKENS``.
-        is_due: whether the cookie ought to be written anew: it was sealed with an older key, or a tenth of its life
+        key: the visitor's key.
+        tokens: the visitor's tokens, if the cookie holds them; else ``EMPTY_TOKENS``.
+        is_due: whether the cookie should be written again: it was sealed with an older key, or a tenth of its life
             is over.
-        is_derived: whether the browser sent several visitors, and this one takes their place: see ``SiteCookie``.
+        is_derived: whether the browser sent several visitors, and this one replaces them: see ``SiteCookie``.
     """
 
     key: str = attrs.field(repr=False)
@@ -50,13 +50,13 @@ class CookieContent:
 
 @attrs.frozen
 class Opened:
-    """What the value of a cookie says, whatever the time is.
+    """The content of a cookie, without a check of its age.
 
     Attributes:
-        content: what it says.
-        since: when it was written, in seconds since the epoch; None if it does not say.
+        content: the content.
+        since: when it was written, in seconds since the epoch; None if it does not hold this.
         is_old: whether it was sealed with an older key.
-        is_split: whether further cookies belong to it, so that another value of theirs says something else.
+        is_split: whether it has parts in further cookies, so that the content also depends on these.
     """
 
     content: CookieContent
@@ -67,13 +67,13 @@ class Opened:
 
 @attrs.frozen
 class Names:
-    """What the cookie of one site is called.
+    """The names of one site's cookie.
 
     Attributes:
         first: the usual name.
-        second: a name that is read if nothing readable has the first.
+        second: a name that is read if no readable cookie has the first name.
         is_common: whether another site may use the first name as well, since the application, or the page's front
-            end, has chosen it. The second one is then this site's own.
+            end, has chosen it. Then only this site uses the second name.
     """
 
     first: str
@@ -96,7 +96,7 @@ def fitting(name: str, value: str, attributes: str) -> str:
     """Returns the ``Set-Cookie`` header.
 
     Raises:
-        ConfigurationError: no browser would keep it, it is too large.
+        ConfigurationError: it is too large, and browsers would not keep it.
     """
     size = size_of(name, value)
     if size > LARGEST:
@@ -107,13 +107,13 @@ def fitting(name: str, value: str, attributes: str) -> str:
 
 
 def is_embedded(same_site: object, *, secure: bool) -> bool:
-    """Whether the cookie is for a shop inside other sites' pages.
+    """Whether the cookie is for a shop that is embedded in other sites' pages.
 
     Raises:
-        ConfigurationError: browsers take no such cookie.
+        ConfigurationError: browsers do not accept such a cookie.
     """
     if same_site not in ("lax", "none"):
         raise ConfigurationError('same_site: expected "lax" or "none"')
     if same_site == "none" and not secure:
-        raise ConfigurationError('same_site: browsers take a cookie with "none" only over https, with secure=True')
+        raise ConfigurationError('same_site: browsers accept a cookie with "none" only over https, with secure=True')
     return same_site == "none"

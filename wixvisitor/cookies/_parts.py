@@ -10,7 +10,7 @@ from typing import Final
 from wixvisitor.cookies._content import LARGEST, size_of
 
 MAX_PARTS: Final = 9  # so that a part's number is one digit
-_MAX_TRIES: Final = 16  # combinations of parts, where a browser sends several cookies of one name
+_MAX_TRIES: Final = 16  # combinations of parts to try, if a browser sends several cookies of one name
 
 
 def split(name: str, text: str) -> list[tuple[str, str]]:
@@ -21,7 +21,7 @@ def split(name: str, text: str) -> list[tuple[str, str]]:
 
 
 def joined(name: str, count: int, cookies: Mapping[str, Sequence[str]]) -> Iterator[str]:
-    """Returns the texts that these parts may be; none if a part is missing.
+    """Returns the texts that these parts may form; no text if a part is missing.
 
     Args:
         name: the name of the first cookie.

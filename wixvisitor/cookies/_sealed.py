@@ -1,7 +1,7 @@
 """A cookie that only its server can write and read: a sealed JSON object. Needs the extra ``crypto``.
 
-What is sealed is bound to the client ID and to the cookie's name. Versions of wixvisitor read each other's, so an
-object gets further keys at most.
+It is bound to the client ID and to the cookie's name. All versions of wixvisitor read each other's cookies, so the
+object may get new keys, but must keep the present ones.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ class SealedForm:
         self._other_forms = [Sealer(keys, purpose) for purpose in PURPOSES if purpose != self._purpose]
 
     def names(self, client_id: str) -> Names:
-        """Returns what the cookie of a site is called. The name without the site's is that of older versions."""
+        """Returns the names of a site's cookie. Older versions used a name that does not depend on the site."""
         own = site_name(self.name, client_id)
         return Names(self.name, own, is_common=True) if self._is_chosen else Names(own, self.name, is_common=False)
 
@@ -89,18 +89,18 @@ class SealedForm:
         name: str | None = None,
         others: Mapping[str, Sequence[str]] = NO_COOKIES,
     ) -> CookieContent:
-        """Returns what the cookie says.
+        """Returns the content of the cookie.
 
         Args:
-            value: as the browser sent it.
-            client_id: whose visitor it has to be.
+            value: the value as the browser sent it.
+            client_id: the client ID that the cookie has to belong to.
             now: seconds since the epoch.
-            name: the name that it has; None: the site's first one.
+            name: the cookie's name; None: the site's first name.
             others: the values of all cookies that the browser sent, by name.
 
         Raises:
-            Foreign: it was sealed by another site, or with a key that is gone.
-            Unreadable: it was not sealed here, for this client ID and name, or is too old.
+            Foreign: it was sealed by another site, or with a key that was removed.
+            Unreadable: it was not sealed with these keys for this client ID and name, or is too old.
         """
         return self.dated(self.open(value, client_id, name=name, others=others), now)
 
@@ -113,16 +113,16 @@ class SealedForm:
         name: str | None = None,
         others: Mapping[str, Sequence[str]] = NO_COOKIES,
     ) -> Opened:
-        """Returns what the cookie says, whatever the time is; see ``read``."""
+        """Returns the content of the cookie without a check of its age; see ``read``."""
         if len(value) > LARGEST:
-            raise Unreadable("it is longer than any of ours")
+            raise Unreadable("it is too long to be one of ours")
         context = (client_id, name or self.names(client_id).first)
         key, since, tokens, is_split = self._parsed(self._unsealed(value, context), context, others)
         is_old = not value.startswith(f"1.{self._sealer.key_ids[0]}.")
         return Opened(CookieContent(key, tokens), since, is_old, is_split)
 
     def dated(self, opened: Opened, now: float) -> CookieContent:
-        """Returns what an opened cookie says at this time, in seconds since the epoch; raises as ``read`` does."""
+        """Returns the content of an opened cookie at this time (seconds since the epoch). Raises as ``read`` does."""
         age = now - (opened.since or 0.0)
         if age > self._max_age:
             raise Unreadable("it is older than max_age")
@@ -134,7 +134,7 @@ class SealedForm:
         """Returns the ``Set-Cookie`` header.
 
         Raises:
-            ConfigurationError: no browser would keep it, it is too large.
+            ConfigurationError: it is too large, and browsers would not keep it.
         """
         name = name or self.names(client_id).first
         data: dict[str, Any] = {"id": content.key, "at": int(now)}
@@ -156,16 +156,16 @@ class SealedForm:
         return f"{name or self.name}=; {attributes.replace('Path=/', f'Path={path}', 1)}"
 
     def without_access(self, tokens: Tokens, now: float) -> Tokens:
-        """Returns what the cookie keeps of tokens that do not fit: who it is."""
+        """Returns the part of too large tokens that fits: the refresh token."""
         del now
         return Tokens(EMPTY_TOKENS.access_token, tokens.refresh_token)
 
     def derive(self, keys: Iterable[str]) -> str:
-        """Returns the visitor who stands for several, the same for the same ones; needs a key of the server's."""
+        """Returns the key that replaces several: the same for the same keys. Only the server can compute it."""
         return self._sealer.derive(tuple(sorted(keys)))
 
     def key_of(self, tokens: Tokens) -> str | None:
-        """Returns which visitor these tokens are by themselves; None, since the id says that here."""
+        """Returns None: the tokens alone do not give the visitor's key, since it is the id in the cookie."""
         del tokens
         return None
 
@@ -179,8 +179,8 @@ class SealedForm:
         except NotOpened:
             pass
         if not _ENVELOPE.fullmatch(value) or self._is_of_another_form(value, context):
-            raise Unreadable("it does not open: it was made up, changed, or made by another form of the cookie")
-        raise Foreign("it does not open: it was made up, changed, or made for another site")
+            raise Unreadable("it does not open: it was forged, changed, or made by another kind of cookie")
+        raise Foreign("it does not open: it was forged, changed, or made for another site")
 
     def _is_of_another_form(self, value: str, context: tuple[str, str]) -> bool:
         for sealer in self._other_forms:
@@ -195,7 +195,7 @@ class SealedForm:
     def _parsed(
         self, opened: bytes, context: tuple[str, str], others: Mapping[str, Sequence[str]]
     ) -> tuple[str, float, Tokens, bool]:
-        """Returns id, time of sealing, tokens, and whether they are split. It may be another version's."""
+        """Returns id, time of sealing, tokens, and whether they are split. Another version may have written it."""
         try:
             found = json.loads(opened)
             key, since = found["id"], found["at"]
@@ -214,7 +214,7 @@ class SealedForm:
     def _access_token(
         self, count: int, write: str, context: tuple[str, str], others: Mapping[str, Sequence[str]]
     ) -> AccessToken:
-        """Returns what the parts of this write hold; none, which costs a renewal, if they are not all there."""
+        """Returns the access token in the parts of this write. If a part is missing, none, which costs a renewal."""
         for text in _parts.joined(context[1], min(count, _parts.MAX_PARTS), others):
             with suppress(NotOpened, ValueError, ConfigurationError):
                 half = json.loads(self._sealer.open(text, (*context, write)))

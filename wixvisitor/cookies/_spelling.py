@@ -1,6 +1,7 @@
-"""The tokens as front ends write them into a cookie: more ways than ``@wix/sdk`` has. Pure.
+"""The tokens as front ends write them into a cookie: in more forms than ``@wix/sdk`` uses. Pure.
 
-Only a cookie is read so leniently. What is not read here costs a visitor the cart, while the front end goes on with it.
+Only cookies are read so leniently. If a form is not read here, the visitor loses the cart on the server, while the
+front end still has it.
 """
 
 from __future__ import annotations
@@ -17,31 +18,31 @@ from urllib.parse import unquote
 from wixvisitor._tokens import TokenRole, Tokens
 from wixvisitor._wire.claims import read_claims
 
-_LAYERS: Final = 3  # how often a value may be encoded; frameworks encode what was encoded already
+_LAYERS: Final = 3  # how often a value may be encoded; some frameworks encode an encoded value again
 _ESCAPE: Final = re.compile(r"\\(?:([0-3][0-7][0-7])|(.))")
 _LATEST: Final = 1e14  # milliseconds; the year 5138, beyond which no number is a date
 
 
 def content_of(value: str) -> Mapping[str, Any]:
-    """Returns the JSON object in a cookie's value: encoded once, several times, or not at all, or a text of JSON.
+    """Returns the JSON object in a cookie's value, which may be URL-encoded several times, or be a JSON text.
 
     Raises:
-        ValueError, RecursionError: there is none.
+        ValueError, RecursionError: the value holds no JSON object.
     """
     for text in _spellings(value):
         with suppress(ValueError):
             content = json.loads(text)
-            content = json.loads(content) if isinstance(content, str) else content  # JSON.stringify, twice
+            content = json.loads(content) if isinstance(content, str) else content  # JSON.stringify was called twice
             if isinstance(content, Mapping):
                 return content
     raise ValueError("the cookie holds no JSON object")
 
 
 def _spellings(value: str) -> Iterator[str]:
-    """What the value may mean, the most usual first."""
-    text = value.removeprefix("j:")  # Express marks JSON so
+    """Returns the texts that the value may stand for, the most usual first."""
+    text = value.removeprefix("j:")  # Express marks JSON with this prefix
     for _ in range(_LAYERS + 1):
-        if text[:1] != "%":  # else it is no JSON yet
+        if text[:1] != "%":  # an encoded value is no JSON yet
             yield text
         if "\\" in text:  # quoted by Python's http.cookies, so by Starlette, Flask and Django
             yield _ESCAPE.sub(lambda found: chr(int(found[1], 8)) if found[1] else found[2], text)
@@ -54,7 +55,7 @@ def _spellings(value: str) -> Iterator[str]:
 
 
 def tokens_of(data: object) -> Tokens:
-    """Returns the tokens. An end that cannot be read is the token's own; without one it costs a renewal.
+    """Returns the tokens. If their expiry cannot be read, the token's own is used; without that it needs a renewal.
 
     Raises:
         ValueError: these are no tokens.
@@ -73,7 +74,7 @@ def tokens_of(data: object) -> Tokens:
 
 
 def _end(moment: object, token: object) -> int:
-    """Returns seconds since the epoch, whatever a front end made of them; 0 if they cannot be known."""
+    """Returns seconds since the epoch from a front end's expiry; 0 if it cannot be read."""
     number = _number(moment)
     if 0 <= number < _LATEST:
         return int(number / 1000 if number >= _LATEST / 1000 else number)
@@ -82,7 +83,7 @@ def _end(moment: object, token: object) -> int:
 
 
 def _number(moment: object) -> float:
-    """Returns seconds or milliseconds: of a number, of a text of one, or of a ``Date`` as JSON has it."""
+    """Returns seconds or milliseconds: from a number, from a number as text, or from a ``Date`` in JSON."""
     with suppress(ValueError, OverflowError):
         if isinstance(moment, int | float) and not isinstance(moment, bool):
             return float(moment)

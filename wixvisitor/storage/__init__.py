@@ -1,4 +1,4 @@
-"""Where tokens outlive the process. ``MemoryStorage`` and ``FileStorage`` need no extra."""
+"""Stores, in which tokens outlive the process. ``MemoryStorage`` and ``FileStorage`` need no extra."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -30,9 +30,9 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    """Imports ``FileStorage`` for those who use it."""
+    """Imports ``FileStorage`` when it is first used."""
     if name == "FileStorage":
-        from wixvisitor.storage.file import FileStorage  # noqa: PLC0415 - who keeps nothing in files need not wait for it
+        from wixvisitor.storage.file import FileStorage  # noqa: PLC0415 - imported only where it is used
 
         return FileStorage
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

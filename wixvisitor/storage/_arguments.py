@@ -7,7 +7,7 @@ from typing import Final
 from wixvisitor.errors import ConfigurationError
 
 YEAR: Final = 31_536_000.0  # seconds; the life of a Wix refresh token
-BRIEF: Final = "brief-"  # begins the version of a record that reading does not keep longer
+BRIEF: Final = "brief-"  # prefix of a record's version, if loading the record does not extend its life
 _MAX: Final = 1e9  # seconds
 
 

@@ -1,7 +1,7 @@
-"""The lease on one visitor's file: who renews it. Blocking; the caller holds the file's lock.
+"""The lease on one visitor's file: it says which process renews the visitor. Blocking; the caller holds its lock.
 
-Two things make a lease. The operating system's lock on ``….lease`` ends with its holder, however it dies. The time
-written into that file ends a lease whose holder was stopped and still has the lock.
+A lease has two parts. The operating system's lock on ``….lease`` ends with the process that holds it, however that
+ends. The time written into the file ends the lease of a stopped process, which still has the lock.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ class Lease:
     """A lease that this process has.
 
     Attributes:
-        holder: who asked for it.
+        holder: the id of the holder that asked for it.
         until: when it ends, in seconds since the epoch.
         lock: the system's lock, None if a stopped process still has it.
-        process: whose lease it is; a forked child inherits this object, not the lease.
+        process: the id of the process that has it; a forked child inherits this object, but not the lease.
     """
 
     holder: str
@@ -36,13 +36,13 @@ class Lease:
 
 
 def take(place: Path, holder: str, seconds: float) -> Lease | float:
-    """Returns the lease, or for how many seconds somebody else has it."""
+    """Returns the lease, or for how many seconds another process has it."""
     lock = FileLock(place)
     if not lock.acquire():
         remaining = min(_read(place).until - time.time(), seconds)
         return remaining if remaining > 0 else _write(place, Lease(holder, time.time() + seconds, None))
     noted = _read(place)
-    if noted.taken_by_time and noted.until > time.time():  # the stopped one is back, and gave up what it had lost
+    if noted.taken_by_time and noted.until > time.time():  # the stopped process runs again, and has released its lock
         lock.release()
         return min(noted.until - time.time(), seconds)
     return _write(place, Lease(holder, time.time() + seconds, lock))
@@ -58,7 +58,7 @@ def give_back(lease: Lease, place: Path) -> None:
 
 @attrs.frozen
 class _Note:
-    """What the file says: until when, and whether without the system's lock, because a stopped process has it."""
+    """What the file says: when the lease ends, and whether a stopped process had the system's lock then."""
 
     until: float
     taken_by_time: bool = False
@@ -70,7 +70,7 @@ def _write(place: Path, lease: Lease) -> Lease:
 
 
 def _read(place: Path) -> _Note:
-    """Returns the note; where the system's lock is held, one that cannot be read counts as taken for ever."""
+    """Returns the note. One that cannot be read never ends, for as long as the system's lock is held."""
     with suppress(ValueError, OSError, TypeError):
         until, taken_by_time = parsed(place.read_bytes())
         return _Note(float(until), bool(taken_by_time))

@@ -1,7 +1,7 @@
 """The operating system's lock on a file, which ends with the process that holds it. Never waits.
 
-POSIX has ``flock``. What ``filelock`` adds to it is not needed here, and costs: it takes 27 times as long, and a fork
-waits half a minute for an acquisition that hangs. Windows has no ``flock``, and there ``filelock`` knows what to do.
+POSIX has ``flock``. What ``filelock`` adds to it is not needed here, and has a price: it takes 27 times as long, and a
+fork waits half a minute for an acquisition that hangs. Windows has no ``flock``, so ``filelock`` is used there.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _FLAGS: Final = (
     os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0)
 )
 
-_held: Final[set[int]] = set()  # descriptors that a forked child has to close, or a lock would outlive its holder
+_held: Final[set[int]] = set()  # descriptors that a forked child has to close; else a lock would outlive its holder
 
 
 class FileLock:
@@ -40,7 +40,7 @@ class FileLock:
         self._theirs: Any = None
 
     def acquire(self) -> bool:
-        """Returns whether the lock could be had at once.
+        """Takes the lock if it is free, and returns whether it was.
 
         Raises:
             OSError: the file cannot be opened or locked.
@@ -63,13 +63,13 @@ class FileLock:
                     os.close(descriptor)
 
     def release(self) -> None:
-        """Gives the lock back if this process has it. A forked child leaves its parent's alone."""
+        """Gives the lock back if this process has it. A forked child does not release its parent's lock."""
         if self._theirs is not None:
             self._theirs.release()
         descriptor, self._descriptor = self._descriptor, None
         if sys.platform != "win32" and descriptor is not None and self._process == os.getpid():
             _held.discard(descriptor)
-            fcntl.flock(descriptor, fcntl.LOCK_UN)  # not by closing alone: a child that was just forked has a copy
+            fcntl.flock(descriptor, fcntl.LOCK_UN)  # closing is not enough: a child that was just forked has a copy
             os.close(descriptor)
 
     def __del__(self) -> None:
@@ -89,7 +89,7 @@ class FileLock:
 
 
 def _is_at(place: Path, descriptor: int) -> bool:
-    """Whether the file is still the one at this place. If it was removed meanwhile, others lock another one."""
+    """Whether the file is still the one at this place. If it was removed meanwhile, others lock a new file."""
     with suppress(FileNotFoundError):
         return os.path.samestat(place.lstat(), os.fstat(descriptor))
     return False

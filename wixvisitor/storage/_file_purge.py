@@ -1,14 +1,14 @@
-"""Which visitors' files may be removed, because nobody has needed them for long. Blocking.
+"""Which visitors' files may be removed, because they were not used for a long time. Blocking.
 
 A file's time of modification says when its visitor was last saved or loaded. The clock may be wrong, so the rules are
-those of SQLite's file (``_sqlite_purge``): a file past its time stays, and is read, until that was found twice.
+those of SQLite's file (``_sqlite_purge``): a file past its time stays readable until it was found past its time twice.
 
-- HOUR. One process finds it twice, an hour apart by the clock that is never set (``time.monotonic``).
-- DAY. Two processes find it past twice its time and a day. The second one was started a day after the first one, and a
-  day less an hour after that found it. This is for programs that never run for an hour. What the first one found is
-  kept in ``….overdue`` beside the visitor's file.
+- HOUR. One process finds it past its time twice, an hour apart by a clock that is never set (``time.monotonic``).
+- DAY. Two processes find it past twice its time and a day. The second process was started at least a day after the
+  first one was, and at least a day less an hour after the first one found the file. This rule is for programs that
+  never run for an hour. The first process notes what it found in ``….overdue`` beside the visitor's file.
 
-A save or a load in between makes the first finding void, because it changes the file's time.
+A save or a load in between cancels the first finding, because it changes the file's time.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ from typing import Final, NamedTuple
 
 _HOUR: Final = 3_600.0  # seconds, as all here
 _DAY: Final = 86_400.0
-_SLACK: Final = 60.0  # of the day between two starts, which are reckoned
-_IMPLAUSIBLE: Final = 1_700_000_000.0  # November 2023: no file was used before, so a clock was wrong
-_UNTOUCHED: Final = 0.9  # of its life: loading a record that has more left changes no time
+_SLACK: Final = 60.0  # tolerance for the day between two starts, whose times are estimates
+_IMPLAUSIBLE: Final = 1_700_000_000.0  # November 2023; no file is older, so an earlier time comes from a wrong clock
+_UNTOUCHED: Final = 0.9  # the share of its life; if a record has more left, loading it changes no time
 _MARK: Final = ".overdue"
 
 
 class _Mark(NamedTuple):
-    """What a process found: the file's time of use, when it found that too old, and when the process began."""
+    """One finding: the file's time of use, when a process found that too old, and when that process began."""
 
     used: float
     found_at: float
@@ -37,7 +37,7 @@ class _Mark(NamedTuple):
 
 
 class FilePurge:
-    """What one process knows of the files past their time.
+    """What one process knows about the files past their time.
 
     Args:
         life: seconds that a file is kept after its visitor was loaded or saved.
@@ -51,21 +51,21 @@ class FilePurge:
         self._life = life
         self._clock, self._monotonic = clock, monotonic
         self._began = monotonic()
-        self._seen: dict[Path, tuple[float, float]] = {}  # a file's time of use, and when it was found too old
+        self._seen: dict[Path, tuple[float, float]] = {}  # by file: its time of use, and when that was found too old
 
     def used(self, place: Path) -> None:
-        """Notes in the file that its visitor was saved now."""
+        """Sets the file's time to now, since its visitor was saved."""
         _set_time(place, self._clock())
 
     def loaded(self, place: Path) -> None:
-        """Notes in the file that its visitor was loaded, if a tenth of its time has passed and it can be written."""
-        with suppress(OSError):  # what was read counts, also where nothing can be written
+        """Sets the file's time to now, since its visitor was loaded, if a tenth of its life has passed."""
+        with suppress(OSError):  # loading succeeds, also if the file cannot be written
             now = self._clock()
             if now - _time_of(place) > (1 - _UNTOUCHED) * self._life:
                 _set_time(place, now)
 
     def past(self, place: Path) -> bool:
-        """Whether this file is past its time, by what the clock shows now. If not, what was found of it is void."""
+        """Whether this file is past its time by the clock now. If not, an earlier finding is forgotten."""
         with suppress(OSError):
             if _time_of(place) + self._life <= self._clock():
                 return True
@@ -93,7 +93,7 @@ class FilePurge:
         return self._was_found_by_another(place, used, now, now - (tick - self._began))
 
     def forget(self, place: Path) -> None:
-        """Forgets what was found of a file, which has gone or is in use."""
+        """Forgets what was found about a file that is gone or in use."""
         self._seen.pop(place, None)
         with suppress(OSError):
             _mark_of(place).unlink()

@@ -1,4 +1,4 @@
-"""One visitor's file: its format, and how it is read and replaced without ever losing it. Blocking; no locks."""
+"""One visitor's file: its format, and how to read and replace it without ever losing it. Blocking; no locks."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _NO_FOLLOW: Final = getattr(os, "O_NOFOLLOW", 0)
 
 @contextmanager
 def failures(verb: str, place: Path) -> Iterator[None]:
-    """Turns the system's errors into ``StorageError``; the file is as it was."""
+    """Turns the system's errors into ``StorageError``; the file is unchanged."""
     try:
         yield
     except OSError as error:
@@ -38,8 +38,8 @@ def read(place: Path, key: str, group: Group = Group.REMOVED) -> Record | None:
 
     Args:
         place: the file.
-        key: whose it is.
-        group: what becomes of a file that its group may use.
+        key: the visitor's key.
+        group: what to do with a file that its group may use.
 
     Raises:
         StorageError: it is not a private regular file with this visitor's record. It is left in place.
@@ -57,17 +57,17 @@ def write(place: Path, key: str, value: str, group: Group = Group.REMOVED, *, ke
 
     Args:
         place: the file.
-        key: whose it is.
+        key: the visitor's key.
         value: the record's text.
-        group: what becomes of a file that its group may use.
-        keep_until: seconds since the epoch after which ``is_over``; None: never.
+        group: what to do with a file that its group may use.
+        keep_until: seconds since the epoch after which ``is_expired``; None: never.
     """
     version = f"{'' if keep_until is None else BRIEF}{uuid.uuid4().hex}"
     content = {"wixvisitor": _FORMAT, "key": key, "version": version, "value": value}
     data = json.dumps(content if keep_until is None else {**content, "keepUntil": keep_until}).encode()
     if len(data) > _MAX:
-        raise StorageError(f"a record of {len(data)} bytes is no visitor's; {shown(place)} is unchanged")
-    draft = place.with_name(place.name + ".tmp")  # one name: what a killed writer left behind is written over
+        raise StorageError(f"a record of {len(data)} bytes is too large for a visitor; {shown(place)} is unchanged")
+    draft = place.with_name(place.name + ".tmp")  # a fixed name: it replaces a killed writer's draft
     try:
         _write_private(draft, data, group)
         with replacing(place):
@@ -80,8 +80,8 @@ def write(place: Path, key: str, value: str, group: Group = Group.REMOVED, *, ke
     return version
 
 
-def is_over(place: Path, now: float) -> bool:
-    """Whether the file has a record that had to be kept until a time before ``now``."""
+def is_expired(place: Path, now: float) -> bool:
+    """Whether the file has a record with ``keep_until`` before ``now``."""
     until = _content(place).get("keepUntil")
     return isinstance(until, int | float) and until < now
 
@@ -92,7 +92,7 @@ def is_record(place: Path) -> bool:
 
 
 def _content(place: Path) -> dict[str, Any]:
-    """Returns the JSON of a record, an empty one for any other file."""
+    """Returns the JSON of a record, an empty dict for any other file."""
     with suppress(OSError, StorageError):
         content = parsed_object(_read_private(place, Group.ACCEPTED))
         if content and content.get("wixvisitor") == _FORMAT:
@@ -101,7 +101,7 @@ def _content(place: Path) -> dict[str, Any]:
 
 
 def delete(place: Path, *, durably: bool = True) -> None:
-    """Removes the file, durably so that after a power failure it does not come back. The caller holds the lock."""
+    """Removes the file; ``durably``: it does not come back after a power failure. The caller holds the lock."""
     with suppress(FileNotFoundError), replacing(place):
         place.unlink()
         if durably:
@@ -110,7 +110,7 @@ def delete(place: Path, *, durably: bool = True) -> None:
 
 @contextmanager
 def replacing(place: Path) -> Iterator[None]:
-    """Explains the system's error where the file cannot be replaced or removed because it is a mount."""
+    """Explains the system's error if the file is a mount, which can be neither replaced nor removed."""
     try:
         yield
     except OSError as error:
@@ -139,7 +139,7 @@ def _write_private(draft: Path, data: bytes, group: Group = Group.REMOVED) -> No
         draft.unlink()
     descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _NO_FOLLOW, 0o600)
     with open(descriptor, "wb") as file:
-        ensure_private(draft, descriptor, group)  # a mount may give every file more
+        ensure_private(draft, descriptor, group)  # a mount may give every file a wider mode
         file.write(data)
         file.flush()
         os.fsync(file.fileno())

@@ -1,4 +1,4 @@
-"""What a place in the file system has to be before tokens are put there: private, and durable. Blocking."""
+"""Makes a place in the file system private and durable before tokens are written there. Blocking."""
 
 from __future__ import annotations
 
@@ -17,53 +17,53 @@ logger = logging.getLogger("wixvisitor")
 _POSIX: Final = os.name == "posix"
 _GROUP: Final = 0o070
 _OTHERS: Final = 0o007
-_CANNOT_SYNC: Final = (errno.EINVAL, errno.ENOTSUP, errno.EACCES, errno.EPERM, errno.EBADF)  # of a directory
-_told: Final[set[Path]] = set()  # directories whose files were put right
+_CANNOT_SYNC: Final = (errno.EINVAL, errno.ENOTSUP, errno.EACCES, errno.EPERM, errno.EBADF)  # of a directory's fsync
+_warned: Final[set[Path]] = set()  # directories for which the warning was logged
 
 
 class Group(Enum):
-    """What becomes of a file that its group may use."""
+    """What to do with a file that its group may use."""
 
     REMOVED = "the group's bits are taken away"
     ACCEPTED = "they are left as they are"
 
 
 def shown(place: Path) -> str:
-    """Returns the path for a message; what is no UTF-8 in it is escaped, so that every log can take it."""
+    """Returns the path for a message; parts that are no UTF-8 are escaped, so that every log can hold it."""
     return os.fsencode(place).decode("utf-8", "backslashreplace")
 
 
 def ensure_private(place: Path, opened: int | None, group: Group) -> None:
-    """Checks that a file is its owner's only. Takes bits of the group away from a file of our own, with a warning.
+    """Checks that only its owner may use a file. Removes the group's bits from a file of our own, with a warning.
 
     Volumes add such bits at each mount: Kubernetes with ``fsGroup``, SMB, WSL.
 
     Args:
         place: the file.
-        opened: its descriptor; None to go by the path, where closing a descriptor would end SQLite's locks.
-        group: what becomes of the group's bits.
+        opened: its descriptor; None: the path is used, since closing a descriptor would end SQLite's locks.
+        group: what to do with the group's bits.
 
     Raises:
-        StorageError: others may use it, or the group, and that cannot be changed.
+        StorageError: others may use it; or the group may, and that cannot be changed.
     """
     mode = _mode(place, opened)
     if not _POSIX or not mode & (_GROUP | _OTHERS):
         return
     if mode & _OTHERS:
         raise StorageError(
-            f"{shown(place)} can be read by others, and whoever reads it is the visitor: chmod 600 it. Where the mount "
-            "gives every file such a mode, mount it with another one (SMB and vfat: file_mode=0600 or umask=077)."
+            f"{shown(place)} can be read by others, who could act as the visitor: chmod 600 it. If the mount gives "
+            "every file such a mode, mount it with another one (SMB and vfat: file_mode=0600 or umask=077)."
         )
     if group is Group.ACCEPTED:
         return
     reason = _without_group(place, opened, mode)
     if reason:
         raise StorageError(
-            f"{shown(place)} can be read by its group, and whoever reads it is the visitor. The mode cannot be changed "
-            f"({reason}): chmod 600 it, or if you trust everybody in that group, say accept_group=True"
+            f"{shown(place)} can be read by its group, which could then act as the visitor. The mode cannot be changed "
+            f"({reason}): chmod 600 it, or if you trust all users in that group, pass accept_group=True"
         )
-    level = logging.DEBUG if place.parent in _told else logging.WARNING  # a directory may have thousands
-    _told.add(place.parent)
+    level = logging.DEBUG if place.parent in _warned else logging.WARNING  # a directory may have thousands
+    _warned.add(place.parent)
     logger.log(level, "wixvisitor: %s could be read by its group; it is private again", shown(place))
 
 
@@ -72,7 +72,7 @@ def _mode(place: Path, opened: int | None) -> int:
 
 
 def _without_group(place: Path, opened: int | None, mode: int) -> str:
-    """Takes the group's bits away; returns why that is impossible, or an empty text."""
+    """Removes the group's bits; returns why that is impossible, or an empty text."""
     owner = (place.lstat() if opened is None else os.fstat(opened)).st_uid
     if owner != os.geteuid():
         return "it belongs to another user"
@@ -84,19 +84,19 @@ def _without_group(place: Path, opened: int | None, mode: int) -> str:
 
 
 def make_directory(directory: Path) -> None:
-    """Makes what is missing of a directory: 0700, and the directories above as the umask says."""
+    """Creates a directory with mode 0700, and missing directories above it with the umask's mode."""
     missing: list[Path] = []
     above = directory
     while not above.exists():
         missing.append(above)
         above = above.parent
     for one in reversed(missing):
-        with suppress(FileExistsError):  # another process was faster
+        with suppress(FileExistsError):  # another process has created it
             one.mkdir(mode=0o700 if one is missing[0] else 0o777)
 
 
 def sync_directory(directory: Path) -> None:
-    """Makes durable which files the directory has, where the system can do that."""
+    """Makes the directory's list of files durable, if the system can do that."""
     if not _POSIX:
         return
     descriptor = os.open(directory, os.O_RDONLY)
@@ -107,10 +107,10 @@ def sync_directory(directory: Path) -> None:
 
 
 def sync_above(directory: Path) -> None:
-    """Makes durable that the directory is there, and those above it.
+    """Makes the directory itself, and those above it, durable.
 
-    Also if another process has just made them: it may have died before it came to this. Ends where the file system
-    does, and leaves out what belongs to others or cannot be synced.
+    Does so also if another process has just created them, since it may have died before this step. Stops at the
+    border of the file system, and skips directories that belong to others or cannot be synced.
     """
     if not _POSIX:
         return
@@ -128,7 +128,7 @@ def sync_above(directory: Path) -> None:
 
 
 def is_mounted(place: Path) -> bool:
-    """Whether the file itself, not its directory, is a mount: nothing can be renamed onto it. False if unknown."""
+    """Whether the file itself is a mount, so that no file can be renamed onto it. False if unknown."""
     try:
         mounts = Path("/proc/self/mountinfo").read_bytes()
     except OSError:

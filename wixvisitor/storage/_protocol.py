@@ -1,4 +1,4 @@
-"""What a store has to do: three methods. Two more make it safe between processes.
+"""The interface of a store: three methods. Versions and leases make it safe between processes.
 
 ========================  ================================================  ===========================================
 a store with              is a                                              and promises
@@ -11,8 +11,8 @@ load, save, delete        :class:`TokenStorage`                             one 
 ========================  ================================================  ===========================================
 
 Compare-and-set gives correctness, the lease only saves calls. Adapters need not inherit from anything. A conditional
-store whose ``save`` has a further argument ``keep_for`` (seconds, or None) is told with it how long a record has to be
-kept that only says that a visitor was forgotten; it may go after that.
+store whose ``save`` has a further argument ``keep_for`` (seconds, or None) gets it for a record that only says that a
+visitor was forgotten. The store has to keep that record for so many seconds, and may then remove it.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ from wixvisitor.errors import StorageError
 
 @attrs.frozen
 class Record:
-    """What a store holds for one visitor.
+    """The content of a store for one visitor.
 
     Attributes:
         value: the text that ``save`` was given. It holds secrets and never shows in a repr.
-        version: names this very write, so that ``save`` can be made conditional on it; None without versions.
+        version: identifies this write, so that a ``save`` can be conditional on it; None if the store has no versions.
     """
 
     value: str = attrs.field(repr=lambda _: "'[tokens]'")
@@ -48,7 +48,7 @@ class AnyVersion(Enum):
 
 
 ANY_VERSION: Final = AnyVersion.ANY
-"""For ``save(expected=…)``: whatever the store holds is replaced."""
+"""For ``save(expected=…)``: replaces the record, whatever its version is."""
 
 
 class VersionConflict(StorageError):
@@ -57,11 +57,11 @@ class VersionConflict(StorageError):
 
 @runtime_checkable
 class TokenStorage(Protocol):
-    """The least that a store does.
+    """The minimum that a store has to do.
 
     Raises: any exception; the session turns it into a :class:`~wixvisitor.StorageError`.
     Concurrency: methods are called from many tasks at once, and one after another from different event loops.
-    Cancellation: a cancelled ``save`` may or may not have happened, but never half.
+    Cancellation: a cancelled ``save`` took effect completely or not at all.
     """
 
     async def load(self, key: str) -> Record | str | None:
@@ -82,8 +82,8 @@ class ConditionalStorage(TokenStorage, Protocol):
         """Keeps ``value`` under ``key`` and returns its version.
 
         Args:
-            key: whose record.
-            value: the text.
+            key: the visitor's key.
+            value: the record's text.
             expected: the version that the store must hold now; None: there must be no record yet;
                 ``ANY_VERSION``: replace whatever there is.
 
@@ -98,9 +98,9 @@ class LeasingStorage(TokenStorage, Protocol):
     """A store in which one of many processes can say "I am renewing this visitor"."""
 
     async def acquire_lease(self, key: str, holder: str, seconds: float) -> float:
-        """Returns 0.0 if ``holder`` has the lease now, else how many seconds it may take until it is free.
+        """Returns 0.0 if ``holder`` has the lease now, else the seconds until it is free at the latest.
 
-        Never waits. A lease ends by itself after ``seconds``, or earlier if the store can tell that its holder died.
+        Does not wait. A lease ends by itself after ``seconds``, or earlier if the store notices that its holder died.
         """
         ...
 
@@ -109,27 +109,27 @@ class LeasingStorage(TokenStorage, Protocol):
 
 
 def never_waits(storage: object) -> bool:
-    """Whether this store's own class says that its calls never wait. A subclass says so anew, if it is true for it."""
+    """Whether this store's own class declares that its calls never wait. A subclass has to declare it again."""
     return "_never_waits" in vars(type(storage))
 
 
 def loads_end_at_once(storage: object) -> bool:
-    """Whether this store's own class says that its ``load`` needs no task of ours.
+    """Whether this store's own class declares that its ``load`` needs no task of ours.
 
-    Such a ``load`` ends by itself within 10 s, and at once for a caller that is cancelled. A store that never waits is
-    one of these. A subclass says so anew, if it is true for it.
+    Such a ``load`` ends by itself within 10 s, and at once if its caller is cancelled. Stores that never wait are among
+    these. A subclass has to declare it again.
     """
     return "_loads_end_at_once" in vars(type(storage)) or never_waits(storage)
 
 
 async def settle(storage: object, seconds: float) -> None:
-    """Lets one of our own stores put its files in order, when a pool or session over it is closed. Never raises.
+    """Lets one of our own stores complete its files, when a pool or session over it is closed. Never raises.
 
     Args:
         storage: any store.
         seconds: how long it may take.
     """
-    own = getattr(type(storage), "_settle", None)  # not the object's: a mock has every attribute
+    own = getattr(type(storage), "_settle", None)  # of the class, since a mock object has every attribute
     if own is not None:
         with anyio.move_on_after(max(0.0, seconds)):
             await own(storage)

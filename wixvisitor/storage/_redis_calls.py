@@ -1,7 +1,8 @@
-"""Runs a call of redis-py to its end or to its deadline, whatever happens to whoever waits for it.
+"""Runs a call of redis-py to its end or to its deadline, even if its caller is cancelled.
 
-A call that is torn out of redis-py costs its connection, and nobody knows whether the server got it. So a caller that
-is cancelled waits for the end, which is a fraction of a millisecond away, or the deadline if the server hangs.
+A call that is interrupted inside redis-py loses its connection, and it stays unknown whether the server got it. So a
+cancelled caller waits for the end of the call, usually a fraction of a millisecond, or for the deadline if the server
+hangs.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from wixvisitor.errors import StorageError
 
 T = TypeVar("T")
 
-_GRACE: Final = 0.1  # seconds that a call gets to leave its connection in order when its time is over
+_GRACE: Final = 0.1  # seconds in which a call that is over its deadline can put its connection in order
 _leaving: Final[set[asyncio.Task[Any]]] = set()  # asyncio itself keeps only weak references to tasks
 
 
@@ -54,7 +55,7 @@ async def finish(call: Callable[[], Coroutine[Any, Any, T]], seconds: float) -> 
 
 
 async def _wait(task: asyncio.Task[Any], seconds: float) -> asyncio.CancelledError | None:
-    """Returns when the task has ended or the time is over: None, or how the caller was cancelled meanwhile."""
+    """Waits until the task has ended or the time is over. Returns the caller's cancellation meanwhile, else None."""
     loop = asyncio.get_running_loop()
     cancelled, left, deadline = None, seconds, loop.time() + seconds
     while not task.done() and left > 0:
@@ -75,6 +76,6 @@ async def _give_up(task: asyncio.Task[Any]) -> None:
 
 
 def _silence(task: asyncio.Task[Any]) -> None:
-    """Takes note of how the task ended, so that asyncio does not log it."""
+    """Retrieves the task's result, so that asyncio does not log it."""
     if task.done() and not task.cancelled():
         task.exception()

@@ -1,4 +1,4 @@
-"""Which redis-py client a call goes through: the caller's, or one of our own per event loop."""
+"""The redis-py client that a call uses: the application's, or one of our own in each event loop."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Clients(Protocol):
     """Runs scripts.
 
     Attributes:
-        secrets: texts that no message may show.
+        secrets: texts that must not appear in messages.
     """
 
     secrets: tuple[str, ...]
@@ -35,11 +35,11 @@ class Clients(Protocol):
         """Returns the script's reply."""
 
     async def aclose(self) -> None:
-        """Closes what we opened in this event loop."""
+        """Closes what was opened here in this event loop."""
 
 
 class GivenClient:
-    """The caller's client: never closed, never configured."""
+    """The application's client. It is never closed and never configured here."""
 
     def __init__(self, client: Client) -> None:
         self._client = client
@@ -61,11 +61,11 @@ class _Own:
     """A client of our own in one event loop.
 
     Attributes:
-        client: it has a pool that makes callers wait instead of failing them.
-        closing: a generator that the event loop itself ends before it is closed, and that closes the client then.
-        calls: what is under way.
-        finalizer: closes the client when the store is dropped without being closed. It keeps the client alive until
-            then, because redis-py warns of connections that the garbage collector finds.
+        client: a client whose pool lets callers wait for a connection instead of raising.
+        closing: a generator. The event loop ends it when the loop shuts down, and that closes the client.
+        calls: the tasks whose calls are under way.
+        finalizer: closes the client if the store is dropped without being closed. It keeps the client alive until then,
+            because redis-py warns about connections that the garbage collector finds.
     """
 
     client: Redis
@@ -75,7 +75,7 @@ class _Own:
 
 
 class OwnClients:
-    """Clients of our own: redis-py's live no longer than the event loop in which they were first used."""
+    """Clients of our own, one in each event loop, because redis-py's clients work in one event loop only."""
 
     def __init__(self, url: str, timeout: float) -> None:
         self._url = url
@@ -110,7 +110,7 @@ class OwnClients:
         loop = asyncio.get_running_loop()
         client = Redis.from_pool(_pool(self._url, self._timeout))
         own = _Own(client, _closing(client))
-        await anext(own.closing)  # runs to its yield and never waits, so no other task comes between
+        await anext(own.closing)  # runs to its yield without waiting, so no other task runs in between
         own.finalizer = weakref.finalize(self, _close_later, loop, own.closing)
         with self._lock:
             for ended in [other for other in self._own if other.is_closed()]:
@@ -126,24 +126,24 @@ async def _closing(client: Redis) -> AsyncGenerator[None]:
     try:
         yield
     finally:
-        with suppress(Exception):  # what cannot be closed in order is gone anyway
+        with suppress(Exception):  # an error in closing leaves nothing more to close
             await client.aclose()
 
 
 def _close_later(loop: asyncio.AbstractEventLoop, closing: AsyncGenerator[None]) -> None:
-    """Closes the client in its own event loop, at once if that runs, else when it runs again.
+    """Closes the client in its own event loop: at once if the loop runs, else when it runs again.
 
     A loop that was closed without ``shutdown_asyncgens()`` cannot close anything. The garbage collector closes the
-    sockets then, and Python warns of them.
+    sockets then, and Python warns about them.
     """
     with suppress(RuntimeError):  # the loop is closed
         loop.call_soon_threadsafe(lambda: loop.create_task(closing.aclose()))
 
 
 def _pool(url: str, timeout: float) -> BlockingConnectionPool:
-    """Returns a pool that has connected nowhere yet; what the URL's query says comes before what is set here.
+    """Returns a pool without connections. Options in the URL's query override those that are set here.
 
-    redis-py's own defaults make one page wait for a minute when the server hangs, and raise when 100 calls meet.
+    With redis-py's own defaults a page waits for a minute if the server hangs, and 100 calls at once raise an error.
     """
     try:
         pool = BlockingConnectionPool.from_url(
@@ -152,8 +152,8 @@ def _pool(url: str, timeout: float) -> BlockingConnectionPool:
             timeout=timeout,
             socket_timeout=timeout / 2,
             socket_connect_timeout=timeout / 2,
-            retry=Retry(NoBackoff(), 0),  # that is done in evaluate(), for given clients as well
-            retry_on_error=[exceptions.ReadOnlyError],  # ends its connection: after a failover the name leads elsewhere
+            retry=Retry(NoBackoff(), 0),  # evaluate() repeats the call, for the application's clients as well
+            retry_on_error=[exceptions.ReadOnlyError],  # it reconnects: after a failover the name leads elsewhere
         )
         check: Any = pool.make_connection  # untyped in redis-py
         check()

@@ -1,4 +1,4 @@
-"""What a failure of Redis means, in words for the operator."""
+"""Explains failures of Redis to the operator."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from wixvisitor._wire.redaction import redact
 from wixvisitor.errors import StorageError
 from wixvisitor.storage._redis_scripts import NOT_OURS
 
-# Looked for in the exception's type and text, in this order: older servers wrap a script's error into another, and
-# redis-py has no class for many.
+# Searched in the exception's type and text, in this order: older servers wrap a script's error in another one, and
+# redis-py has no class for many errors.
 _REASONS: Final = tuple(
     (re.compile(pattern), reason)
     for pattern, reason in {
         rf"UnicodeDecodeError|\b(WRONGTYPE|{NOT_OURS})\b": (
-            "what is stored there is no record of wixvisitor; it was left as it is"
+            "the stored value is no record of wixvisitor; it was left as it is"
         ),
         r"AuthenticationError|AuthorizationError|\b(NOAUTH|WRONGPASS)\b": (
             "the server refuses the user name or the password; check the URL or the client"
@@ -27,7 +27,7 @@ _REASONS: Final = tuple(
             "the user lacks a permission; it needs EVALSHA, EVAL, EXISTS, HMGET, HEXISTS, HSET, GET, SET, DEL, PTTL, "
             "PEXPIRE and PERSIST on the prefix's keys"
         ),
-        r"BusyLoadingError|\bLOADING\b": "the server is still loading its data; it will be back by itself",
+        r"BusyLoadingError|\bLOADING\b": "the server is still loading its data; wait until it has finished",
         r"OutOfMemoryError|\bOOM\b": ("the server has no memory left and refuses writes; raise its maxmemory"),
         r"ReadOnlyError|\bREADONLY\b": (
             "the server is a read-only replica; give the primary's URL, or wait for the failover"
@@ -40,7 +40,7 @@ _REASONS: Final = tuple(
         r"MaxConnectionsError|Too many connections|No connection available": (
             "all connections of the client are in use; allow more (max_connections), in a BlockingConnectionPool"
         ),
-        r"InvalidResponse|Protocol Error": "what answers there is no Redis server",
+        r"InvalidResponse|Protocol Error": "the server at this address is no Redis server",
         r"unknown command": "the server, or a proxy before it, does not run Lua scripts",
         r"Event loop is closed|different (event )?loop|RuntimeError.*\bloop\b": (
             "the client was made in another event loop; give RedisStorage a URL, and each loop gets its own"
@@ -53,7 +53,7 @@ _REASONS: Final = tuple(
 def explained(verb: str, error: Exception, secrets: Iterable[str]) -> StorageError:
     """Returns what is raised instead of this exception, without the secrets."""
     name = type(error).__name__
-    # A server that does not know a command repeats what came with it: a password, or a record.
+    # A server that does not know a command repeats its arguments, such as a password or a record.
     text = str(error).partition(", with args beginning")[0]
     unknown = "the server cannot be reached" if isinstance(error, exceptions.ConnectionError | OSError) else name
     reason = next((reason for pattern, reason in _REASONS if pattern.search(f"{name}: {text}")), unknown)

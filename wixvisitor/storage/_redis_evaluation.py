@@ -16,7 +16,7 @@ Argument = bytes | str | int
 
 
 async def evaluate(client: Client, script: Script, key: bytes, *arguments: Argument) -> Any:
-    """Returns the script's reply, with texts as ``str``; sends it once more if there is none, which does no harm."""
+    """Returns the script's reply, with texts as ``str``. If none comes, it is sent once more, which is safe."""
     try:
         reply = await _evaluate(client, script, key, *arguments)
     except exceptions.AuthenticationError:
@@ -30,11 +30,11 @@ async def evaluate(client: Client, script: Script, key: bytes, *arguments: Argum
 async def _evaluate(client: Client, script: Script, key: bytes, *arguments: Argument) -> Any:
     try:
         return await client.execute_command("EVALSHA", script.sha, 1, key, *arguments)
-    except exceptions.NoScriptError:  # a server that was restarted, or has never seen it
+    except exceptions.NoScriptError:  # the server was restarted, or has never run this script
         return await client.execute_command("EVAL", script.text, 1, key, *arguments)
 
 
 def _text(client: Client, reply: bytes | str) -> str:
-    if isinstance(reply, str):  # the client decodes, as it may be as something else than UTF-8
+    if isinstance(reply, str):  # the client decodes replies, perhaps not as UTF-8
         reply = bytes(client.get_encoder().encode(reply))
     return reply.decode("utf-8", "surrogatepass")

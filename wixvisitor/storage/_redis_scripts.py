@@ -1,8 +1,8 @@
-"""What runs inside the server: five short Lua scripts. Each touches one key and may be sent twice.
+"""Five short Lua scripts that run inside the server. Each uses one key and may be sent twice.
 
 A record is a hash: ``data`` is the text, ``version`` the id of the write that put it there, ``before`` the id of the
-write that it replaced. The id is made before the write is sent. So a write that comes a second time, because its reply
-was lost, finds that it was done, also if somebody else has written in between.
+write that it replaced. The id is made before the write is sent. So a write that is sent a second time, because its
+reply was lost, finds that it was done, even if another process has written in between.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ import attrs
 
 from wixvisitor.storage._arguments import BRIEF
 
-NOT_OURS: Final = "NOTOURS"  # begins the error of a script that met something else under its key
+NOT_OURS: Final = "NOTOURS"  # prefix of a script's error, if it finds something else under its key
 
 
 @attrs.frozen
 class Script:
-    """A script, and the name by which the server keeps it."""
+    """A script, and the digest by which the server knows it."""
 
     text: str
     sha: str
@@ -86,7 +86,7 @@ local left = redis.call('PTTL', KEYS[1])
 if left < 0 then return NOT_OURS end
 return math.max(left, 1)
 """)
-"""0 if the holder has the lease now, else for how many milliseconds somebody has it. ``ARGV``: holder, milliseconds."""
+"""0 if the holder has the lease now, else the milliseconds until it ends. ``ARGV``: holder, milliseconds."""
 
 RELEASE: Final = _script("""
 if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end

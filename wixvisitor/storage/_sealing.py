@@ -1,8 +1,8 @@
-"""Seals bytes into a text and opens it again: AES-256-GCM with key ids. No I/O; the nonces are the system's randomness.
+"""Seals bytes into a text and opens it again: AES-256-GCM with key ids. No I/O; the system makes the nonces.
 
-An envelope is ``1.<key id>.<base64url of nonce and ciphertext>``. What it is sealed for (the purpose, and a context
-such as whose record it is) is authenticated with it but not in it: an envelope opens where it belongs, nowhere else.
-A key is good for 2**32 seals.
+An envelope is ``1.<key id>.<base64url of nonce and ciphertext>``. The purpose, and
+a context such as the visitor's key, are authenticated with it but not stored in it: an envelope opens only for the same
+purpose and context. A key is good for 2**32 seals.
 """
 
 from __future__ import annotations
@@ -35,33 +35,33 @@ _SOME_KEY_ID: Final = re.compile(r"[0-9a-f]{12}")
 
 
 class NotOpened(Exception):
-    """An envelope was not opened. Its text holds nothing of what is in there."""
+    """An envelope was not opened. The exception's text holds nothing of its content."""
 
 
 class UnknownVersion(NotOpened):
-    """The envelope is of a version that this code does not know, which is the exception's text."""
+    """The envelope has a version that this code does not know; the exception's text is that version."""
 
 
 class UnknownKey(NotOpened):
-    """The envelope was sealed with none of the keys; the exception's text is the id of the one it was sealed with."""
+    """The envelope was sealed with another key than these; the exception's text is that key's id."""
 
 
 class Damaged(NotOpened):
-    """It is no envelope, or was changed or cut off, or was sealed for something else."""
+    """The text is no envelope, was changed or cut off, or was sealed for another purpose or context."""
 
 
 class Sealer:
-    """Seals with the first key, opens with all.
+    """Seals with the first key, and opens with any of the keys.
 
     Args:
         keys: 32 bytes each, as bytes or as base64 or base64url text.
-        purpose: what the envelopes are for; those of one purpose do not open for another.
+        purpose: the purpose of the envelopes; an envelope does not open for another purpose.
 
     Attributes:
-        key_ids: names of the keys in their order, derived from them, no secrets.
+        key_ids: names of the keys, in the same order. They are derived from the keys and are no secrets.
 
     Raises:
-        ConfigurationError: a key is none, or there is none.
+        ConfigurationError: a key is not valid, or there is no key.
 
     Concurrency: safe to share between tasks and threads. It takes some microseconds and never waits.
     """
@@ -78,21 +78,22 @@ class Sealer:
         self.key_ids = tuple(self._ciphers)
 
     def seal(self, plaintext: bytes, context: tuple[str, ...]) -> str:
-        """Returns an envelope, which is ASCII; two of the same plaintext differ.
+        """Returns an envelope, in ASCII. Two envelopes of the same plaintext differ.
 
         Args:
-            plaintext: what nobody is to read or change.
-            context: whose it is; the same texts are needed to open it.
+            plaintext: the bytes to protect.
+            context: texts such as the visitor's key; the same texts are needed to open the envelope.
         """
         key_id, nonce = self.key_ids[0], os.urandom(_NONCE)
         sealed = self._ciphers[key_id].encrypt(nonce, plaintext, self._bound(key_id, context))
         return f"{_VERSION}.{key_id}.{_encoded(nonce + sealed)}"
 
     def open(self, text: str, context: tuple[str, ...]) -> bytes:
-        """Returns what was sealed.
+        """Returns the plaintext.
 
         Raises:
-            UnknownVersion, UnknownKey, Damaged: it was not sealed by this, for this, or was changed since.
+            UnknownVersion, UnknownKey, Damaged: it was sealed by other code, with another key, for another context, or
+                was changed since.
         """
         version, _, rest = text.partition(".")
         if version != _VERSION:
@@ -101,7 +102,7 @@ class Sealer:
         if key_id not in self._ciphers:
             raise UnknownKey(key_id) if _SOME_KEY_ID.fullmatch(key_id) else Damaged
         sealed = _decoded(data)
-        if len(sealed) < _NONCE + _TAG or _encoded(sealed) != data:  # one envelope has one spelling
+        if len(sealed) < _NONCE + _TAG or _encoded(sealed) != data:  # another spelling of the same bytes
             raise Damaged
         try:
             return self._ciphers[key_id].decrypt(sealed[:_NONCE], sealed[_NONCE:], self._bound(key_id, context))
@@ -109,9 +110,9 @@ class Sealer:
             raise Damaged from None
 
     def derive(self, context: tuple[str, ...]) -> str:
-        """Returns 256 bits as base64url text that nobody can tell without the key: the same for the same context.
+        """Returns 256 bits as base64url text, the same for the same context. Without the key they cannot be computed.
 
-        The order of the keys does not matter, so that processes agree while a key is exchanged for another.
+        The order of the keys does not matter, so that all processes agree while keys are rotated.
         """
         return _encoded(hmac.digest(self._deriving_key, self._bound("derive", context), "sha256"))
 
@@ -119,7 +120,7 @@ class Sealer:
         return f"<Sealer for {self._purpose!r}, keys {', '.join(self.key_ids)}>"
 
     def _bound(self, key_id: str, context: tuple[str, ...]) -> bytes:
-        """What is authenticated with the ciphertext. Lengths stand in front, so that no two contexts look the same."""
+        """Returns the bytes that are authenticated as well. Their lengths tell any two contexts apart."""
         texts = (self._purpose, _VERSION, key_id, *context)
         parts = [text.encode("utf-8", "surrogatepass") for text in texts]
         return b"".join(len(part).to_bytes(8, "big") + part for part in parts)
@@ -148,7 +149,7 @@ def _encoded(data: bytes) -> str:
 
 
 def _decoded(text: str) -> bytes:
-    """Returns what either base64 alphabet means without its padding; nothing if it is no base64."""
+    """Decodes either base64 alphabet without padding; returns no bytes if the text is no base64."""
     with suppress(ValueError):
         return base64.b64decode(text.replace("-", "+").replace("_", "/") + "=" * (-len(text) % 4), validate=True)
     return b""

@@ -1,9 +1,9 @@
-"""What one process has open of a database: a connection, who uses it, and what becomes of it at a fork and at the end.
+"""A process's connection to a database: how threads share it, and how it ends at a fork and at the program's end.
 
-SQLite's locks belong to a process, but its notes about them are memory, which a fork copies. A child that has inherited
-a connection, even one that it never touches, believes in locks that only the parent has: the parent closes as the last
-one, removes the log, and what the child saves from then on is gone. So a fork finds everything closed, and both
-processes open it again at their next use.
+SQLite's locks belong to a process, but its notes about them are in memory, which a fork copies. A child that inherits a
+connection, even an unused one, trusts in locks that only the parent has. The parent then closes as if it were the last
+user and removes the log, and everything that the child saves from then on is lost. Therefore all connections are closed
+before a fork, and both processes open them again at their next use.
 """
 
 from __future__ import annotations
@@ -22,18 +22,18 @@ import attrs
 
 from wixvisitor.errors import StorageError
 from wixvisitor.storage._places import Group, shown
-from wixvisitor.storage._sqlite_file import FAILURES, connect, making, raise_failure
+from wixvisitor.storage._sqlite_file import FAILURES, connect, creation_lock, raise_failure
 
-_AT_THE_END: Final = 1.0  # seconds that an ending program waits for a thread which still uses the file
+_AT_THE_END: Final = 1.0  # seconds that an ending program waits for a thread that still uses the file
 _AT_A_FORK: Final = 5.0  # seconds that a fork waits for calls under way; only one that hangs takes longer
 
 
 @attrs.frozen
 class _Opened:
-    """A connection, to which file, and whose.
+    """A connection, its file and its process.
 
     Attributes:
-        file: the device and inode; the path may be another file's by now.
+        file: the device and inode; the path may lead to another file by now.
         process: the id of the process that opened it.
     """
 
@@ -46,15 +46,15 @@ class OpenFile:
     """Lends this process's connection to one thread at a time; opens it when it is needed.
 
     Args:
-        owner: whoever uses it: when it is gone, or the program ends, the connection is closed.
+        owner: the object that uses it; when that is gone, or the program ends, the connection is closed.
         place: the file.
-        group: what becomes of files that their group may use.
+        group: what to do with files that their group may use.
     """
 
     def __init__(self, owner: object, place: Path, group: Group) -> None:
         self.lock = threading.RLock()
         self._group = group
-        self._making = making(place)
+        self._creation_lock = creation_lock(place)
         self._place = place
         self._opened: _Opened | None = None
         _forks.add(self)
@@ -65,7 +65,7 @@ class OpenFile:
         """Lends the connection.
 
         Raises:
-            StorageError: it cannot be opened, or what was done with it failed.
+            StorageError: it cannot be opened, or a statement failed.
         """
         _forks.wait()
         with self.lock:
@@ -90,18 +90,18 @@ class OpenFile:
     def _current(self) -> sqlite3.Connection:
         if self._opened is not None and self._opened.process != os.getpid():
             raise StorageError(
-                f"{shown(self._place)} was open when this process was forked, by something that did not tell Python or "
-                "while a call hung: what is saved here could be lost. Call aclose() before the fork, or make the "
-                "storage after it."
+                f"{shown(self._place)} was open when this process was forked, while a call hung or without Python's "
+                "knowledge, so what is saved here could be lost. Call aclose() before the fork, or make the storage "
+                "after it."
             )
         if self._opened is not None and self._opened.file != _file_at(self._place):
-            self.close()  # removed or replaced: what is saved to it is seen by nobody
+            self.close()  # the file was removed or replaced: other processes would not see what is saved
         if self._opened is None:
             self._opened = _Opened(connect(self._place, self._group), _file_at(self._place), os.getpid())
         return self._opened.connection
 
     def _end(self) -> None:
-        """Closes unless a daemon thread is in the middle of a call: that would crash, and leaving it open does not."""
+        """Closes the connection, unless a daemon thread is in the middle of a call: closing it then would crash."""
         if self.lock.acquire(timeout=_AT_THE_END):
             try:
                 self.close()
@@ -118,7 +118,7 @@ def _file_at(place: Path) -> tuple[int, int] | None:
 
 
 class _Forks:
-    """Closes every file before ``os.fork``, and keeps it so until both processes are there."""
+    """Closes every file before ``os.fork``, and keeps them closed until both processes exist."""
 
     def __init__(self) -> None:
         self._lock = threading.RLock()
@@ -133,7 +133,7 @@ class _Forks:
             self._files.add(file)
 
     def wait(self) -> None:
-        """Lets a fork go first, which a thread that makes one call after another would keep waiting."""
+        """Waits for a fork that is pending. Else a thread that makes one call after another could delay it for ever."""
         while self._is_forking:
             time.sleep(0.001)
 
@@ -157,7 +157,7 @@ class _Forks:
         self._lock = threading.RLock()
         self._waiting.clear()
         for file in list(self._files):
-            file.lock = threading.RLock()  # threads may have waited for the old one that are not here
+            file.lock = threading.RLock()  # the parent's threads may have waited for the old one
         self._is_forking = False
 
 

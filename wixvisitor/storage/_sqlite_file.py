@@ -1,4 +1,4 @@
-"""A database of visitors: whose file it is, its schema, and how it is opened. Blocking."""
+"""A database of visitors: its application id, its schema, and how it is opened. Blocking."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ from wixvisitor.storage._places import (
 
 _APPLICATION: Final = 0x77697876  # "wixv", in the file's header
 _SCHEMA_VERSION: Final = 1
-BESIDE: Final = ("-wal", "-shm", "-journal")  # what SQLite puts beside a file
+BESIDE: Final = ("-wal", "-shm", "-journal")  # suffixes of the files that SQLite makes beside a database
 _BUSY: Final = 5.0  # seconds that another process may keep the file locked
-_TURN: Final = 0.05  # seconds that one attempt waits for the file; between attempts a fork, or a close, can go on
+_TURN: Final = 0.05  # seconds that one attempt waits for the file; a fork or a close can happen between attempts
 _NO_FOLLOW: Final = getattr(os, "O_NOFOLLOW", 0)
 FAILURES: Final = (sqlite3.Error, OSError, UnicodeDecodeError, UnicodeEncodeError, MemoryError)
-_making: Final = weakref.WeakValueDictionary[Path, "Making"]()
+_creation_locks: Final = weakref.WeakValueDictionary[Path, "CreationLock"]()
 _SCHEMA: Final = (
     # WITHOUT ROWID would make it 2.3 times bigger and 3 to 4 times slower: a record is 1.4 kB.
     """CREATE TABLE visitors
@@ -49,8 +49,8 @@ class Busy(StorageError):
     """Another process writes to the file."""
 
 
-class Making:
-    """Who makes a file holds the lock: closing it takes this process's locks on it away, another thread's as well."""
+class CreationLock:
+    """A lock for creating a file: closing the new file ends all locks of this process on it, other threads' as well."""
 
     __slots__ = ("__weakref__", "lock")
 
@@ -58,14 +58,14 @@ class Making:
         self.lock = fork_safe_lock()
 
 
-def making(place: Path) -> Making:
-    """Returns what all those share who open this file in this process. Whoever may open it keeps the object."""
-    return _making.setdefault(place, Making())
+def creation_lock(place: Path) -> CreationLock:
+    """Returns the lock that all users of this file in this process share. Each user keeps a reference to it."""
+    return _creation_locks.setdefault(place, CreationLock())
 
 
 @contextmanager
 def failures(place: Path) -> Iterator[None]:
-    """Turns sqlite3's and the system's errors into ``StorageError``, which quotes no values."""
+    """Turns sqlite3's and the system's errors into ``StorageError``. Its text quotes no values."""
     try:
         yield
     except FAILURES as error:
@@ -73,7 +73,7 @@ def failures(place: Path) -> Iterator[None]:
 
 
 def raise_failure(error: Exception, place: Path) -> NoReturn:
-    """Raises one of ``FAILURES`` as the ``StorageError`` that it means."""
+    """Raises the ``StorageError`` for one of ``FAILURES``."""
     if isinstance(error, sqlite3.OperationalError):
         if is_busy(error):
             raise Busy(f"{shown(place)}: {error}") from error
@@ -85,7 +85,7 @@ def raise_failure(error: Exception, place: Path) -> NoReturn:
         raise StorageError(f"{shown(place)}: a key or value is no text that UTF-8 can hold") from None
     if isinstance(error, OSError):
         raise StorageError(f"cannot open {shown(place)}: {error.strerror or type(error).__name__}") from error
-    # SQLite's own message quotes the file; or it asks for absurdly large pages
+    # SQLite's own message quotes the file; a MemoryError comes from absurdly large pages
     raise StorageError(f"{shown(place)}: the database is damaged; it was left as it is") from None
 
 
@@ -95,19 +95,19 @@ def is_busy(error: BaseException) -> bool:
 
 
 def connect(place: Path, group: Group = Group.REMOVED) -> sqlite3.Connection:
-    """Opens the database, and makes it where there is none: then it is durable, as are directories made for it.
+    """Opens the database. If there is none, creates it durably, and the directories that it needs.
 
     Raises:
         StorageError: it is not a private regular file, not a database, another program's, or of another version. It
             is left as it is.
     """
     with failures(place):
-        with making(place).lock:
+        with creation_lock(place).lock:
             _make_private(place, group)
         connection = sqlite3.connect(place, timeout=_TURN, isolation_level=None, check_same_thread=False)
         try:
             _prepare(connection, place)
-            sync_directory(place.parent)  # SQLite does so for a log that it makes, not for the file
+            sync_directory(place.parent)  # SQLite does this for its log, but not for the database file
             sync_above(place.parent)
         except BaseException:
             connection.close()
@@ -116,7 +116,7 @@ def connect(place: Path, group: Group = Group.REMOVED) -> sqlite3.Connection:
 
 
 def _make_private(place: Path, group: Group) -> None:
-    """Makes the file before SQLite does, which gives its mode to the files beside it as well."""
+    """Creates the file before SQLite does. SQLite gives the files beside it the same mode."""
     make_directory(place.parent)
     try:
         os.close(os.open(place, os.O_RDWR | os.O_CREAT | os.O_EXCL | _NO_FOLLOW, 0o600))
@@ -126,7 +126,7 @@ def _make_private(place: Path, group: Group) -> None:
             raise StorageError(f"{shown(place)} is a symlink; give the path of the file itself") from None
         if not stat.S_ISREG(mode):
             raise StorageError(f"{shown(place)} is not a regular file") from None
-        if is_mounted(place):  # the log beside it holds what was saved last, and would stay behind
+        if is_mounted(place):  # the log beside it holds the latest saves, and would not be in the mount
             raise cannot_replace(place) from None
     for one in (place, *(place.with_name(place.name + suffix) for suffix in BESIDE)):
         with suppress(FileNotFoundError):
@@ -134,7 +134,7 @@ def _make_private(place: Path, group: Group) -> None:
 
 
 def _prepare(connection: sqlite3.Connection, place: Path) -> None:
-    """Tries again while the file is locked: SQLite's own timeout does not cover two processes that make one file."""
+    """Tries again while the file is locked: SQLite's own timeout does not apply while two processes create one file."""
     give_up = time.monotonic() + _BUSY
     while True:
         try:
@@ -149,26 +149,26 @@ def _prepare_once(connection: sqlite3.Connection, place: Path) -> None:
     with transaction(connection, "DEFERRED"):
         is_new = _is_new(connection, place)
     connection.execute("PRAGMA journal_mode = WAL")
-    # With NORMAL, a power failure could take the last commits: a visitor just made, a refresh token just rotated.
+    # With NORMAL, a power failure could undo the last commits: a new visitor, or a rotated refresh token.
     connection.execute("PRAGMA synchronous = FULL")
     if is_new:
         with transaction(connection, "IMMEDIATE"):
-            if _is_new(connection, place):  # nobody was faster
+            if _is_new(connection, place):  # no other process has created it meanwhile
                 for statement in _SCHEMA:
                     connection.execute(statement)
 
 
 @contextmanager
 def transaction(connection: sqlite3.Connection, kind: str) -> Iterator[None]:
-    """Commits what is done in it, or nothing of it; ``IMMEDIATE`` waits for other writers first."""
+    """Commits all that is done in it, or nothing; ``IMMEDIATE`` waits for other writers first."""
     connection.execute(f"BEGIN {kind}")
     with connection:  # commits, or rolls back
         yield
 
 
 @contextmanager
-def hurried(connection: sqlite3.Connection) -> Iterator[None]:
-    """Does not wait for the disk, for what a power failure may take."""
+def unsynced(connection: sqlite3.Connection) -> Iterator[None]:
+    """Skips the sync to the disk, for changes that a power failure may undo."""
     connection.execute("PRAGMA synchronous = NORMAL")
     try:
         yield
@@ -177,9 +177,9 @@ def hurried(connection: sqlite3.Connection) -> Iterator[None]:
 
 
 @contextmanager
-def spare(connection: sqlite3.Connection) -> Iterator[None]:
-    """Waits for nobody and never fails, for what another time will do as well."""
-    with suppress(sqlite3.Error), hurried(connection):
+def best_effort(connection: sqlite3.Connection) -> Iterator[None]:
+    """Best effort: skips the statements if the database is busy, and never raises."""
+    with suppress(sqlite3.Error), unsynced(connection):
         connection.execute("PRAGMA busy_timeout = 0")
         try:
             yield

@@ -1,17 +1,18 @@
-"""Removing the visitors of a database whom nobody has needed for long. Blocking.
+"""Removes the visitors of a database that were not used for a long time. Blocking.
 
-The clock may be wrong: a bad time server, a restored virtual machine, a board that wakes in 1970. So a record that is
-past its time stays, and is read, until that was found twice, at times between which a clock that jumped would have been
-set right:
+The clock may be wrong: a bad time server, a restored virtual machine, a board that starts in 1970. So a record past its
+time stays readable until it was found past its time twice. Between the two findings a wrong clock would have been
+corrected:
 
-- HOUR. One process finds it twice, an hour apart by the clock that no one sets (``time.monotonic``).
-- DAY. Two processes find it past twice its time and a day, and the second one was started a day after the first one,
-  and a day less an hour after that found it. This is for programs that never run for an hour. When a process was
-  started is reckoned back from what the clock shows now, so that both times come from the same clock, right or wrong.
+- HOUR. One process finds it past its time twice, an hour apart by a clock that is never set (``time.monotonic``).
+- DAY. Two processes find it past twice its time and a day. The second process was started at least a day after the
+  first one was, and at least a day less an hour after the first one found the record. This rule is for programs that
+  never run for an hour. A process's start is calculated back from the present time of the clock, so that both times
+  come from the same clock, right or wrong.
 
-What was found is kept in a table of its own, ``overdue``: programs of older versions go on with the file. A mark counts
-for the very record that was found, with its version and its end, so that a save or a load makes it void. A clock that
-does not find the record past its time removes the mark.
+A finding is a mark in a table of its own, ``overdue``, so that programs of older versions can still use the file. A
+mark is valid for one version and one expiry of a record, so a save or a load cancels it. If the clock finds the record
+not past its time, the mark is removed.
 """
 
 from __future__ import annotations
@@ -26,11 +27,11 @@ from wixvisitor.storage._sqlite_file import transaction
 
 _HOUR: Final = 3_600.0  # seconds, as all here
 _DAY: Final = 86_400.0
-_SLACK: Final = 60.0  # of the day between two starts, which are reckoned
-_BETWEEN: Final = 60.0  # from one look at all that is past its time to the next
-_IMPLAUSIBLE: Final = 1_700_000_000.0  # November 2023: no record ended before, so a clock was wrong when it was saved
+_SLACK: Final = 60.0  # tolerance for the day between two starts, whose times are estimates
+_BETWEEN: Final = 60.0  # between two searches for all records past their time
+_IMPLAUSIBLE: Final = 1_700_000_000.0  # November 2023; no record ends earlier, unless it was saved with a wrong clock
 
-# "long_…" is of the second rule: when it was found past twice its time and a day, by a process that began when.
+# The columns "long_…" are for DAY: when it was found past twice its time and a day, and when that process began.
 _TABLE: Final = """
     CREATE TABLE IF NOT EXISTS overdue (number INTEGER PRIMARY KEY AUTOINCREMENT, key TEXT UNIQUE NOT NULL,
     version TEXT NOT NULL, expires_at REAL NOT NULL, long_found_at REAL, long_began_at REAL)"""
@@ -59,11 +60,11 @@ _FOUND_LONG: Final = f"""
 
 
 class Step(NamedTuple):
-    """What one step of a purge did.
+    """The result of one step of a purge.
 
     Attributes:
-        removed: how many visitors.
-        has_more: whether another step would find more to do.
+        removed: the number of removed visitors.
+        has_more: whether another step would find more to remove.
     """
 
     removed: int
@@ -71,7 +72,7 @@ class Step(NamedTuple):
 
 
 class Purge:
-    """What one process knows of the records past their time.
+    """What one process knows about the records past their time.
 
     Args:
         life: seconds that a record is kept after it was loaded or saved.
@@ -84,17 +85,17 @@ class Purge:
         self._life = life
         self._monotonic = monotonic
         self._began = monotonic()
-        self._connection: sqlite3.Connection | None = None  # numbers are one file's; another one has its own
-        self._seen: deque[tuple[float, int]] = deque()  # when, and up to which number, marks were found
+        self._connection: sqlite3.Connection | None = None  # the numbers are valid for one file only
+        self._seen: deque[tuple[float, int]] = deque()  # by search: its time, and the highest number of a mark
 
     def step(self, connection: sqlite3.Connection, now: float, *, most: int, is_asked: bool) -> Step:
-        """Marks what is past its time, and removes what was found twice.
+        """Marks the records past their time, and removes those that were found twice.
 
         Args:
             connection: to the database; it is in no transaction.
             now: seconds since the epoch.
-            most: how many records are marked, and removed, at most.
-            is_asked: whether to look for all that is past its time, though that was done a moment ago.
+            most: the largest number of records to mark, and to remove.
+            is_asked: whether to search for all records past their time, even if that was done a moment ago.
         """
         if math.isinf(self._life):
             return Step(0, has_more=False)
@@ -113,7 +114,7 @@ class Purge:
         return Step(removed, has_more=most in (marked, removed))
 
     def _remember(self, tick: float, last: int) -> None:
-        """Notes that all marks up to this number were found now; of looks in a row keeps some, so that these ripen."""
+        """Notes that all marks up to this number exist now. Of many notes it keeps some, so that these can grow old."""
         if len(self._seen) > 1 and tick - self._seen[-2][0] < _BETWEEN:
             self._seen.pop()
         self._seen.append((tick, last))

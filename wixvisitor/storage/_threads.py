@@ -1,10 +1,10 @@
-"""The storages' own threads, in which their blocking calls are made.
+"""The storages' own threads, in which their blocking calls run.
 
 An application may fill the threads of anyio's default limiter (FastAPI runs ``def`` handlers in them), so the storages
-do not share them. Rule 1: calls of one lane are made one at a time, in the order in which they came. Rule 2: a call
-that hangs delays its own lane only. A thread that has been busy for long does not count any more, and another one may
-start in its place. Rule 3: threads are daemons and end when they are idle: a call that hangs for ever does not keep
-the program from ending.
+do not share them. Rule 1: calls of one lane run one at a time, in the order in which they came. Rule 2: a call that
+hangs delays its own lane only. A thread that has been busy for a long time is no longer counted, and another one may
+start. Rule 3: threads are daemons and end when they are idle, so a call that hangs for ever does not keep the program
+from ending.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ from wixvisitor.errors import StorageError
 
 T = TypeVar("T")
 
-LOAD_SECONDS: Final = 10.0  # that a load may take; what renews or mints waits no longer for a store either
+LOAD_SECONDS: Final = 10.0  # seconds that a load may take, as for a store's calls in a renewal
 _AT_ONCE: Final = 8  # threads that work at the same time
-_IN_ALL: Final = 64  # threads, with those whose call hangs
-_LONG: Final = 0.2  # seconds after which a thread no longer counts among those that work
+_IN_ALL: Final = 64  # threads, including those whose call hangs
+_LONG: Final = 0.2  # seconds after which a busy thread is no longer counted
 _IDLE: Final = 5.0  # seconds after which a thread without work ends
-_AT_THE_END: Final = 1.0  # seconds that a program which ends waits for calls under way
+_AT_THE_END: Final = 1.0  # seconds that an ending program waits for calls under way
 
 
 class _Call:
@@ -54,17 +54,17 @@ class _Call:
         self._work = work
 
     def make(self) -> None:
-        """Makes the call in this thread, unless its caller has gone, and wakes the caller."""
+        """Makes the call in this thread, unless its caller was cancelled, and wakes the caller."""
         if self.is_given_up:
             return
         try:
             self.result = self.context.run(self._work)
-        except BaseException as error:  # it is raised where the call came from
+        except BaseException as error:  # it is raised in the caller's task
             self.error = error
         self._wake()
 
     def fail(self, error: Exception) -> None:
-        """Ends the call with this error; it was not made."""
+        """Ends the call with this error, without making it."""
         self.error = error
         self._wake()
 
@@ -76,7 +76,7 @@ class _Call:
 
 
 class _Limits:
-    """Ends the waits of one asyncio event loop that last too long. They share a timer: one each would cost too much.
+    """Ends waits that last too long, in one asyncio event loop. They share a timer, since one each would cost too much.
 
     Concurrency: for the tasks of that loop.
     """
@@ -86,14 +86,14 @@ class _Limits:
         self._has_timer = False
 
     def add(self, call: _Call, seconds: float) -> None:
-        """Ends the wait for this call after so many seconds."""
+        """Ends the wait for this call after ``seconds``."""
         self._until[call] = call.loop.time() + seconds
         if not self._has_timer:
             self._has_timer = True
             call.loop.call_later(seconds, self._look, call.loop)
 
     def remove(self, call: _Call) -> None:
-        """Sets no limit to this call any more: its wait has ended."""
+        """Removes the limit of this call, since its wait has ended."""
         self._until.pop(call, None)
 
     def _look(self, loop: Any) -> None:
@@ -119,29 +119,29 @@ class Threads:
             os.register_at_fork(after_in_child=self._reset)
 
     def _reset(self) -> None:
-        """Begins without threads, as a forked child does: they, and what they did, are the parent's."""
+        """Starts without threads. A forked child does so too, since threads and their calls stay in the parent."""
         self._lock = threading.Lock()
-        self._lanes: dict[Hashable, deque[_Call]] = {}  # for each lane with a call under way: those that follow
-        self._ready: deque[_Call] = deque()  # the first of their lane; no thread is free
+        self._lanes: dict[Hashable, deque[_Call]] = {}  # for each lane with a call under way: the calls that wait
+        self._ready: deque[_Call] = deque()  # calls that are first in their lane, while no thread is free
         self._under_way: set[_Call] = set()
         self._limits = weakref.WeakKeyDictionary[Any, _Limits]()  # by asyncio's event loop
-        self._handed: SimpleQueue[_Call] = SimpleQueue()  # to the threads that are idle
-        self._idle = 0  # threads to which no call was handed
+        self._handed: SimpleQueue[_Call] = SimpleQueue()  # calls for the idle threads
+        self._idle = 0  # the number of idle threads without a handed call
         self._number = 0
 
     async def run(self, lane: Hashable, work: Callable[[], T], *, seconds: float | None = None) -> T:
-        """Returns what ``work`` returns, which is called in a thread.
+        """Calls ``work`` in a thread, and returns its result.
 
         Args:
-            lane: calls of one lane are made one at a time.
-            work: what blocks.
-            seconds: how long the caller waits at most; None: as long as it takes.
+            lane: calls of one lane run one at a time.
+            work: the blocking function.
+            seconds: how long the caller waits at most; None: until it ends.
 
         Raises:
-            StorageError: the system gives us no thread, or the time is over.
+            StorageError: the system starts no thread, or the time is over.
 
-        Cancellation: the caller leaves at once. A call that has not begun is never made; one under way goes on to its
-        end, and the lane's next call waits for it.
+        Cancellation: takes effect at once. A call that has not begun is never made. A call under way runs to its end,
+        and the lane's next call waits for it.
         """
         call = _Call(lane, work)
         limits = None if seconds is None else self._limits_in(call.loop)
@@ -168,7 +168,7 @@ class Threads:
             result: T = call.result
             return result
         finally:
-            del call, on_trio  # its error's traceback holds this frame
+            del call, on_trio  # the traceback of its error holds this frame: no cycle
 
     def _limits_in(self, loop: Any) -> _Limits | None:
         """Returns the limits of an asyncio event loop, None for trio."""
@@ -189,7 +189,7 @@ class Threads:
                     self._start(self._ready.popleft())
 
     def _submit(self, call: _Call) -> bool:
-        """Hands the call to a thread, and returns whether there is one for it now."""
+        """Hands the call to a thread. Returns whether one was free or could start."""
         with self._lock:
             followers = self._lanes.get(call.lane)
             if followers is not None:
@@ -209,7 +209,7 @@ class Threads:
     # Under the lock
 
     def _has_room(self) -> bool:
-        """Whether another thread may start: those whose call takes long do not count."""
+        """Whether another thread may start. Threads with a long call are not counted."""
         if self._number < _AT_ONCE:
             return True
         now = time.monotonic()
@@ -221,11 +221,11 @@ class Threads:
             threading.Thread(target=self._work, args=(call,), name="wixvisitor: storage", daemon=True).start()
         except RuntimeError:
             self._under_way.discard(call)
-            if self._number:  # one of these threads takes it
+            if self._number:  # one of the running threads takes it
                 call.began = 0.0
                 self._ready.append(call)
             else:
-                call.fail(StorageError("the system starts no thread for the storage"))
+                call.fail(StorageError("the system could not start a thread for the storage"))
                 self._end(call)
             return
         self._number += 1
@@ -258,7 +258,7 @@ class Threads:
                 call = self._wait()
 
     def _wait(self) -> _Call | None:
-        """Returns the next call, None if none came for a while: then the thread ends."""
+        """Returns the next call; None if none came for some seconds, and then the thread ends."""
         with suppress(Empty):
             return self._handed.get(timeout=_IDLE)
         with self._lock:
@@ -266,10 +266,10 @@ class Threads:
                 self._idle -= 1
                 self._number -= 1
                 return None
-        return self._handed.get()  # it was handed over at this very moment
+        return self._handed.get()  # it was handed over just now
 
     def _at_the_end(self) -> None:
-        """Lets calls under way end, so that a save which nobody waits for any more is not cut off."""
+        """Waits for calls under way, so that a save whose caller has gone is not cut off."""
         until = time.monotonic() + _AT_THE_END
         while self._under_way and time.monotonic() < until:
             time.sleep(0.002)

@@ -26,12 +26,12 @@ from wixvisitor.storage._arguments import YEAR, seconds
 from wixvisitor.storage._protocol import Record
 
 _GRACE: Final = 1.0  # seconds in which a probe that was cancelled removes what it wrote
-_LIKE_A_RECORD: Final = "." * 4_096  # characters; a record has up to 2,000, and a store with a limit is found out
+_LIKE_A_RECORD: Final = "." * 4_096  # characters; a record has up to 2,000, so this detects a store with a size limit
 
 
 @attrs.define(eq=False)
 class _Probe:
-    """A probe under way in one event loop, and how it failed."""
+    """A probe under way in one event loop, and the error if it failed."""
 
     loop: object
     ended: anyio.Event = attrs.field(factory=anyio.Event)
@@ -39,36 +39,37 @@ class _Probe:
 
 
 class KeyValueStorage:
-    """Keeps visitors in any store of py-key-value-aio, with the promise of one process.
+    """Keeps visitors in any store of py-key-value-aio. It is safe for one process only.
 
     Args:
-        store: is used as it is and never closed; nothing but ``get``, ``put`` and ``delete`` is called.
-        collection: where in the store; the keys in it are SHA-256 digests, which every store takes.
-        expire_after: seconds for which a record lives on after it was saved, as long as a Wix refresh token by default;
-            None: for ever. Sessions in use save every few hours. Loading does not count: only writing the record again
-            could, and that might undo what another process has just saved.
+        store: used as it is and never closed; only its ``get``, ``put`` and ``delete`` are called.
+        collection: the collection in the store; the keys in it are SHA-256 digests, which every store accepts.
+        expire_after: seconds that a record is kept after it was saved, by default as long as a Wix refresh token lives;
+            None: for ever. Sessions in use save every few hours. Loading does not extend this: the record would have to
+            be written again, and that could overwrite what another process has just saved.
 
-    **Not atomic**: these stores cannot compare and set, and have no lock. One process keeps one visitor, also over
+    **Not atomic**: these stores cannot compare and set, and have no lock. One process keeps one visitor, even over
     restarts. Several processes that mint or renew the same visitor at the same moment ask Wix several times and
-    overwrite each other; then two processes may hold two visitors until the loser loads again. Where that matters use
-    ``RedisStorage``, ``SQLiteStorage`` or ``FileStorage``.
+    overwrite each other. Then two processes may hold two visitors, until the process whose save was overwritten loads
+    again. If that matters, use ``RedisStorage``, ``SQLiteStorage`` or ``FileStorage``.
 
-    At its first use the store is probed: a record is written, read and deleted. A store that does not give it back is
-    refused (a ``RedisStore`` over a client without ``decode_responses=True``, a ``NullStore``, a limit on sizes), since
-    each load from it would make a new visitor. Not to be noticed from here: records that the store itself takes for
-    missing when they are damaged, evicts, or has not replicated to where it reads (DynamoDB).
+    At its first use the store is probed: a record is written, read and deleted. A store that does not return it is
+    turned down (a ``RedisStore`` over a client without ``decode_responses=True``, a ``NullStore``, a limit on sizes),
+    since each load from it would create a new visitor. The probe cannot detect a store that reports damaged records as
+    missing, that evicts records, or that reads from a replica which does not have them yet (DynamoDB).
 
     The contract passes on the ``MemoryStore``, ``SimpleStore``, ``FileTreeStore``, ``DuckDBStore`` and ``RedisStore``
-    of py-key-value-aio 0.5; the first two work on trio. Its Fernet wrapper accepts what was never encrypted and rows
-    that were swapped: use ``SealedStorage(KeyValueStorage(…))``.
+    of py-key-value-aio 0.5; the first two work on trio. Its Fernet wrapper accepts unencrypted values and
+    swapped rows: use ``SealedStorage(KeyValueStorage(…))``.
 
     Raises:
         ConfigurationError: an argument is wrong.
-        StorageError: by every method: the store failed, was refused, or holds something else, which is left as it is.
+        StorageError: by every method: the store failed, did not pass the probe, or holds something else, which is left
+            as it is.
 
-    Concurrency: as safe between tasks, threads and event loops as the store is; first calls share one probe.
-    Cancellation: a cancelled ``save`` happened or did not if the store's ``put`` is atomic. Whoever waits for a probe
-    that was cancelled makes another.
+    Concurrency: as safe between tasks, threads and event loops as the store is. The first calls share one probe.
+    Cancellation: a cancelled ``save`` took effect completely or not at all if the store's ``put`` is atomic. If a probe
+    is cancelled, one of the calls that wait for it starts another.
     """
 
     def __init__(
@@ -88,7 +89,7 @@ class KeyValueStorage:
 
     @drops_frames_async
     async def load(self, key: str) -> Record | None:
-        """Returns the visitor's record, None if the store says that there is none."""
+        """Returns the visitor's record, None if the store has none."""
         await self._prove()
         name = _name(key)
         found = await self._call("load", self._store.get, name)
@@ -117,10 +118,10 @@ class KeyValueStorage:
             raise StorageError(f"the {type(self._store).__name__} cannot {verb}: {reason}") from safe_cause(error)
 
     async def _prove(self) -> None:
-        """Returns if the store gives back what it is given; finds out first if nobody has."""
+        """Returns once it is known that the store returns what it was given. The first caller makes the probe."""
         while not self._is_proven:
             loop, probe = anyio.lowlevel.current_token().native_token, self._probe
-            if probe is None or probe.loop is not loop:  # one of a loop that is over never ends
+            if probe is None or probe.loop is not loop:  # a probe of a closed event loop never ends
                 self._probe = _Probe(loop)
                 await self._lead(self._probe)
                 continue
@@ -165,8 +166,8 @@ class KeyValueStorage:
 def _refusal(store: str, returned: str) -> str:
     return (
         f"the {store} does not give back what it is given (it returned {returned} right after a save), so visitors "
-        "would be lost. A RedisStore's client needs decode_responses=True, or use RedisStorage instead; other stores "
-        "must take values of 5 kB and the time to live, and read what was just written; look at their wrappers as well"
+        "would be lost. A RedisStore's client needs decode_responses=True, or use RedisStorage instead. Other stores "
+        "must accept values of 5 kB and a time to live, and read what was just written; check their wrappers, too"
     )
 
 

@@ -11,7 +11,7 @@ from wixvisitor.storage._protocol import ANY_VERSION, AnyVersion, Record, Versio
 
 
 class MemoryStorage:
-    """Keeps visitors in a dict: for tests, for one process, and wherever losing them at exit is fine.
+    """Keeps visitors in a dict: for tests, for one process, and for programs that may lose them at exit.
 
     Concurrency: safe to share between sessions, tasks, event loops and threads. It never waits.
     """
@@ -20,7 +20,7 @@ class MemoryStorage:
 
     def __init__(self) -> None:
         self._records: dict[str, Record] = {}
-        self._brief: dict[str, tuple[str, float]] = {}  # versions that may go, and when by time.monotonic()
+        self._brief: dict[str, tuple[str, float]] = {}  # versions with keep_for, and their time.monotonic() end
         self._leases: dict[str, tuple[str, float]] = {}
         self._versions = itertools.count(1)
         self._lock = fork_safe_lock()
@@ -33,7 +33,7 @@ class MemoryStorage:
     async def save(
         self, key: str, value: str, *, expected: str | AnyVersion | None = ANY_VERSION, keep_for: float | None = None
     ) -> str:
-        """Keeps ``value``, with ``keep_for`` at least for so many seconds, and returns its version.
+        """Keeps ``value``, at least for ``keep_for`` seconds if given, and returns its version.
 
         Raises:
             VersionConflict: another version is there; nothing was changed.
@@ -41,11 +41,11 @@ class MemoryStorage:
         with self._lock:
             held = self._records.get(key)
             if expected is not ANY_VERSION and expected != (held.version if held else None):
-                raise VersionConflict("the record was changed by somebody else")
+                raise VersionConflict("the record was changed by another process or task")
             record = Record(value, str(next(self._versions)))
             self._records[key] = record
             if keep_for is not None:
-                self._drop_what_is_over()
+                self._drop_expired()
                 self._brief.pop(key, None)
                 self._brief[key] = str(record.version), time.monotonic() + keep_for
             return str(record.version)
@@ -71,7 +71,7 @@ class MemoryStorage:
             if self._leases.get(key, ("",))[0] == holder:
                 del self._leases[key]
 
-    def _drop_what_is_over(self) -> None:
+    def _drop_expired(self) -> None:
         while self._brief:
             key, (version, until) = next(iter(self._brief.items()))
             if until > time.monotonic():

@@ -34,13 +34,13 @@ class RedisStorage(Closing):
     Args:
         url_or_client: ``redis://``, ``rediss://`` (TLS) or ``unix://``; or a ``redis.asyncio.Redis`` or
             ``RedisCluster``, which is used as it is and never closed. With a URL each event loop gets a client of its
-            own: 20 connections that callers wait for, one repetition, half of ``timeout`` for each attempt. The URL's
-            query changes that: ``?max_connections=50&socket_timeout=2``.
-        prefix: what all keys begin with; the visitor's key follows in braces, so that its record and its lease are in
+            own. It has 20 connections that callers wait for, repeats a call once, and gives each attempt half of
+            ``timeout``. The URL's query changes that: ``?max_connections=50&socket_timeout=2``.
+        prefix: the beginning of all keys. The visitor's key follows in braces, so that its record and its lease are in
             one slot of a cluster.
-        expire_after: seconds for which a record lives on after it was loaded or saved, as long as a Wix refresh token
-            by default; None: for ever.
-        timeout: seconds that a call may take, a wait for a connection and a repetition included.
+        expire_after: seconds that a record is kept after it was loaded or saved, by default as long as a Wix refresh
+            token lives; None: for ever.
+        timeout: seconds that a call may take, including the wait for a connection and the repetition.
 
     A visitor takes 1.6 to 2.1 kB, depending on its tokens, the length of its key, and the server (50,000 records of 1.4
     kB: 1.9 kB in Valkey 9, 2.1 in Redis 7). **The records are the visitors**, not a cache: a server that evicts
@@ -49,17 +49,17 @@ class RedisStorage(Closing):
     them; sessions that hold such a visitor save it again at their next renewal.
 
     Saves are conditional on the version, inside the server. When the server is away, calls raise within ``timeout``
-    seconds, and sessions with an unexpired token go on; when it is back, so is everything else. A server that refuses
-    writes for now is still read from.
+    seconds, and sessions with an unexpired token go on. When it is back, everything works again. A server that refuses
+    writes for a time can still be read.
 
     Raises:
         ConfigurationError: an argument is wrong.
-        StorageError: by every method: the server cannot be reached, refuses, or holds something else under the key,
-            which is then left as it is; on trio, always. The URL's password is in no message.
+        StorageError: by every method: the server cannot be reached, answers with an error, or holds something else
+            under the key, which is then left as it is. On trio every method raises it. No message holds the password.
 
-    Concurrency: share one object between sessions, tasks, threads and event loops; a client that was given lives in one
-    event loop. asyncio only.
-    Cancellation: a call that has begun is finished first, so it takes effect after at most ``timeout`` seconds.
+    Concurrency: share one object between sessions, tasks, threads and event loops; a client of yours works in
+    one event loop. asyncio only.
+    Cancellation: a call that has begun is finished first, so a cancellation takes effect within ``timeout`` seconds.
     """
 
     def __init__(
@@ -77,25 +77,27 @@ class RedisStorage(Closing):
 
     @drops_frames_async
     async def load(self, key: str) -> Record | None:
-        """Returns the visitor's record, None if there is none; it lives on for ``expire_after``."""
+        """Returns the visitor's record, None if there is none; from now on it is kept for ``expire_after``."""
         reply = await self._run("load", _redis_scripts.LOAD, self._record_key(key), self._life)
         match reply:
             case None:
                 return None
             case [str(data), str(version)]:
                 return Record(data, version)
-        raise StorageError("Redis cannot load: what answers there is no Redis server, or a proxy that changes replies")
+        raise StorageError(
+            "Redis cannot load: the server at this address is no Redis server, or a proxy changes replies"
+        )
 
     @drops_frames_async
     async def save(
         self, key: str, value: str, *, expected: str | AnyVersion | None = ANY_VERSION, keep_for: float | None = None
     ) -> str:
-        """Keeps the record for ``expire_after``, with ``keep_for`` for so many seconds, and returns its version.
+        """Keeps the record for ``expire_after``, or ``keep_for`` seconds if that is less, and returns its version.
 
         Raises:
             VersionConflict: Redis holds another version; it is unchanged.
         """
-        version = uuid.uuid4().hex  # made before it is sent, so that a repetition is recognised
+        version = uuid.uuid4().hex  # made before it is sent, so that the server recognises a repetition
         life = self._life
         if keep_for is not None:
             version = f"{BRIEF}{version}"
@@ -110,7 +112,7 @@ class RedisStorage(Closing):
             life,
         )
         if not saved:
-            raise VersionConflict("the record in Redis was changed by somebody else")
+            raise VersionConflict("the record in Redis was changed by another process")
         return version
 
     async def delete(self, key: str) -> None:
@@ -128,8 +130,8 @@ class RedisStorage(Closing):
         await self._run("end a lease", _redis_scripts.RELEASE, self._lease_key(key), _encoded(holder))
 
     async def aclose(self) -> None:
-        """Closes our own client in this event loop, not one that was given. The next call connects again."""
-        with suppress(StorageError, TimeoutError):  # on trio nothing was ever opened
+        """Closes the client that was made here in this event loop, never yours. The next call connects again."""
+        with suppress(StorageError, TimeoutError):  # on trio no client was ever opened
             check_asyncio()
             await finish(self._clients.aclose, 2 * self._timeout)
 

@@ -23,31 +23,32 @@ from wixvisitor.storage._protocol import (
 )
 from wixvisitor.storage._sealing import NotOpened, Sealer, UnknownKey, UnknownVersion
 
-_MARK: Final = "wixvisitor-sealed."  # so that an operator, and we, can tell a sealed record from another
+_MARK: Final = "wixvisitor-sealed."  # marks a sealed record, for operators and for this module
 _PURPOSE: Final = "wixvisitor record"
 
 
 class SealedStorage(Closing):
-    """Keeps visitors in another store, encrypted: whoever reads or changes that store becomes no visitor.
+    """Keeps visitors in another store, encrypted: reading or changing that store gives access to no visitor.
 
     Args:
-        inner: where the sealed records go.
-        keys: the first one seals, all of them open; 32 random bytes each, as bytes or as base64 text. They belong into
+        inner: the store that keeps the sealed records.
+        keys: the first one seals, all of them open; 32 random bytes each, as bytes or as base64 text. Keep them in
             a secret manager, not beside the records. ``SealedStorage.generate_key()`` makes one.
 
-    A record is AES-256-GCM with its key in the store authenticated: one that was changed, or moved to another visitor,
-    does not open. That an old record of the same visitor was put back, or that one was deleted, cannot be noticed.
+    A record is encrypted with AES-256-GCM, which also authenticates its key in the store: a record that was changed, or
+    moved to another visitor, does not open. It cannot detect that an old record of the same visitor was put back, or
+    that a record was deleted.
 
     To rotate, deploy ``keys=[old, new]`` everywhere, then ``[new, old]``. A record is sealed with the new key when it
-    is saved the next time; the old key can go when every record was saved since, or has expired.
+    is next saved. Remove the old key when every record was saved since, or has expired.
 
-    It can do what ``inner`` can: it has ``aclose``, ``purge`` and leases, and ``save`` takes ``expected``, if ``inner``
-    has them. Closing it closes ``inner``. Versions are those of ``inner``.
+    It can do what ``inner`` can: it has ``aclose``, ``purge``, leases, and the argument ``expected`` of ``save``, if
+    ``inner`` has them. Closing it closes ``inner``. Versions are those of ``inner``.
 
     Raises:
-        ConfigurationError: ``inner`` is no storage, or a key is none.
-        StorageError: by ``load``: the record does not open; the text says why. It is left in place and counts as there,
-            so that nobody becomes a new visitor. By every method: what ``inner`` raises.
+        ConfigurationError: ``inner`` is no storage, or a key is not valid.
+        StorageError: by ``load``: the record does not open; the text says why. It is left in place and is not treated
+            as missing, so that no new visitor replaces it. By every method: what ``inner`` raises.
 
     Concurrency: like ``inner``; sealing takes microseconds and never waits.
     Cancellation: like ``inner``.
@@ -61,7 +62,7 @@ class SealedStorage(Closing):
             raise ConfigurationError("inner: expected an object with async load, save and delete")
         self._inner: Any = inner
         self._sealer = Sealer(keys, _PURPOSE)
-        # What inner cannot do must not be there at all; signature() and isinstance() look at the object's own first.
+        # A method that inner lacks must be missing here, too. signature() and isinstance() look at the object first.
         own = vars(self)
         if not takes_expected(inner):
             own["save"] = self._save_unconditionally
@@ -80,10 +81,10 @@ class SealedStorage(Closing):
 
     @drops_frames_async
     async def load(self, key: str) -> Record | str | None:
-        """Returns the record, opened; None if there is none.
+        """Returns the record, decrypted; None if there is none.
 
         Raises:
-            StorageError: it is not sealed, or not with one of the keys, or it was changed or moved.
+            StorageError: the record is not sealed, or was sealed with another key, or was changed or moved.
         """
         found = await self._inner.load(key)
         if found is None:
@@ -96,7 +97,7 @@ class SealedStorage(Closing):
     async def save(
         self, key: str, value: str, *, expected: str | AnyVersion | None = ANY_VERSION, keep_for: float | None = None
     ) -> str:
-        """Seals the record with the first key and returns its version; takes what the store's ``save`` takes.
+        """Seals the record with the first key and returns its version; takes the arguments of the store's ``save``.
 
         Raises:
             VersionConflict: the store holds another version; it is unchanged.
@@ -139,11 +140,11 @@ class SealedStorage(Closing):
         except NotOpened as error:
             raise StorageError(f"{self._explained(error)}; it was left as it is") from None
         except UnicodeDecodeError:  # it quotes what was sealed
-            raise StorageError("the store's record is damaged: no text is sealed in it; it was left as it is") from None
+            raise StorageError("the store's record is damaged: its content is no text; it was left as it is") from None
 
     def _explained(self, error: NotOpened) -> str:
         if isinstance(error, UnknownVersion):
-            return f"the store's record is sealed in the envelope's version {error}; update wixvisitor to read it"
+            return f"the store's record has the envelope version {error}; update wixvisitor to read it"
         if isinstance(error, UnknownKey):
             held = ", ".join(self._sealer.key_ids)
             return (

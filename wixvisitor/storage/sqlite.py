@@ -23,7 +23,7 @@ from wixvisitor.storage._closing import Closing
 from wixvisitor.storage._places import Group, shown
 from wixvisitor.storage._protocol import ANY_VERSION, AnyVersion, Record, VersionConflict
 from wixvisitor.storage._sqlite_connection import OpenFile
-from wixvisitor.storage._sqlite_file import Busy, hurried, spare, transaction
+from wixvisitor.storage._sqlite_file import Busy, best_effort, transaction, unsynced
 from wixvisitor.storage._sqlite_purge import Purge, Step
 from wixvisitor.storage._threads import LOAD_SECONDS, THREADS
 
@@ -33,10 +33,10 @@ T = TypeVar("T")
 _PURGED: Final = 100  # records, and leases, that a save removes at most
 _PURGED_AT_ONCE: Final = 1_000  # records that purge() removes at most before others may write
 _PURGING: Final = 0.02  # the share of saves that purge, beside each process's first
-_SKEW: Final = 1.0  # seconds; a lease that began later than this from now was taken before the clock was set back
+_SKEW: Final = 1.0  # seconds; a lease that begins later than this from now was taken before the clock was set back
 _CLOSING: Final = 5.0  # seconds that closing waits for calls under way
-_SETTLING: Final = 1.0  # seconds that a pool which is closed waits until the file is complete
-_UNTOUCHED: Final = 0.9  # of its life: reading a record that has more left writes nothing
+_SETTLING: Final = 1.0  # seconds that closing a pool waits until the file is complete
+_UNTOUCHED: Final = 0.9  # the share of its life; if a record has more left, loading it writes nothing
 
 _SAVE: Final = {
     ANY_VERSION: """
@@ -47,7 +47,7 @@ _SAVE: Final = {
 _REPLACE: Final = """
     UPDATE visitors SET value = :value, version = :version, expires_at = :expires_at
     WHERE key = :key AND version = :expected"""
-_PURGE_LEASES: Final = (  # of those who died
+_PURGE_LEASES: Final = (  # of holders that have died
     "DELETE FROM leases WHERE rowid IN (SELECT rowid FROM leases WHERE until <= ? LIMIT ?)"
 )
 _LEASE: Final = """
@@ -60,30 +60,30 @@ class SQLiteStorage(Closing):
     """Keeps visitors in a SQLite file: for a busy server, in any number of processes on one machine.
 
     Args:
-        path: the file; what is missing is created, the file with mode 0600, its directory with 0700. Two more appear
+        path: the file. A missing file is created with mode 0600, a missing directory with 0700. Two more files appear
             beside it, ``…-wal`` and ``…-shm``. Not on a network file system.
-        expire_after: seconds after which a visitor whom nobody loaded or saved may be removed; None keeps all for
-            ever. A year by default, like Wix's refresh tokens. Until it is removed a visitor is loaded as ever. Now and
-            then a save removes up to a hundred, and ``purge`` all; the file does not shrink, it uses their space.
+        expire_after: seconds after which a visitor may be removed if it was neither loaded nor saved; None keeps all
+            for ever. A year by default, like Wix's refresh tokens. Until it is removed a visitor can be loaded. Some
+            saves remove up to a hundred, and ``purge`` removes all; the file does not shrink, but reuses their space.
         accept_group: whether files that their group may use are accepted, as in ``FileStorage``.
         clock: seconds since the epoch; for tests.
         monotonic: seconds by a clock that is never set; for tests.
 
-    A save is conditional and durable (write-ahead log, synced at each commit: also a power failure loses nothing), and
-    a lease is seen by every process. Opens the file at first use, twice in each process, so that reading does not
-    wait for writing. ``os.fork`` waits for the calls under way and closes it; both processes open it again. So does a
-    process whose file was removed or replaced. What was saved last is in ``…-wal``. Closing a pool or session over this
-    storage, or the storage, moves it into the file, which is complete then, unless another process goes on.
+    A save is conditional and durable (write-ahead log, synced at each commit: even a power failure loses nothing). All
+    processes see a lease. The file is opened at first use, twice in each process, so that reading does not wait for
+    writing. ``os.fork`` waits for the calls under way and closes the file; both processes open it again. A process also
+    opens it again if it was removed or replaced. The latest saves are in ``…-wal``. Closing this storage, or a pool or
+    session over it, moves them into the file. The file is complete then, unless another process still uses it.
 
     Raises:
         ConfigurationError: an argument is wrong.
         StorageError: by every method, if the file is a symlink, readable by others, no database, another program's or
-            of another schema version (it is then left as it is), or SQLite cannot go on. A write waits up to 5 s while
+            of another schema version (it is then left as it is), or if SQLite fails. A write waits up to 5 s while
             another program writes to the file.
 
     Concurrency: share one object between sessions, tasks, threads and event loops. Works on asyncio and trio. Reads are
     made one at a time in a thread of our own, writes in another.
-    Cancellation: a cancelled call has happened or has not, never half. One that had begun may end a little later, but
+    Cancellation: a cancelled call took effect completely or not at all. One that had begun may end a little later, but
     before the next one begins.
     """
 
@@ -103,7 +103,9 @@ class SQLiteStorage(Closing):
             raise ConfigurationError("path: expected a file; MemoryStorage() keeps visitors in memory")
         if not isinstance(text, str) or not text or "\0" in text:
             raise ConfigurationError("path: expected the path of a file, as text")
-        self._path = Path(text).expanduser().absolute()  # the process may change its directory before it opens it
+        self._path = (
+            Path(text).expanduser().absolute()
+        )  # the process may change its working directory before the first use
         self._life = float("inf") if expire_after is None else seconds(expire_after, "expire_after")
         self._clock = clock or time.time
         self._purging = Purge(self._life, monotonic or time.monotonic)
@@ -114,7 +116,7 @@ class SQLiteStorage(Closing):
 
     @drops_frames_async
     async def load(self, key: str) -> Record | None:
-        """Returns the visitor's record, None if there is none; now and then this keeps it for another year."""
+        """Returns the visitor's record, None if there is none. Loading restarts its life after a tenth of it."""
         return await THREADS.run(self._reader, partial(self._read, key), seconds=LOAD_SECONDS)
 
     @drops_frames_async
@@ -124,13 +126,13 @@ class SQLiteStorage(Closing):
         """Replaces the visitor's record and returns its version.
 
         Args:
-            key: whose record.
-            value: its text.
-            expected: the version that it must have now, None if there must be none.
-            keep_for: seconds after which it may be removed, also if it was loaded; None: ``expire_after``.
+            key: the visitor's key.
+            value: the record's text.
+            expected: the version that the record must have now; None: there must be no record.
+            keep_for: seconds after which it may be removed, even if it was loaded; None: ``expire_after``.
 
         Raises:
-            VersionConflict: another version is there; it is unchanged.
+            VersionConflict: the record has another version; it is unchanged.
         """
         return await self._write(self._save, key, value, expected, keep_for)
 
@@ -139,15 +141,15 @@ class SQLiteStorage(Closing):
         await self._write(_delete, key)
 
     async def purge(self) -> int:
-        """Removes the visitors whom nobody has loaded or saved for ``expire_after``, and returns how many.
+        """Removes the visitors that were neither loaded nor saved for ``expire_after``. Returns their number.
 
         The clock may be wrong, so a visitor is removed only if it was found past its time twice: an hour apart by this
         process; or past twice its time and a day, by two processes that were started at least a day apart. So the first
-        call of a process that runs on removes few or none, and one an hour later the others. A program that cron
-        starts each day may call it once each time. Saves do the same now and then, so it need not be called at all.
+        call in a long-running process removes few visitors or none; a call an hour later removes the others. A program
+        that cron starts each day may call it once each time. Some saves do the same, so you need not call it at all.
 
-        Concurrency: other calls go on meanwhile.
-        Cancellation: leaves what was not removed yet.
+        Concurrency: other calls can run meanwhile.
+        Cancellation: the visitors that were not removed yet stay.
         """
         removed, has_more = 0, True
         while has_more:
@@ -164,10 +166,10 @@ class SQLiteStorage(Closing):
         await self._write(_release, key, holder)
 
     async def aclose(self) -> None:
-        """Closes the file; the next use opens it again. Without, it is closed when nobody holds this object.
+        """Closes the file; the next use opens it again. Otherwise it is closed when this object is garbage collected.
 
-        If no other process has it open, the file is complete then, and those beside it are gone. Waits for calls under
-        way, but for none that hangs.
+        If no other process has it open, the file is complete then, and the files beside it are removed. Waits for calls
+        under way, but not for one that hangs.
         """
         await self._settle()
         with anyio.move_on_after(_CLOSING):
@@ -179,7 +181,7 @@ class SQLiteStorage(Closing):
         return f"<SQLiteStorage {str(self._path)!r}>"
 
     async def _settle(self) -> None:
-        """Moves what was saved from the log into the file, if nobody is in the way. Closing a pool does this."""
+        """Moves the saves from the log into the file, if no other process prevents it. Closing a pool calls this."""
         if self._file.is_open or self._reader.is_open:
             with anyio.move_on_after(_SETTLING), suppress(StorageError):
                 await THREADS.run(self._file, self._empty_log)
@@ -187,7 +189,7 @@ class SQLiteStorage(Closing):
     async def _write(
         self, work: Callable[Concatenate[sqlite3.Connection, P], T], *args: P.args, **kwargs: P.kwargs
     ) -> T:
-        """Does the work in the thread that writes; those who waited in vain for others may try once more."""
+        """Does the work in the thread that writes. If the file is busy, the work is tried again for a while."""
         until = time.monotonic() + _sqlite_file._BUSY
 
         def attempts() -> T:
@@ -215,7 +217,7 @@ class SQLiteStorage(Closing):
                     connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
 
     def _load(self, connection: sqlite3.Connection, key: str) -> Record | None:
-        now = self._clock()  # which may be wrong: what is past its time by it counts, until it is purged
+        now = self._clock()  # it may be wrong, so a record past its time is loaded until it is purged
         row = connection.execute("SELECT value, version, expires_at FROM visitors WHERE key = ?", (key,)).fetchone()
         if row is None:
             return None
@@ -224,7 +226,7 @@ class SQLiteStorage(Closing):
             raise StorageError(f"{shown(self._path)}: the visitor's record is damaged: a column is of another type")
         if expires_at - now < _UNTOUCHED * self._life and not version.startswith(BRIEF):
             touch = "UPDATE visitors SET expires_at = ? WHERE key = ? AND version = ?"
-            with spare(connection):  # what was read counts, also where nothing can be written
+            with best_effort(connection):  # loading succeeds, even if the file cannot be written
                 connection.execute(touch, (now + self._life, key, version))
         return Record(value, version)
 
@@ -242,9 +244,9 @@ class SQLiteStorage(Closing):
         statement = _REPLACE if isinstance(expected, str) else _SAVE[expected]
         row = {"key": key, "value": value, "version": version, "expires_at": now + life}
         if connection.execute(statement, {**row, "expected": expected}).rowcount < 1:
-            raise VersionConflict(f"the visitor in {shown(self._path)} was changed by somebody else")
+            raise VersionConflict(f"the visitor in {shown(self._path)} was changed by another process")
         if not self._has_saved or random.random() < _PURGING:  # noqa: S311 - spreads the work, protects nothing
-            with spare(connection):
+            with best_effort(connection):
                 connection.execute(_PURGE_LEASES, (now, _PURGED))
                 self._purge(connection, _PURGED, is_asked=False)
         self._has_saved = True
@@ -254,8 +256,8 @@ class SQLiteStorage(Closing):
         return self._purging.step(connection, self._clock(), most=most, is_asked=is_asked)
 
     def _acquire(self, connection: sqlite3.Connection, key: str, holder: str, seconds: float) -> float:
-        with hurried(connection), transaction(connection, "IMMEDIATE"):
-            now = self._clock()  # after the wait for the file, or a lease taken meanwhile would be one of the future
+        with unsynced(connection), transaction(connection, "IMMEDIATE"):
+            now = self._clock()  # read after waiting for the file; else a lease taken meanwhile would lie in the future
             row = {"key": key, "holder": holder, "now": now, "until": now + seconds, "ahead": now + _SKEW}
             if connection.execute(_LEASE, row).rowcount > 0:
                 return 0.0
@@ -268,5 +270,5 @@ def _delete(connection: sqlite3.Connection, key: str) -> None:
 
 
 def _release(connection: sqlite3.Connection, key: str, holder: str) -> None:
-    with hurried(connection):  # a lease that a power failure brings back runs out
+    with unsynced(connection):  # if a power failure brings the lease back, it expires by itself
         connection.execute("DELETE FROM leases WHERE key = ? AND holder = ?", (key, holder))
