@@ -51,7 +51,7 @@ async def show(request: web.Request) -> web.Response:
 
 
 async def lines_of(visitor: VisitorSession) -> list[dict[str, Any]]:
-    """Returns the lines of the cart; nobody has one before something was put in."""
+    """Returns the lines of the cart; empty before something was put in."""
     try:
         cart = raise_for_error(await visitor.get(CART)).json()["cart"]
     except WixAPIError as error:

@@ -1,4 +1,4 @@
-"""The parts of the demo that make sense against the real Wix, where nobody can be made to fail."""
+"""The parts of the demo that make sense against the real Wix, where no failure can be ordered."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ async def _a_visitor(stage: Stage, file: Path) -> Facts:
     story.measured("on_change", ", ".join(facts.events) or "nothing had to change")
     story.measured("waited", brief(facts.longest))
     if resumed:
-        story.claim("nobody was made or replaced", not _is_new(facts), facts.events)
+        story.claim("no visitor was made or replaced", not _is_new(facts), facts.events)
     else:
         story.claim("Wix made a visitor", facts.had("minted") and facts.role == "visitor", facts.events)
     story.claim("it is kept in the file", _is_there(file), file)
@@ -116,7 +116,7 @@ async def _a_crowd(stage: Stage, renewed: Facts) -> None:
     story.chapter(f"{CROWD} ask at once")
     story.say(f"{CROWD} coroutines ask for the visitor's tokens ...")
     facts = await stage.do("ask", callers=CROWD)
-    waited = f"{facts.waited} of {CROWD}, the longest {brief(facts.longest)}" if facts.waited else f"nobody of {CROWD}"
+    waited = f"{facts.waited} of {CROWD}, the longest {brief(facts.longest)}" if facts.waited else f"none of {CROWD}"
     story.measured("waited", waited)
     one = facts.served == CROWD and facts.access_tokens == 1
     story.claim("everyone was served, with the same token", one, facts.complaint or f"{facts.access_tokens} tokens")

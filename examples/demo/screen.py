@@ -24,7 +24,7 @@ def complain(text: str) -> None:
 
 
 def give_up() -> None:
-    """Points stdout nowhere, after whoever read it has gone; else its last flush would fail, and say so."""
+    """Points stdout nowhere, after its reader has gone. Otherwise its last flush would fail, and say so."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 

@@ -67,7 +67,7 @@ class Stage:
     def claim_nobody_was_replaced(self, facts: Facts) -> None:
         """Claims that the visitor is who it was, by its tokens and by Wix's own books."""
         same = facts.is_same_visitor(self.visitor) and set(self.fake.visitors) == {self.visitor.visitor}
-        self.story.claim("nobody was replaced: the same visitor, the only one that Wix knows", same, facts.visitor)
+        self.story.claim("no visitor was replaced: the same one, the only one that Wix knows", same, facts.visitor)
 
     async def claim_cart(self) -> None:
         """Claims that the cart is there, and that Wix says it is this visitor's."""
@@ -101,5 +101,5 @@ def listed(lines: tuple[str, ...]) -> str:
 def waited(facts: Facts) -> str:
     """Returns who waited, and how long."""
     if not facts.waited:
-        return f"nobody of {facts.callers}"
+        return f"none of {facts.callers}"
     return f"{facts.waited} of {facts.callers}, the longest {brief(facts.longest)}"

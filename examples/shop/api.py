@@ -58,7 +58,7 @@ async def remove(shop: CurrentShop, line_id: str) -> Json:
 
 @router.get("/visitor")
 async def visitor_state(request: Request, visitor: CurrentVisitor) -> Json:
-    """Who the browser is to Wix. Asks nobody, and holds no secret."""
+    """Who the browser is to Wix. Makes no call to Wix, and holds no secret."""
     state: Json = request.app.state.history.describe(visitor)
     return {**state, "kept_in": request.app.state.kept_in}
 

@@ -87,7 +87,7 @@ class History:
 
 
 def name_of(visitor: VisitorSession) -> str:
-    """Returns a short name for a visitor, ``""`` for nobody yet. It is a hash: no way leads back to the token."""
+    """Returns a short name for a visitor, ``""`` for none yet. It is a hash: no way leads back to the token."""
     value = visitor.get_tokens().refresh_token.value
     return hashlib.sha256(f"the shop's name for\0{value}".encode()).hexdigest()[:8] if value else ""
 

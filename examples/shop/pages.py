@@ -71,9 +71,9 @@ async def remove(shop: CurrentShop, line_id: str) -> Response:
 
 @router.get("/visitor")
 async def visitor_page(request: Request, visitor: CurrentVisitor) -> Response:
-    """Who the browser is to Wix. Asks nobody."""
+    """Who the browser is to Wix. Makes no call to Wix."""
     state = request.app.state.history.describe(visitor)
-    cart = None if state["visitor"] else Cart()  # whoever does not exist yet has no cart, so nobody is asked
+    cart = None if state["visitor"] else Cart()  # a visitor that does not exist yet has no cart, so Wix is not asked
     return show(request, "visitor.html", state=state, kept_in=request.app.state.kept_in, cart=cart)
 
 

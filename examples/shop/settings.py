@@ -164,7 +164,7 @@ def _keys(store: str) -> str:
 
 
 def _kept_key(path: Path) -> str:
-    """Returns the key in this file, which is made if there is none; nobody else may read it."""
+    """Returns the key in this file, which is made if there is none. Only its owner may read it."""
     try:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     except FileExistsError:

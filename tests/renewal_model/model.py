@@ -1,6 +1,6 @@
 """What ``_renewal.run.py`` does between processes, as a model so small that every state it can reach is looked at.
 
-    take the lease → load again → decide again → ask Wix → save if nobody else did → give the lease back
+    take the lease → load again → decide again → ask Wix → save if no other process did → give the lease back
 
 Each await on the store or on Wix is one step. Between two steps anybody else may take theirs, a process may crash, and
 a lease may run out under a holder that is held up. The search is breadth first, so a counterexample is a shortest one.

@@ -163,7 +163,7 @@ class Need(Enum):
 
     LOADED = auto()  # to know whose tokens these are
     TOKEN = auto()  # a token for a request
-    BACKGROUND = auto()  # a token that nobody waits for yet: the old one still works
+    BACKGROUND = auto()  # a renewal in the background: the old token still works
     ANOTHER = auto()  # another token after a 401
     FORCED = auto()  # a renewal, whatever the clock says: ``renew_token``
 

@@ -1,7 +1,7 @@
 """One lane for each visitor: its jobs run one after the other, in the order in which they were asked for.
 
 - Setting and forgetting are jobs that every caller of them adds. They end the renewals before them, whose result would
-  be about somebody else (rule 4, LATE LOSES).
+  be about another visitor (rule 4, LATE LOSES).
 - Renewals coalesce: a caller that needs one waits for the job at the lane's end, if that is a renewal.
 
 Each event loop has its own lane. A second loop in use at the same time counts as another process: the two meet in the

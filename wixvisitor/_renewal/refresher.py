@@ -69,7 +69,7 @@ class Refresher:
         state: what is held; the way to a fresh token without any waiting.
 
     Concurrency: safe from any number of tasks; event loops may follow one another.
-    Cancellation: a cancelled caller leaves the job running for everybody else.
+    Cancellation: a cancelled caller leaves the job running for all other callers.
     """
 
     __slots__ = ("_endpoint", "_lane", "settings", "state")
@@ -342,5 +342,5 @@ def _closed(job: Job) -> WixVisitorError:
 
 
 def _found_nobody(error: Exception | None) -> bool:
-    """Whether a renewal that may mint nobody failed without asking Wix."""
+    """Whether a renewal that may mint no visitor failed without asking Wix."""
     return isinstance(error, ConfigurationError) and error.status_code is None

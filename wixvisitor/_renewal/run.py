@@ -1,6 +1,6 @@
 """One renewal, from the lease to the saved tokens. It publishes nothing: it returns an ``Outcome``.
 
-    take the lease → load again → decide again → ask Wix → save if nobody else did → give the lease back
+    take the lease → load again → decide again → ask Wix → save if no other process did → give the lease back
 
 Losing a race is no error: the tokens that were saved first count, and the loser adopts them.
 """

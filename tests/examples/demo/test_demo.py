@@ -102,7 +102,7 @@ def test_a_claim_that_does_not_hold_is_told(run: Run, monkeypatch: pytest.Monkey
     done = run()
     assert done.code == 1
     assert chapters(done.out) == CHAPTERS
-    assert "FAILED nobody was replaced: the same visitor, the only one that Wix knows (seen:" in " ".join(
+    assert "FAILED no visitor was replaced: the same one, the only one that Wix knows (seen:" in " ".join(
         done.out.split()
     )
     assert re.search(r"^FAILED: \d+ of \d+ claims did not hold\.$", done.out, re.MULTILINE)
