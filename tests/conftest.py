@@ -176,8 +176,15 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     items[:] = [item for item in items if item not in left_out]
 
 
+@hypothesis.settings(max_examples=1, database=None)
+@hypothesis.given(hypothesis.strategies.none())
+def _first_example(_nothing: None) -> None:
+    """Makes hypothesis register its random numbers, which it cannot do once the module that holds them is frozen."""
+
+
 def pytest_collection_finish() -> None:
     """Takes what is loaded by now out of later collections, which take a tenth of the time then."""
+    _first_example()
     gc.collect()
     gc.freeze()
 
