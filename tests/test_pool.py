@@ -153,15 +153,24 @@ async def test_a_closed_pool_says_so(still: FakeWix, pool_of: PoolMaker, family:
 async def test_a_closed_pool_can_be_entered_again(still: FakeWix, pool_of: PoolMaker) -> None:
     """It goes on with the visitors that it had, at once: what a closed pool refused is no failure of Wix."""
     async with pool_of() as pool:
-        session = await pool.session("k")
-        await session.get(CART)
+        sessions = [await pool.session(f"visitor {number}") for number in range(4)]
+        for session in sessions:
+            await session.get(CART)
     still.advance(LIFETIME + 1)
-    with pytest.raises(ConfigurationError):
-        await session.generate_visitor_tokens()
+    for session in sessions:
+        with pytest.raises(ConfigurationError):
+            await session.generate_visitor_tokens()
     async with pool:
-        assert await pool.session("k") is session
-        assert (await session.get(CART)).status_code in FINE
-    assert len(still.visitors) == 1
+        assert await pool.session("visitor 0") is sessions[0]
+        for session in sessions:
+            assert (await session.get(CART)).status_code in FINE
+    assert len(still.visitors) == 4
+
+
+def test_a_pool_needs_a_number_of_token_requests(pool_of: PoolMaker) -> None:
+    """None is not "no limit" for a pool: its sessions would then close what they share."""
+    with pytest.raises(ConfigurationError, match="max_token_requests"):
+        pool_of(max_token_requests=None)
 
 
 @anyio_test

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -399,3 +400,92 @@ async def test_a_replay_with_the_same_token_may_succeed(client_id: str) -> None:
 
     async with VisitorSession(client_id, client=httpx.AsyncClient(transport=httpx.MockTransport(serve))) as session:
         assert (await session.get("/x")).status_code == 200
+
+
+class Remote:
+    """A plain store in the network: a write that was sent takes effect later, though its caller was cancelled."""
+
+    def __init__(self) -> None:
+        self.records: dict[str, str] = {}
+        self.sent, self.arrived = anyio.Event(), anyio.Event()
+        self.late: tuple[str, str] | None = None
+
+    async def load(self, key: str) -> str | None:
+        return self.records.get(key)
+
+    async def save(self, key: str, value: str) -> None:
+        if not self.sent.is_set():
+            self.late = key, value
+            self.sent.set()
+            await self.arrived.wait()
+        else:
+            self.records[key] = value
+
+    async def delete(self, key: str) -> None:
+        self.records.pop(key, None)
+
+    def arrive(self) -> None:
+        assert self.late is not None
+        self.records[self.late[0]] = self.late[1]
+        self.arrived.set()
+
+
+@pytest.mark.parametrize("verb", ["set_tokens", "forget"])
+async def test_a_save_under_way_is_not_cancelled(
+    still: FakeWix, session_of: SessionMaker, visitor: Tokens, member: Tokens, verb: str
+) -> None:
+    """What is set or forgotten while a renewal is being saved is written after it, in a store without conditions."""
+    storage = Remote()
+    storage.sent.set()
+    session = session_of(tokens=visitor, storage=storage)
+    await session.auth_headers()
+    still.advance(LIFETIME + 1)
+    storage.sent = anyio.Event()
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(session.auth_headers)
+        await storage.sent.wait()
+        if verb == "set_tokens":
+            tasks.start_soon(session.set_tokens, member)
+        else:
+            tasks.start_soon(session._refresher.forget)
+        await anyio.sleep(1.2)  # longer than a cancelled job may take
+        storage.arrive()
+    if verb == "set_tokens":
+        assert all(member.refresh_token.value in record for record in storage.records.values())
+        assert session.get_tokens().refresh_token == member.refresh_token
+    else:
+        assert not any(visitor.refresh_token.value in record for record in storage.records.values())
+
+
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
+async def test_tasks_that_are_cancelled_before_they_begin(session_of: SessionMaker) -> None:
+    """A program that cancels all its tasks, also those that have not begun, can go on with the session."""
+    session = session_of()
+    caller = asyncio.create_task(session.auth_headers())
+    await asyncio.sleep(0)
+    jobs = [task for task in asyncio.all_tasks() if task.get_name().startswith("wixvisitor: ")]
+    assert jobs
+    for task in [caller, *jobs]:
+        task.cancel()
+    await asyncio.gather(caller, return_exceptions=True)
+    with anyio.fail_after(10):
+        assert (await session.auth_headers())["Authorization"]
+
+
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
+@pytest.mark.filterwarnings("ignore:coroutine 'SharedTask._run' was never awaited:RuntimeWarning")
+async def test_a_task_that_cannot_start(session_of: SessionMaker) -> None:
+    """Where the event loop refuses to make a task, the caller is told, and the next one is served."""
+    session, loop = session_of(), asyncio.get_running_loop()
+
+    def refuse(*_: Any, **__: Any) -> Any:
+        raise RuntimeError("no tasks today")
+
+    loop.set_task_factory(refuse)
+    try:
+        with pytest.raises(RuntimeError, match="no tasks today"):
+            await session.auth_headers()
+    finally:
+        loop.set_task_factory(None)
+    with anyio.fail_after(10):
+        assert (await session.auth_headers())["Authorization"]

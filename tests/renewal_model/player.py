@@ -127,6 +127,9 @@ class Player:
 
     # Wix
 
+    def check_open(self) -> None:
+        """The pool is never closed."""
+
     async def renew(self, refresh_token: str, deadline: float, turn: object) -> Granted | Refused:
         while (how := await self._stand("ask")) == "the answer is lost, asks again":
             self.replay.wix_renews(refresh_token)

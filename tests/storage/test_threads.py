@@ -149,6 +149,25 @@ async def test_idle_threads_end(threads, monkeypatch, until):
         await until(lambda: ours() <= before)
 
 
+async def test_no_further_thread_to_be_had(threads, monkeypatch):
+    """Where the system starts no further thread, the one that there is makes the next call as well."""
+    go_on, start = threading.Event(), threading.Thread.start
+
+    def refuse(self: threading.Thread) -> None:
+        if self.name == "wixvisitor: storage":
+            raise RuntimeError("can't start new thread")
+        start(self)
+
+    with anyio.fail_after(30):
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(threads.run, "first", lambda: go_on.wait(20))
+            await anyio.wait_all_tasks_blocked()
+            monkeypatch.setattr(threading.Thread, "start", refuse)
+            tasks.start_soon(threads.run, "second", lambda: None)
+            await anyio.sleep(0.3)  # longer than a thread may take before another one is tried
+            go_on.set()
+
+
 async def test_no_thread_to_be_had(threads, monkeypatch):
     """Where the system starts no thread the call is a StorageError, and the next one works when it does."""
 

@@ -111,13 +111,17 @@ class Connections:
 
     def close(self) -> None:
         """Lets nothing go out in this event loop, until ``open`` is called. Another event loop is as it was."""
-        self.open()
-        self._closed_in += (shared_task.current_loop(),)
+        self._note_loop(is_closed=True)
 
     def open(self) -> None:
         """Takes ``close`` back, and forgets event loops that have ended."""
+        self._note_loop(is_closed=False)
+
+    def _note_loop(self, *, is_closed: bool) -> None:
         loop = shared_task.current_loop()
-        self._closed_in = tuple(one for one in self._closed_in if one is not loop and not shared_task.has_ended(one))
+        with self._lock:
+            others = (one for one in self._closed_in if one is not loop and not shared_task.has_ended(one))
+            self._closed_in = (*others, loop) if is_closed else tuple(others)
 
     async def aclose(self) -> None:
         """Closes the running loop's client of our own. The next use opens another, unless ``close`` was called."""

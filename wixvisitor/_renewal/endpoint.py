@@ -58,6 +58,10 @@ class TokenEndpoint:
         self.settings = settings
         self.connections = connections
 
+    def check_open(self) -> None:
+        """Raises ``ConfigurationError`` if the pool was closed in this event loop."""
+        self.connections.check_open()
+
     @drops_frames_async
     async def mint(self, deadline: float, permit: Permit) -> Granted:
         """Returns a new visitor's tokens.

@@ -31,7 +31,8 @@ class Job(SharedTask):
 
     Attributes:
         need: what a renewal is for; None for a job that sets or forgets.
-        saves: whether a renewal only saves what is held, so that nothing ends it.
+        saves: whether a renewal saves tokens now. Nothing ends it then: a store may finish a write that was cancelled,
+            and a refresh token that was just granted must not get lost.
     """
 
     __slots__ = ("need", "saves")
@@ -39,6 +40,10 @@ class Job(SharedTask):
     def __init__(self, need: Need | None, owner: object, *, saves: bool = False) -> None:
         super().__init__(owner)
         self.need, self.saves = need, saves
+
+    def now_saves(self) -> None:
+        """Notes that the renewal has new tokens and saves them."""
+        self.saves = True
 
     @property
     def ends_at_once(self) -> bool:
@@ -66,17 +71,17 @@ class Lane:
     def last_renewal(self) -> Job | None:
         """Returns the job at the end of this loop's lane if it is a renewal that a caller can wait for."""
         jobs = self.here()
-        return jobs[-1] if jobs and jobs[-1].need is not None else None
+        return jobs[-1] if jobs and jobs[-1].need is not None and not jobs[-1].is_ending else None
 
     def add(self, job: Job, work: Work, *, name: str) -> None:
         """Adds a job behind all others of this loop, and starts its task. The lock is held by the caller."""
         before = self.here()
+        job.start(partial(self._do, job, work, before), name=f"wixvisitor: {name}")
+        self._jobs = (*(one for one in self._jobs if not one.done and not has_ended(one.loop)), job)
         if job.need is None:
             for one in before:
                 if one.ends_at_once:
                     one.cancel()
-        self._jobs = (*(one for one in self._jobs if not one.done and not has_ended(one.loop)), job)
-        job.start(partial(self._do, job, work, before), name=f"wixvisitor: {name}")
 
     def here(self) -> list[Job]:
         """Returns the jobs under way and waiting in this event loop."""
@@ -103,7 +108,7 @@ class Lane:
     async def _do(self, job: Job, work: Work, before: Sequence[Job]) -> object:
         try:
             for earlier in before:
-                if job.need is None and earlier.ends_at_once:
+                if earlier.is_ending or (job.need is None and earlier.ends_at_once):
                     await earlier.end()  # its last steps may take a second
                 else:
                     await earlier.wait()

@@ -88,6 +88,7 @@ class Refresher:
         """
         held, edition = self.state.held, self.state.edition
         if held is None and self.settings.loads_end_at_once and not self._lane:
+            self._endpoint.check_open()
             found = await read(self._records(), known)
             self.state.note_loaded(found.snapshot, edition)
         if held is not None and held.was_forgotten:  # the store may know of a new visitor
@@ -220,7 +221,7 @@ class Refresher:
             if job is None:
                 held = self.state.held
                 job = Job(need, self._owner(), saves=held is not None and held.unsaved is not None)
-                self._lane.add(job, partial(self._renew, need, rejection), name=need.name.lower())
+                self._lane.add(job, partial(self._renew, job, need, rejection), name=need.name.lower())
             return job
 
     async def _join(self, need: Need, rejection: Rejection | None = None) -> bool:
@@ -254,11 +255,12 @@ class Refresher:
 
     # In the job's own task
 
-    async def _renew(self, need: Need, rejection: Rejection | None) -> Outcome | None:
+    async def _renew(self, job: Job, need: Need, rejection: Rejection | None) -> Outcome | None:
         edition = self.state.edition
         if not self._is_still_needed(need, rejection):
             return None
-        renewal = Renewal(self.settings, self._records(), self._endpoint, need, self.state.held)
+        self._endpoint.check_open()
+        renewal = Renewal(self.settings, self._records(), self._endpoint, need, self.state.held, job.now_saves)
         if need is Need.ANOTHER and rejection is not None:
             renewal.may_ask = partial(self.settings.limiter.take_renewal_for, rejection.route)
         try:
@@ -300,9 +302,7 @@ class Refresher:
     async def _set(self, given: Snapshot) -> None:
         given = attrs.evolve(given, lineage=self.state.lineage())
         outcome = await Renewal(self.settings, self._records(), self._endpoint, Need.LOADED, given).run()
-        reports.tell(
-            self.settings, self.state.publish(attrs.evolve(outcome, reason=ChangeReason.SET), self.state.edition)
-        )
+        reports.tell(self.settings, self.state.publish(attrs.evolve(outcome, reason=ChangeReason.SET), None))
         if outcome.error is not None:
             raise outcome.error
 

@@ -71,6 +71,7 @@ class Renewal:
 
     Attributes:
         held: what the session held when the renewal started, None before the store was read.
+        now_saves: called when there are new tokens to save: from then on the renewal must not be cancelled.
         may_ask: returns whether Wix may still be asked once the lease is there; if not, the token counts as before.
         permit: the permission to ask Wix.
         left: seconds that Wix may still take to answer. They pass only while Wix is asked, not while the store works.
@@ -81,6 +82,7 @@ class Renewal:
     endpoint: TokenEndpoint
     need: Need
     held: Snapshot | None
+    now_saves: Callable[[], None] = lambda: None
     may_ask: Callable[[], bool] = lambda: True
     permit: Permit = attrs.field(init=False)
     left: float = attrs.field(init=False, default=0.0)
@@ -224,6 +226,7 @@ class Renewal:
             is_renewal: whether these tokens are of the same visitor.
             stands: the lineage of a new identity since the first attempt; None: this is the first attempt.
         """
+        self.now_saves()
         error = contradiction("saved")
         for _ in range(_CONFLICTS):
             lineage = stands or self._next(new.lineage, is_renewal=is_renewal)

@@ -199,18 +199,18 @@ class TokenState:
             if self.held is None and edition == self.edition:
                 self.held = snapshot
 
-    def publish(self, outcome: Outcome, edition: int) -> TokensChanged | None:
+    def publish(self, outcome: Outcome, edition: int | None) -> TokensChanged | None:
         """Swaps the snapshot and returns what changed, None if the tokens did not.
 
         Args:
             outcome: what a job found.
-            edition: the state's when the job began.
+            edition: the state's when the job began; None: what the application sets is never late.
 
         Raises:
             Late: others were set or forgotten since (rule 4, LATE LOSES).
         """
         with self.lock:
-            if edition != self.edition:
+            if edition not in (None, self.edition):
                 raise Late
             old, held, before = self.tokens(), outcome.held, self.held
             if outcome.reason in _GRANTED:

@@ -70,11 +70,17 @@ class SharedTask:
         if _is_asyncios(loop):
             task = loop.create_task(self._run(work), name=name, context=contextvars.Context())
             _running.add(task)
-            task.add_done_callback(_running.discard)
+            task.add_done_callback(self._end_of_task)
         else:
             import trio  # noqa: PLC0415 - the loop is trio's, so trio is imported already
 
             trio.lowlevel.spawn_system_task(self._run, work, name=name)
+
+    def _end_of_task(self, task: asyncio.Task[None]) -> None:
+        """Ends the work also if its task was cancelled from outside before it began."""
+        _running.discard(task)
+        self.owner = None
+        self._done.set()
 
     async def wait(self) -> None:
         """Returns when the work has ended: with a result, an error or a cancellation.
@@ -106,6 +112,11 @@ class SharedTask:
             await self._done.wait()
         self._is_closing = True
         await self.end(patience)
+
+    @property
+    def is_ending(self) -> bool:
+        """Whether the work was cancelled, or cut off for good."""
+        return self._is_closing or self._scope.cancel_called
 
     def cancel(self) -> None:
         """Cancels the work without waiting for its end. Call this in the event loop of the work."""

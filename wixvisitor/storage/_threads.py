@@ -185,8 +185,8 @@ class Threads:
             with anyio.move_on_after(_LONG):
                 await call.ended.wait()
             with self._lock:
-                while self._ready and self._has_room():
-                    self._start(self._ready.popleft())
+                while self._ready and self._has_room() and self._start(self._ready.popleft()):
+                    pass
 
     def _submit(self, call: _Call) -> bool:
         """Hands the call to a thread. Returns whether one was free or could start."""
@@ -215,7 +215,8 @@ class Threads:
         now = time.monotonic()
         return self._number < _IN_ALL and sum(now - call.began < _LONG for call in self._under_way) < _AT_ONCE
 
-    def _start(self, call: _Call) -> None:
+    def _start(self, call: _Call) -> bool:
+        """Starts a thread for this call. Returns whether the system started one."""
         self._begin(call)
         try:
             threading.Thread(target=self._work, args=(call,), name="wixvisitor: storage", daemon=True).start()
@@ -227,8 +228,9 @@ class Threads:
             else:
                 call.fail(StorageError("the system could not start a thread for the storage"))
                 self._end(call)
-            return
+            return False
         self._number += 1
+        return True
 
     def _begin(self, call: _Call) -> None:
         call.began = time.monotonic()
