@@ -143,6 +143,7 @@ class Site:
         self._made: list[float] = []
         self._unanswered_at = -1e9
         self._ending: set[str] = set()
+        self._set_at: dict[str, float] = {}
         self._is_closing = False
 
     @property
@@ -202,6 +203,7 @@ class Site:
         """
         self._ends(call, None, None)
         self._unanswered_at = self._now
+        call.is_cut = call.is_cut or abs(call.attempt_began - self._set_at.get(call.key, -1.0)) <= EPS
         if self._is_closing or call.is_cut or call.key in self._ending or self._was_stopped(call):
             self._is_over(call)
             self._unknown.add(call.key)
@@ -235,7 +237,11 @@ class Site:
         self._ending.add(key)
 
     def sets(self, key: str) -> None:
-        """The application sets other tokens, which breaks off the call under way for those before."""
+        """The application sets other tokens, which breaks off the call under way for those before.
+
+        A call that begins at the same moment is broken off as well.
+        """
+        self._set_at[key] = self._now
         for call in self._open:
             if call.key == key:
                 call.is_cut = True
