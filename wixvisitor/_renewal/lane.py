@@ -31,24 +31,25 @@ class Job(SharedTask):
 
     Attributes:
         need: what a renewal is for; None for a job that sets or forgets.
-        saves: whether a renewal saves tokens now. Nothing ends it then: a store may finish a write that was cancelled,
-            and a refresh token that was just granted must not get lost.
+        saves: whether a renewal only saves what is held.
+        is_saving: whether a renewal saves tokens now. Nothing ends it then: a store may finish a write that was
+            cancelled, and a refresh token that was just granted must not get lost.
     """
 
-    __slots__ = ("need", "saves")
+    __slots__ = ("is_saving", "need", "saves")
 
     def __init__(self, need: Need | None, owner: object, *, saves: bool = False) -> None:
         super().__init__(owner)
-        self.need, self.saves = need, saves
+        self.need, self.saves, self.is_saving = need, saves, saves
 
     def now_saves(self) -> None:
         """Notes that the renewal has new tokens and saves them."""
-        self.saves = True
+        self.is_saving = True
 
     @property
     def ends_at_once(self) -> bool:
         """Whether setting or forgetting ends this job, which would bring tokens of another visitor."""
-        return self.need is not None and not self.saves
+        return self.need is not None and not self.is_saving
 
 
 class Lane:
