@@ -82,7 +82,8 @@ class VisitorPool:
             judge_refusal=judge_refusal,
             is_refusal=is_refusal,
             clock=clock,
-            max_token_requests=0 if max_token_requests is None else max_token_requests,  # None is a session's
+            for_pool=True,
+            max_token_requests=max_token_requests,
             new_visitors_per_minute=new_visitors_per_minute,
         )
         # Imported when the first pool is made, because these modules take long to import.

@@ -199,7 +199,7 @@ class Limiter:
                 new visitors is reached. Wix was not asked.
         """
         permit = Permit(visitor, self, is_new=is_new)
-        if self.number == inf:
+        if not self.is_shared:
             yield permit
             return
         if is_new:
@@ -235,7 +235,7 @@ class Limiter:
 
     def note_cooldown(self, visitor: str, cooldown: Cooldown | None) -> None:
         """Remembers the visitor's own cooldown; None forgets it."""
-        if self.number == inf:
+        if not self.is_shared:
             return
         with self._lock:
             self._cooldowns.pop(visitor, None)
@@ -266,7 +266,7 @@ class Limiter:
             )
 
     async def _confirm(self, permit: Permit, seconds: float) -> None:
-        if self._breaker.cooldown is None or self.number == inf:
+        if self._breaker.cooldown is None or not self.is_shared:
             return
         with self._lock:
             if self._is_admitted(permit.visitor):
@@ -390,7 +390,7 @@ class Limiter:
                 self._doubts.renewed(visitor, self._wix_clock())
             else:
                 self._doubts.end(visitor)
-        if self.number == inf:
+        if not self.is_shared:
             return
         with self._lock:
             was_paused = self._breaker.cooldown is not None
@@ -400,7 +400,7 @@ class Limiter:
             logger.info("wixvisitor: the token endpoint answers again")
 
     def _note_failure(self, visitor: str, error: WixVisitorError, began: float) -> None:
-        if self.number == inf:
+        if not self.is_shared:
             return
         retry_after = getattr(error, "retry_after", None)
         with self._lock:

@@ -11,10 +11,8 @@ from typing import Protocol
 
 import attrs
 
-from wixvisitor._renewal import decision
 from wixvisitor._renewal.decision import Snapshot
-from wixvisitor._renewal.records import Records
-from wixvisitor._tokens import EMPTY_TOKENS
+from wixvisitor._renewal.records import Records, snapshot_of_record
 from wixvisitor._wire.redaction import drops_frames
 from wixvisitor.storage import Record
 
@@ -70,14 +68,6 @@ async def read(records: Records, known: KnownRecords | None = None) -> Known:
 @drops_frames
 def _made(records: Records, record: Record | None) -> Known:
     """Parses a record, and returns it with its token snapshot."""
-    settings = records.settings
     records.note(record)
-    stored = records.last_read()
-    snapshot = decision.snapshot_of(
-        EMPTY_TOKENS if stored is None else stored.tokens,
-        renew_before=settings.renew_before,
-        jitter=settings.jitter(),
-        version=None if stored is None else stored.version,
-        lineage=None if stored is None else stored.lineage,
-    )
-    return Known(record, snapshot, settings.server_clock.trusts_exp)
+    snapshot = snapshot_of_record(records.settings, records.last_read())
+    return Known(record, snapshot, records.settings.server_clock.trusts_exp)

@@ -14,7 +14,7 @@ import anyio
 import attrs
 
 from wixvisitor._checks import checked_tokens
-from wixvisitor._renewal.decision import Unread
+from wixvisitor._renewal.decision import Snapshot, Unread, snapshot_of
 from wixvisitor._renewal.lineage import Lineage, after_all, written
 from wixvisitor._renewal.lineage import read as read_lineage
 from wixvisitor._renewal.settings import Settings
@@ -296,6 +296,17 @@ class Records:
         if task is not None and task.loop is current_loop():
             with anyio.move_on_after(deadline - anyio.current_time()):
                 await task.wait()
+
+
+def snapshot_of_record(settings: Settings, stored: Stored | None) -> Snapshot:
+    """Returns what a session holds after reading this record; None: the store has none."""
+    return snapshot_of(
+        EMPTY_TOKENS if stored is None else stored.tokens,
+        renew_before=settings.renew_before,
+        jitter=settings.jitter(),
+        version=None if stored is None else stored.version,
+        lineage=None if stored is None else stored.lineage,
+    )
 
 
 def contradiction(done: str) -> StorageError:

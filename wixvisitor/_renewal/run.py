@@ -21,7 +21,7 @@ from wixvisitor._renewal.decision import Need, Snapshot, Unread, Unsaved
 from wixvisitor._renewal.endpoint import TokenEndpoint
 from wixvisitor._renewal.limiter import Permit
 from wixvisitor._renewal.lineage import Lineage, later
-from wixvisitor._renewal.records import Records, Stored, contradiction
+from wixvisitor._renewal.records import Records, Stored, contradiction, snapshot_of_record
 from wixvisitor._renewal.settings import ChangeReason, Settings
 from wixvisitor._tokens import EMPTY_TOKENS, RefreshToken, TokenRole, Tokens
 from wixvisitor._wire.catalog import CATALOG_KEY
@@ -158,7 +158,7 @@ class Renewal:
             granted = await self.endpoint.mint(deadline, self.permit)
         self.permit.has_minted = True
         tokens = decision.after_mint(granted.access_token, granted.refresh_token)
-        new = self._hold(tokens, held.version, held.lineage, granted.lifetime)
+        new = self._hold_granted(tokens, held, granted)
         return await self._save(new, reason, must=True, is_renewal=False)
 
     @asynccontextmanager
@@ -174,7 +174,7 @@ class Renewal:
     async def _renewed(self, held: Snapshot, granted: Granted) -> Outcome:
         tokens = decision.after_renewal(held.tokens, granted.access_token, granted.refresh_token)
         must = decision.must_be_saved(held.tokens, tokens)
-        new = self._hold(tokens, held.version, held.lineage, granted.lifetime)
+        new = self._hold_granted(tokens, held, granted)
         return await self._save(new, ChangeReason.RENEWED, must=must, is_renewal=True)
 
     async def _save_given(self, given: Snapshot) -> Outcome:
@@ -278,7 +278,7 @@ class Renewal:
         stored = await self.records.load()
         ours = self.held
         if ours is None:
-            return self._hold(EMPTY_TOKENS, None, None) if stored is None else self._hold_stored(stored)
+            return self._hold_stored(stored)
         if stored is None:  # for example evicted
             return attrs.evolve(ours, version=None)
         if ours.tokens == stored.tokens:
@@ -298,19 +298,18 @@ class Renewal:
     def _adopted_or_not(self, found: Snapshot) -> ChangeReason | None:
         return None if self.held is None or found.tokens == self.held.tokens else ChangeReason.ADOPTED
 
-    def _hold_stored(self, stored: Stored) -> Snapshot:
-        return self._hold(stored.tokens, stored.version, stored.lineage)
+    def _hold_stored(self, stored: Stored | None) -> Snapshot:
+        return snapshot_of_record(self.settings, stored)
 
-    def _hold(
-        self, tokens: Tokens, version: str | Unread | None, lineage: Lineage | None, lifetime: float | None = None
-    ) -> Snapshot:
+    def _hold_granted(self, tokens: Tokens, held: Snapshot, granted: Granted) -> Snapshot:
+        """Returns the snapshot of tokens that Wix has just granted, over the record that ``held`` is of."""
         return decision.snapshot_of(
             tokens,
             renew_before=self.settings.renew_before,
             jitter=self.settings.jitter(),
-            lifetime=lifetime,
-            version=version,
-            lineage=lineage,
+            lifetime=granted.lifetime,
+            version=held.version,
+            lineage=held.lineage,
         )
 
     async def _with_the_lease(self) -> Outcome:

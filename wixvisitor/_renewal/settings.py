@@ -120,6 +120,7 @@ def checked(
     judge_refusal: Callable[[TokenAnswer], Verdict] | None = None,
     is_refusal: Callable[[TokenAnswer], bool] | None,
     clock: Callable[[], float] | None,
+    for_pool: bool = False,
     max_token_requests: int | None = None,
     new_visitors_per_minute: int | None = None,
 ) -> Settings:
@@ -136,6 +137,7 @@ def checked(
     from wixvisitor._renewal.server_clock import ServerClock  # noqa: PLC0415
 
     server_clock = ServerClock(now)
+    at_once = _count(max_token_requests, "max_token_requests") if for_pool else inf
     return Settings(
         client_id=checked_client_id(client_id),
         origins=Origins(base_url, allowed_origins),
@@ -150,7 +152,7 @@ def checked(
         judge_refusal=_judge(judge_refusal, is_refusal),
         clock=now,
         server_clock=server_clock,
-        limiter=_limiter(server_clock, now, max_token_requests, new_visitors_per_minute),
+        limiter=_limiter(server_clock, now, at_once, new_visitors_per_minute),
     )
 
 
@@ -175,11 +177,10 @@ def _judge(judge: Any, is_refusal: Any) -> Callable[[TokenAnswer], Verdict]:
 
 
 def _limiter(
-    server_clock: ServerClock, clock: Callable[[], float], at_once: int | None, new_per_minute: int | None
+    server_clock: ServerClock, clock: Callable[[], float], number: float, new_per_minute: int | None
 ) -> Limiter:
     from wixvisitor._renewal.limiter import Limiter  # noqa: PLC0415 - as above
 
-    number = inf if at_once is None else _count(at_once, "max_token_requests")
     cap = None if new_per_minute is None else _count(new_per_minute, "new_visitors_per_minute")
     return Limiter(number, clock=clock, wix_clock=server_clock.now, jitter=random.random, new_per_minute=cap)
 

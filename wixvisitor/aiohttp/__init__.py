@@ -173,5 +173,5 @@ async def _finish(
     try:
         return await handler(request)
     finally:
-        if visit.started:  # a plain response starts after this; its signal calls finish
+        if visit.started:  # a plain response starts after this
             visit.finish()

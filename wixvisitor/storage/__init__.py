@@ -1,4 +1,9 @@
-"""Stores, in which tokens outlive the process. ``MemoryStorage`` and ``FileStorage`` need no extra."""
+"""Stores, in which tokens outlive the process. ``MemoryStorage`` and ``FileStorage`` need no extra.
+
+What belongs here: the protocols of a store, one module for each adapter, and what only stores need.
+May import: ``_tokens``, ``errors``, ``_wire`` and ``_tasks``; nothing that knows of visitors or HTTP.
+``_renewal`` and everything above it import from here. Open ``_protocol`` first: it says what a store promises.
+"""
 
 from typing import TYPE_CHECKING, Any
 
