@@ -38,6 +38,7 @@ ORDER = (
     "asgi",
     "fastapi",
     "aiohttp",
+    "opentelemetry",
     "testing",
     "cli",
     "__main__",
@@ -68,7 +69,7 @@ IMPURE = {
 }
 OPTIONAL = {
     *("httpx2", "aiohttp", "httpx_aiohttp", "starlette", "fastapi", "uvicorn", "rich", "trio", "redis", "graphql"),
-    *("respx", "pytest", "hypothesis", "filelock", "key_value", "cryptography"),
+    *("respx", "pytest", "hypothesis", "filelock", "key_value", "cryptography", "opentelemetry"),
     "asyncio",  # long to import, and not needed before there is something to do
 }
 

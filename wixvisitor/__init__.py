@@ -18,11 +18,22 @@ if TYPE_CHECKING:
     from wixvisitor import errors, storage
     from wixvisitor._auth import VisitorAuth
     from wixvisitor._pool import VisitorPool
-    from wixvisitor._renewal.settings import ChangeReason, TokensChanged
+    from wixvisitor._renewal.events import (
+        ChangeReason,
+        Event,
+        LeaseWaited,
+        PauseBegan,
+        PauseEnded,
+        StoreCalled,
+        TokenRequested,
+        TokensChanged,
+        TokenWaited,
+    )
     from wixvisitor._session import VisitorSession
     from wixvisitor._tokens import EMPTY_TOKENS, AccessToken, RefreshToken, TokenRole, Tokens
     from wixvisitor._wire.api_errors import raise_for_error
     from wixvisitor._wire.graphql import GraphQLResult
+    from wixvisitor._wire.redaction import redact
     from wixvisitor._wire.token_endpoint import TokenAnswer, is_refusal, judge_refusal
     from wixvisitor.errors import (
         ConfigurationError,
@@ -39,14 +50,21 @@ __all__ = [
     "AccessToken",
     "ChangeReason",
     "ConfigurationError",
+    "Event",
     "GraphQLResult",
     "InvalidTokenResponse",
+    "LeaseWaited",
+    "PauseBegan",
+    "PauseEnded",
     "RefreshToken",
     "SessionExpired",
     "StorageError",
+    "StoreCalled",
     "TokenAnswer",
     "TokenRequestError",
+    "TokenRequested",
     "TokenRole",
+    "TokenWaited",
     "Tokens",
     "TokensChanged",
     "VisitorAuth",
@@ -59,17 +77,29 @@ __all__ = [
     "is_refusal",
     "judge_refusal",
     "raise_for_error",
+    "redact",
     "storage",
 ]
 
 _HOMES: Final = {
     "_auth": ("VisitorAuth",),
     "_pool": ("VisitorPool",),
-    "_renewal.settings": ("ChangeReason", "TokensChanged"),
+    "_renewal.events": (
+        "ChangeReason",
+        "Event",
+        "LeaseWaited",
+        "PauseBegan",
+        "PauseEnded",
+        "StoreCalled",
+        "TokenRequested",
+        "TokenWaited",
+        "TokensChanged",
+    ),
     "_session": ("VisitorSession",),
     "_tokens": ("EMPTY_TOKENS", "AccessToken", "RefreshToken", "TokenRole", "Tokens"),
     "_wire.api_errors": ("raise_for_error",),
     "_wire.graphql": ("GraphQLResult",),
+    "_wire.redaction": ("redact",),
     "_wire.token_endpoint": ("TokenAnswer", "is_refusal", "judge_refusal"),
     "errors": (
         "ConfigurationError",

@@ -14,7 +14,8 @@ import attrs
 from wixvisitor import _checks
 from wixvisitor._http.arguments import AnyClient, ClientMaker
 from wixvisitor._renewal.decision import Policy
-from wixvisitor._renewal.settings import Settings, TokensChanged, checked
+from wixvisitor._renewal.events import Event, TokensChanged
+from wixvisitor._renewal.settings import Settings, checked
 from wixvisitor._session import DEFAULT_BASE_URL, VisitorSession
 from wixvisitor._wire.token_endpoint import TokenAnswer, Verdict
 from wixvisitor.storage import LeasingStorage, MemoryStorage, TokenStorage
@@ -63,6 +64,7 @@ class VisitorPool:
         renew_before: float = 900.0,
         on_refused: Policy = "auto",
         on_change: Callable[[TokensChanged], object] | None = None,
+        on_event: Callable[[Event], None] | None = None,
         renew_timeout: float = 15.0,
         judge_refusal: Callable[[TokenAnswer], Verdict] | None = None,
         is_refusal: Callable[[TokenAnswer], bool] | None = None,
@@ -79,6 +81,7 @@ class VisitorPool:
             renew_timeout=renew_timeout,
             on_refused=on_refused,
             on_change=on_change,
+            on_event=on_event,
             judge_refusal=judge_refusal,
             is_refusal=is_refusal,
             clock=clock,

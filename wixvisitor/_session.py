@@ -17,7 +17,8 @@ from wixvisitor._http.arguments import AnyClient, ClientMaker, RequestArguments,
 from wixvisitor._http.requests import check_headers
 from wixvisitor._renewal import decision
 from wixvisitor._renewal.decision import Policy
-from wixvisitor._renewal.settings import Settings, TokensChanged, checked
+from wixvisitor._renewal.events import Event, TokensChanged
+from wixvisitor._renewal.settings import Settings, checked
 from wixvisitor._tokens import RefreshToken, TokenRole, Tokens
 from wixvisitor._wire import graphql
 from wixvisitor._wire.api_errors import raise_for_error
@@ -53,8 +54,10 @@ class VisitorSession:
             of the token's lifetime.
         on_refused: what happens when Wix refuses the refresh token: ``"auto"`` creates a new visitor for a visitor and
             raises ``SessionExpired`` for a member; ``"new_visitor"`` creates one for both; ``"raise"`` raises for both.
-        on_change: called with a ``TokensChanged`` after the tokens have changed. It runs in the renewal's task; its
-            exceptions are logged.
+        on_change: called with a ``TokensChanged`` after the tokens have changed.
+        on_event: called with every ``Event``: token requests, waits, pauses, leases, calls of the store, and changes of
+            the tokens. Both are plain functions, and are called in the renewal's task, outside every lock, in the
+            ``contextvars`` context of the request that caused it. Their exceptions are logged.
         renew_timeout: seconds that a renewal has to ask Wix, including retries and waiting for another process. A
             process's lease ends after a third of this time. A process that has waited for three quarters of it goes
             ahead without the lease. A store has 10 s for each call. In a pool, waiting for a permit may take as long
@@ -90,6 +93,7 @@ class VisitorSession:
         renew_before: float = 900.0,
         on_refused: Policy = "auto",
         on_change: Callable[[TokensChanged], object] | None = None,
+        on_event: Callable[[Event], None] | None = None,
         renew_timeout: float = 15.0,
         judge_refusal: Callable[[TokenAnswer], Verdict] | None = None,
         is_refusal: Callable[[TokenAnswer], bool] | None = None,
@@ -104,6 +108,7 @@ class VisitorSession:
             renew_timeout=renew_timeout,
             on_refused=on_refused,
             on_change=on_change,
+            on_event=on_event,
             judge_refusal=judge_refusal,
             is_refusal=is_refusal,
             clock=clock,
