@@ -46,7 +46,10 @@ ORDER = (
 PURE_ROWS = ("_version", "_tokens", "errors", "_wire", "_checks")
 PURE_MODULES = (
     *(f"_http.{name}" for name in ("arguments", "encodings", "origins", "requests")),
-    *(f"_renewal.{name}" for name in ("breaker", "decision", "doubts", "lineage", "quota", "routes")),
+    *(
+        f"_renewal.{name}"
+        for name in ("breaker", "changes", "decision", "doubts", "events", "lineage", "quota", "routes")
+    ),
     *(f"cookies.{name}" for name in ("_content", "_parts", "_spelling")),
 )
 IMPURE = {

@@ -18,15 +18,13 @@ if TYPE_CHECKING:
     from wixvisitor import errors, storage
     from wixvisitor._auth import VisitorAuth
     from wixvisitor._pool import VisitorPool
+    from wixvisitor._renewal.changes import ChangeReason, Event, TokensChanged
     from wixvisitor._renewal.events import (
-        ChangeReason,
-        Event,
         LeaseWaited,
         PauseBegan,
         PauseEnded,
         StoreCalled,
         TokenRequested,
-        TokensChanged,
         TokenWaited,
     )
     from wixvisitor._session import VisitorSession
@@ -84,17 +82,8 @@ __all__ = [
 _HOMES: Final = {
     "_auth": ("VisitorAuth",),
     "_pool": ("VisitorPool",),
-    "_renewal.events": (
-        "ChangeReason",
-        "Event",
-        "LeaseWaited",
-        "PauseBegan",
-        "PauseEnded",
-        "StoreCalled",
-        "TokenRequested",
-        "TokenWaited",
-        "TokensChanged",
-    ),
+    "_renewal.changes": ("ChangeReason", "Event", "TokensChanged"),
+    "_renewal.events": ("LeaseWaited", "PauseBegan", "PauseEnded", "StoreCalled", "TokenRequested", "TokenWaited"),
     "_session": ("VisitorSession",),
     "_tokens": ("EMPTY_TOKENS", "AccessToken", "RefreshToken", "TokenRole", "Tokens"),
     "_wire.api_errors": ("raise_for_error",),

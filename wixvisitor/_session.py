@@ -15,10 +15,7 @@ from wixvisitor import _checks
 from wixvisitor._auth import VisitorAuth, auth_for
 from wixvisitor._http.arguments import AnyClient, ClientMaker, RequestArguments, URLTypes
 from wixvisitor._http.requests import check_headers
-from wixvisitor._renewal import decision
-from wixvisitor._renewal.decision import Policy
-from wixvisitor._renewal.events import Event, TokensChanged
-from wixvisitor._renewal.settings import Settings, checked
+from wixvisitor._renewal.changes import Event, Policy, TokensChanged
 from wixvisitor._tokens import RefreshToken, TokenRole, Tokens
 from wixvisitor._wire import graphql
 from wixvisitor._wire.api_errors import raise_for_error
@@ -32,6 +29,7 @@ from wixvisitor.storage._protocol import settle
 if TYPE_CHECKING:
     from wixvisitor._http.clients import Connections
     from wixvisitor._renewal.refresher import Refresher
+    from wixvisitor._renewal.settings import Settings
 
 DEFAULT_BASE_URL: Final = "https://www.wixapis.com"
 
@@ -99,6 +97,12 @@ class VisitorSession:
         is_refusal: Callable[[TokenAnswer], bool] | None = None,
         clock: Callable[[], float] | None = None,
     ) -> None:
+        # Imported when the first session is made, because these modules take long to import.
+        from wixvisitor._http.clients import Connections  # noqa: PLC0415
+        from wixvisitor._renewal.endpoint import TokenEndpoint  # noqa: PLC0415
+        from wixvisitor._renewal.refresher import Refresher  # noqa: PLC0415
+        from wixvisitor._renewal.settings import checked  # noqa: PLC0415
+
         settings = checked(
             client_id,
             storage=MemoryStorage() if storage is None else storage,
@@ -115,11 +119,6 @@ class VisitorSession:
         )
         if tokens is not None:
             _checks.checked_tokens(tokens)
-        # Imported when the first session is made, because these modules take long to import.
-        from wixvisitor._http.clients import Connections  # noqa: PLC0415
-        from wixvisitor._renewal.endpoint import TokenEndpoint  # noqa: PLC0415
-        from wixvisitor._renewal.refresher import Refresher  # noqa: PLC0415
-
         self._connections = Connections(client, settings.origins.allow)
         endpoint = TokenEndpoint(settings, self._connections)
         given = None if _checks.is_empty(tokens) else tokens
@@ -186,12 +185,14 @@ class VisitorSession:
         Concurrency: any number of callers get the same visitor.
         Cancellation: leaves the renewal running; ask again for its result.
         """
+        from wixvisitor._renewal.decision import is_older_copy  # noqa: PLC0415 - as above
+
         if tokens is not None:
             _checks.checked_tokens(tokens)
         if tokens is not None and not _checks.is_empty(tokens):
             await self._refresher.load()
             held = self._refresher.state.tokens()
-            if tokens != held and not decision.is_older_copy(tokens, held):
+            if tokens != held and not is_older_copy(tokens, held):
                 await self.set_tokens(tokens)
         return (await self._refresher.usable()).tokens
 

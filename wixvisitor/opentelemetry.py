@@ -39,7 +39,8 @@ except ModuleNotFoundError as error:
     ) from error
 
 from wixvisitor._pool import VisitorPool
-from wixvisitor._renewal.events import Event, StoreCalled, TokenRequested, TokensChanged, TokenWaited
+from wixvisitor._renewal.changes import Event, TokensChanged
+from wixvisitor._renewal.events import StoreCalled, TokenRequested, TokenWaited
 from wixvisitor._renewal.observers import Observers, RequestBegins
 from wixvisitor._renewal.settings import Settings
 from wixvisitor._session import VisitorSession

@@ -12,8 +12,8 @@ import pytest
 
 from wixvisitor import ConfigurationError, TokensChanged
 from wixvisitor import judge_refusal as default_judge_refusal
+from wixvisitor._renewal.changes import ChangeReason
 from wixvisitor._renewal.decision import OnRefused
-from wixvisitor._renewal.events import ChangeReason
 from wixvisitor._renewal.settings import Settings, checked, wall_clock
 from wixvisitor._tokens import TokenRole
 from wixvisitor.storage import ANY_VERSION, FileStorage, MemoryStorage

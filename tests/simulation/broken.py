@@ -19,8 +19,8 @@ import httpx
 
 from wixvisitor import EMPTY_TOKENS, VisitorSession
 from wixvisitor._renewal import decision, refresher
+from wixvisitor._renewal.changes import ChangeReason
 from wixvisitor._renewal.decision import Action, Need, Snapshot, Unread
-from wixvisitor._renewal.events import ChangeReason
 from wixvisitor._renewal.lane import Job, Lane
 from wixvisitor._renewal.records import Records
 from wixvisitor._renewal.refresher import Refresher

@@ -13,51 +13,11 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from typing import Literal
 
 import attrs
 
-from wixvisitor._tokens import TokenRole
-
-
-class ChangeReason(StrEnum):
-    """Why a session's tokens changed."""
-
-    MINTED = "minted"  # there were none
-    RENEWED = "renewed"  # the same visitor, a new access token
-    REPLACED = "replaced"  # Wix refused the refresh token; this is another visitor
-    ADOPTED = "adopted"  # another process has saved newer tokens
-    SET = "set"  # set_tokens, or generate_visitor_tokens with tokens
-    FORGOTTEN = "forgotten"  # forget: there is no visitor any more
-
-
-class Event:
-    """The base of all events.
-
-    Attributes:
-        key: which record of the storage; None for the whole site.
-    """
-
-    __slots__ = ()
-    key: str | None
-
-
-@attrs.frozen
-class TokensChanged(Event):
-    """The tokens changed.
-
-    Attributes:
-        reason: why.
-        key: which record of the storage.
-        old_role: whose tokens were held before.
-        new_role: whose are held now.
-    """
-
-    reason: ChangeReason
-    key: str
-    old_role: TokenRole
-    new_role: TokenRole
+from wixvisitor._renewal.changes import Event
 
 
 @attrs.frozen(kw_only=True)

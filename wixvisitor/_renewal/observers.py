@@ -14,7 +14,8 @@ from typing import Any, Literal, TypeVar
 
 import attrs
 
-from wixvisitor._renewal.events import Event, StoreCalled, TokenRequested, TokensChanged, TokenWaited
+from wixvisitor._renewal.changes import Event, TokensChanged
+from wixvisitor._renewal.events import StoreCalled, TokenRequested, TokenWaited
 from wixvisitor._tasks import shared_task
 from wixvisitor._tasks.log import fields, logger
 from wixvisitor._tasks.time_limits import StandstillWatch

@@ -17,9 +17,10 @@ import attrs
 from wixvisitor._checks import checked_refresh, checked_tokens
 from wixvisitor._http.compat import Unanswered
 from wixvisitor._renewal import reports
+from wixvisitor._renewal.changes import ChangeReason
 from wixvisitor._renewal.decision import Action, Cooldown, Need, Snapshot
 from wixvisitor._renewal.endpoint import TokenEndpoint
-from wixvisitor._renewal.events import ChangeReason, PauseBegan, PauseEnded, TokenWaited
+from wixvisitor._renewal.events import PauseBegan, PauseEnded, TokenWaited
 from wixvisitor._renewal.lane import GRACE, LAST_STEPS, Job, Lane
 from wixvisitor._renewal.loading import KnownRecords, read
 from wixvisitor._renewal.observers import described

@@ -16,9 +16,10 @@ import anyio
 import attrs
 
 from wixvisitor._renewal import decision
+from wixvisitor._renewal.changes import ChangeReason
 from wixvisitor._renewal.decision import Need, Snapshot, Unread, Unsaved
 from wixvisitor._renewal.endpoint import TokenEndpoint
-from wixvisitor._renewal.events import ChangeReason, LeaseWaited
+from wixvisitor._renewal.events import LeaseWaited
 from wixvisitor._renewal.limiter import Permit
 from wixvisitor._renewal.lineage import Lineage, later
 from wixvisitor._renewal.records import Records, Stored, contradiction, snapshot_of_record

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any, Final, cast, get_args
 import attrs
 
 from wixvisitor._checks import checked_client_id
-from wixvisitor._renewal.decision import OnRefused, Policy
-from wixvisitor._renewal.events import Event, TokensChanged
+from wixvisitor._renewal.changes import Event, Policy, TokensChanged
+from wixvisitor._renewal.decision import OnRefused
 from wixvisitor._renewal.observers import Observers
 from wixvisitor._tasks.locks import fork_safe_lock
 from wixvisitor._wire import token_endpoint

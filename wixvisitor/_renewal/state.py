@@ -12,8 +12,8 @@ from typing import Final
 import attrs
 
 from wixvisitor._renewal import decision
+from wixvisitor._renewal.changes import ChangeReason, TokensChanged
 from wixvisitor._renewal.decision import PASS_THROUGH, Action, Cooldown, Need, Rest, Snapshot, State, Unread, Unsaved
-from wixvisitor._renewal.events import ChangeReason, TokensChanged
 from wixvisitor._renewal.limiter import raise_cooldown
 from wixvisitor._renewal.lineage import Lineage
 from wixvisitor._renewal.run import Outcome
