@@ -14,6 +14,7 @@ import anyio
 
 from wixvisitor._http.clients import Connection, Connections
 from wixvisitor._http.compat import end_stream
+from wixvisitor._http.internals import transport_stream
 from wixvisitor._http.requests import REQUEST_MARKER, URGENT, USER_AGENT, shared_headers
 from wixvisitor._renewal.limiter import Permit
 from wixvisitor._renewal.observers import RequestBegins
@@ -216,15 +217,15 @@ class TokenEndpoint:
         try:
             with watch.limit(_MAX_ATTEMPT):
                 connection = self.connections.current()
-                message = self._message(connection, request)
-                send = connection.transports.for_token_calls(connection.client, message.url).handle_async_request
-                response = await send(message)
+                client = connection.transports.token_client(connection.client)
+                response = await client.send(self._message(connection, request), auth=None, stream=True)
                 return await self._read(response, request)
         except ConfigurationError:
             raise  # the client's own fault, such as a proxy that it cannot use
         except BaseException as error:
             if not is_failure(error):
                 raise
+            _drop_body(error)
             raise _no_answer(error, request) from safe_cause(error, (request.secret,))
 
     def _message(self, connection: Connection, request: TokenRequest) -> Any:
@@ -270,7 +271,7 @@ async def _read(response: Any) -> tuple[bytes, bool]:
     """Returns the body, cut at ``_MAX_BODY`` bytes, and whether it was cut. Closes the response."""
     if response.is_closed:
         return response.content[:_MAX_BODY], len(response.content) > _MAX_BODY
-    chunks, size, source = [], 0, aiter(response.stream)
+    chunks, size, source = [], 0, aiter(transport_stream(response))
     try:
         async for chunk in source:
             chunks.append(chunk)
@@ -281,6 +282,13 @@ async def _read(response: Any) -> tuple[bytes, bool]:
     finally:
         with anyio.CancelScope(shield=True), anyio.move_on_after(1.0):
             await end_stream(response, source)
+
+
+def _drop_body(error: BaseException) -> None:
+    """Gives an error of httpx or httpx2 a request without a body, since the token request's holds a refresh token."""
+    request = vars(error).get("_request")
+    if request is not None and hasattr(type(error), "request"):
+        error.request = type(request)(request.method, request.url)  # type: ignore[attr-defined] # both libraries have it
 
 
 def _no_answer(error: BaseException, request: TokenRequest) -> TokenRequestError:
