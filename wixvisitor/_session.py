@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from wixvisitor._http.clients import Connections
     from wixvisitor._renewal.refresher import Refresher
     from wixvisitor._renewal.settings import Settings
+    from wixvisitor.members import Checkout, Members, Redirects
 
 DEFAULT_BASE_URL: Final = "https://www.wixapis.com"
 
@@ -250,6 +251,29 @@ class VisitorSession:
     def auth(self) -> VisitorAuth:
         """The visitor as an ``auth`` for any httpx or httpx2 client."""
         return auth_for(self._refresher, httpx2=True)
+
+    # Members and checkout
+
+    @property
+    def members(self) -> Members:
+        """Logins, registrations and logouts of this visitor."""
+        from wixvisitor.members import Members  # noqa: PLC0415 - most programs have no members
+
+        return Members(self)
+
+    @property
+    def redirects(self) -> Redirects:
+        """Addresses of Wix's own pages, such as the checkout of bookings or events."""
+        from wixvisitor.members import Redirects  # noqa: PLC0415 - as above
+
+        return Redirects(self)
+
+    @property
+    def checkout(self) -> Checkout:
+        """The checkout of this visitor's cart."""
+        from wixvisitor.members import Checkout  # noqa: PLC0415 - as above
+
+        return Checkout(self)
 
     # Requests
 

@@ -37,12 +37,17 @@ def raise_for_error(response: ResponseT) -> ResponseT:
     """
     if response.is_success:
         return response
+    raise error_of(response)
+
+
+def error_of(response: httpx.Response, secrets: tuple[str, ...] = ()) -> WixAPIError:
+    """Returns the error for a response whose status is not 2xx. It shows none of the secrets, nor the token."""
     # No local variable holds the body or the token: some tools print tracebacks with local variables.
-    raise read_error(
+    return read_error(
         response.status_code,
         _text(response),
         response.headers.get(REQUEST_ID_HEADER),
-        secrets=(_token_of(response),),
+        secrets=(_token_of(response), *secrets),
     )
 
 
