@@ -23,6 +23,7 @@ from wixvisitor._wire.graphql import GraphQLResult
 from wixvisitor._wire.redaction import drop_request_frames
 from wixvisitor._wire.token_endpoint import TokenAnswer, Verdict
 from wixvisitor.errors import ConfigurationError
+from wixvisitor.members import Checkout, Members, Redirects
 from wixvisitor.storage import MemoryStorage, TokenStorage
 from wixvisitor.storage._protocol import settle
 
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
     from wixvisitor._http.clients import Connections
     from wixvisitor._renewal.refresher import Refresher
     from wixvisitor._renewal.settings import Settings
-    from wixvisitor.members import Checkout, Members, Redirects
 
 DEFAULT_BASE_URL: Final = "https://www.wixapis.com"
 
@@ -257,22 +257,16 @@ class VisitorSession:
     @property
     def members(self) -> Members:
         """Logins, registrations and logouts of this visitor."""
-        from wixvisitor.members import Members  # noqa: PLC0415 - most programs have no members
-
         return Members(self)
 
     @property
     def redirects(self) -> Redirects:
         """Addresses of Wix's own pages, such as the checkout of bookings or events."""
-        from wixvisitor.members import Redirects  # noqa: PLC0415 - as above
-
         return Redirects(self)
 
     @property
     def checkout(self) -> Checkout:
         """The checkout of this visitor's cart."""
-        from wixvisitor.members import Checkout  # noqa: PLC0415 - as above
-
         return Checkout(self)
 
     # Requests

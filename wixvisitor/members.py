@@ -162,8 +162,8 @@ class Redirects:
 
     __slots__ = ("_session",)
 
-    def __init__(self, session: VisitorSession) -> None:
-        self._session = session
+    def __init__(self, session: Any) -> None:
+        self._session: VisitorSession = session
 
     @drops_frames_async
     async def create(self, body: Mapping[str, Any]) -> str:
@@ -195,8 +195,8 @@ class Checkout:
 
     __slots__ = ("_session",)
 
-    def __init__(self, session: VisitorSession) -> None:
-        self._session = session
+    def __init__(self, session: Any) -> None:
+        self._session: VisitorSession = session
 
     async def url(self, *, return_to: str, thank_you: str | None = None, cart_id: str | None = None) -> str:
         """Returns the address of Wix's checkout page. The browser has to visit it.
@@ -229,8 +229,8 @@ class Members:
 
     __slots__ = ("_session",)
 
-    def __init__(self, session: VisitorSession) -> None:
-        self._session = session
+    def __init__(self, session: Any) -> None:
+        self._session: VisitorSession = session
 
     # Wix's login page
 

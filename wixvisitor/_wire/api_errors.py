@@ -40,8 +40,8 @@ def raise_for_error(response: ResponseT) -> ResponseT:
     raise error_of(response)
 
 
-def error_of(response: httpx.Response, secrets: tuple[str, ...] = ()) -> WixAPIError:
-    """Returns the error for a response whose status is not 2xx. It shows none of the secrets, nor the token."""
+def error_of(response: Any, secrets: tuple[str, ...] = ()) -> WixAPIError:
+    """Returns the error for a response of httpx or httpx2 that is not 2xx. It shows no secret and no token."""
     # No local variable holds the body or the token: some tools print tracebacks with local variables.
     return read_error(
         response.status_code,
