@@ -94,6 +94,31 @@ class TokenEndpoint:
         """
         return await self._ask(token_endpoint.renew_request(self.settings.client_id, refresh_token), deadline, permit)
 
+    @drops_frames_async
+    async def exchange(self, request: TokenRequest, deadline: float, permit: Permit) -> Granted | Refused:
+        """Returns a member's tokens for a login, or that Wix refuses it. The request is sent once.
+
+        Args:
+            request: of ``_wire.members``.
+            deadline: by ``anyio.current_time()``.
+            permit: gets the result.
+
+        Raises:
+            TokenRequestError: no usable answer. Wix may have seen the request, so the login has to begin again.
+            ConfigurationError: the client ID is wrong.
+        """
+        return await self._ask(request, deadline, permit)
+
+    @drops_frames_async
+    async def post(self, request: TokenRequest) -> TokenAnswer:
+        """Returns the answer to a request that carries an API key. It is sent once, and follows no redirect.
+
+        Raises:
+            TokenRequestError: there was no answer in time.
+        """
+        watch = StandstillWatch(anyio.current_time() + self.settings.renew_timeout, self.settings.renew_timeout)
+        return await self._exchange(request, watch)
+
     async def _ask(self, request: TokenRequest, deadline: float, permit: Permit) -> Granted | Refused:
         """Asks within the deadline, and reports the result to the permit."""
         watch = StandstillWatch(deadline, self.settings.renew_timeout)
@@ -110,7 +135,7 @@ class TokenEndpoint:
             self._noted(error, request, permit, watch)
             raise
         if isinstance(answer, Granted):
-            permit.succeeded(is_renewal=bool(request.secret))
+            permit.succeeded(is_renewal=bool(request.refresh_token))
         return answer
 
     def _noted(
@@ -123,8 +148,8 @@ class TokenEndpoint:
         """Reports a failure to the permit, and returns it. Silence while the process stood still is no failure."""
         if watch.was_frozen and error.status_code is None and isinstance(error, TokenRequestError):
             error._was_frozen = True
-            if request.secret:
-                permit.was_frozen(request.secret)
+            if request.refresh_token:
+                permit.was_frozen(request.refresh_token)
         else:
             permit.failed(error)
         return error
@@ -145,7 +170,7 @@ class TokenEndpoint:
                 answered = error if error.status_code else None
                 if error.status_code == 429:
                     permit.failed(error)  # a limit of the site: the other visitors must know at once
-                wait = self._wait_before_repeat(attempt, error, deadline)
+                wait = None if request.works_once else self._wait_before_repeat(attempt, error, deadline)
                 if wait is None or permit.is_stopped:
                     raise
                 about = fields(permit.visitor, error=error)
@@ -165,7 +190,7 @@ class TokenEndpoint:
         begins = RequestBegins(
             key=permit.visitor,
             grant_type=request.grant_type,
-            url=str(self.settings.origins.absolute(token_endpoint.TOKEN_PATH)),
+            url=str(self.settings.origins.absolute(request.path)),
             attempt=attempt,
             is_background=shared_task.cause() is not None,
         )
@@ -198,7 +223,9 @@ class TokenEndpoint:
             granted = token_endpoint.grant(answer, requested_at)
             self.settings.server_clock.note_grant(granted.access_token)
             return granted
-        if request.secret and self._is_refused(request.secret, answer, permit):
+        if request.works_once and answer.status_code in (400, 401, 403):
+            return Refused(answer)  # of this login alone; it says nothing about any visitor or the site
+        if request.refresh_token and self._is_refused(request.refresh_token, answer, permit):
             return Refused(answer)
         raise token_endpoint.failure(answer)
 
@@ -226,7 +253,7 @@ class TokenEndpoint:
             if not is_failure(error):
                 raise
             _drop_body(error)
-            raise _no_answer(error, request) from safe_cause(error, (request.secret,))
+            raise _no_answer(error, request) from safe_cause(error, request.secrets)
 
     def _message(self, connection: Connection, request: TokenRequest) -> Any:
         """Returns the family's request."""
@@ -235,7 +262,9 @@ class TokenEndpoint:
         family = connection.family
         headers = family.Headers([*shared_headers(connection.client.headers.raw), *_HEADERS.items()])
         headers.setdefault("User-Agent", USER_AGENT)
-        url = family.URL(self.settings.origins.absolute(token_endpoint.TOKEN_PATH))
+        if request.authorization:
+            headers["Authorization"] = request.authorization
+        url = family.URL(self.settings.origins.absolute(request.path))
         extensions = {"timeout": dict(_TIMEOUTS), REQUEST_MARKER: object(), URGENT: True}
         return family.Request("POST", url, headers=headers, content=request.content, extensions=extensions)
 
@@ -251,7 +280,7 @@ class TokenEndpoint:
             body,
             headers=headers,
             now=self.settings.clock(),
-            secret=request.secret,
+            secrets=request.secrets,
             cut=cut,
             encodings=encodings,
         )
@@ -292,7 +321,7 @@ def _drop_body(error: BaseException) -> None:
 
 
 def _no_answer(error: BaseException, request: TokenRequest) -> TokenRequestError:
-    reason = redact(str(error), (request.secret,))[:200]
+    reason = redact(str(error), request.secrets)[:200]
     if type(error).__name__ == "PoolTimeout":  # httpx's or httpx2's
         reason = f"the client's connections were all busy with other requests for {_TIMEOUTS['pool']:g} s"
     return TokenRequestError(
