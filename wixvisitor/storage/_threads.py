@@ -61,7 +61,6 @@ class _Call:
             self.result = self.context.run(self._work)
         except BaseException as error:  # it is raised in the caller's task
             self.error = error
-        self._wake()
 
     def fail(self, error: Exception) -> None:
         """Ends the call with this error, without making it."""
@@ -251,11 +250,13 @@ class Threads:
             call.make()
             with self._lock:
                 self._end(call)
-                call = self._ready.popleft() if self._ready else None
+                done, call = call, (self._ready.popleft() if self._ready else None)
                 if call is not None:
                     self._begin(call)
                 else:
                     self._idle += 1
+            done._wake()  # last: from here the event loop's thread and this one compete for the interpreter's lock
+            del done
             if call is None:
                 call = self._wait()
 
