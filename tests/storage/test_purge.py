@@ -63,7 +63,6 @@ class WithDatabase(Machine):
         finally:
             connection.close()
 
-
     def remove_all(self) -> None:
         """Removes what the file has, as another process does."""
         with closing(sqlite3.connect(self.path, isolation_level=None)) as connection:
