@@ -10,9 +10,8 @@ from __future__ import annotations
 import os
 import select
 import sys
-from collections.abc import Callable
 from queue import Empty, SimpleQueue
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 T = TypeVar("T")
 
@@ -71,9 +70,9 @@ class EventInbox(Inbox[T]):
         os.close(self._event)
 
 
-def new_inbox() -> Inbox[T]:
+def new_inbox() -> Inbox[Any]:
     """Returns an inbox: with an eventfd if the system has it, and if the process may open another file."""
-    kind: Callable[[], Inbox[T]] = EventInbox if sys.platform == "linux" and hasattr(os, "eventfd") else Inbox
+    kind = EventInbox if sys.platform == "linux" and hasattr(os, "eventfd") else Inbox
     try:
         return kind()
     except OSError:
