@@ -54,7 +54,7 @@ class _Call:
         self._work = work
 
     def make(self) -> None:
-        """Makes the call in this thread, unless its caller was cancelled, and wakes the caller."""
+        """Makes the call in this thread, unless its caller was cancelled."""
         if self.is_given_up:
             return
         try:
@@ -65,9 +65,10 @@ class _Call:
     def fail(self, error: Exception) -> None:
         """Ends the call with this error, without making it."""
         self.error = error
-        self._wake()
+        self.wake()
 
-    def _wake(self) -> None:
+    def wake(self) -> None:
+        """Wakes the caller."""
         self.is_done = True
         with suppress(RuntimeError):  # the event loop has ended meanwhile; trio.RunFinishedError is one
             tell = getattr(self.loop, "call_soon_threadsafe", None) or self.loop.run_sync_soon
@@ -263,7 +264,7 @@ class Threads:
                     self._begin(call)
                 else:
                     self._idle.append(inbox)
-            done._wake()  # last: from here the event loop's thread and this one compete for the interpreter's lock
+            done.wake()  # last: from here the event loop's thread and this one compete for the interpreter's lock
             del done
             if call is None:
                 call = self._wait(inbox)
