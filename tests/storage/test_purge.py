@@ -6,6 +6,10 @@ import json
 import os
 import random
 import sqlite3
+import subprocess
+import sys
+import time
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
@@ -465,6 +469,20 @@ async def test_removed_while_it_is_loaded(machine: Machine) -> None:
     assert await loading.load("anna") is None
     await closed(loading)
     await closed(storage)
+
+
+@pytest.mark.faults
+@pytest.mark.parametrize("name", ["visitors.db", "visitors/"])
+def test_loaded_while_other_processes_purge(tmp_path: Path, name: str) -> None:
+    """A visitor that a process has loaded is there a moment later, whatever other processes purge meanwhile."""
+    command = [sys.executable, "-m", "tests.storage.purging_process", f"{tmp_path}/{name}", str(time.time() + 8)]
+    names = ["", "", "a", "b", "c", "d"]  # two of them purge
+    programs = [subprocess.Popen([*command, name], stdout=subprocess.PIPE, text=True) for name in names]
+    said = [program.communicate(timeout=60)[0] for program in programs]
+    assert [program.returncode for program in programs] == [0] * len(programs)
+    counts = sum((Counter(json.loads(text)) for text in said if text), Counter[str]())
+    assert counts["lost"] == 0
+    assert min(counts["kept"], counts["purged"]) > 0
 
 
 # What files have of their own
