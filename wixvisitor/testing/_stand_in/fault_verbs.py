@@ -14,7 +14,9 @@ from wixvisitor.testing._gate import Gate
 Json = Mapping[str, Any]
 Check = Callable[[str, Any], Any]
 
-_NAME: Final = re.compile(r"(?i:(?!(?:content-length|transfer-encoding)$))[!#$%&'*+.^_`|~0-9A-Za-z-]{1,100}")  # RFC 9110 section 5.6.2: token
+_NAME: Final = re.compile(  # RFC 9110 section 5.6.2: token
+    r"(?i:(?!(?:content-length|transfer-encoding)$))[!#$%&'*+.^_`|~0-9A-Za-z-]{1,100}"
+)
 _VALUE: Final = re.compile(r"[\t\x20-\x7e\x80-\xff]{0,8000}")
 _LONGEST: Final = 3_600.0  # seconds of a delay
 

@@ -6,6 +6,8 @@ since the epoch. A cart holds its products as they were, so that it does not cha
 
 import math
 from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
 from decimal import Decimal
 from typing import Any, Final, get_args
 
@@ -64,9 +66,9 @@ def resumed_time(content: Json, *, real_time: float) -> float:
         ValueError: The state is damaged.
 
     """
-    clock = _checked(content.get("clock"), dict, "clock")
-    fake, real = _number(clock, "fake"), _number(clock, "real")
-    return fake + max(0.0, real_time - real)
+    with _damages():
+        clock = _checked(content["clock"], dict, "clock")
+        return _number(clock, "fake") + max(0.0, real_time - _number(clock, "real"))
 
 
 def load_state(content: Json, visitors: Visitors) -> None:
@@ -76,24 +78,45 @@ def load_state(content: Json, visitors: Visitors) -> None:
         ValueError: The state is damaged. Then ``visitors`` may be filled in part.
 
     """
-    try:
-        visitors.site = {name: str(value) for name, value in content["site"].items()}
+    with _damages():
+        visitors.site = {name: _checked(value, str, name) for name, value in content["site"].items()}
         for item in content["visitors"]:
-            visitor = Visitor(
-                id=_text(item, "id"),
-                client_id=_text(item, "clientId"),
-                member_id=None if item["memberId"] is None else _text(item, "memberId"),
-                cart=None if item["cart"] is None else _load_cart(item["cart"]),
-                created_at=_number(item, "createdAt"),
-                seen_at=_number(item, "seenAt"),
-            )
+            visitor = _load_visitor(item)
             visitors.by_id[visitor.id] = visitor
             for table, name in ((visitors.access_tokens, "accessTokens"), (visitors.refresh_tokens, "refreshTokens")):
                 for token in item[name]:
                     table[_text(token, "value")] = _load_token(token, visitor)
-    except (KeyError, TypeError, AttributeError, ArithmeticError) as error:
-        what = f"{error.args[0]} is missing" if isinstance(error, KeyError) else "a value has the wrong type"
+
+
+@contextmanager
+def _damages() -> Iterator[None]:
+    """Turns what a wrong value causes into a ``ValueError`` that says so."""
+    try:
+        yield
+    except (ValueError, KeyError, TypeError, AttributeError, ArithmeticError) as error:
+        match error:
+            case _Damage():
+                what = str(error)
+            case KeyError():
+                what = f"{error.args[0]} is missing"
+            case _:
+                what = "a value has the wrong type"
         raise ValueError(f"it is damaged: {what}") from None
+
+
+class _Damage(ValueError):
+    pass
+
+
+def _load_visitor(item: Json) -> Visitor:
+    return Visitor(
+        id=_text(item, "id"),
+        client_id=_text(item, "clientId"),
+        member_id=None if item["memberId"] is None else _text(item, "memberId"),
+        cart=None if item["cart"] is None else _load_cart(item["cart"]),
+        created_at=_number(item, "createdAt"),
+        seen_at=_number(item, "seenAt"),
+    )
 
 
 def _by_visitor(tokens: dict[str, IssuedToken]) -> defaultdict[str, list[IssuedToken]]:
@@ -118,7 +141,7 @@ def _dump_token(token: IssuedToken) -> Json:
 def _load_token(item: Json, visitor: Visitor) -> IssuedToken:
     refusal = item["refusal"]
     if refusal is not None and refusal["shape"] not in get_args(RefusalShape):
-        raise ValueError("it is damaged: shape is unknown")
+        raise _Damage("shape is unknown")
     return IssuedToken(
         value=_text(item, "value"),
         visitor=visitor,
@@ -194,11 +217,11 @@ def _text(item: Json, name: str) -> str:
 def _number(item: Json, name: str) -> float:
     value = item[name]
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        raise ValueError(f"it is damaged: {name} is no number")
+        raise _Damage(f"{name} is no number")
     return value
 
 
 def _checked(value: Any, kind: type, name: str) -> Any:
     if not isinstance(value, kind):
-        raise ValueError(f"it is damaged: {name} has the wrong type")
+        raise _Damage(f"{name} has the wrong type")
     return value
