@@ -6,7 +6,7 @@ import os
 import signal
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import AsyncExitStack, ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -41,8 +41,9 @@ def run(arguments: FakeArguments) -> int:
     try:
         import wixvisitor.testing._stand_in.app  # noqa: F401, PLC0415 - needs the extra
     except ModuleNotFoundError as error:
+        missing = (error.name or "").partition(".")[0]
         raise ConfigurationError(
-            f"python -m wixvisitor fake needs {error.name}: pip install 'wixvisitor[testing]'"
+            f"python -m wixvisitor fake needs {missing}: pip install 'wixvisitor[testing]'"
         ) from None
     with ExitStack() as stack:
         file = stack.enter_context(_locked(arguments.reload_state)) if arguments.reload_state else None
@@ -52,7 +53,8 @@ def run(arguments: FakeArguments) -> int:
         if file is not None:
             with _about(file.path):
                 upkeep.save_now()
-            say(f"{len(upkeep.fake.visitors)} visitor(s) are kept in {file.path}")
+            count = len(upkeep.fake.visitors)
+            say(f"{count} visitor{' is' if count == 1 else 's are'} kept in {file.path}")
     return 0
 
 
@@ -66,17 +68,14 @@ async def _serve(arguments: FakeArguments, upkeep: Upkeep) -> None:
         origins=arguments.allow_origin,
         changed=upkeep.changes.note,
     )
-    async with anyio.create_task_group() as tasks:
-        tasks.start_soon(_cancel_when_told, tasks.cancel_scope)
+    async with AsyncExitStack() as stack:
         with _about_the_port(arguments):
-            server = serving(app, host=arguments.host, port=arguments.port)
-            url = await server.__aenter__()
-        try:
-            for line in _STARTED.format(url=url, client_id=(arguments.client_id or [_A_CLIENT_ID])[0]).splitlines():
-                say(line)
+            url = await stack.enter_async_context(serving(app, host=arguments.host, port=arguments.port))
+        for line in _STARTED.format(url=url, client_id=(arguments.client_id or [_A_CLIENT_ID])[0]).splitlines():
+            say(line)
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(_cancel_when_told, tasks.cancel_scope)
             await upkeep.run()
-        finally:
-            await server.__aexit__(None, None, None)
 
 
 async def _cancel_when_told(scope: anyio.CancelScope) -> None:

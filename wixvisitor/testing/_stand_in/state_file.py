@@ -28,10 +28,11 @@ class StateFile:
         """Locks the file.
 
         Raises:
-            OSError: The file's directory cannot be written.
+            OSError: The file's directory does not exist, or cannot be written.
             ValueError: Another stand-in uses the file.
 
         """
+        self.path.parent.stat()  # filelock would make the directory
         try:
             self._lock.acquire(timeout=0)
         except Timeout:
