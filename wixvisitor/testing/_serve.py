@@ -49,7 +49,7 @@ def _listener(host: str, port: int) -> socket.socket:
     family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
     listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
-        if port and os.name == "posix":  # after a restart, old connections may still wait on the port for a minute
+        if os.name == "posix":  # after a restart, old connections may still wait on the port for a minute
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(address)
         listener.listen(1024)
