@@ -1,4 +1,4 @@
-"""What the page shows, as JSON: no token, only the last letters of one. Texts from outside are redacted and cut."""
+"""What the page shows, as JSON: no token, only the last letters of one. Texts from outside are masked and cut."""
 
 import heapq
 import itertools
@@ -6,12 +6,12 @@ from typing import Any, Final
 
 from attrs import define, field
 
-from wixvisitor._wire.redaction import redact
 from wixvisitor.testing._calls import Call
 from wixvisitor.testing._cart import Cart
 from wixvisitor.testing._fake import FakeWix
 from wixvisitor.testing._stand_in.clock import Clock
 from wixvisitor.testing._stand_in.fault_verbs import describe
+from wixvisitor.testing._token_text import mask_tokens
 from wixvisitor.testing._visitors import IssuedToken, Visitor
 
 Json = dict[str, Any]
@@ -103,7 +103,7 @@ class Facts:
 
 def shown(text: str) -> str:
     """Returns a text from outside for the page: without tokens, and not too long."""
-    clean = redact(text[: _LONGEST * 10])
+    clean = mask_tokens(text[: _LONGEST * 10])
     return clean if len(clean) <= _LONGEST else f"{clean[:_LONGEST]}…"
 
 

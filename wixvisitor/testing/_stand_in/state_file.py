@@ -10,7 +10,6 @@ from typing import Any, Self
 
 from filelock import FileLock, Timeout
 
-from wixvisitor.storage._places import sync_directory
 from wixvisitor.testing._stand_in.state import check_format
 
 
@@ -81,4 +80,14 @@ class StateFile:
             with suppress(OSError):
                 draft.unlink()
             raise
-        sync_directory(self.path.parent)
+        with suppress(OSError):  # not every system can do that, and the file is complete
+            _sync(self.path.parent)
+
+
+def _sync(directory: Path) -> None:
+    """Makes the directory's list of files durable."""
+    descriptor = os.open(directory, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
