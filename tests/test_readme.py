@@ -33,6 +33,7 @@ def wix(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeWix]:
         ("docs/web.md", 4, 0),
         ("docs/speed.md", 1, 0),
         ("docs/storage.md", 4, 0),
+        ("docs/testing.md", 1, 0),
     ],
 )
 def test_code_blocks_run_in_order(wix: FakeWix, page: str, blocks: int, visitors: int) -> None:
