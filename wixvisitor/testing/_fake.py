@@ -78,6 +78,7 @@ class FakeWix(FaultControls, VisitorControls, Settings):
         self._visitors = Visitors(settings=self, server_time=self._server_time)
         self._products = catalog(products)
         self.app: ASGIApp = self._build_app()
+        self._page: ASGIApp | None = None
 
     def _build_app(self) -> ASGIApp:
         site = Site(
@@ -146,7 +147,9 @@ class FakeWix(FaultControls, VisitorControls, Settings):
     def _with_page(self) -> ASGIApp:
         from wixvisitor.testing._stand_in.app import with_page  # noqa: PLC0415 - few tests need it
 
-        return with_page(self)
+        if self._page is None:
+            self._page = with_page(self)
+        return self._page
 
     def now(self) -> float:
         """The time of the test's clock, in seconds since the epoch."""

@@ -103,7 +103,7 @@ class Facts:
 
 def shown(text: str) -> str:
     """Returns a text from outside for the page: without tokens, and not too long."""
-    clean = mask_tokens(text[: _LONGEST * 10])
+    clean = mask_tokens(text[: _LONGEST * 10]).encode(errors="replace").decode()  # JSON can hold half surrogate pairs
     return clean if len(clean) <= _LONGEST else f"{clean[:_LONGEST]}…"
 
 

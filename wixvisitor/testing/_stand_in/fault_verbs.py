@@ -1,6 +1,5 @@
 """Faults as JSON: the methods of ``FaultControls`` by their names, with the same arguments. Checks every value."""
 
-import math
 import re
 from collections.abc import Callable, Mapping
 from typing import Any, Final, assert_never
@@ -19,6 +18,7 @@ _NAME: Final = re.compile(  # RFC 9110 section 5.6.2: token
 )
 _VALUE: Final = re.compile(r"[\t\x20-\x7e\x80-\xff]{0,8000}")
 _LONGEST: Final = 3_600.0  # seconds of a delay
+_MOST: Final = 1_000_000_000  # calls, or bytes
 
 
 class WrongFault(ValueError):
@@ -135,9 +135,16 @@ def _headers(name: str, value: Any) -> Any:
     return value
 
 
+def _encodable(text: str) -> str:
+    """The text without half surrogate pairs, which JSON can hold and UTF-8 cannot."""
+    return text.encode(errors="replace").decode()
+
+
 def _body(name: str, value: Any) -> Any:
     if value is not None and not isinstance(value, dict | str):
         raise WrongFault(f"{name} must be an object, a text or null")
+    if isinstance(value, str) and value != _encodable(value):
+        raise WrongFault(f"{name} must be text that has an encoding")
     return value
 
 
@@ -145,10 +152,10 @@ _header_name = _matching(_NAME, "the name of a header that does not say how long
 _header_value = _matching(_VALUE, "a header's value, without line breaks")
 
 _WHICH: Final[dict[str, Check]] = {
-    "path": _matching(re.compile(r"/[^\r\n]{0,500}"), "a path like /ecom/*", optional=True),
-    "times": _number(1, math.inf, whole=True, optional=True),
+    "path": _matching(re.compile(r"/[^\r\n\ud800-\udfff]{0,500}"), "a path like /ecom/*", optional=True),
+    "times": _number(1, _MOST, whole=True, optional=True),
     "grant_type": _one_of(("anonymous", "refresh_token")),
-    "after": _number(0, math.inf, whole=True),
+    "after": _number(0, _MOST, whole=True),
 }
 
 
@@ -189,7 +196,7 @@ VERBS: Final = {
     "hold": Verb(make=lambda _: Hold(Gate()), which={"times": None}),
     "truncate": Verb(
         make=lambda given: Truncate(given["after_bytes"]),
-        arguments={"after_bytes": _number(0, math.inf, whole=True)},
+        arguments={"after_bytes": _number(0, _MOST, whole=True)},
         required=("after_bytes",),
         changes_answer=True,
     ),

@@ -188,6 +188,7 @@ function showToken(row, name, token) {
   part(row, name).dataset.state = state;
   setText(part(row, `${name}-end`), token ? `…${token.end}` : '');
   setText(part(row, `${name}-state`), name === 'access' && state === 'refused' ? 'rejected' : text);
+  setText(part(row, `${name}-age`), token ? `${span(now() - token.issuedAt)} old` : '');
   part(row, `${name}-bar`).style.setProperty('--part', `${(share * 100).toFixed(1)}%`);
 }
 
