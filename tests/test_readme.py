@@ -33,6 +33,8 @@ def wix(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeWix]:
         ("docs/web.md", 4, 0),
         ("docs/speed.md", 1, 0),
         ("docs/storage.md", 4, 0),
+        ("docs/observability.md", 3, 0),
+        ("docs/members.md", 2, 0),
         ("docs/testing.md", 1, 0),
     ],
 )
@@ -60,6 +62,8 @@ def test_code_stands_within_the_first_twenty_lines() -> None:
         "docs/web.md",
         "docs/speed.md",
         "docs/storage.md",
+        "docs/observability.md",
+        "docs/members.md",
         "docs/security.md",
         "docs/reliability.md",
         "examples/README.md",
