@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import math
+import re
 from pathlib import Path
 from typing import Any, Final
 
@@ -53,15 +54,15 @@ def add_fake(commands: Any, *, epilog: str) -> None:
     fake.add_argument("--port", type=_port, default=DEFAULT_PORT, help=f"default: {DEFAULT_PORT}; 0 is a free one")
     fake.add_argument("--host", default="127.0.0.1", help="where it listens; default: 127.0.0.1, this machine only")
     more = "also answer to this name; localhost and IP addresses always work"
-    fake.add_argument("--allow-host", action="append", default=[], metavar="NAME", help=more)
+    fake.add_argument("--allow-host", type=_host_name, action="append", default=[], metavar="NAME", help=more)
     more = "pages of this origin may call the API, too; those of localhost always may"
-    fake.add_argument("--allow-origin", action="append", default=[], metavar="ORIGIN", help=more)
+    fake.add_argument("--allow-origin", type=_origin, action="append", default=[], metavar="ORIGIN", help=more)
     more = "keep visitors and carts in this file over restarts"
     fake.add_argument("--reload-state", type=_path, metavar="FILE", help=more)
     more = 'the shop\'s products, as JSON: [{"name": "Mug", "price": "12.50"}]'
     fake.add_argument("--products", type=_path, metavar="FILE", help=more)
     more = "a client ID that exists; default: every GUID"
-    fake.add_argument("--client-id", action="append", default=[], metavar="ID", help=more)
+    fake.add_argument("--client-id", type=_guid, action="append", default=[], metavar="ID", help=more)
     more = "seconds that pass in a real second; 3600 lets an hour pass in one"
     fake.add_argument("--speed", type=_speed, default=1.0, metavar="N", help=more)
     more = "default: 14400, four hours, as at Wix"
@@ -75,6 +76,24 @@ def _port(text: str) -> int:
     if not (text.isascii() and text.isdigit() and int(text) < 65_536):
         raise argparse.ArgumentTypeError("expected a port, 0 to 65535")
     return int(text)
+
+
+def _host_name(text: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9._-]+", text):
+        raise argparse.ArgumentTypeError("expected a name without a port, like fakewix")
+    return text
+
+
+def _origin(text: str) -> str:
+    if not re.fullmatch(r"https?://[^/?#\s]+", text):
+        raise argparse.ArgumentTypeError("expected an origin, like https://shop.example")
+    return text.lower()
+
+
+def _guid(text: str) -> str:
+    if not re.fullmatch(r"[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}", text):
+        raise argparse.ArgumentTypeError("expected a GUID")
+    return text
 
 
 def _number(text: str, least: float, most: float) -> float:
