@@ -1,4 +1,4 @@
-"""How long does it take to import wixvisitor, beside what it stands on?"""
+"""How long does it take to import wixvisitor, beside what it stands on, and what does its plugin add to pytest?"""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import resource
 import statistics
 import subprocess
 import sys
+import tempfile
 from typing import Final
 
 from rich.progress import Progress
@@ -16,24 +17,51 @@ CASES: Final = (
     "pass",
     "import httpx, anyio, attrs",
     "import wixvisitor",
+    "from wixvisitor import VisitorSession",
     "import httpx, asyncio",
     "import authlib.integrations.httpx_client",
 )
+PYTEST: Final = {
+    "pytest, bare": (),
+    "pytest with the plugin": ("-p", "wixvisitor.testing.plugin"),
+}
 
 
-def seconds_of(program: str) -> float:
-    """Returns the processor time that a process takes which does only this."""
+def seconds_of(program: str, *more: str) -> float:
+    """Returns the processor time of a process that runs only this program."""
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    subprocess.run([sys.executable, "-c", program], check=True, env=ENVIRONMENT)
+    command = [sys.executable, "-c", program, *more]
+    subprocess.run(command, check=True, env=ENVIRONMENT, stdout=subprocess.DEVNULL)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
 
+def seconds_of_pytest(case: str) -> float:
+    """Returns the processor time of a pytest run that finds no test, with no other plugin than pytest's own."""
+    program = (
+        "import os, sys, pytest; os.environ['PYTEST_DISABLE_PLUGIN_AUTOLOAD'] = '1';"
+        "pytest.main(['-q', '-p', 'no:cacheprovider', '--rootdir', sys.argv[1], *sys.argv[1:]])"
+    )
+    with tempfile.TemporaryDirectory() as empty:
+        return seconds_of(program, empty, *PYTEST[case])
+
+
 def measure(progress: Progress, *, quick: bool) -> Answer:
-    """Measures whole processes; what Python itself takes to start is subtracted."""
-    found = interleaved(CASES, seconds_of, rounds=5 if quick else 31, progress=progress, what="imports")
+    """Measures whole processes. What Python itself takes to start is subtracted from the imports."""
+    rounds = 5 if quick else 31
+    found = interleaved(CASES, seconds_of, rounds=rounds, progress=progress, what="imports")
     net = {case: [took - start for took, start in zip(found[case], found["pass"], strict=True)] for case in CASES[1:]}
-    rows = [{"program": case, "ms": 1_000 * statistics.median(net[case])} for case in CASES[1:]]
-    beside = "import httpx, anyio, attrs"
-    figure = ratio(net["import wixvisitor"], net[beside])
-    return Answer(rows, [Verdict(what="import wixvisitor", beside=beside, figure=figure, target=1.10, at_most=True)])
+    starts = interleaved(tuple(PYTEST), seconds_of_pytest, rounds=rounds, progress=progress, what="pytest's start")
+    rows = [{"program": name, "ms": 1_000 * statistics.median(took)} for name, took in (net | starts).items()]
+    beside, (bare, with_plugin) = "import httpx, anyio, attrs", starts.values()
+    verdicts = [
+        Verdict(what=what, beside=beside, figure=ratio(net[what], net[beside]), target=1.10, at_most=True)
+        for what in ("import wixvisitor", "from wixvisitor import VisitorSession")
+    ]
+    added = 1_000 * statistics.median(ours - theirs for ours, theirs in zip(with_plugin, bare, strict=True))
+    start = {"what": "pytest's start with the plugin", "beside": "pytest's bare start", "at_most": True}
+    verdicts += [
+        Verdict(**start, figure=ratio(with_plugin, bare), target=1.15),
+        Verdict(**start, figure=added, target=50, unit=" ms"),
+    ]
+    return Answer(rows, verdicts)

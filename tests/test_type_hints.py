@@ -34,7 +34,9 @@ def is_ours(thing: Any) -> bool:
 def public_things() -> Iterator[Any]:
     """Every class and function that a public module has a public name for."""
     for name in public_modules():
-        for public, thing in vars(importlib.import_module(name)).items():
+        module = importlib.import_module(name)
+        for public in {*vars(module), *getattr(module, "__all__", ())}:  # some names are imported at their first use
+            thing = getattr(module, public)
             if not public.startswith("_") and is_ours(thing) and (inspect.isclass(thing) or inspect.isfunction(thing)):
                 yield thing
     yield from HELD

@@ -2,26 +2,37 @@
 
 Start with :class:`VisitorSession` (one visitor) or :class:`VisitorPool` (many). The optional parts
 (``wixvisitor.testing`` and the integrations) are modules of their own and are never imported from here.
+
+Each name is imported at its first use. pytest imports this package in every run, since it has a plugin, and a program
+that uses ``VisitorSession`` needs no ``VisitorPool``.
 """
 
-from wixvisitor._auth import VisitorAuth
-from wixvisitor._pool import VisitorPool
-from wixvisitor._renewal.settings import ChangeReason, TokensChanged
-from wixvisitor._session import VisitorSession
-from wixvisitor._tokens import EMPTY_TOKENS, AccessToken, RefreshToken, TokenRole, Tokens
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any, Final
+
 from wixvisitor._version import __version__
-from wixvisitor._wire.api_errors import raise_for_error
-from wixvisitor._wire.graphql import GraphQLResult
-from wixvisitor._wire.token_endpoint import TokenAnswer, is_refusal, judge_refusal
-from wixvisitor.errors import (
-    ConfigurationError,
-    InvalidTokenResponse,
-    SessionExpired,
-    StorageError,
-    TokenRequestError,
-    WixAPIError,
-    WixVisitorError,
-)
+
+if TYPE_CHECKING:
+    from wixvisitor import errors, storage
+    from wixvisitor._auth import VisitorAuth
+    from wixvisitor._pool import VisitorPool
+    from wixvisitor._renewal.settings import ChangeReason, TokensChanged
+    from wixvisitor._session import VisitorSession
+    from wixvisitor._tokens import EMPTY_TOKENS, AccessToken, RefreshToken, TokenRole, Tokens
+    from wixvisitor._wire.api_errors import raise_for_error
+    from wixvisitor._wire.graphql import GraphQLResult
+    from wixvisitor._wire.token_endpoint import TokenAnswer, is_refusal, judge_refusal
+    from wixvisitor.errors import (
+        ConfigurationError,
+        InvalidTokenResponse,
+        SessionExpired,
+        StorageError,
+        TokenRequestError,
+        WixAPIError,
+        WixVisitorError,
+    )
 
 __all__ = [
     "EMPTY_TOKENS",
@@ -44,7 +55,45 @@ __all__ = [
     "WixAPIError",
     "WixVisitorError",
     "__version__",
+    "errors",
     "is_refusal",
     "judge_refusal",
     "raise_for_error",
+    "storage",
 ]
+
+_HOMES: Final = {
+    "_auth": ("VisitorAuth",),
+    "_pool": ("VisitorPool",),
+    "_renewal.settings": ("ChangeReason", "TokensChanged"),
+    "_session": ("VisitorSession",),
+    "_tokens": ("EMPTY_TOKENS", "AccessToken", "RefreshToken", "TokenRole", "Tokens"),
+    "_wire.api_errors": ("raise_for_error",),
+    "_wire.graphql": ("GraphQLResult",),
+    "_wire.token_endpoint": ("TokenAnswer", "is_refusal", "judge_refusal"),
+    "errors": (
+        "ConfigurationError",
+        "InvalidTokenResponse",
+        "SessionExpired",
+        "StorageError",
+        "TokenRequestError",
+        "WixAPIError",
+        "WixVisitorError",
+    ),
+}
+_HOME_OF: Final = {name: home for home, names in _HOMES.items() for name in names}
+
+
+def __getattr__(name: str) -> Any:
+    """Imports a public name at its first use (PEP 562)."""
+    if name in ("errors", "storage"):
+        return importlib.import_module(f"{__name__}.{name}")
+    home = _HOME_OF.get(name)
+    if home is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    found = globals()[name] = getattr(importlib.import_module(f"{__name__}.{home}"), name)
+    return found
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
