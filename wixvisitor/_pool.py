@@ -15,7 +15,7 @@ from wixvisitor import _checks
 from wixvisitor._http.arguments import AnyClient, ClientMaker
 from wixvisitor._renewal.decision import Policy
 from wixvisitor._renewal.settings import Settings, TokensChanged, checked
-from wixvisitor._session import DEFAULT_BASE_URL, VisitorSession
+from wixvisitor._session import VisitorSession
 from wixvisitor._wire.token_endpoint import TokenAnswer, Verdict
 from wixvisitor.storage import LeasingStorage, MemoryStorage, TokenStorage
 from wixvisitor.storage._protocol import settle
@@ -58,7 +58,7 @@ class VisitorPool:
         *,
         storage: TokenStorage | None = None,
         client: AnyClient | ClientMaker | None = None,
-        base_url: str = DEFAULT_BASE_URL,
+        base_url: str | None = None,
         allowed_origins: Sequence[str] = (),
         renew_before: float = 900.0,
         on_refused: Policy = "auto",
@@ -74,6 +74,7 @@ class VisitorPool:
             client_id,
             storage=MemoryStorage() if storage is None else storage,
             base_url=base_url,
+            client=client,
             allowed_origins=allowed_origins,
             renew_before=renew_before,
             renew_timeout=renew_timeout,
@@ -90,7 +91,8 @@ class VisitorPool:
         from wixvisitor._http.clients import Connections  # noqa: PLC0415
         from wixvisitor._renewal.endpoint import TokenEndpoint  # noqa: PLC0415
 
-        self._connections = Connections(client, self._settings.origins.allow)
+        origins = self._settings.origins
+        self._connections = Connections(client, origins.allow, check=origins.check_client)
         self._endpoint = TokenEndpoint(self._settings, self._connections)
         self._sessions: weakref.WeakValueDictionary[str, VisitorSession] = weakref.WeakValueDictionary()
         self._settings.limiter.live = self._sessions

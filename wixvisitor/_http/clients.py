@@ -44,6 +44,7 @@ class Connections:
             in each event loop, since a client cannot be used after the loop of its first use has ended. None makes an
             ``httpx.AsyncClient`` with our timeouts.
         may_see: returns whether the token may be sent to a URL, also after a redirect.
+        check: called with each client that the function has made; raises if it does not fit.
 
     Raises:
         ConfigurationError: ``client`` is none of these.
@@ -51,14 +52,18 @@ class Connections:
     Concurrency: safe from many tasks and threads.
     """
 
-    __slots__ = ("_callers_connection", "_closed_in", "_lock", "_make", "_may_see", "_own_by_loop")
+    __slots__ = ("_callers_connection", "_check", "_closed_in", "_lock", "_make", "_may_see", "_own_by_loop")
 
     def __init__(
-        self, client: AnyClient | ClientMaker | None, may_see: Callable[[Any], bool] = lambda _: False
+        self,
+        client: AnyClient | ClientMaker | None,
+        may_see: Callable[[Any], bool] = lambda _: False,
+        *,
+        check: Callable[[Any], None] = lambda _: None,
     ) -> None:
         is_made_here = client is None or (callable(client) and not isinstance(client, httpx.AsyncClient))
         self._make: Callable[[], Any] = _httpx_client if client is None else client  # type: ignore[assignment]
-        self._may_see = may_see
+        self._may_see, self._check = may_see, check
         self._callers_connection = None if is_made_here else _connection(client, may_see)
         self._own_by_loop: dict[object, Connection] = {}
         self._closed_in: tuple[object, ...] = ()  # event loops
@@ -86,6 +91,11 @@ class Connections:
             )
 
     def _made(self) -> Any:
+        client = self._make_client()
+        self._check(client)
+        return client
+
+    def _make_client(self) -> Any:
         try:
             return self._make()
         except OSError as error:  # the certificates cannot be read, for example because no file descriptor is left

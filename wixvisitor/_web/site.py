@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 from wixvisitor._pool import VisitorPool
 from wixvisitor._renewal.settings import plain_function
@@ -33,11 +34,11 @@ class Site:
         self._options = options
         self._make: Callable[[], VisitorPool] | None = None
         self._visits: Visits | None = None
-        if callable(pool) and not isinstance(pool, type):
+        if inspect.isclass(pool) or not callable(pool):
+            self._visits = Visits(cast("VisitorPool", pool), **options)
+        else:
             plain_function(options["consent"], "consent")
             self._make = plain_function(pool, "pool")
-        else:
-            self._visits = Visits(pool, **options)
 
     @property
     def cookie(self) -> Any:
