@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import weakref
 from collections.abc import Callable, Sequence
 from types import TracebackType
@@ -21,7 +20,7 @@ from wixvisitor.storage import LeasingStorage, MemoryStorage, TokenStorage
 from wixvisitor.storage._protocol import settle
 
 
-class VisitorPool:
+class VisitorPool(_checks.NotCopied):
     """Many visitors, one process: for web servers.
 
     The arguments are those of ``VisitorSession`` without ``tokens`` and ``key``, and those below. All sessions share
@@ -153,7 +152,8 @@ class VisitorPool:
 
         Closing this pool closes them. The keys of the two must differ.
         """
-        other = copy.copy(self)
+        other = object.__new__(type(self))
+        other.__dict__.update(self.__dict__)
         other._settings = attrs.evolve(self._settings, storage=storage, conditional=True, leases=storage)
         return other
 

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from wixvisitor._renewal.refresher import Refresher
 
 
-class VisitorSession:
+class VisitorSession(_checks.NotCopied):
     """One Wix visitor, kept alive.
 
     Args:
@@ -74,7 +74,8 @@ class VisitorSession:
     Cancellation: never harms the visitor or other callers. A renewal under way goes on.
     """
 
-    __slots__ = ("__weakref__", "_auth", "_connections", "_refresher")
+    # __dict__ is for unittest.mock.patch.object(session, "get"); Python makes it at its first use.
+    __slots__ = ("__dict__", "__weakref__", "_auth", "_connections", "_refresher")
 
     def __init__(
         self,

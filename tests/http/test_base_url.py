@@ -60,7 +60,7 @@ def test_the_same_twice(still: FakeWix, family: ModuleType, given: str, own: str
 @pytest.mark.parametrize("kind", [VisitorSession, VisitorPool])
 def test_two_that_differ(still: FakeWix, family: ModuleType, own: str, kind: Any) -> None:
     """It is unclear which one is meant, so the error names both, and nothing was sent."""
-    with pytest.raises(ConfigurationError, match=f"base_url: it is https://gateway.example/wix, but .*{own}"):
+    with pytest.raises(ConfigurationError, match=rf"base_url: it is https://gateway\.example/wix, but .*{own}"):
         kind(CLIENT_ID, client=still.client(family, base_url=own), base_url="https://gateway.example/wix")
 
 
@@ -81,6 +81,6 @@ async def test_a_function_that_makes_clients(still: FakeWix, family: ModuleType)
     calls = len(still.calls)
     make = functools.partial(still.client, family, base_url="https://gateway.example")
     async with VisitorSession(CLIENT_ID, client=make) as session:
-        with pytest.raises(ConfigurationError, match="made with base_url=https://gateway.example"):
+        with pytest.raises(ConfigurationError, match=r"made with base_url=https://gateway\.example"):
             await session.get(CART)
     assert len(still.calls) == calls

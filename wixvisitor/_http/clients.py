@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from types import ModuleType
 from typing import Any, NamedTuple
@@ -10,7 +11,7 @@ import httpx
 
 from wixvisitor._http import internals
 from wixvisitor._http.arguments import AnyClient, ClientMaker
-from wixvisitor._http.compat import family_of
+from wixvisitor._http.compat import family_of, is_client, is_mock
 from wixvisitor._http.isolation import Transports
 from wixvisitor._http.requests import RequestBuilder
 from wixvisitor._tasks import shared_task
@@ -61,7 +62,9 @@ class Connections:
         *,
         check: Callable[[Any], None] = lambda _: None,
     ) -> None:
-        is_made_here = client is None or (callable(client) and not isinstance(client, httpx.AsyncClient))
+        is_made_here = client is None or (callable(client) and not is_client(client))
+        if is_made_here and inspect.iscoroutinefunction(client) and not is_mock(client):
+            raise ConfigurationError("client: expected a client, or a plain function; it is called, not awaited")
         self._make: Callable[[], Any] = _httpx_client if client is None else client  # type: ignore[assignment]
         self._may_see, self._check = may_see, check
         self._callers_connection = None if is_made_here else _connection(client, may_see)
