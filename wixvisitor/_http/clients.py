@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable
 from types import ModuleType
 from typing import Any, NamedTuple
 
@@ -13,6 +13,7 @@ from wixvisitor._http import internals
 from wixvisitor._http.arguments import AnyClient, ClientMaker
 from wixvisitor._http.compat import family_of, is_client, is_mock
 from wixvisitor._http.isolation import Transports
+from wixvisitor._http.loop_end import close, owner_of
 from wixvisitor._http.requests import RequestBuilder
 from wixvisitor._tasks import shared_task
 from wixvisitor._tasks.locks import fork_safe_lock
@@ -28,6 +29,7 @@ class Connection(NamedTuple):
         family: the module of both: httpx or httpx2.
         builder: builds the requests.
         transports: chooses the transport of each request.
+        owner: closes the client at the end of its event loop; None if it is the caller's client.
     """
 
     client: Any
@@ -35,6 +37,7 @@ class Connection(NamedTuple):
     family: ModuleType
     builder: RequestBuilder
     transports: Transports
+    owner: AsyncGenerator[None] | None = None
 
 
 class Connections:
@@ -89,9 +92,11 @@ class Connections:
         with self._lock:
             for old in [old for old in self._own_by_loop if shared_task.has_ended(old)]:
                 del self._own_by_loop[old]
-            return self._own_by_loop.get(loop) or self._own_by_loop.setdefault(
-                loop, _connection(self._made(), self._may_see)
-            )
+            found = self._own_by_loop.get(loop)
+            if found is None:
+                made = _connection(self._made(), self._may_see)
+                found = self._own_by_loop[loop] = made._replace(owner=owner_of(made.client, loop))
+            return found
 
     def _made(self) -> Any:
         client = self._make_client()
@@ -140,7 +145,7 @@ class Connections:
         """Closes the running loop's client of our own. The next use opens another, unless ``close`` was called."""
         own = self._own_by_loop.pop(shared_task.current_loop(), None)
         if own is not None:
-            await own.client.aclose()
+            await close(own.client, own.owner)
 
 
 def _httpx_client() -> httpx.AsyncClient:

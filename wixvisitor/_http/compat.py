@@ -28,8 +28,8 @@ _MAX_HOLD: Final = 1.0  # seconds that an unfinished response may keep its conne
 _MAX_END: Final = 1.0  # seconds for closing a response, and again for the generators inside it
 _MOCK: Final = (
     "client: a mock of a client cannot send. For tests use client=FakeWix().client(), from wixvisitor.testing, or a "
-    "client with a transport of your own: httpx.AsyncClient(transport=httpx.MockTransport(function)). Or mock the session: "
-    "unittest.mock.create_autospec(VisitorSession, instance=True)"
+    "client with a transport of your own: httpx.AsyncClient(transport=httpx.MockTransport(function)). Or mock the "
+    "session: unittest.mock.create_autospec(VisitorSession, instance=True)"
 )
 _DRAINED: Final = 16  # chunks that are read from a closed stream before its generator is closed
 
