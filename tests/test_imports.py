@@ -31,6 +31,7 @@ ORDER = (
     "_renewal",
     "_auth",
     "_session",
+    "_status",
     "_pool",
     "",  # wixvisitor/__init__.py
     "cookies",

@@ -20,9 +20,11 @@ if TYPE_CHECKING:
     from wixvisitor._pool import VisitorPool
     from wixvisitor._renewal.settings import ChangeReason, TokensChanged
     from wixvisitor._session import VisitorSession
+    from wixvisitor._status import PoolStatus
     from wixvisitor._tokens import EMPTY_TOKENS, AccessToken, RefreshToken, TokenRole, Tokens
     from wixvisitor._wire.api_errors import raise_for_error
     from wixvisitor._wire.graphql import GraphQLResult
+    from wixvisitor._wire.redaction import redact
     from wixvisitor._wire.token_endpoint import TokenAnswer, is_refusal, judge_refusal
     from wixvisitor.errors import (
         ConfigurationError,
@@ -41,6 +43,7 @@ __all__ = [
     "ConfigurationError",
     "GraphQLResult",
     "InvalidTokenResponse",
+    "PoolStatus",
     "RefreshToken",
     "SessionExpired",
     "StorageError",
@@ -59,6 +62,7 @@ __all__ = [
     "is_refusal",
     "judge_refusal",
     "raise_for_error",
+    "redact",
     "storage",
 ]
 
@@ -67,9 +71,11 @@ _HOMES: Final = {
     "_pool": ("VisitorPool",),
     "_renewal.settings": ("ChangeReason", "TokensChanged"),
     "_session": ("VisitorSession",),
+    "_status": ("PoolStatus",),
     "_tokens": ("EMPTY_TOKENS", "AccessToken", "RefreshToken", "TokenRole", "Tokens"),
     "_wire.api_errors": ("raise_for_error",),
     "_wire.graphql": ("GraphQLResult",),
+    "_wire.redaction": ("redact",),
     "_wire.token_endpoint": ("TokenAnswer", "is_refusal", "judge_refusal"),
     "errors": (
         "ConfigurationError",

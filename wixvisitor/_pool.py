@@ -15,6 +15,7 @@ from wixvisitor._http.arguments import AnyClient, ClientMaker
 from wixvisitor._renewal.decision import Policy
 from wixvisitor._renewal.settings import Settings, TokensChanged, checked
 from wixvisitor._session import VisitorSession
+from wixvisitor._status import PoolStatus, status_of
 from wixvisitor._wire.token_endpoint import TokenAnswer, Verdict
 from wixvisitor.storage import LeasingStorage, MemoryStorage, TokenStorage
 from wixvisitor.storage._protocol import settle
@@ -130,6 +131,22 @@ class VisitorPool(_checks.NotCopied):
         self._connections.check_open()
         session = self._sessions.get(_checks.checked_key(key)) or self._new(key)
         await session._refresher.forget()
+
+    async def status(self, *, timeout: float = 2.0) -> PoolStatus:
+        """Returns whether the pool is paused and whether its store answers, for readiness probes.
+
+        Makes no visitor and asks Wix nothing. It reads one key from the store, which no visitor has.
+
+        Args:
+            timeout: seconds that the store has to answer.
+
+        Raises:
+            ConfigurationError: the pool is closed, or the timeout is no number above 0.
+
+        Cancellation: leaves nothing behind.
+        """
+        self._connections.check_open()
+        return await status_of(self._settings, timeout)
 
     async def aclose(self) -> None:
         """Ends the renewals under way within 3 seconds and closes the client, if it was made here.
