@@ -36,6 +36,7 @@ ORDER = (
     "",  # wixvisitor/__init__.py
     "cookies",
     "_web",
+    "web",
     "asgi",
     "fastapi",
     "aiohttp",
