@@ -92,7 +92,7 @@ class VisitorPool(_checks.NotCopied):
         from wixvisitor._renewal.endpoint import TokenEndpoint  # noqa: PLC0415
 
         origins = self._settings.origins
-        self._connections = Connections(client, origins.allow, check=origins.check_client)
+        self._connections = Connections(client, origins.allow, origins.check_client)
         self._endpoint = TokenEndpoint(self._settings, self._connections)
         self._sessions: weakref.WeakValueDictionary[str, VisitorSession] = weakref.WeakValueDictionary()
         self._settings.limiter.live = self._sessions

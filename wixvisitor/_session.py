@@ -117,7 +117,7 @@ class VisitorSession(_checks.NotCopied):
         from wixvisitor._renewal.refresher import Refresher  # noqa: PLC0415
 
         origins = settings.origins
-        self._connections = Connections(client, origins.allow, check=origins.check_client)
+        self._connections = Connections(client, origins.allow, origins.check_client)
         endpoint = TokenEndpoint(settings, self._connections)
         given = None if _checks.is_empty(tokens) else tokens
         self._refresher = Refresher(settings, _checks.checked_key(key), endpoint, given)

@@ -26,8 +26,8 @@ def anyio_backend() -> str:
     [({}, False), ({"rfc": True}, True), ({"rfc": hishel.CacheOptions(shared=False)}, False)],
     ids=["default", "rfc", "private"],
 )
-async def test_one_cache_for_many_visitors(tmp_path: Path, settings: dict[str, Any], *, is_apart: bool) -> None:
-    """The key of hishel is the URL alone, so only as a shared cache, with ``rfc=True``, it gives each visitor its cart."""
+async def test_one_cache_for_all(tmp_path: Path, settings: dict[str, Any], *, is_apart: bool) -> None:
+    """The key is the URL alone. Only as a shared cache, with ``rfc=True``, it gives each visitor its own cart."""
     numbers = itertools.count(1)
 
     def wix(request: httpx.Request) -> httpx.Response:

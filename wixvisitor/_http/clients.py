@@ -62,7 +62,6 @@ class Connections:
         self,
         client: AnyClient | ClientMaker | None,
         may_see: Callable[[Any], bool] = lambda _: False,
-        *,
         check: Callable[[Any], None] = lambda _: None,
     ) -> None:
         is_made_here = client is None or (callable(client) and not is_client(client))
