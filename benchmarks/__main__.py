@@ -32,6 +32,7 @@ QUESTIONS: Final = (
     "imports",
     "auth_headers",
     "renewal",
+    "events",
     "stores",
     "web_load",
     "middleware",

@@ -40,6 +40,7 @@ ORDER = (
     "asgi",
     "fastapi",
     "aiohttp",
+    "opentelemetry",
     "testing",
     "cli",
     "__main__",
@@ -47,7 +48,10 @@ ORDER = (
 PURE_ROWS = ("_version", "_tokens", "errors", "_wire", "_checks")
 PURE_MODULES = (
     *(f"_http.{name}" for name in ("arguments", "encodings", "origins", "requests")),
-    *(f"_renewal.{name}" for name in ("breaker", "decision", "doubts", "lineage", "quota", "routes")),
+    *(
+        f"_renewal.{name}"
+        for name in ("breaker", "changes", "decision", "doubts", "events", "lineage", "quota", "routes")
+    ),
     *(f"cookies.{name}" for name in ("_content", "_parts", "_spelling")),
 )
 IMPURE = {
@@ -70,7 +74,7 @@ IMPURE = {
 }
 OPTIONAL = {
     *("httpx2", "aiohttp", "httpx_aiohttp", "starlette", "fastapi", "uvicorn", "rich", "trio", "redis", "graphql"),
-    *("respx", "pytest", "hypothesis", "filelock", "key_value", "cryptography"),
+    *("respx", "pytest", "hypothesis", "filelock", "key_value", "cryptography", "opentelemetry"),
     "asyncio",  # long to import, and not needed before there is something to do
 }
 

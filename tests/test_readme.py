@@ -33,6 +33,7 @@ def wix(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeWix]:
         ("docs/web.md", 4, 0),
         ("docs/speed.md", 1, 0),
         ("docs/storage.md", 4, 0),
+        ("docs/observability.md", 3, 0),
     ],
 )
 def test_code_blocks_run_in_order(wix: FakeWix, page: str, blocks: int, visitors: int) -> None:
@@ -59,6 +60,7 @@ def test_code_stands_within_the_first_twenty_lines() -> None:
         "docs/web.md",
         "docs/speed.md",
         "docs/storage.md",
+        "docs/observability.md",
         "docs/security.md",
         "docs/reliability.md",
         "examples/README.md",

@@ -18,7 +18,15 @@ if TYPE_CHECKING:
     from wixvisitor import errors, storage
     from wixvisitor._auth import VisitorAuth
     from wixvisitor._pool import VisitorPool
-    from wixvisitor._renewal.settings import ChangeReason, TokensChanged
+    from wixvisitor._renewal.changes import ChangeReason, Event, TokensChanged
+    from wixvisitor._renewal.events import (
+        LeaseWaited,
+        PauseBegan,
+        PauseEnded,
+        StoreCalled,
+        TokenRequested,
+        TokenWaited,
+    )
     from wixvisitor._session import VisitorSession
     from wixvisitor._status import PoolStatus
     from wixvisitor._tokens import EMPTY_TOKENS, AccessToken, RefreshToken, TokenRole, Tokens
@@ -41,15 +49,22 @@ __all__ = [
     "AccessToken",
     "ChangeReason",
     "ConfigurationError",
+    "Event",
     "GraphQLResult",
     "InvalidTokenResponse",
+    "LeaseWaited",
+    "PauseBegan",
+    "PauseEnded",
     "PoolStatus",
     "RefreshToken",
     "SessionExpired",
     "StorageError",
+    "StoreCalled",
     "TokenAnswer",
     "TokenRequestError",
+    "TokenRequested",
     "TokenRole",
+    "TokenWaited",
     "Tokens",
     "TokensChanged",
     "VisitorAuth",
@@ -69,7 +84,8 @@ __all__ = [
 _HOMES: Final = {
     "_auth": ("VisitorAuth",),
     "_pool": ("VisitorPool",),
-    "_renewal.settings": ("ChangeReason", "TokensChanged"),
+    "_renewal.changes": ("ChangeReason", "Event", "TokensChanged"),
+    "_renewal.events": ("LeaseWaited", "PauseBegan", "PauseEnded", "StoreCalled", "TokenRequested", "TokenWaited"),
     "_session": ("VisitorSession",),
     "_status": ("PoolStatus",),
     "_tokens": ("EMPTY_TOKENS", "AccessToken", "RefreshToken", "TokenRole", "Tokens"),

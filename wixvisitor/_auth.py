@@ -14,13 +14,13 @@ import httpx
 from wixvisitor._checks import NotCopied
 from wixvisitor._http.bound_header import bind
 from wixvisitor._renewal.authorization import Authorization
-from wixvisitor._renewal.decision import Snapshot
 from wixvisitor._wire import token_endpoint
 
 if TYPE_CHECKING:
     from httpx2 import Auth as _Httpx2Auth
 
     from wixvisitor._http.compat import UnansweredResponse
+    from wixvisitor._renewal.decision import Snapshot
     from wixvisitor._renewal.refresher import Refresher
 else:
     _Httpx2Auth = object

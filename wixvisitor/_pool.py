@@ -5,20 +5,22 @@ from __future__ import annotations
 import weakref
 from collections.abc import Callable, Sequence
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 import anyio
 import attrs
 
 from wixvisitor import _checks
 from wixvisitor._http.arguments import AnyClient, ClientMaker
-from wixvisitor._renewal.decision import Policy
-from wixvisitor._renewal.settings import Settings, TokensChanged, checked
+from wixvisitor._renewal.changes import Event, Policy, TokensChanged
 from wixvisitor._session import VisitorSession
 from wixvisitor._status import PoolStatus, status_of
 from wixvisitor._wire.token_endpoint import TokenAnswer, Verdict
 from wixvisitor.storage import LeasingStorage, MemoryStorage, TokenStorage
 from wixvisitor.storage._protocol import settle
+
+if TYPE_CHECKING:
+    from wixvisitor._renewal.settings import Settings
 
 
 class VisitorPool(_checks.NotCopied):
@@ -63,6 +65,7 @@ class VisitorPool(_checks.NotCopied):
         renew_before: float = 900.0,
         on_refused: Policy = "auto",
         on_change: Callable[[TokensChanged], object] | None = None,
+        on_event: Callable[[Event], None] | None = None,
         renew_timeout: float = 15.0,
         judge_refusal: Callable[[TokenAnswer], Verdict] | None = None,
         is_refusal: Callable[[TokenAnswer], bool] | None = None,
@@ -70,6 +73,11 @@ class VisitorPool(_checks.NotCopied):
         max_token_requests: int = 4,
         new_visitors_per_minute: int | None = None,
     ) -> None:
+        # Imported when the first pool is made, because these modules take long to import.
+        from wixvisitor._http.clients import Connections  # noqa: PLC0415
+        from wixvisitor._renewal.endpoint import TokenEndpoint  # noqa: PLC0415
+        from wixvisitor._renewal.settings import checked  # noqa: PLC0415
+
         self._settings = checked(
             client_id,
             storage=MemoryStorage() if storage is None else storage,
@@ -80,6 +88,7 @@ class VisitorPool(_checks.NotCopied):
             renew_timeout=renew_timeout,
             on_refused=on_refused,
             on_change=on_change,
+            on_event=on_event,
             judge_refusal=judge_refusal,
             is_refusal=is_refusal,
             clock=clock,
@@ -87,10 +96,6 @@ class VisitorPool(_checks.NotCopied):
             max_token_requests=max_token_requests,
             new_visitors_per_minute=new_visitors_per_minute,
         )
-        # Imported when the first pool is made, because these modules take long to import.
-        from wixvisitor._http.clients import Connections  # noqa: PLC0415
-        from wixvisitor._renewal.endpoint import TokenEndpoint  # noqa: PLC0415
-
         origins = self._settings.origins
         self._connections = Connections(client, origins.allow, origins.check_client)
         self._endpoint = TokenEndpoint(self._settings, self._connections)

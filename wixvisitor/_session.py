@@ -15,9 +15,7 @@ from wixvisitor import _checks
 from wixvisitor._auth import VisitorAuth, auth_for
 from wixvisitor._http.arguments import AnyClient, ClientMaker, RequestArguments, URLTypes
 from wixvisitor._http.requests import check_headers
-from wixvisitor._renewal import decision
-from wixvisitor._renewal.decision import Policy
-from wixvisitor._renewal.settings import Settings, TokensChanged, checked
+from wixvisitor._renewal.changes import Event, Policy, TokensChanged
 from wixvisitor._tokens import RefreshToken, TokenRole, Tokens
 from wixvisitor._wire import graphql
 from wixvisitor._wire.api_errors import raise_for_error
@@ -31,6 +29,7 @@ from wixvisitor.storage._protocol import settle
 if TYPE_CHECKING:
     from wixvisitor._http.clients import Connections
     from wixvisitor._renewal.refresher import Refresher
+    from wixvisitor._renewal.settings import Settings
 
 
 class VisitorSession(_checks.NotCopied):
@@ -52,8 +51,10 @@ class VisitorSession(_checks.NotCopied):
             of the token's lifetime.
         on_refused: what happens when Wix refuses the refresh token: ``"auto"`` creates a new visitor for a visitor and
             raises ``SessionExpired`` for a member; ``"new_visitor"`` creates one for both; ``"raise"`` raises for both.
-        on_change: called with a ``TokensChanged`` after the tokens have changed. It runs in the renewal's task; its
-            exceptions are logged.
+        on_change: called with a ``TokensChanged`` after the tokens have changed.
+        on_event: called with every ``Event``: token requests, waits, pauses, leases, calls of the store, and changes of
+            the tokens. Both are plain functions, and are called in the renewal's task, outside every lock, in the
+            ``contextvars`` context of the request that caused it. Their exceptions are logged.
         renew_timeout: seconds that a renewal has to ask Wix, including retries and waiting for another process. A
             process's lease ends after a third of this time. A process that has waited for three quarters of it goes
             ahead without the lease. A store has 10 s for each call. In a pool, waiting for a permit may take as long
@@ -90,11 +91,18 @@ class VisitorSession(_checks.NotCopied):
         renew_before: float = 900.0,
         on_refused: Policy = "auto",
         on_change: Callable[[TokensChanged], object] | None = None,
+        on_event: Callable[[Event], None] | None = None,
         renew_timeout: float = 15.0,
         judge_refusal: Callable[[TokenAnswer], Verdict] | None = None,
         is_refusal: Callable[[TokenAnswer], bool] | None = None,
         clock: Callable[[], float] | None = None,
     ) -> None:
+        # Imported when the first session is made, because these modules take long to import.
+        from wixvisitor._http.clients import Connections  # noqa: PLC0415
+        from wixvisitor._renewal.endpoint import TokenEndpoint  # noqa: PLC0415
+        from wixvisitor._renewal.refresher import Refresher  # noqa: PLC0415
+        from wixvisitor._renewal.settings import checked  # noqa: PLC0415
+
         settings = checked(
             client_id,
             storage=MemoryStorage() if storage is None else storage,
@@ -105,17 +113,13 @@ class VisitorSession(_checks.NotCopied):
             renew_timeout=renew_timeout,
             on_refused=on_refused,
             on_change=on_change,
+            on_event=on_event,
             judge_refusal=judge_refusal,
             is_refusal=is_refusal,
             clock=clock,
         )
         if tokens is not None:
             _checks.checked_tokens(tokens)
-        # Imported when the first session is made, because these modules take long to import.
-        from wixvisitor._http.clients import Connections  # noqa: PLC0415
-        from wixvisitor._renewal.endpoint import TokenEndpoint  # noqa: PLC0415
-        from wixvisitor._renewal.refresher import Refresher  # noqa: PLC0415
-
         origins = settings.origins
         self._connections = Connections(client, origins.allow, origins.check_client)
         endpoint = TokenEndpoint(settings, self._connections)
@@ -183,12 +187,14 @@ class VisitorSession(_checks.NotCopied):
         Concurrency: any number of callers get the same visitor.
         Cancellation: leaves the renewal running; ask again for its result.
         """
+        from wixvisitor._renewal.decision import is_older_copy  # noqa: PLC0415 - as above
+
         if tokens is not None:
             _checks.checked_tokens(tokens)
         if tokens is not None and not _checks.is_empty(tokens):
             await self._refresher.load()
             held = self._refresher.state.tokens()
-            if tokens != held and not decision.is_older_copy(tokens, held):
+            if tokens != held and not is_older_copy(tokens, held):
                 await self.set_tokens(tokens)
         return (await self._refresher.usable()).tokens
 

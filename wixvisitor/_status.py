@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Final
+
 import anyio
 import attrs
 
-from wixvisitor._renewal.records import Records
-from wixvisitor._renewal.settings import Settings
 from wixvisitor.errors import ConfigurationError, StorageError
 from wixvisitor.storage._protocol import AnotherVisitor
 
-_KEY = "wixvisitor.status"  # no visitor's; whether the store has it does not matter
+if TYPE_CHECKING:
+    from wixvisitor._renewal.settings import Settings
+
+_KEY: Final = "wixvisitor.status"  # no visitor's; whether the store has it does not matter
 
 
 @attrs.frozen(kw_only=True)
@@ -57,6 +60,8 @@ async def status_of(settings: Settings, timeout: float) -> PoolStatus:
 
 
 async def _store_error(settings: Settings) -> str | None:
+    from wixvisitor._renewal.records import Records  # noqa: PLC0415 - a slow import that the pool has done by now
+
     try:
         await Records(settings, _KEY).fetch()
     except StorageError as error:

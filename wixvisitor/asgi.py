@@ -6,7 +6,6 @@ reference to the scope, and to a message with a cookie, before it waits or raise
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
 from typing import Any, Final, Self
 from urllib.parse import quote
@@ -21,8 +20,6 @@ from wixvisitor.cookies import VisitorCookie
 from wixvisitor.errors import ConfigurationError
 
 __all__ = ["CATALOG_PATHS", "CatalogReader", "VisitorMiddleware", "get_catalog_visitor", "get_visitor"]
-
-logger = logging.getLogger("wixvisitor")
 
 # The types of ASGI 3.0 (asgi.readthedocs.io)
 Scope = MutableMapping[str, Any]

@@ -12,8 +12,9 @@ import pytest
 
 from wixvisitor import ConfigurationError, TokensChanged
 from wixvisitor import judge_refusal as default_judge_refusal
+from wixvisitor._renewal.changes import ChangeReason
 from wixvisitor._renewal.decision import OnRefused
-from wixvisitor._renewal.settings import ChangeReason, Settings, checked, wall_clock
+from wixvisitor._renewal.settings import Settings, checked, wall_clock
 from wixvisitor._tokens import TokenRole
 from wixvisitor.storage import ANY_VERSION, FileStorage, MemoryStorage
 
@@ -65,7 +66,7 @@ def test_defaults():
     assert (read.renew_before, read.renew_timeout, read.on_refused) == (900.0, 30.0, OnRefused.AUTO)
     assert read.judge_refusal is default_judge_refusal
     assert read.clock is wall_clock
-    assert read.on_change is None
+    assert read.observers.on_change is None
     assert 0 <= read.jitter() < 1
 
 
@@ -143,7 +144,7 @@ def test_wrong_on_change(value):
 @pytest.mark.parametrize("value", [print, lambda event: None, functools.partial(print), [].append])
 def test_on_change(value):
     """Any plain callable will do."""
-    assert settings(on_change=value).on_change is value
+    assert settings(on_change=value).observers.on_change is value
 
 
 @pytest.mark.parametrize("value", [None, 1, {}, "visitor.json", object()])

@@ -19,12 +19,12 @@ import httpx
 
 from wixvisitor import EMPTY_TOKENS, VisitorSession
 from wixvisitor._renewal import decision, refresher
+from wixvisitor._renewal.changes import ChangeReason
 from wixvisitor._renewal.decision import Action, Need, Snapshot, Unread
 from wixvisitor._renewal.lane import Job, Lane
 from wixvisitor._renewal.records import Records
 from wixvisitor._renewal.refresher import Refresher
 from wixvisitor._renewal.run import Outcome, Renewal
-from wixvisitor._renewal.settings import ChangeReason
 from wixvisitor._renewal.state import TokenState
 from wixvisitor._tasks.shared_task import SharedTask
 from wixvisitor._wire.token_endpoint import Granted

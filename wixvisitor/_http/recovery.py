@@ -7,7 +7,6 @@ request in its queue, so that cancelled callers are held up. So our requests wai
 
 from __future__ import annotations
 
-import logging
 import weakref
 from collections.abc import AsyncIterator, Iterable
 from types import ModuleType
@@ -19,8 +18,7 @@ import httpx
 from wixvisitor._http import internals
 from wixvisitor._http.requests import REQUEST_MARKER, URGENT
 from wixvisitor._tasks.capacity import Capacity
-
-logger = logging.getLogger("wixvisitor")
+from wixvisitor._tasks.log import logger
 
 _WITHOUT_SOCKETS = (httpx.MockTransport, httpx.ASGITransport)
 _KNOWN = ("wixvisitor", "httpx_aiohttp", "respx", "pytest_httpx")  # packages whose transports need no recovery

@@ -16,11 +16,11 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any, Final
 
-from wixvisitor._renewal.decision import Snapshot
 from wixvisitor._wire import token_endpoint
 
 if TYPE_CHECKING:  # it takes long to import; it is imported before the first request
     from wixvisitor._http.compat import Unanswered
+    from wixvisitor._renewal.decision import Snapshot
     from wixvisitor._renewal.refresher import Refresher
 
 _MAX_REPLAYS: Final = 2  # one with a token that another process has renewed, and one with a token of our own renewal

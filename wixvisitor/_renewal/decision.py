@@ -26,7 +26,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from enum import Enum, StrEnum, auto
-from typing import Final, Literal
+from typing import Final
 
 import attrs
 
@@ -43,10 +43,6 @@ MAX_RETRY_AFTER: Final = 300.0  # seconds; the longest Retry-After that is kept
 _JITTER: Final = 0.05  # of the renewal window, so that processes sharing a visitor do not wake together
 _MIN_LIFETIME: Final = 60  # seconds; a shorter lifetime counts as this
 _STAMP_SLACK: Final = 60  # seconds by which an expiry stamp may exceed the token's own
-
-
-Policy = Literal["auto", "new_visitor", "raise"]
-"""What users write for ``on_refused``."""
 
 
 class OnRefused(StrEnum):

@@ -7,7 +7,6 @@ renewal's time.
 
 from __future__ import annotations
 
-import logging
 import random
 from typing import Any, Final
 
@@ -17,15 +16,16 @@ from wixvisitor._http.clients import Connection, Connections
 from wixvisitor._http.compat import end_stream
 from wixvisitor._http.requests import REQUEST_MARKER, URGENT, USER_AGENT, shared_headers
 from wixvisitor._renewal.limiter import Permit
+from wixvisitor._renewal.observers import RequestBegins
 from wixvisitor._renewal.settings import Settings
+from wixvisitor._tasks import shared_task
+from wixvisitor._tasks.log import fields, logger
 from wixvisitor._tasks.shared_task import is_failure
 from wixvisitor._tasks.time_limits import StandstillWatch
 from wixvisitor._wire import token_endpoint
 from wixvisitor._wire.redaction import drops_frames_async, redact, safe_cause
 from wixvisitor._wire.token_endpoint import Granted, Refused, TokenAnswer, TokenRequest
 from wixvisitor.errors import ConfigurationError, TokenRequestError
-
-logger = logging.getLogger("wixvisitor")
 
 _ATTEMPTS: Final = 3
 _MAX_WAIT: Final = 2.0  # seconds before a repeat; if Wix asks for more, the call fails at once
@@ -134,9 +134,8 @@ class TokenEndpoint:
         """Asks up to three times, as long as it may help and there is time for an answer."""
         answered: TokenRequestError | None = None
         for attempt in range(1, _ATTEMPTS + 1):
-            requested_at = self.settings.clock()
             try:
-                return self._judged(await self._exchange(request, watch), request, requested_at, permit)
+                return await self._ask_once(request, attempt, permit, watch)
             except TokenRequestError as error:
                 if error.status_code is None and watch.check():
                     raise  # the caller asks again, with all of the time
@@ -148,11 +147,33 @@ class TokenEndpoint:
                 wait = self._wait_before_repeat(attempt, error, deadline)
                 if wait is None or permit.is_stopped:
                     raise
-                logger.info("wixvisitor: the token request is repeated in %.1f s: %s", wait, error)
+                about = fields(permit.visitor, error=error)
+                logger.info("wixvisitor: the token request is repeated in %.1f s: %s", wait, error, extra=about)
                 await anyio.sleep(wait)
                 if permit.is_stopped:
                     raise
         raise AssertionError("the last attempt returns or raises")  # pragma: no cover
+
+    async def _ask_once(
+        self, request: TokenRequest, attempt: int, permit: Permit, watch: StandstillWatch
+    ) -> Granted | Refused:
+        """Sends the request once, judges the answer, and tells of it."""
+        observers, requested_at = self.settings.observers, self.settings.clock()
+        if not (observers.listeners or observers.tracers):
+            return self._judged(await self._exchange(request, watch), request, requested_at, permit)
+        begins = RequestBegins(
+            key=permit.visitor,
+            grant_type=request.grant_type,
+            url=str(self.settings.origins.absolute(token_endpoint.TOKEN_PATH)),
+            attempt=attempt,
+            is_background=shared_task.cause() is not None,
+        )
+        with observers.requesting(begins, watch) as found:
+            answer = await self._exchange(request, watch)
+            found.update(status_code=answer.status_code, request_id=answer.request_id)
+            judged = self._judged(answer, request, requested_at, permit)
+            found["outcome"] = "granted" if isinstance(judged, Granted) else "refused"
+            return judged
 
     def _wait_before_repeat(self, attempt: int, error: TokenRequestError, deadline: float) -> float | None:
         """Returns the seconds to wait: Wix's ``Retry-After``, else 0.1 to 0.3, doubling; None for no repeat.

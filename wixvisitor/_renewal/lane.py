@@ -77,7 +77,8 @@ class Lane:
     def add(self, job: Job, work: Work, *, name: str) -> None:
         """Adds a job behind all others of this loop, and starts its task. The lock is held by the caller."""
         before = self.here()
-        job.start(partial(self._do, job, work, before), name=f"wixvisitor: {name}")
+        is_background = job.need is Need.BACKGROUND
+        job.start(partial(self._do, job, work, before), name=f"wixvisitor: {name}", is_background=is_background)
         self._jobs = (*(one for one in self._jobs if not one.done and not has_ended(one.loop)), job)
         if job.need is None:
             for one in before:

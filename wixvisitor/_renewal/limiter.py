@@ -8,7 +8,6 @@ visitors wait in both, every fourth permit goes to a new visitor.
 from __future__ import annotations
 
 import functools
-import logging
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager
@@ -20,13 +19,14 @@ import anyio
 from wixvisitor._renewal.breaker import Admission, Breaker
 from wixvisitor._renewal.decision import Cooldown
 from wixvisitor._renewal.doubts import Doubts
+from wixvisitor._renewal.events import PauseBegan, PauseEnded
+from wixvisitor._renewal.observers import Observers, described
 from wixvisitor._renewal.quota import Quota
 from wixvisitor._renewal.routes import MAX_RENEWALS, Routes
 from wixvisitor._tasks import shared_task
 from wixvisitor._tasks.locks import fork_safe_lock
+from wixvisitor._tasks.log import fields, logger
 from wixvisitor.errors import TokenRequestError, WixVisitorError
-
-logger = logging.getLogger("wixvisitor")
 
 _IN_A_ROW: Final = 3  # permits for visitors that exist, while a new visitor waits
 _MINUTE: Final = 60.0  # seconds
@@ -155,6 +155,7 @@ class Limiter:
         wix_clock: the same by Wix's clock, which does not jump with the machine's; None: use ``clock``.
         jitter: returns a new number from 0 to 1 at each call.
         new_per_minute: how many new visitors are minted at most in any minute; None for no cap.
+        observers: are told of the pool's pauses.
 
     Attributes:
         live: the pool's live visitors by key.
@@ -171,10 +172,12 @@ class Limiter:
         wix_clock: Callable[[], float] | None = None,
         jitter: Callable[[], float],
         new_per_minute: int | None = None,
+        observers: Observers | None = None,
     ) -> None:
         self.number = number
         self.live: Mapping[str, object] = {}
         self._clock, self._jitter = clock, jitter
+        self._observers = observers or Observers()
         self._wix_clock = wix_clock or clock  # measures doubts, which may cost a visitor
         self._breaker = Breaker()
         self._doubts = Doubts()
@@ -223,6 +226,22 @@ class Limiter:
         """How many permits are out now, in all event loops."""
         return sum(queue.under_way for queue in self._queues.values())
 
+    @property
+    def waiting(self) -> int:
+        """How many visitors wait for a permit now, in all event loops."""
+        return sum(len(line) for queue in list(self._queues.values()) for line in queue.lines)
+
+    @property
+    def is_pausing(self) -> bool:
+        """Whether the pool's token requests pause, or no request has succeeded since the last pause."""
+        return self._breaker.cooldown is not None
+
+    @property
+    def pausing_visitors(self) -> int:
+        """How many visitors have a cooldown of their own now."""
+        with self._lock:
+            return sum(cooldown.active(self._clock()) for cooldown in self._cooldowns.values())
+
     def pool_cooldown(self) -> Cooldown | None:
         """Returns the pool's cooldown if one lasts now, else None. Takes no lock."""
         cooldown = self._breaker.cooldown
@@ -235,8 +254,6 @@ class Limiter:
 
     def note_cooldown(self, visitor: str, cooldown: Cooldown | None) -> None:
         """Remembers the visitor's own cooldown; None forgets it."""
-        if not self.is_shared:
-            return
         with self._lock:
             self._cooldowns.pop(visitor, None)
             if cooldown is not None:
@@ -398,6 +415,7 @@ class Limiter:
             self._dispatch()
         if was_paused:
             logger.info("wixvisitor: the token endpoint answers again")
+            self._observers.tell(PauseEnded(key=None))
 
     def _note_failure(self, visitor: str, error: WixVisitorError, began: float) -> None:
         if not self.is_shared:
@@ -410,7 +428,14 @@ class Limiter:
             self._dispatch()
         if has_opened and cooldown is not None:
             seconds = cooldown.until - now
-            logger.warning("wixvisitor: no visitor of the pool asks the token endpoint for %.1f s: %s", seconds, error)
+            logger.warning(
+                "wixvisitor: no visitor of the pool asks the token endpoint for %.1f s: %s",
+                seconds,
+                error,
+                extra=fields(visitor, error=error),
+            )
+            pause = PauseBegan(key=None, seconds=seconds, failures=cooldown.failures, **described(error))
+            self._observers.tell(pause)
 
     def _reserve(self) -> None:
         now = self._clock()

@@ -110,7 +110,7 @@ class Records:
 
     async def fetch(self) -> Record | None:
         """Returns the record as the store holds it, None if there is none. Notes nothing."""
-        if self.settings.never_waits:  # one of our own, which raises nothing
+        if self.settings.never_waits and not self.settings.observers.listeners:  # one of our own, which raises nothing
             return cast("Record | None", await self.settings.storage.load(self.scoped_key))
         return await self._fetched()
 
@@ -229,7 +229,15 @@ class Records:
     async def _call(
         self, verb: str, call: Callable[[], Awaitable[T]], *, secrets: tuple[str, ...] = (), writes: bool = False
     ) -> T:
-        """Calls the store. A call that failed while the process stood still is made once more."""
+        """Calls the store, and tells of it. A call that failed while the process stood still is made once more."""
+        made, observers = self._call_again(verb, call, secrets, writes=writes), self.settings.observers
+        if not observers.listeners:
+            return await made
+        return await observers.timed(made, key=self.key, store=self.settings.storage, operation=verb)
+
+    async def _call_again(
+        self, verb: str, call: Callable[[], Awaitable[T]], secrets: tuple[str, ...], *, writes: bool
+    ) -> T:
         began = time_limits.outside_clock()
         try:
             return await self._call_once(verb, call, secrets, writes=writes)

@@ -9,7 +9,6 @@ awaits.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Awaitable, Callable
 from functools import partial
 
@@ -18,19 +17,21 @@ import attrs
 from wixvisitor._checks import checked_refresh, checked_tokens
 from wixvisitor._http.compat import Unanswered
 from wixvisitor._renewal import reports
-from wixvisitor._renewal.decision import Action, Need, Snapshot
+from wixvisitor._renewal.changes import ChangeReason
+from wixvisitor._renewal.decision import Action, Cooldown, Need, Snapshot
 from wixvisitor._renewal.endpoint import TokenEndpoint
+from wixvisitor._renewal.events import PauseBegan, PauseEnded, TokenWaited
 from wixvisitor._renewal.lane import GRACE, LAST_STEPS, Job, Lane
 from wixvisitor._renewal.loading import KnownRecords, read
+from wixvisitor._renewal.observers import described
 from wixvisitor._renewal.records import Records
 from wixvisitor._renewal.run import Outcome, Renewal, renewed_elsewhere
-from wixvisitor._renewal.settings import ChangeReason, Settings
+from wixvisitor._renewal.settings import Settings
 from wixvisitor._renewal.state import Late, TokenState
+from wixvisitor._tasks.log import fields, logger
 from wixvisitor._tokens import RefreshToken, Tokens
 from wixvisitor._wire.redaction import safe_cause
 from wixvisitor.errors import ConfigurationError, SessionExpired, StorageError, TokenRequestError, WixVisitorError
-
-logger = logging.getLogger("wixvisitor")
 
 CLOSING = GRACE + LAST_STEPS  # seconds that closing takes at most
 _ROUNDS = 8  # how often a caller decides again before it gives up
@@ -123,7 +124,7 @@ class Refresher:
             return await self._get(Need.ANOTHER, rejection)
         _, action = self._next(Need.ANOTHER, rejection)
         if action is Action.FAIL:
-            self.state.raise_cause()
+            self._fail(Need.ANOTHER)
         elif action in (Action.RENEW, Action.SAVE):
             self._start(Need.ANOTHER, rejection)
         return None
@@ -181,7 +182,7 @@ class Refresher:
             if action is Action.PASS_ON:
                 return None
             if action is Action.FAIL:
-                self.state.raise_cause()
+                self._fail(need)
                 continue  # the cooldown has just ended
             if rejection is not None and await rejection.take():
                 continue  # that took its time
@@ -196,6 +197,15 @@ class Refresher:
         raise TokenRequestError(
             "Renewals kept ending without a token that works: is the clock right, or does something cancel them?"
         )
+
+    def _fail(self, need: Need) -> None:
+        """Raises the cause of the cooldown; returns if it has just ended."""
+        try:
+            self.state.raise_cause()
+        except WixVisitorError:
+            if need is not Need.LOADED:
+                self.settings.observers.tell(TokenWaited(key=self.state.key, outcome="paused", seconds=0.0))
+            raise
 
     def _next(self, need: Need, rejection: Rejection | None) -> tuple[Snapshot | None, Action]:
         if rejection is None:
@@ -231,6 +241,12 @@ class Refresher:
             Whether it asked Wix and brought new tokens.
         """
         job = self._start(need, rejection)
+        if need is Need.LOADED or not self.settings.observers.listeners:
+            return await self._result(job, need, rejection)
+        with self.settings.observers.waiting(self.state.key):
+            return await self._result(job, need, rejection)
+
+    async def _result(self, job: Job, need: Need, rejection: Rejection | None) -> bool:
         unanswered = None if rejection is None else rejection.unanswered
         await (job.wait() if unanswered is None else unanswered.hold_while(job.wait))
         if job.was_closed:
@@ -265,22 +281,42 @@ class Refresher:
             renewal.may_ask = partial(self.settings.limiter.take_renewal_for, rejection.route)
         try:
             outcome = await renewal.run()
-            event = self.state.publish(outcome, edition)
+            self._publish(outcome, edition)
         except Late:
             raise
         except WixVisitorError as error:
             if error._was_frozen:
-                logger.info("wixvisitor: the process stood still while the token endpoint was asked")
+                text = "wixvisitor: the process stood still while the token endpoint was asked"
+                logger.info(text, extra=fields(self.state.key))
                 raise
+            before = self.state.cooldown
             self.state.fail(error, need, edition)
-            reports.log_failure(error, need, still_works=self.state.working() is not None)
+            self._tell_pause(before)
+            reports.log_failure(error, need, self.state.key, still_works=self.state.working() is not None)
             raise
         except Exception as error:
             raise self._unexpected(error) from safe_cause(error, self._secrets())
-        reports.tell(self.settings, event)
         if outcome.error is not None:
             raise outcome.error
         return outcome
+
+    def _publish(self, outcome: Outcome, edition: int | None) -> None:
+        """Publishes the outcome, and tells what changed."""
+        before = self.state.cooldown
+        event = self.state.publish(outcome, edition)
+        self.settings.observers.tell(event)
+        self._tell_pause(before)
+
+    def _tell_pause(self, before: Cooldown | None) -> None:
+        """Tells that the visitor's own token requests pause, or work again."""
+        now, observers, key = self.state.cooldown, self.settings.observers, self.state.key
+        if now is before or not observers.listeners:
+            return
+        if now is None:
+            observers.tell(PauseEnded(key=key))
+        else:
+            seconds = now.until - now.since
+            observers.tell(PauseBegan(key=key, seconds=seconds, failures=now.failures, **described(now.cause)))
 
     def _is_still_needed(self, need: Need, rejection: Rejection | None) -> bool:
         """Whether a renewal is needed now that its time has come: the job before it may have set fresh tokens."""
@@ -302,16 +338,18 @@ class Refresher:
     async def _set(self, given: Snapshot) -> None:
         given = attrs.evolve(given, lineage=self.state.lineage())
         outcome = await Renewal(self.settings, self._records(), self._endpoint, Need.LOADED, given).run()
-        reports.tell(self.settings, self.state.publish(attrs.evolve(outcome, reason=ChangeReason.SET), None))
+        self._publish(attrs.evolve(outcome, reason=ChangeReason.SET), None)
         if outcome.error is not None:
             raise outcome.error
 
     async def _forget(self) -> None:
-        lineage, event = self.state.lineage(), self.state.forget()
+        lineage, before = self.state.lineage(), self.state.cooldown
+        event = self.state.forget()
         try:
             self.state.note_forgotten(await self._records().forget(lineage))
         finally:
-            reports.tell(self.settings, event)
+            self.settings.observers.tell(event)
+            self._tell_pause(before)
 
     def _unexpected(self, error: Exception) -> WixVisitorError:
         return reports.unexpected(error, self._secrets())

@@ -7,30 +7,30 @@ Losing a race is no error: the tokens that were saved first count, and the loser
 
 from __future__ import annotations
 
-import logging
 import os
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from typing import Final
+from typing import Any, Final, Literal
 
 import anyio
 import attrs
 
 from wixvisitor._renewal import decision
+from wixvisitor._renewal.changes import ChangeReason
 from wixvisitor._renewal.decision import Need, Snapshot, Unread, Unsaved
 from wixvisitor._renewal.endpoint import TokenEndpoint
+from wixvisitor._renewal.events import LeaseWaited
 from wixvisitor._renewal.limiter import Permit
 from wixvisitor._renewal.lineage import Lineage, later
 from wixvisitor._renewal.records import Records, Stored, contradiction, snapshot_of_record
-from wixvisitor._renewal.settings import ChangeReason, Settings
+from wixvisitor._renewal.settings import Settings
+from wixvisitor._tasks.log import fields, logger
 from wixvisitor._tokens import EMPTY_TOKENS, RefreshToken, TokenRole, Tokens
 from wixvisitor._wire.catalog import CATALOG_KEY
 from wixvisitor._wire.redaction import without_frames
 from wixvisitor._wire.token_endpoint import Granted, Refused, described
 from wixvisitor.errors import ConfigurationError, SessionExpired, StorageError, WixVisitorError
 from wixvisitor.storage import VersionConflict
-
-logger = logging.getLogger("wixvisitor")
 
 _ROUNDS: Final = 4  # maximum re-reads before giving up
 _CONFLICTS: Final = 3  # maximum attempts to save
@@ -246,7 +246,11 @@ class Renewal:
             stands = None if is_renewal else stands
             waiting = Unsaved(self.records.seeds, is_renewal=is_renewal, lineage=stands)
             return Outcome(attrs.evolve(new, unsaved=waiting), reason, error)
-        logger.warning("wixvisitor: renewed, but could not be saved; going on from memory: %s", error)
+        logger.warning(
+            "wixvisitor: renewed, but could not be saved; going on from memory: %s",
+            error,
+            extra=self._about(error),
+        )
         return Outcome(new, reason)
 
     def _next(self, base: Lineage | None, *, is_renewal: bool) -> Lineage:
@@ -327,6 +331,8 @@ class Renewal:
                 remaining = await self._acquire(holder, _LEASE * seconds) if waited < _PATIENCE * seconds else 0.0
                 waited += lap.took()
                 if remaining <= 0:
+                    if slept:
+                        self._tell_lease("taken_over" if waited < _PATIENCE * seconds else "went_ahead", waited)
                     self.left = seconds - slept
                     try:
                         return await self._renew()
@@ -335,11 +341,24 @@ class Renewal:
             await anyio.sleep(min(remaining, 0.02 + 0.08 * self.settings.jitter()))
             slept += (pause := lap.took())
             held = await self._load()
-            if self._is_enough(held):
-                return Outcome(held, ChangeReason.ADOPTED)
             waited += pause + lap.took()
+            if self._is_enough(held):
+                self._tell_lease("adopted", waited)
+                return Outcome(held, ChangeReason.ADOPTED)
             if waited >= _PATIENCE * seconds:
-                logger.info("wixvisitor: the lease's holder has not renewed in %g s; going ahead", waited)
+                logger.info(
+                    "wixvisitor: the lease's holder has not renewed in %g s; going ahead",
+                    waited,
+                    extra=self._about(),
+                )
+
+    def _about(self, error: Exception | None = None) -> dict[str, Any]:
+        return fields(self.records.key, error=error)
+
+    def _tell_lease(self, outcome: Literal["adopted", "taken_over", "went_ahead"], seconds: float) -> None:
+        observers = self.settings.observers
+        if observers.listeners:
+            observers.tell(LeaseWaited(key=self.records.key, outcome=outcome, seconds=seconds))
 
     def _permit(self, seconds: float) -> AbstractAsyncContextManager[Permit]:
         has_nothing = self.held is None or self.held.tokens == EMPTY_TOKENS
@@ -350,7 +369,11 @@ class Renewal:
         try:
             return await self.records.acquire_lease(holder, seconds)
         except StorageError as error:
-            logger.warning("wixvisitor: no lease to be had, going ahead without: %s", error)
+            logger.warning(
+                "wixvisitor: no lease to be had, going ahead without: %s",
+                error,
+                extra=self._about(error),
+            )
             return 0.0
         except BaseException:
             await self._release(holder)  # cancelled: the store may have granted it all the same
@@ -361,7 +384,11 @@ class Renewal:
             try:
                 await self.records.release_lease(holder)
             except StorageError as error:
-                logger.warning("wixvisitor: the lease could not be given back, it will run out: %s", error)
+                logger.warning(
+                    "wixvisitor: the lease could not be given back, it will run out: %s",
+                    error,
+                    extra=self._about(error),
+                )
 
 
 async def renewed_elsewhere(

@@ -8,16 +8,16 @@ import threading
 import time
 import warnings
 from collections.abc import Callable, Sequence
-from enum import StrEnum
 from math import inf
 from typing import TYPE_CHECKING, Any, Final, cast, get_args
 
 import attrs
 
 from wixvisitor._checks import checked_client_id
-from wixvisitor._renewal.decision import OnRefused, Policy
+from wixvisitor._renewal.changes import Event, Policy, TokensChanged
+from wixvisitor._renewal.decision import OnRefused
+from wixvisitor._renewal.observers import Observers
 from wixvisitor._tasks.locks import fork_safe_lock
-from wixvisitor._tokens import TokenRole
 from wixvisitor._wire import token_endpoint
 from wixvisitor._wire.token_endpoint import TokenAnswer, Verdict
 from wixvisitor.errors import ConfigurationError
@@ -34,34 +34,6 @@ _DEPRECATED: Final = (
     'is_refusal= goes with the next release: give judge_refusal=, a function that returns "certain" (what True was), '
     '"doubtful" or "never" (what False was)'
 )
-
-
-class ChangeReason(StrEnum):
-    """Why a session's tokens changed."""
-
-    MINTED = "minted"  # there were none
-    RENEWED = "renewed"  # the same visitor, a new access token
-    REPLACED = "replaced"  # Wix refused the refresh token; this is another visitor
-    ADOPTED = "adopted"  # another process has saved newer tokens
-    SET = "set"  # set_tokens, or generate_visitor_tokens with tokens
-    FORGOTTEN = "forgotten"  # forget: there is no visitor any more
-
-
-@attrs.frozen
-class TokensChanged:
-    """What ``on_change`` is told; never a secret.
-
-    Attributes:
-        reason: why.
-        key: which record of the storage.
-        old_role: whose tokens were held before.
-        new_role: whose are held now.
-    """
-
-    reason: ChangeReason
-    key: str
-    old_role: TokenRole
-    new_role: TokenRole
 
 
 def wall_clock() -> float:
@@ -95,7 +67,7 @@ class Settings:
     renew_before: float
     renew_timeout: float
     on_refused: OnRefused
-    on_change: Callable[[TokensChanged], object] | None
+    observers: Observers
     judge_refusal: Callable[[TokenAnswer], Verdict]
     clock: Callable[[], float]
     server_clock: ServerClock
@@ -117,6 +89,7 @@ def checked(
     renew_timeout: float,
     on_refused: Policy,
     on_change: Callable[[TokensChanged], object] | None,
+    on_event: Callable[[Event], None] | None = None,
     judge_refusal: Callable[[TokenAnswer], Verdict] | None = None,
     is_refusal: Callable[[TokenAnswer], bool] | None,
     clock: Callable[[], float] | None,
@@ -138,6 +111,8 @@ def checked(
     from wixvisitor._renewal.server_clock import ServerClock  # noqa: PLC0415
 
     server_clock = ServerClock(now)
+    listener = plain_function(on_event, "on_event")
+    observers = Observers(plain_function(on_change, "on_change"), () if listener is None else (listener,))
     at_once = _count(max_token_requests, "max_token_requests") if for_pool else inf
     return Settings(
         client_id=checked_client_id(client_id),
@@ -149,11 +124,11 @@ def checked(
         renew_before=_seconds(renew_before, "renew_before", least=0.0),
         renew_timeout=_seconds(renew_timeout, "renew_timeout", least=0.001),
         on_refused=_policy(on_refused),
-        on_change=plain_function(on_change, "on_change"),
+        observers=observers,
         judge_refusal=_judge(judge_refusal, is_refusal),
         clock=now,
         server_clock=server_clock,
-        limiter=_limiter(server_clock, now, at_once, new_visitors_per_minute),
+        limiter=_limiter(server_clock, now, observers, at_once, new_visitors_per_minute),
     )
 
 
@@ -178,12 +153,23 @@ def _judge(judge: Any, is_refusal: Any) -> Callable[[TokenAnswer], Verdict]:
 
 
 def _limiter(
-    server_clock: ServerClock, clock: Callable[[], float], number: float, new_per_minute: int | None
+    server_clock: ServerClock,
+    clock: Callable[[], float],
+    observers: Observers,
+    number: float,
+    new_per_minute: int | None,
 ) -> Limiter:
     from wixvisitor._renewal.limiter import Limiter  # noqa: PLC0415 - as above
 
     cap = None if new_per_minute is None else _count(new_per_minute, "new_visitors_per_minute")
-    return Limiter(number, clock=clock, wix_clock=server_clock.now, jitter=random.random, new_per_minute=cap)
+    return Limiter(
+        number,
+        clock=clock,
+        wix_clock=server_clock.now,
+        jitter=random.random,
+        new_per_minute=cap,
+        observers=observers,
+    )
 
 
 def _seconds(value: object, name: str, *, least: float) -> float:

@@ -12,11 +12,12 @@ from typing import Final
 import attrs
 
 from wixvisitor._renewal import decision
+from wixvisitor._renewal.changes import ChangeReason, TokensChanged
 from wixvisitor._renewal.decision import PASS_THROUGH, Action, Cooldown, Need, Rest, Snapshot, State, Unread, Unsaved
 from wixvisitor._renewal.limiter import raise_cooldown
 from wixvisitor._renewal.lineage import Lineage
 from wixvisitor._renewal.run import Outcome
-from wixvisitor._renewal.settings import ChangeReason, Settings, TokensChanged
+from wixvisitor._renewal.settings import Settings
 from wixvisitor._tokens import EMPTY_TOKENS, TokenRole, Tokens
 from wixvisitor.errors import ConfigurationError, SessionExpired, TokenRequestError, WixVisitorError
 
@@ -33,6 +34,7 @@ class TokenState:
 
     Attributes:
         held: the snapshot, swapped in one assignment; None before the store was read.
+        cooldown: the visitor's own last cooldown, also when it is over; None once a renewal has succeeded.
         consistent: the last ``X-Wix-Consistent`` that Wix sent to this visitor, ``""`` for none.
         edition: counts the changes of the tokens. A job that began in an earlier edition is late.
         lock: guards every change; all visitors of a pool have the same one.
@@ -41,12 +43,12 @@ class TokenState:
     """
 
     __slots__ = (
-        "_cooldown",
         "_grants",
         "_passing_since",
         "_same_since",
         "_settings",
         "consistent",
+        "cooldown",
         "edition",
         "held",
         "key",
@@ -59,7 +61,7 @@ class TokenState:
         self.edition = 0
         self.consistent = ""
         self._settings = settings
-        self._cooldown = settings.limiter.cooldown(key)
+        self.cooldown = settings.limiter.cooldown(key)
         self._passing_since: float | None = None
         self._grants = 0
         self._same_since: float | None = None  # when a renewal after a 401 brought the same token again
@@ -144,7 +146,7 @@ class TokenState:
         cooldown = self._cooldown_at(now)
         if cooldown is None or cooldown.cause is None:
             return
-        if cooldown is not self._cooldown:
+        if cooldown is not self.cooldown:
             raise_cooldown(cooldown, now)
         error = cooldown.cause._again()
         if isinstance(error, TokenRequestError):
@@ -244,27 +246,27 @@ class TokenState:
         cause = None if need is Need.BACKGROUND and isinstance(error, SessionExpired) else error
         with self.lock:
             if edition == self.edition:
-                self._cooldown = decision.next_cooldown(
-                    self._cooldown, now, self._settings.jitter(), cause=cause, retry_after=retry_after
+                self.cooldown = decision.next_cooldown(
+                    self.cooldown, now, self._settings.jitter(), cause=cause, retry_after=retry_after
                 )
-                self._settings.limiter.note_cooldown(self.key, self._cooldown)
+                self._settings.limiter.note_cooldown(self.key, self.cooldown)
 
     def _note_store(self, error: WixVisitorError | None) -> None:
         """Starts a cooldown if the store contradicted itself; the next save that works ends it."""
         if error is not None and error._backs_off:
             now, jitter = self._settings.clock(), self._settings.jitter()
-            self._cooldown = decision.next_cooldown(self._cooldown, now, jitter, cause=error, retry_after=None)
-        elif self._cooldown is not None and self._cooldown.cause is not None and self._cooldown.cause._backs_off:
+            self.cooldown = decision.next_cooldown(self.cooldown, now, jitter, cause=error, retry_after=None)
+        elif self.cooldown is not None and self.cooldown.cause is not None and self.cooldown.cause._backs_off:
             self._end_cooldown()
 
     def _end_cooldown(self) -> None:
-        if self._cooldown is not None:
-            self._cooldown = None
+        if self.cooldown is not None:
+            self.cooldown = None
             self._settings.limiter.note_cooldown(self.key, None)
 
     def _cooldown_at(self, now: float) -> Cooldown | None:
         """Returns the cooldown that lasts now: the visitor's own, or the pool's if that lasts longer."""
-        own, pools = self._cooldown, self._settings.limiter.pool_cooldown()
+        own, pools = self.cooldown, self._settings.limiter.pool_cooldown()
         if own is None or not own.active(now) or (pools is not None and own.cause is None):
             return pools
         is_longer = pools is not None and pools.until > own.until

@@ -2,6 +2,10 @@
 
 When a caller is cancelled or times out, the task continues. An anyio shield is not enough for that: it does not stop
 asyncio's own cancellation, and it makes the caller wait.
+
+Context variables: the work runs in a copy of the context of the caller that started it, so the caller's request id and
+trace are there. Work in the background runs in an empty context instead, because it may outlive its caller's trace.
+What it logs and reports runs in a copy of the caller's context (``run_in_cause``).
 """
 
 from __future__ import annotations
@@ -21,6 +25,9 @@ if TYPE_CHECKING:
 
 _running: Final[set[asyncio.Task[None]]] = set()  # asyncio itself keeps only weak references to tasks
 _inside: Final[contextvars.ContextVar[SharedTask | None]] = contextvars.ContextVar("wixvisitor_task", default=None)
+_cause: Final[contextvars.ContextVar[contextvars.Context | None]] = contextvars.ContextVar(
+    "wixvisitor_cause", default=None
+)
 
 
 class BaseExceptionRaised(Exception):
@@ -64,17 +71,18 @@ class SharedTask:
         """Whether the work was cancelled because the session was closed. Then waiters must not start it again."""
         return self._is_closing and self.result is None and self.error is None
 
-    def start(self, work: Callable[[], Awaitable[object]], *, name: str) -> None:
+    def start(self, work: Callable[[], Awaitable[object]], *, name: str, is_background: bool = False) -> None:
         """Starts the work in a new task. No part of it runs before this returns, even with asyncio's eager tasks."""
         loop: Any = self.loop
+        context = _background_context() if is_background else contextvars.copy_context()
         if _is_asyncios(loop):
-            task = loop.create_task(self._run(work), name=name, context=contextvars.Context())
+            task = loop.create_task(self._run(work), name=name, context=context)
             _running.add(task)
             task.add_done_callback(self._end_of_task)
         else:
             import trio  # noqa: PLC0415 - the loop is trio's, so trio is imported already
 
-            trio.lowlevel.spawn_system_task(self._run, work, name=name)
+            trio.lowlevel.spawn_system_task(self._run, work, name=name, context=context)
 
     def _end_of_task(self, task: asyncio.Task[None]) -> None:
         """Ends the work also if its task was cancelled from outside before it began."""
@@ -146,6 +154,24 @@ class SharedTask:
         finally:
             self.owner = None
             self._done.set()
+
+
+def _background_context() -> contextvars.Context:
+    """Returns an empty context that knows only the context of its cause."""
+    context = contextvars.Context()
+    context.run(_cause.set, cause() or contextvars.copy_context())
+    return context
+
+
+def cause() -> contextvars.Context | None:
+    """Returns the context of the caller that started this work in the background; None in any other code."""
+    return _cause.get()
+
+
+def run_in_cause(function: Callable[..., object], *arguments: Any, **options: Any) -> object:
+    """Calls a function in a copy of the context of what caused the running code, and returns its result."""
+    context = _cause.get()
+    return function(*arguments, **options) if context is None else context.copy().run(function, *arguments, **options)
 
 
 def is_inside() -> bool:

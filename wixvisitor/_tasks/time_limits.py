@@ -58,6 +58,10 @@ class StandstillWatch:
             self._grace = now + _GRACE
         return self.was_frozen
 
+    def is_over(self) -> bool:
+        """Returns whether the deadline of the whole work has passed."""
+        return anyio.current_time() >= self._deadline
+
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Runs the block until the deadline, and checks the clocks meanwhile.

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import json
-import logging
 from typing import Any
 
 import attrs
 
+from wixvisitor._tasks.log import logger
 from wixvisitor._tokens import EMPTY_TOKENS, TokenRole
 from wixvisitor._wire.claims import read_claims
 from wixvisitor._wire.json_text import parsed_object
 from wixvisitor.storage import Record, TokenStorage
-
-logger = logging.getLogger("wixvisitor")
 
 
 class CatalogStorage:

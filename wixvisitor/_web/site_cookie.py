@@ -12,13 +12,13 @@ Rule 4, TOO LARGE: an answer keeps as much of its visitor as fits. A visitor tha
 from __future__ import annotations
 
 import itertools
-import logging
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Final
 
 import attrs
 
+from wixvisitor._tasks.log import logger
 from wixvisitor._tokens import Tokens
 from wixvisitor._web.headers import cookies_of, longer_paths
 from wixvisitor._web.ttl_cache import MAX_VISITORS, TTLCache
@@ -28,8 +28,6 @@ from wixvisitor.cookies._content import CookieContent, Foreign, Opened, Unreadab
 from wixvisitor.cookies._parts import parts_among
 from wixvisitor.cookies._sealed import SealedForm
 from wixvisitor.errors import ConfigurationError
-
-logger = logging.getLogger("wixvisitor")
 
 _MAX_REMOVED: Final = 2_000  # bytes of removals in one answer; a proxy's buffer for all headers may have 4,096
 _SPLIT: Final = (
@@ -281,7 +279,7 @@ class SiteCookie:
         try:
             return self.form.write_all(lean, self._client_id, now, name=name)
         except ConfigurationError as error:
-            logger.error("wixvisitor: the visitor is lost with this answer: %s", error)  # noqa: TRY400 - it says enough
+            logger.error("wixvisitor: the visitor is lost with this answer: %s", error)
             return []
 
     def _say_once(self, text: str, *arguments: object) -> None:

@@ -20,6 +20,7 @@ import attrs
 from wixvisitor import _checks
 from wixvisitor._renewal.decision import role_of
 from wixvisitor._session import VisitorSession
+from wixvisitor._tasks.log import logger
 from wixvisitor._tokens import EMPTY_TOKENS, RefreshToken, TokenRole, Tokens
 from wixvisitor._web.catalog_reader import CatalogReader
 from wixvisitor._web.cross_site import UNTRUSTED, WITHHELD
@@ -31,8 +32,6 @@ from wixvisitor._web.sender import Sender, sender_of
 from wixvisitor._web.visits import Visits, is_newer, new_content, new_key
 from wixvisitor.cookies._content import CookieContent
 from wixvisitor.errors import ConfigurationError
-
-logger = logging.getLogger("wixvisitor")
 
 _LATE: Final = (
     "The response has started, so its headers can no longer carry a new visitor's cookie, and the next request would "

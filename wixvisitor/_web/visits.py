@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import logging
 import secrets
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -15,6 +14,7 @@ from wixvisitor._renewal.loading import Known, read
 from wixvisitor._renewal.records import Records
 from wixvisitor._renewal.settings import plain_function
 from wixvisitor._session import VisitorSession
+from wixvisitor._tasks.log import logger
 from wixvisitor._tokens import Tokens
 from wixvisitor._web.catalog_reader import CatalogReader
 from wixvisitor._web.cross_site import checked_origins, is_cross_site, is_listed, is_unsafe
@@ -36,8 +36,6 @@ from wixvisitor.cookies import (
 from wixvisitor.cookies._content import CookieContent
 from wixvisitor.errors import ConfigurationError, StorageError
 from wixvisitor.storage import MemoryStorage, TokenStorage, VersionConflict
-
-logger = logging.getLogger("wixvisitor")
 
 COOKIES: Final = (IdCookie, SealedCookie, SharedCookie)
 

@@ -10,9 +10,8 @@ from enum import Enum
 from pathlib import Path
 from typing import Final
 
+from wixvisitor._tasks.log import logger
 from wixvisitor.errors import StorageError
-
-logger = logging.getLogger("wixvisitor")
 
 _POSIX: Final = os.name == "posix"
 _GROUP: Final = 0o070
