@@ -7,25 +7,33 @@ import contextvars
 import functools
 import logging
 from collections.abc import Callable
+from types import ModuleType
 from typing import Any, TypeVar
+from unittest import mock
 
 import anyio
+import httpx
+import httpx2
 import pytest
 
 import wixvisitor
 from tests.constants import CART, CLIENT_ID, FINE, LIFETIME
 from tests.stores import FailingStorage, TroubledStorage
 from wixvisitor import (
+    AccessToken,
     ChangeReason,
     ConfigurationError,
     Event,
     LeaseWaited,
     PauseBegan,
     PauseEnded,
+    RefreshToken,
     StorageError,
     StoreCalled,
     TokenRequested,
     TokenRequestError,
+    TokenRole,
+    Tokens,
     TokensChanged,
     TokenWaited,
     VisitorPool,
@@ -317,3 +325,40 @@ def test_asyncio_tasks_share_the_renewal_of_the_first(still: FakeWix) -> None:
     asyncio.run(main())
     assert seen.count("r0") > 4
     assert {"r1", "r2", "r3", "r4"} <= set(seen)  # each caller's own wait is told in its own context
+
+
+async def test_tools_that_watch_clients_see_token_requests(still: FakeWix, family: ModuleType) -> None:
+    """Sentry, ddtrace and others wrap ``AsyncClient.send``: they see the token request, with the request that waits."""
+    seen: list[tuple[str, str]] = []
+    send = family.AsyncClient.send
+
+    async def watched(client: Any, request: Any, **arguments: Any) -> Any:
+        seen.append((request.url.path, request_id.get()))
+        return await send(client, request, **arguments)
+
+    client = still.client() if family is httpx else httpx2.AsyncClient(transport=httpx2.ASGITransport(still.app))
+    with mock.patch.object(family.AsyncClient, "send", watched):
+        async with client, VisitorSession(CLIENT_ID, client=client, clock=still.now) as session:
+            request_id.set("r1")
+            await session.get(CART)
+    assert sorted(seen) == [(CART, "r1"), ("/oauth2/token", "r1")]
+
+
+async def test_a_failed_token_request_keeps_no_body(family: ModuleType) -> None:
+    """The errors below a failed token request hold no refresh token, neither in their text nor in their request."""
+
+    def fail(request: Any) -> Any:
+        raise family.ConnectError("no network", request=request)
+
+    tokens = Tokens(AccessToken("OauthNG.JWS.over", 1), RefreshToken("JWS.the-secret-one", TokenRole.VISITOR))
+    client = family.AsyncClient(transport=family.MockTransport(fail))
+    async with client, VisitorSession(CLIENT_ID, client=client, tokens=tokens) as session:
+        with pytest.raises(TokenRequestError) as caught:
+            await session.get(CART)
+    error: BaseException | None = caught.value
+    requests = []
+    while error is not None:
+        assert "the-secret-one" not in f"{error!r}{vars(error)}"
+        requests += [error.request] if isinstance(error, family.RequestError) else []
+        error = error.__cause__ or error.__context__
+    assert [(request.url.path, request.content) for request in requests] == [("/oauth2/token", b"")]

@@ -30,6 +30,7 @@ ORDER = (
     "_checks",
     "_renewal",
     "_auth",
+    "members",
     "_session",
     "_status",
     "_pool",

@@ -23,6 +23,7 @@ from wixvisitor._wire.graphql import GraphQLResult
 from wixvisitor._wire.redaction import drop_request_frames
 from wixvisitor._wire.token_endpoint import TokenAnswer, Verdict
 from wixvisitor.errors import ConfigurationError
+from wixvisitor.members import Checkout, Members, Redirects
 from wixvisitor.storage import MemoryStorage, TokenStorage
 from wixvisitor.storage._protocol import settle
 
@@ -252,6 +253,23 @@ class VisitorSession(_checks.NotCopied):
     def auth(self) -> VisitorAuth:
         """The visitor as an ``auth`` for any httpx or httpx2 client."""
         return auth_for(self._refresher, httpx2=True)
+
+    # Members and checkout
+
+    @property
+    def members(self) -> Members:
+        """Logins, registrations and logouts of this visitor."""
+        return Members(self)
+
+    @property
+    def redirects(self) -> Redirects:
+        """Addresses of Wix's own pages, such as the checkout of bookings or events."""
+        return Redirects(self)
+
+    @property
+    def checkout(self) -> Checkout:
+        """The checkout of this visitor's cart."""
+        return Checkout(self)
 
     # Requests
 

@@ -7,6 +7,7 @@
     ├── TokenRequestError         time: Wix's token endpoint gave no usable answer; the visitor is intact, try later
     │   └── InvalidTokenResponse  time: it answered 200 with something that is no token response
     ├── SessionExpired            the shopper: Wix refused the refresh token, and the policy forbids a new visitor
+    ├── MemberLoginError          the shopper: a login or registration failed; visitor and member are as before
     ├── StorageError              the operator: the store cannot be read or written, or its record is damaged
     └── WixAPIError               the caller: an API answered with an error (raised by ``raise_for_error`` only)
 
@@ -16,7 +17,7 @@ No exception's text, arguments or attributes hold a token: everything that looks
 from __future__ import annotations
 
 import copy
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 from wixvisitor._tokens import TokenRole
 
@@ -123,6 +124,45 @@ class SessionExpired(_EndpointError):
 
 class StorageError(WixVisitorError):
     """The store cannot be read or written, or its content is no visitor's record. It is left as it was."""
+
+
+MemberLoginReason = Literal[
+    "invalid_email",
+    "invalid_password",
+    "reset_password",
+    "missing_captcha_token",
+    "invalid_captcha_token",
+    "email_already_exists",
+    "throttled",
+    "unknown",
+]
+"""Why a login failed; ``@wix/sdk``'s names in snake case, and ``"throttled"``."""
+
+
+class MemberLoginError(WixVisitorError):
+    """A login or registration failed. The session is as it was before.
+
+    Attributes:
+        reason: why, for the page that the shopper sees.
+        code: Wix's own code; None where the answer has none.
+        status_code: the HTTP status; None if no request failed, as when the shopper refused on Wix's page.
+        request_id: Wix's ``x-wix-request-id``, which its support asks for.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        reason: MemberLoginReason = "unknown",
+        code: str | None = None,
+        status_code: int | None = None,
+        request_id: str | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.reason = reason
+        self.code = code
+        self.status_code = status_code
+        self.request_id = request_id
 
 
 class WixAPIError(WixVisitorError):

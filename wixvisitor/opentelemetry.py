@@ -28,7 +28,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
 try:
@@ -42,11 +42,13 @@ from wixvisitor._pool import VisitorPool
 from wixvisitor._renewal.changes import Event, TokensChanged
 from wixvisitor._renewal.events import StoreCalled, TokenRequested, TokenWaited
 from wixvisitor._renewal.observers import Observers, RequestBegins
-from wixvisitor._renewal.settings import Settings
 from wixvisitor._session import VisitorSession
 from wixvisitor._tasks import shared_task
 from wixvisitor._version import __version__
 from wixvisitor.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from wixvisitor._renewal.settings import Settings
 
 # Seconds; the values that OpenTelemetry's conventions recommend for http.client.request.duration.
 _BUCKETS: Final = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0)
@@ -188,7 +190,7 @@ class _Meters:
 
     def __init__(self, provider: metrics.MeterProvider) -> None:
         meter = metrics.get_meter("wixvisitor", __version__, provider)
-        self.watched = weakref.WeakKeyDictionary[Observers, weakref.ref[Settings]]()
+        self.watched: weakref.WeakKeyDictionary[Observers, weakref.ref[Settings]] = weakref.WeakKeyDictionary()
         self.requests = meter.create_counter("wixvisitor.token.requests", "{request}", "Token requests")
         self.changes = meter.create_counter("wixvisitor.visitors.changes", "{change}", "Changes of visitors' tokens")
         self.duration = _seconds(meter, "wixvisitor.token.duration", "Duration of token requests")

@@ -129,7 +129,7 @@ _EXPIRED: Final = "JWS.e30.{}.c2ln".format(base64.urlsafe_b64encode(b'{"iat":1,"
 
 def _judged(status: int, body: bytes, headers: dict[str, str]) -> Granted | Refused:
     """What ``TokenEndpoint`` makes of an answer to a renewal."""
-    answer = token_endpoint.read_answer(status, body, headers=headers, now=NOW, secret=OPAQUE)
+    answer = token_endpoint.read_answer(status, body, headers=headers, now=NOW, secrets=(OPAQUE,))
     if status == 200:
         return token_endpoint.grant(answer, NOW)
     if token_endpoint.judge_refusal(answer) == "certain" or token_endpoint.has_run_out(_EXPIRED, answer, NOW):

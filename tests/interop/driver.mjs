@@ -3,6 +3,7 @@
 import { createInterface } from 'node:readline';
 import { createClient, OAuthStrategy } from '@wix/sdk';
 import { currentCart } from '@wix/ecom';
+import { redirects } from '@wix/redirects';
 
 const baseUrl = process.argv[2];
 const realFetch = globalThis.fetch;
@@ -22,9 +23,10 @@ console.log = console.error; // stdout is the answers'
 const commands = {
   create: ({ clientId, tokens }) => {
     const auth = OAuthStrategy({ clientId, ...(tokens && { tokens: JSON.parse(tokens) }) });
-    client = createClient({ modules: { currentCart }, auth });
+    client = createClient({ modules: { currentCart, redirects }, auth });
   },
   call: ({ method, args, times }) => Promise.all(Array.from({ length: times }, () => outcome(method, args))),
+  property: ({ name }) => name.split('.').reduce((object, part) => object[part], client),
   savedTokens: () => JSON.stringify(client.auth.getTokens()),
   stringified: ({ text }) => JSON.stringify(JSON.parse(text)),
   setTime: ({ seconds }) => {

@@ -60,6 +60,10 @@ class RealSdk:
         outcomes = await self._ask("call", method=method, args=arguments, times=times)
         return [SdkError(**found["error"]) if "error" in found else found.get("value") for found in outcomes]
 
+    async def property(self, name: str) -> Any:
+        """A property of the client, `"auth.captchaVisibleSiteKey"` for instance."""
+        return await self._ask("property", name=name)
+
     async def saved_tokens(self) -> str:
         """`JSON.stringify(client.auth.getTokens())`."""
         return str(await self._ask("savedTokens"))

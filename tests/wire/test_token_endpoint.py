@@ -45,7 +45,7 @@ def jwt(issued_at: float, expires_at: float, prefix: str = "OauthNG.JWS") -> str
 def answer(status_code: int = 200, body: Any = None, /, now: float = NOW, **headers: str) -> TokenAnswer:
     content = body if isinstance(body, bytes) else json.dumps(body).encode()
     named = {name.replace("_", "-"): value for name, value in headers.items()}
-    return read_answer(status_code, content, headers=named, now=now, secret=REFRESH)
+    return read_answer(status_code, content, headers=named, now=now, secrets=(REFRESH,))
 
 
 def http_date(seconds: float) -> str:
@@ -59,7 +59,7 @@ def test_mint_request():
     """A new visitor is asked for as @wix/sdk does, byte for byte."""
     request = token_endpoint.mint_request("client")
     assert request.content == b'{"clientId":"client","grantType":"anonymous"}'
-    assert (request.grant_type, request.secret) == ("anonymous", "")
+    assert (request.grant_type, request.refresh_token) == ("anonymous", "")
 
 
 def test_renew_request():
@@ -67,7 +67,7 @@ def test_renew_request():
     request = token_endpoint.renew_request("client", REFRESH)
     expected = f'{{"clientId":"client","refreshToken":"{REFRESH}","grantType":"refresh_token"}}'
     assert request.content == expected.encode()
-    assert (request.grant_type, request.secret) == ("refresh_token", REFRESH)
+    assert (request.grant_type, request.refresh_token) == ("refresh_token", REFRESH)
     assert "classified" not in repr(request)
 
 
@@ -153,14 +153,14 @@ def test_text_is_short_and_masked():
 
 def test_an_opaque_refresh_token_is_masked():
     """A refresh token that does not look like Wix's is masked because it was sent."""
-    read = read_answer(400, b'{"message": "hunter2 is bad"}', headers={}, now=NOW, secret="hunter2")
+    read = read_answer(400, b'{"message": "hunter2 is bad"}', headers={}, now=NOW, secrets=("hunter2",))
     assert read.text == '{"message": "[token] is bad"}'
 
 
 def test_a_token_behind_escapes_is_masked():
     """JSON escapes hide neither a token of Wix's nor the refresh token that was sent."""
     body = rb'{"message": "\u004aWS.\u0065yJhIjoxfQ.c2ln", "more": "h\u0075nter\/2"}'
-    read = read_answer(400, body, headers={}, now=NOW, secret="hunter/2")
+    read = read_answer(400, body, headers={}, now=NOW, secrets=("hunter/2",))
     assert read.text == '{"message": "[token]", "more": "[token]"}'
 
 
@@ -589,7 +589,7 @@ bodies = (
 @given(st.integers(100, 599), bodies, st.sampled_from([MINT, RENEW]), st.booleans())
 def test_any_answer_ends_well(status, body, request, cut):
     """Any status and bytes end in a grant, a refusal or an error of ours that holds no token."""
-    read = read_answer(status, body, headers={}, now=NOW, secret=request.secret, cut=cut)
+    read = read_answer(status, body, headers={}, now=NOW, secrets=request.secrets, cut=cut)
     assert "classified" not in repr(read)
     refused = is_refusal(read)
     assert not refused or status in (400, 401, 403)

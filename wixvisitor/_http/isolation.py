@@ -11,6 +11,8 @@ from __future__ import annotations
 import copy
 import functools
 import weakref
+from collections.abc import Callable
+from http.cookiejar import CookieJar, DefaultCookiePolicy
 from types import ModuleType
 from typing import Any, Final
 
@@ -27,18 +29,28 @@ class Transports:
     Concurrency: safe from many tasks.
     """
 
-    __slots__ = ("_family", "_known")
+    __slots__ = ("_family", "_known", "_token_client")
 
     def __init__(self, family: ModuleType) -> None:
         self._family = family
+        self._token_client: Any = None
         self._known: dict[tuple[int, bool], tuple[Any, Any]] = {}
 
     def __call__(self, transport: Any) -> Any:
         """Returns the transport for an API call in place of one of the client's."""
         return self._choose(transport, sends_cookies=True)
 
-    def for_token_calls(self, client: Any, url: Any) -> Any:
-        """Returns the transport for a token call to this URL: with the client's proxies and mounts, without cookies."""
+    def token_client(self, client: Any) -> Any:
+        """Returns the client that sends token calls: over the client's proxies and mounts, with nothing else of it.
+
+        It has no hooks, cookies, auth or redirects. Token calls go through a client, and not to a transport at once,
+        because Sentry, ddtrace and others watch ``AsyncClient.send``.
+        """
+        if self._token_client is None:
+            self._token_client = _token_client(self._family, client, self._for_token_calls)
+        return self._token_client
+
+    def _for_token_calls(self, client: Any, url: Any) -> Any:
         return self._choose(internals.transport_for(client, url), sends_cookies=False)
 
     def _choose(self, transport: Any, *, sends_cookies: bool) -> Any:
@@ -59,6 +71,17 @@ class Transports:
         from wixvisitor._http.recovery import recovering  # noqa: PLC0415 - imports httpcore, which is slow
 
         return recovering(transport, self._family)
+
+
+def _token_client(family: ModuleType, client: Any, transport_for: Callable[[Any, Any], Any]) -> Any:
+    class Chosen(family.AsyncBaseTransport):  # type: ignore[misc, name-defined]
+        """Sends through the transport that the caller's client has for the URL."""
+
+        async def handle_async_request(self, request: Any) -> Any:
+            return await transport_for(client, request.url).handle_async_request(request)
+
+    no_cookies = CookieJar(DefaultCookiePolicy(allowed_domains=()))
+    return family.AsyncClient(transport=Chosen(), cookies=no_cookies, trust_env=False)
 
 
 def has_own_jar(transport: Any) -> bool:

@@ -14,6 +14,7 @@ import anyio
 
 from wixvisitor._http.clients import Connection, Connections
 from wixvisitor._http.compat import end_stream
+from wixvisitor._http.internals import transport_stream
 from wixvisitor._http.requests import REQUEST_MARKER, URGENT, USER_AGENT, shared_headers
 from wixvisitor._renewal.limiter import Permit
 from wixvisitor._renewal.observers import RequestBegins
@@ -93,6 +94,31 @@ class TokenEndpoint:
         """
         return await self._ask(token_endpoint.renew_request(self.settings.client_id, refresh_token), deadline, permit)
 
+    @drops_frames_async
+    async def exchange(self, request: TokenRequest, deadline: float, permit: Permit) -> Granted | Refused:
+        """Returns a member's tokens for a login, or that Wix refuses it. The request is sent once.
+
+        Args:
+            request: of ``_wire.members``.
+            deadline: by ``anyio.current_time()``.
+            permit: gets the result.
+
+        Raises:
+            TokenRequestError: no usable answer. Wix may have seen the request, so the login has to begin again.
+            ConfigurationError: the client ID is wrong.
+        """
+        return await self._ask(request, deadline, permit)
+
+    @drops_frames_async
+    async def post(self, request: TokenRequest) -> TokenAnswer:
+        """Returns the answer to a request that carries an API key. It is sent once, and follows no redirect.
+
+        Raises:
+            TokenRequestError: there was no answer in time.
+        """
+        watch = StandstillWatch(anyio.current_time() + self.settings.renew_timeout, self.settings.renew_timeout)
+        return await self._exchange(request, watch)
+
     async def _ask(self, request: TokenRequest, deadline: float, permit: Permit) -> Granted | Refused:
         """Asks within the deadline, and reports the result to the permit."""
         watch = StandstillWatch(deadline, self.settings.renew_timeout)
@@ -109,7 +135,7 @@ class TokenEndpoint:
             self._noted(error, request, permit, watch)
             raise
         if isinstance(answer, Granted):
-            permit.succeeded(is_renewal=bool(request.secret))
+            permit.succeeded(is_renewal=bool(request.refresh_token))
         return answer
 
     def _noted(
@@ -122,8 +148,8 @@ class TokenEndpoint:
         """Reports a failure to the permit, and returns it. Silence while the process stood still is no failure."""
         if watch.was_frozen and error.status_code is None and isinstance(error, TokenRequestError):
             error._was_frozen = True
-            if request.secret:
-                permit.was_frozen(request.secret)
+            if request.refresh_token:
+                permit.was_frozen(request.refresh_token)
         else:
             permit.failed(error)
         return error
@@ -144,7 +170,7 @@ class TokenEndpoint:
                 answered = error if error.status_code else None
                 if error.status_code == 429:
                     permit.failed(error)  # a limit of the site: the other visitors must know at once
-                wait = self._wait_before_repeat(attempt, error, deadline)
+                wait = None if request.works_once else self._wait_before_repeat(attempt, error, deadline)
                 if wait is None or permit.is_stopped:
                     raise
                 about = fields(permit.visitor, error=error)
@@ -164,7 +190,7 @@ class TokenEndpoint:
         begins = RequestBegins(
             key=permit.visitor,
             grant_type=request.grant_type,
-            url=str(self.settings.origins.absolute(token_endpoint.TOKEN_PATH)),
+            url=str(self.settings.origins.absolute(request.path)),
             attempt=attempt,
             is_background=shared_task.cause() is not None,
         )
@@ -197,7 +223,9 @@ class TokenEndpoint:
             granted = token_endpoint.grant(answer, requested_at)
             self.settings.server_clock.note_grant(granted.access_token)
             return granted
-        if request.secret and self._is_refused(request.secret, answer, permit):
+        if request.works_once and answer.status_code in (400, 401, 403):
+            return Refused(answer)  # of this login alone; it says nothing about any visitor or the site
+        if request.refresh_token and self._is_refused(request.refresh_token, answer, permit):
             return Refused(answer)
         raise token_endpoint.failure(answer)
 
@@ -216,16 +244,16 @@ class TokenEndpoint:
         try:
             with watch.limit(_MAX_ATTEMPT):
                 connection = self.connections.current()
-                message = self._message(connection, request)
-                send = connection.transports.for_token_calls(connection.client, message.url).handle_async_request
-                response = await send(message)
+                client = connection.transports.token_client(connection.client)
+                response = await client.send(self._message(connection, request), auth=None, stream=True)
                 return await self._read(response, request)
         except ConfigurationError:
             raise  # the client's own fault, such as a proxy that it cannot use
         except BaseException as error:
             if not is_failure(error):
                 raise
-            raise _no_answer(error, request) from safe_cause(error, (request.secret,))
+            _drop_body(error)
+            raise _no_answer(error, request) from safe_cause(error, request.secrets)
 
     def _message(self, connection: Connection, request: TokenRequest) -> Any:
         """Returns the family's request."""
@@ -234,7 +262,9 @@ class TokenEndpoint:
         family = connection.family
         headers = family.Headers([*shared_headers(connection.client.headers.raw), *_HEADERS.items()])
         headers.setdefault("User-Agent", USER_AGENT)
-        url = family.URL(self.settings.origins.absolute(token_endpoint.TOKEN_PATH))
+        if request.authorization:
+            headers["Authorization"] = request.authorization
+        url = family.URL(self.settings.origins.absolute(request.path))
         extensions = {"timeout": dict(_TIMEOUTS), REQUEST_MARKER: object(), URGENT: True}
         return family.Request("POST", url, headers=headers, content=request.content, extensions=extensions)
 
@@ -250,7 +280,7 @@ class TokenEndpoint:
             body,
             headers=headers,
             now=self.settings.clock(),
-            secret=request.secret,
+            secrets=request.secrets,
             cut=cut,
             encodings=encodings,
         )
@@ -270,7 +300,7 @@ async def _read(response: Any) -> tuple[bytes, bool]:
     """Returns the body, cut at ``_MAX_BODY`` bytes, and whether it was cut. Closes the response."""
     if response.is_closed:
         return response.content[:_MAX_BODY], len(response.content) > _MAX_BODY
-    chunks, size, source = [], 0, aiter(response.stream)
+    chunks, size, source = [], 0, aiter(transport_stream(response))
     try:
         async for chunk in source:
             chunks.append(chunk)
@@ -283,8 +313,15 @@ async def _read(response: Any) -> tuple[bytes, bool]:
             await end_stream(response, source)
 
 
+def _drop_body(error: BaseException) -> None:
+    """Gives an error of httpx or httpx2 a request without a body, since the token request's holds a refresh token."""
+    request = vars(error).get("_request")
+    if request is not None and hasattr(type(error), "request"):
+        error.request = type(request)(request.method, request.url)  # type: ignore[attr-defined] # both libraries have it
+
+
 def _no_answer(error: BaseException, request: TokenRequest) -> TokenRequestError:
-    reason = redact(str(error), (request.secret,))[:200]
+    reason = redact(str(error), request.secrets)[:200]
     if type(error).__name__ == "PoolTimeout":  # httpx's or httpx2's
         reason = f"the client's connections were all busy with other requests for {_TIMEOUTS['pool']:g} s"
     return TokenRequestError(

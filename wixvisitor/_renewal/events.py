@@ -26,9 +26,10 @@ class TokenRequested(Event):
 
     Attributes:
         key: which record of the storage.
-        grant_type: ``"anonymous"`` mints a visitor, ``"refresh_token"`` renews one; the request's own words.
-        outcome: ``"granted"``; ``"refused"``: Wix refused the refresh token; ``"failed"``: no usable answer;
-            ``"frozen"``: the process stood still meanwhile; ``"cancelled"``.
+        grant_type: ``"anonymous"`` mints a visitor, ``"refresh_token"`` renews one, ``"authorization_code"`` and
+            ``"authorized_client"`` log a member in; the request's own words.
+        outcome: ``"granted"``; ``"refused"``: Wix refused the refresh token or the login; ``"failed"``: no usable
+            answer; ``"frozen"``: the process stood still meanwhile; ``"cancelled"``.
         status_code: the answer's HTTP status; None if there was no answer.
         request_id: Wix's own id of the request; None if it sent none.
         error_type: the class of what failed; None if nothing did.

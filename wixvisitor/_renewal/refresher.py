@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from functools import partial
 
+import anyio
 import attrs
 
 from wixvisitor._checks import checked_refresh, checked_tokens
@@ -29,8 +30,10 @@ from wixvisitor._renewal.run import Outcome, Renewal, renewed_elsewhere
 from wixvisitor._renewal.settings import Settings
 from wixvisitor._renewal.state import Late, TokenState
 from wixvisitor._tasks.log import fields, logger
-from wixvisitor._tokens import RefreshToken, Tokens
+from wixvisitor._tokens import RefreshToken, TokenRole, Tokens
+from wixvisitor._wire.members import exchange_error
 from wixvisitor._wire.redaction import safe_cause
+from wixvisitor._wire.token_endpoint import Refused, TokenAnswer, TokenRequest
 from wixvisitor.errors import ConfigurationError, SessionExpired, StorageError, TokenRequestError, WixVisitorError
 
 CLOSING = GRACE + LAST_STEPS  # seconds that closing takes at most
@@ -150,6 +153,28 @@ class Refresher:
         """
         checked_tokens(tokens)
         await self._in_order(partial(self._set, self.state.given(tokens)), "set_tokens")
+
+    async def log_in(self, request: TokenRequest) -> Tokens:
+        """Exchanges a login for a member's tokens and adopts them, in order with what was set before and after.
+
+        Returns:
+            The member's tokens.
+
+        Raises:
+            MemberLoginError: Wix refused the login; nothing changed.
+            TokenRequestError, ConfigurationError: Wix could not be asked; nothing changed.
+            StorageError: the tokens could not be saved; they are held, and the next use saves them again.
+
+        Cancellation: the tokens are saved and adopted all the same.
+        """
+        granted: list[Tokens] = []
+        await self._in_order(partial(self._log_in, request, granted), "log_in")
+        return granted[0]
+
+    async def post(self, request: TokenRequest) -> TokenAnswer:
+        """Returns the answer to a request that carries an API key; raises what ``TokenEndpoint.post`` raises."""
+        self._endpoint.check_open()
+        return await self._endpoint.post(request)
 
     async def forget(self) -> None:
         """Removes the visitor from the store and from memory, after whatever was set before.
@@ -341,6 +366,22 @@ class Refresher:
         self._publish(attrs.evolve(outcome, reason=ChangeReason.SET), None)
         if outcome.error is not None:
             raise outcome.error
+
+    async def _log_in(self, request: TokenRequest, granted: list[Tokens]) -> None:
+        self._endpoint.check_open()
+        seconds = self.settings.renew_timeout
+        try:
+            async with self.settings.limiter.permit(self.state.key, is_new=False, seconds=seconds) as permit:
+                await permit.confirm(seconds)
+                answer = await self._endpoint.exchange(request, anyio.current_time() + seconds, permit)
+        except WixVisitorError as error:
+            error._was_frozen = False  # a login is not repeated after a standstill: its code may have been used
+            raise
+        if isinstance(answer, Refused):
+            raise exchange_error(answer.answer)
+        tokens = Tokens(answer.access_token, RefreshToken(answer.refresh_token or "", TokenRole.MEMBER))
+        granted.append(tokens)
+        await self._set(self.state.given(tokens))
 
     async def _forget(self) -> None:
         lineage, before = self.state.lineage(), self.state.cooldown

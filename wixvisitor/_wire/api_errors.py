@@ -37,12 +37,17 @@ def raise_for_error(response: ResponseT) -> ResponseT:
     """
     if response.is_success:
         return response
+    raise error_of(response)
+
+
+def error_of(response: Any, secrets: tuple[str, ...] = ()) -> WixAPIError:
+    """Returns the error for a response of httpx or httpx2 that is not 2xx. It shows no secret and no token."""
     # No local variable holds the body or the token: some tools print tracebacks with local variables.
-    raise read_error(
+    return read_error(
         response.status_code,
         _text(response),
         response.headers.get(REQUEST_ID_HEADER),
-        secrets=(_token_of(response),),
+        secrets=(_token_of(response), *secrets),
     )
 
 

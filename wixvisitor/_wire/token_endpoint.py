@@ -66,14 +66,22 @@ class TokenRequest:
     """One request to the token endpoint.
 
     Attributes:
-        grant_type: ``anonymous`` or ``refresh_token``.
+        grant_type: ``anonymous``, ``refresh_token``, or that of a login.
         content: the JSON body.
-        secret: the refresh token in the body, for redacting it in the answer and in errors.
+        secrets: texts in the request, for redacting them in the answer and in errors.
+        refresh_token: the refresh token in the body, ``""`` if there is none.
+        works_once: whether a repeat would be refused, as with a login's code.
+        path: where it goes to.
+        authorization: the value of the ``Authorization`` header, ``""`` for none.
     """
 
     grant_type: str
     content: bytes
-    secret: str = ""
+    secrets: tuple[str, ...] = ()
+    refresh_token: str = ""
+    works_once: bool = False
+    path: str = TOKEN_PATH
+    authorization: str = ""
 
 
 @attrs.frozen(match_args=False)
@@ -129,7 +137,7 @@ def mint_request(client_id: str) -> TokenRequest:
 def renew_request(client_id: str, refresh_token: str) -> TokenRequest:
     """Returns the request that renews a visitor's access token."""
     fields = {"clientId": client_id, "refreshToken": refresh_token, "grantType": "refresh_token"}
-    return TokenRequest("refresh_token", _body(fields), refresh_token)
+    return TokenRequest("refresh_token", _body(fields), (refresh_token,), refresh_token)
 
 
 def read_answer(
@@ -138,7 +146,7 @@ def read_answer(
     *,
     headers: dict[str, str],
     now: float,
-    secret: str = "",
+    secrets: tuple[str, ...] = (),
     cut: bool = False,
     encodings: str = "",
 ) -> TokenAnswer:
@@ -152,7 +160,7 @@ def read_answer(
         body: the bytes that were read of the body.
         headers: the answer's headers, with names in lower case.
         now: epoch seconds. They are needed for a ``Retry-After`` date if the answer has no ``Date`` header.
-        secret: the refresh token that was sent. It is redacted in ``text``.
+        secrets: what was sent. It is redacted in ``text``.
         cut: whether the body is longer than the bytes that were read. Then it is not parsed.
         encodings: the body's ``Content-Encoding`` if the body is still compressed, else ``""``.
     """
@@ -164,7 +172,7 @@ def read_answer(
     return TokenAnswer(
         status_code,
         content,
-        redact(unescaped(text), (secret,))[
+        redact(unescaped(text), secrets)[
             :_EXCERPT
         ],  # redacted before the cut: a cut within a secret would leave its beginning
         request_id=redact(headers[REQUEST_ID_HEADER][:100]) if headers.get(REQUEST_ID_HEADER) else None,

@@ -100,12 +100,11 @@ def _content(place: Path) -> dict[str, Any]:
     return {}
 
 
-def delete(place: Path, *, durably: bool = True) -> None:
-    """Removes the file; ``durably``: it does not come back after a power failure. The caller holds the lock."""
+def delete(place: Path) -> None:
+    """Removes the file durably: it does not come back after a power failure. The caller holds the lock."""
     with suppress(FileNotFoundError), replacing(place):
         place.unlink()
-        if durably:
-            sync_directory(place.parent)
+        sync_directory(place.parent)
 
 
 @contextmanager

@@ -217,17 +217,20 @@ class SQLiteStorage(Closing):
                     connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
 
     def _load(self, connection: sqlite3.Connection, key: str) -> Record | None:
-        now = self._clock()  # it may be wrong, so a record past its time is loaded until it is purged
         row = connection.execute("SELECT value, version, expires_at FROM visitors WHERE key = ?", (key,)).fetchone()
         if row is None:
             return None
         value, version, expires_at = row
         if not isinstance(value, str) or not isinstance(version, str) or not isinstance(expires_at, float):
             raise StorageError(f"{shown(self._path)}: the visitor's record is damaged: a column is of another type")
+        now = self._clock()  # it may be wrong, so a record past its time is loaded until it is purged
         if expires_at - now < _UNTOUCHED * self._life and not version.startswith(BRIEF):
-            touch = "UPDATE visitors SET expires_at = ? WHERE key = ? AND version = ?"
-            with best_effort(connection):  # loading succeeds, even if the file cannot be written
-                connection.execute(touch, (now + self._life, key, version))
+            touch, is_there = "UPDATE visitors SET expires_at = ? WHERE key = ? AND version = ?", True
+            # Loading succeeds, even if the file cannot be written. A record past its time may be removed right now.
+            with best_effort(connection, waits=expires_at <= now):
+                is_there = connection.execute(touch, (now + self._life, key, version)).rowcount > 0
+            if not is_there:  # it was replaced or removed since it was read
+                return self._load(connection, key)
         return Record(value, version)
 
     def _save(
