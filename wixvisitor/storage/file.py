@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import logging
 import os
 import random
 import re
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Final, TypeVar
@@ -34,7 +35,10 @@ from wixvisitor.storage._threads import LOAD_SECONDS, THREADS
 
 T = TypeVar("T")
 
+logger = logging.getLogger("wixvisitor")
+
 _WRITE_TIMEOUT = 9.0  # seconds; a write takes milliseconds, so a process that has the lock for longer is stopped
+_LISTED: Final = 100  # files that are read at once to list their keys
 _PURGED: Final = 100  # files that a save removes at most
 _LOOKED_AT: Final = 1_000  # files that it examines for this
 _PURGING: Final = 0.02  # the share of saves that purge, beside each process's first
@@ -158,6 +162,15 @@ class FileStorage(Closing):
         with anyio.move_on_after(_SPARE), suppress(StorageError):
             await THREADS.run((self._path, "purge"), self._purge_some)
 
+    async def keys(self) -> AsyncIterator[str]:
+        """Yields the key of each visitor. A file that holds no record of ours is left out, with a warning."""
+        with _file_record.failures("list", self._path):
+            places = await THREADS.run((self._path, "list"), self._all_places)
+        for start in range(0, len(places), _LISTED):
+            read = functools.partial(self._keys_in, places[start : start + _LISTED])
+            for key in await THREADS.run((self._path, "list"), read):
+                yield key
+
     async def acquire_lease(self, key: str, holder: str, seconds: float) -> float:
         """Returns 0.0 if ``holder`` has the lease now, else the seconds until it is free at the latest."""
         return await self._alone("lease", self._place(key), lambda place: self._acquire(place, holder, seconds))
@@ -201,10 +214,25 @@ class FileStorage(Closing):
             self._purging.loaded(place)
         return record
 
+    def _all_places(self) -> list[Path]:
+        return self._places() if self._is_directory else [self._path]
+
+    def _keys_in(self, places: list[Path]) -> list[str]:
+        keys = []
+        for place in places:
+            try:
+                key = _file_record.key_in(place, self._group)
+            except StorageError as error:
+                logger.warning("wixvisitor: a file is left out: %s", error)
+                continue
+            if key is not None:  # else it was removed meanwhile
+                keys.append(key)
+        return keys
+
     def _expired(self) -> list[Path]:
         """Returns the files that may have to be removed."""
         with _file_record.failures("purge", self._path):
-            purging, places = self._purging, self._places() if self._is_directory else [self._path]
+            purging, places = self._purging, self._all_places()
         return [
             place
             for place in places

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import time
+from collections.abc import AsyncIterator
 
 from wixvisitor._tasks.locks import fork_safe_lock
 from wixvisitor._wire.redaction import drops_frames_async
@@ -54,6 +55,11 @@ class MemoryStorage:
         """Forgets the record."""
         with self._lock:
             self._records.pop(key, None)
+
+    async def keys(self) -> AsyncIterator[str]:
+        """Yields the key of each record."""
+        for key in tuple(self._records):
+            yield key
 
     async def acquire_lease(self, key: str, holder: str, seconds: float) -> float:
         """Returns 0.0 if ``holder`` has the lease now, else the seconds until it ends."""

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 import uuid
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import suppress
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 try:
     import redis.asyncio
@@ -19,13 +20,16 @@ from wixvisitor._wire.redaction import drops_frames_async
 from wixvisitor.errors import ConfigurationError, StorageError
 from wixvisitor.storage import _redis_scripts
 from wixvisitor.storage._arguments import BRIEF, YEAR, seconds
+from wixvisitor.storage._asyncio_calls import check_asyncio, finish
 from wixvisitor.storage._closing import Closing
 from wixvisitor.storage._protocol import ANY_VERSION, AnyVersion, Record, VersionConflict
-from wixvisitor.storage._redis_calls import check_asyncio, finish
 from wixvisitor.storage._redis_clients import Clients, GivenClient, OwnClients
 from wixvisitor.storage._redis_errors import explained
 from wixvisitor.storage._redis_evaluation import Argument
+from wixvisitor.storage._redis_listing import START, Cursor, literal
 from wixvisitor.storage._redis_scripts import Script
+
+T = TypeVar("T")
 
 
 class RedisStorage(Closing):
@@ -129,10 +133,20 @@ class RedisStorage(Closing):
         """Gives the lease back if ``holder`` has it."""
         await self._run("end a lease", _redis_scripts.RELEASE, self._lease_key(key), _encoded(holder))
 
+    async def keys(self) -> AsyncIterator[str]:
+        """Yields the key of each record; one may come twice. A cluster must keep its primaries meanwhile."""
+        before = f"{self._prefix}:{{"
+        pattern = literal(_encoded(before)) + b"*}"
+        cursor: Cursor | None = START
+        while cursor is not None:
+            names, cursor = await self._call("list", partial(self._clients.scan, pattern, cursor))
+            for name in names:
+                yield name[len(before) : -1]
+
     async def aclose(self) -> None:
         """Closes the client that was made here in this event loop, never yours. The next call connects again."""
         with suppress(StorageError, TimeoutError):  # on trio no client was ever opened
-            check_asyncio()
+            check_asyncio("RedisStorage", "redis-py")
             await finish(self._clients.aclose, 2 * self._timeout)
 
     def __repr__(self) -> str:
@@ -145,9 +159,12 @@ class RedisStorage(Closing):
         return self._record_key(key) + b":lease"
 
     async def _run(self, verb: str, script: Script, key: bytes, *arguments: Argument) -> Any:
-        check_asyncio()
+        return await self._call(verb, partial(self._clients.run, script, key, *arguments))
+
+    async def _call(self, verb: str, call: Callable[[], Coroutine[Any, Any, T]]) -> T:
+        check_asyncio("RedisStorage", "redis-py")
         try:
-            return await finish(partial(self._clients.run, script, key, *arguments), self._timeout)
+            return await finish(call, self._timeout)
         except Exception as error:
             failure = explained(verb, error, self._clients.secrets)
         raise failure  # without the frames of redis-py, whose locals hold the record and the password

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Any, Final
 
 import attrs
@@ -42,8 +42,8 @@ class SealedStorage(Closing):
     To rotate, deploy ``keys=[old, new]`` everywhere, then ``[new, old]``. A record is sealed with the new key when it
     is next saved. Remove the old key when every record was saved since, or has expired.
 
-    It can do what ``inner`` can: it has ``aclose``, ``purge``, leases, and the argument ``expected`` of ``save``, if
-    ``inner`` has them. Closing it closes ``inner``. Versions are those of ``inner``.
+    It can do what ``inner`` can: it has ``aclose``, ``keys``, ``purge``, leases, and the argument ``expected`` of
+    ``save``, if ``inner`` has them. Closing it closes ``inner``. Versions are those of ``inner``.
 
     Raises:
         ConfigurationError: ``inner`` is no storage, or a key is not valid.
@@ -55,6 +55,7 @@ class SealedStorage(Closing):
     """
 
     aclose: Callable[[], Awaitable[None]]  # if inner has it
+    keys: Callable[[], AsyncIterator[str]]  # if inner has it
     purge: Callable[[], Awaitable[int]]  # if inner has it
 
     def __init__(self, inner: TokenStorage, keys: Sequence[str | bytes]) -> None:
@@ -70,7 +71,7 @@ class SealedStorage(Closing):
             own["save"] = self._save_conditionally
         if isinstance(inner, LeasingStorage):
             own.update(acquire_lease=inner.acquire_lease, release_lease=inner.release_lease)
-        for name in ("aclose", "purge"):
+        for name in ("aclose", "keys", "purge"):
             if (method := getattr(inner, name, None)) is not None:
                 own[name] = method
 
