@@ -16,7 +16,7 @@ nox.options.error_on_missing_interpreters = False  # the tests run on every Pyth
 nox.options.sessions = ["tests"]
 
 CURRENT = f"{sys.version_info.major}.{sys.version_info.minor}"
-EXTRAS = "aiohttp,crypto,fastapi,graphql,httpx2,kv,redis,testing"
+EXTRAS = "aiohttp,crypto,fastapi,graphql,httpx2,kv,redis,sqlalchemy,testing"
 
 
 def is_found(python: str) -> bool:

@@ -68,7 +68,7 @@ IMPURE = {
 }
 OPTIONAL = {
     *("httpx2", "aiohttp", "httpx_aiohttp", "starlette", "fastapi", "uvicorn", "rich", "trio", "redis", "graphql"),
-    *("respx", "pytest", "hypothesis", "filelock", "key_value", "cryptography"),
+    *("respx", "pytest", "hypothesis", "filelock", "key_value", "cryptography", "sqlalchemy", "greenlet"),
     "asyncio",  # long to import, and not needed before there is something to do
 }
 

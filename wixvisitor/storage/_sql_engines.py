@@ -26,12 +26,12 @@ _DIALECTS: Final = ("postgresql", "mysql", "mariadb", "sqlite")
 _DRIVERS: Final = {  # for a URL that names none
     "postgres": "postgresql+psycopg",  # the name that hosting providers write
     "postgresql": "postgresql+psycopg",
-    "mysql": "mysql+aiomysql",
-    "mariadb": "mariadb+aiomysql",
+    "mysql": "mysql+asyncmy",
+    "mariadb": "mariadb+asyncmy",
     "sqlite": "sqlite+aiosqlite",
 }
 _EXPECTED: Final = (
-    "expected postgresql+psycopg://, postgresql+asyncpg://, mysql+aiomysql://, mariadb+aiomysql:// or "
+    "expected postgresql+psycopg://, postgresql+asyncpg://, mysql+asyncmy://, mariadb+asyncmy:// or "
     "sqlite+aiosqlite:///, with [user[:password]@]host[:port]/database, and special characters in the password "
     "written as %.."
 )
@@ -174,6 +174,7 @@ def _connect_arguments(url: URL, timeout: float) -> dict[str, Any]:
             "prepared_statement_cache_size": 0,
             "prepared_statement_name_func": lambda: f"__wixvisitor_{uuid.uuid4().hex}__",
         },
+        "asyncmy": {"connect_timeout": math.ceil(timeout)},
         "aiomysql": {"connect_timeout": math.ceil(timeout)},
         "aiosqlite": {"timeout": timeout},
     }

@@ -27,7 +27,7 @@ _REASONS: Final = tuple(
         r": (28000|28P01|1045|1698):|password authentication failed": (
             "the server refuses the user name or the password; check the URL or the engine"
         ),
-        r": (3D000|1049):": "the database does not exist",
+        r": (3D000|1049):|database .* does not exist": "the database does not exist",
         r": (42501|1044|1142|1143):|permission denied": (
             "the user lacks a permission; it needs SELECT, INSERT, UPDATE and DELETE on both tables"
         ),
@@ -51,6 +51,8 @@ _REASONS: Final = tuple(
             "a pooler before the server mixes prepared statements; turn them off in the engine (docs/storage.md)"
         ),
         r"TimeoutError|timeout expired": "no answer in time",
+        r": (08\w\w\w|2002|2003|2006|2013):|connection failed|[Cc]onnection (refused|reset|was closed|is closed)"
+        r"|closed the connection|Lost connection": "the server cannot be reached",
     }.items()
 )
 _NO_CONNECTION: Final = "; the server does not answer, or all connections of the engine are in use"

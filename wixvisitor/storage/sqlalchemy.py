@@ -10,6 +10,8 @@ from contextlib import suppress
 from functools import partial
 from typing import Any, Final
 
+import anyio
+
 try:
     from sqlalchemy import Executable, MetaData, exc
     from sqlalchemy.engine import URL
@@ -39,7 +41,8 @@ _PURGED_AT_ONCE: Final = 1_000  # records that purge() removes in one statement
 _PURGING: Final = 0.02  # the share of saves that purge, beside each process's first
 _SPARE: Final = 0.25  # seconds that a save waits for this at most
 _UNTOUCHED: Final = 0.9  # the share of its life; if a record has more left, loading it writes nothing
-_DDL_SECONDS: Final = 30.0  # that create_table() may take
+_DDL_SECONDS: Final = 30.0  # that each attempt of create_table() may take
+_CREATIONS: Final = 5  # attempts
 
 
 def add_tables(metadata: MetaData, *, prefix: str = "wixvisitor", schema: str | None = None) -> None:
@@ -61,8 +64,8 @@ class SQLAlchemyStorage(Closing):
 
     Args:
         engine_or_url: an ``AsyncEngine`` of yours, which is used as it is and never closed, or a URL such as
-            ``postgresql+psycopg://user:password@host/shop``, also ``postgresql+asyncpg``, ``mysql+aiomysql``,
-            ``mariadb+aiomysql`` and ``sqlite+aiosqlite``. With a URL each event loop gets an engine of its own, with up
+            ``postgresql+psycopg://user:password@host/shop``, also ``postgresql+asyncpg``, ``mysql+asyncmy``,
+            ``mariadb+asyncmy`` and ``sqlite+aiosqlite``. With a URL each event loop gets an engine of its own, with up
             to 10 connections that callers wait for, and no prepared statements, so that pgbouncer may be in between.
         prefix: the tables are ``<prefix>_visitors`` and ``<prefix>_leases``.
         schema: the schema of the tables; None: the connection's.
@@ -119,10 +122,11 @@ class SQLAlchemyStorage(Closing):
         async def create(connection: AsyncConnection, _: Attempt) -> None:
             await connection.run_sync(self.metadata.create_all)
 
-        try:
-            await self._calls.run("create its tables", create, _DDL_SECONDS)
-        except StorageError:  # another process has created them at the same moment, perhaps
-            await self._calls.run("create its tables", create, _DDL_SECONDS)
+        for _ in range(_CREATIONS - 1):
+            with suppress(StorageError):  # perhaps other processes have created one of them at the same moment
+                return await self._calls.run("create its tables", create, _DDL_SECONDS)
+            await anyio.sleep(random.uniform(0.01, 0.1))  # noqa: S311 - it spreads load
+        return await self._calls.run("create its tables", create, _DDL_SECONDS)
 
     @drops_frames_async
     async def load(self, key: str) -> Record | None:
