@@ -165,6 +165,21 @@ def postgres() -> Iterator[Postgres]:
         server.remove()
 
 
+@pytest.fixture
+def start_postgres() -> Iterator[Callable[..., Postgres]]:
+    """Starts a PostgreSQL for this test alone; takes the server's options, which replace those that spare the disk."""
+    servers: list[Postgres] = []
+
+    def start(*options: str) -> Postgres:
+        servers.append(server := Postgres(options))
+        server.start()
+        return server
+
+    yield start
+    for server in servers:
+        server.remove()
+
+
 @pytest.fixture(scope="session")
 def mariadb() -> Iterator[MariaDB]:
     """A MariaDB that all tests share."""
@@ -206,6 +221,7 @@ class Proxy:
         self._says: bytes | None = None
         self._server: asyncio.Server | None = None
         self._links: dict[asyncio.Task[None], asyncio.StreamWriter] = {}
+        self._forgotten: set[asyncio.Task[None]] = set()
         self.come_back()
 
     @property
@@ -219,6 +235,10 @@ class Proxy:
     def hang(self) -> None:
         """From now on it accepts, swallows, and says nothing."""
         self._hangs = True
+
+    def forget(self) -> None:
+        """Connections that exist now say nothing any more, and are not ended; new ones work."""
+        self._forgotten |= set(self._links)
 
     def say(self, reply: bytes) -> None:
         """From now on it gives this reply to everything."""
@@ -274,7 +294,7 @@ class Proxy:
         replies, requests = await asyncio.open_connection(self._host, self._target)
         loss = asyncio.Event()
         ways = [
-            asyncio.ensure_future(self._forward(reader, requests, writer, loss)),
+            asyncio.ensure_future(self._forward(reader, requests, writer, loss, asyncio.current_task())),
             asyncio.ensure_future(self._answer(replies, writer, loss)),
         ]
         try:
@@ -291,6 +311,7 @@ class Proxy:
         requests: asyncio.StreamWriter,
         back: asyncio.StreamWriter,
         loss: asyncio.Event,
+        link: asyncio.Task[None] | None,
     ) -> None:
         while data := await reader.read(1 << 16):
             number, wanted = self._lose
@@ -299,7 +320,7 @@ class Proxy:
                 loss.set()
             if self._says is not None:
                 back.write(self._says)
-            elif not self._hangs:
+            elif not self._hangs and link not in self._forgotten:
                 requests.write(data)
 
     async def _answer(self, replies: asyncio.StreamReader, writer: asyncio.StreamWriter, loss: asyncio.Event) -> None:

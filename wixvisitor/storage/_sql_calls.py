@@ -16,7 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from wixvisitor.errors import StorageError
 from wixvisitor.storage._asyncio_calls import check_asyncio, finish
 from wixvisitor.storage._sql_engines import Engines, isolation_of
-from wixvisitor.storage._sql_errors import explained, is_contention, is_lost, is_passing
+from wixvisitor.storage._sql_errors import explained, is_contention, is_passing, is_useless
 
 T = TypeVar("T")
 
@@ -79,8 +79,8 @@ class Calls:
                 most = _ATTEMPTS_IN_CONTENTION if is_contention(error) else _ATTEMPTS
                 is_last = number >= most or not is_passing(error) or time.monotonic() >= until
                 failure = explained(verb, error, self.engines.secrets, has_connection=attempt.pool is not None)
-                is_useless = is_lost(error)
-            if is_useless and attempt.pool is not None:
+                renews = attempt.pool is not None and is_useless(error)
+            if renews:
                 await self.engines.renew(attempt.pool)
             if is_last:
                 break

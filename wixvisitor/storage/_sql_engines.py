@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Any, Final, Protocol, TypeVar
 
-from sqlalchemy import URL, make_url
+from sqlalchemy import URL, event, make_url
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import Pool, StaticPool
 from sqlalchemy.util import greenlet_spawn
@@ -124,6 +124,8 @@ class OwnEngines:
 
 
 async def _close(pool: Pool) -> None:
+    """Closes the pool's idle connections now, and each of the others when its call gives it back."""
+    event.listen(pool, "checkin", lambda _, entry: entry.invalidate())
     with suppress(Exception):  # an error in closing leaves nothing more to close
         await greenlet_spawn(pool.dispose)
 

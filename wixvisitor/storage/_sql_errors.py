@@ -60,7 +60,7 @@ _PASSING: Final = re.compile(  # the same call may succeed in a moment: on a new
     r": (25006|1290|1836|40001|40P01|1213|1020|57P01|57P02|57P03|26000|42P05):|read-?only|prepared statement|is locked"
 )
 _CONTENTION: Final = re.compile(r": (40001|40P01|1213|1020):")
-_LOST: Final = re.compile(r": (57P0[123]|25006|1290|1836|08\w\w\w|20(02|03|06|13)):|read-?only")
+_READ_ONLY: Final = re.compile(r": (25006|1290|1836):|read-?only")
 _QUOTES_VALUES: Final = re.compile(r": (1062|1064|1292|1366|1406|22\w\w\w|23\w\w\w):")
 
 
@@ -92,9 +92,13 @@ def is_contention(error: BaseException) -> bool:
     return isinstance(error, exc.DBAPIError) and bool(_CONTENTION.search(description_of(error)))
 
 
-def is_lost(error: BaseException) -> bool:
-    """Whether the connections of the pool lead to a server that is of no use any more."""
-    return isinstance(error, OSError | TimeoutError) or bool(_LOST.search(description_of(error)))
+def is_useless(error: BaseException) -> bool:
+    """Whether the pool's connections may all lead to a server that is of no use any more.
+
+    SQLAlchemy itself drops them after an error of the network. It cannot tell that they hang, or that the server has
+    become a replica.
+    """
+    return isinstance(error, TimeoutError) or bool(_READ_ONLY.search(description_of(error)))
 
 
 def explained(verb: str, error: BaseException, secrets: Iterable[str], *, has_connection: bool) -> StorageError:
