@@ -117,6 +117,9 @@ class OwnEngines:
 
     async def aclose(self) -> None:
         """Closes this event loop's engine when its calls have ended. The next call opens another."""
+        loop = asyncio.get_running_loop()
+        if closing := {task for task in _closing if task.get_loop() is loop}:
+            await asyncio.wait(closing, timeout=self._timeout)
         await self._engines.aclose()
 
     def __repr__(self) -> str:
