@@ -17,7 +17,7 @@ import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 import anyio
 
@@ -29,6 +29,7 @@ from wixvisitor.storage._closing import Closing
 from wixvisitor.storage._file_lease import Lease
 from wixvisitor.storage._file_lock import FileLock
 from wixvisitor.storage._file_purge import FilePurge
+from wixvisitor.storage._pickling import Pickling
 from wixvisitor.storage._places import Group, make_directory, shown, sync_above
 from wixvisitor.storage._protocol import ANY_VERSION, AnyVersion, Record, VersionConflict
 from wixvisitor.storage._threads import LOAD_SECONDS, THREADS
@@ -47,7 +48,7 @@ _NAME: Final = re.compile(r"[0-9a-f]{40}\.json")
 _LOOK_AGAIN: Final = (0.005, 0.03)  # seconds until another process's lock is tried again
 
 
-class FileStorage(Closing):
+class FileStorage(Closing, Pickling):
     """Keeps visitors in files: for command lines, bots and desktop programs.
 
     Args:
@@ -103,6 +104,12 @@ class FileStorage(Closing):
             self._is_directory = self._is_directory or self._path.is_dir()
         self._group = Group.ACCEPTED if accept_group else Group.REMOVED
         life = None if expire_after is None else seconds(expire_after, "expire_after")
+        self._options = {
+            "expire_after": expire_after,
+            "accept_group": accept_group,
+            "clock": clock,
+            "monotonic": monotonic,
+        }
         self._clock = clock or time.time
         self._purging = None if life is None else FilePurge(life, self._clock, monotonic or time.monotonic)
         self._has_saved = False
@@ -187,6 +194,9 @@ class FileStorage(Closing):
 
     def __repr__(self) -> str:
         return f"<FileStorage {str(self._path)!r}, {'a directory' if self._is_directory else 'one visitor'}>"
+
+    def _pickled(self) -> tuple[tuple[str], dict[str, Any]]:
+        return (f"{self._path}{os.sep if self._is_directory else ''}",), self._options
 
     def _place(self, key: str) -> Path:
         if not self._is_directory:

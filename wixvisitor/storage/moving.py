@@ -14,6 +14,7 @@ from wixvisitor._wire.redaction import drops_frames_async
 from wixvisitor.errors import ConfigurationError
 from wixvisitor.storage._arguments import BRIEF
 from wixvisitor.storage._closing import Closing
+from wixvisitor.storage._pickling import Pickling
 from wixvisitor.storage._protocol import (
     ANY_VERSION,
     AnyVersion,
@@ -32,7 +33,7 @@ _BRIEF_LIFE: Final = 2_592_000.0  # seconds; 30 days, as for a visitor that is f
 _ROUNDS: Final = 20  # attempts to save over a record that is copied again and again
 
 
-class MovingStorage(Closing):
+class MovingStorage(Closing, Pickling):
     """Keeps visitors in ``new``, and finds those that are still in ``old`` only.
 
     Args:
@@ -113,6 +114,9 @@ class MovingStorage(Closing):
 
     def __repr__(self) -> str:
         return f"<MovingStorage from {self._old!r} to {self._new!r}>"
+
+    def _pickled(self) -> str:
+        return "its stores are yours; send them, and make this one in the process that uses it"
 
     async def _keys(self) -> AsyncIterator[str]:
         """Yields the keys of both stores; many come twice."""

@@ -22,6 +22,7 @@ from wixvisitor.storage import _redis_scripts
 from wixvisitor.storage._arguments import BRIEF, YEAR, seconds
 from wixvisitor.storage._asyncio_calls import check_asyncio, finish
 from wixvisitor.storage._closing import Closing
+from wixvisitor.storage._pickling import Pickling
 from wixvisitor.storage._protocol import ANY_VERSION, AnyVersion, Record, VersionConflict
 from wixvisitor.storage._redis_clients import Clients, GivenClient, OwnClients
 from wixvisitor.storage._redis_errors import explained
@@ -32,7 +33,7 @@ from wixvisitor.storage._redis_scripts import Script
 T = TypeVar("T")
 
 
-class RedisStorage(Closing):
+class RedisStorage(Closing, Pickling):
     """Keeps visitors in Redis or Valkey: for many processes on many machines.
 
     Args:
@@ -77,6 +78,8 @@ class RedisStorage(Closing):
         self._timeout = seconds(timeout, "timeout")
         self._life = 0 if expire_after is None else _milliseconds(seconds(expire_after, "expire_after"))
         self._prefix = prefix
+        self._url = url_or_client if isinstance(url_or_client, str) else None
+        self._options = {"prefix": prefix, "expire_after": expire_after, "timeout": timeout}
         self._clients = _clients(url_or_client, self._timeout)
 
     @drops_frames_async
@@ -151,6 +154,11 @@ class RedisStorage(Closing):
 
     def __repr__(self) -> str:
         return f"<RedisStorage {self._clients!r}, prefix {self._prefix!r}>"
+
+    def _pickled(self) -> tuple[tuple[str], dict[str, Any]] | str:
+        if self._url is None:
+            return "its client is yours; give it a URL, or make both in the process that uses them"
+        return (self._url,), self._options
 
     def _record_key(self, key: str) -> bytes:
         return _encoded(f"{self._prefix}:{{{key}}}")

@@ -11,6 +11,7 @@ from wixvisitor._wire.redaction import drops_frames_async
 from wixvisitor.errors import ConfigurationError, StorageError
 from wixvisitor.storage import _sealing
 from wixvisitor.storage._closing import Closing
+from wixvisitor.storage._pickling import Pickling
 from wixvisitor.storage._protocol import (
     ANY_VERSION,
     AnyVersion,
@@ -27,7 +28,7 @@ _MARK: Final = "wixvisitor-sealed."  # marks a sealed record, for operators and 
 _PURPOSE: Final = "wixvisitor record"
 
 
-class SealedStorage(Closing):
+class SealedStorage(Closing, Pickling):
     """Keeps visitors in another store, encrypted: reading or changing that store gives access to no visitor.
 
     Args:
@@ -123,6 +124,9 @@ class SealedStorage(Closing):
     @drops_frames_async
     async def _save_unconditionally(self, key: str, value: str) -> object:
         return await self._inner.save(key, self._sealed(key, value))
+
+    def _pickled(self) -> str:
+        return "its keys would be in the pickle; send the inner store, and make this one in the process that uses it"
 
     async def _settle(self) -> None:
         await settle(self._inner, 10.0)

@@ -28,6 +28,7 @@ from wixvisitor.errors import ConfigurationError, StorageError
 from wixvisitor.storage import _sql_tables
 from wixvisitor.storage._arguments import BRIEF, YEAR, seconds
 from wixvisitor.storage._closing import Closing
+from wixvisitor.storage._pickling import Pickling
 from wixvisitor.storage._protocol import ANY_VERSION, AnyVersion, Record, VersionConflict
 from wixvisitor.storage._sql_calls import Attempt, Calls
 from wixvisitor.storage._sql_engines import GivenEngine, OwnEngines
@@ -59,7 +60,7 @@ def add_tables(metadata: MetaData, *, prefix: str = "wixvisitor", schema: str | 
     _sql_tables.tables(metadata, prefix, schema)
 
 
-class SQLAlchemyStorage(Closing):
+class SQLAlchemyStorage(Closing, Pickling):
     """Keeps visitors in PostgreSQL, MariaDB, MySQL or SQLite: for many machines, where your orders are.
 
     Args:
@@ -114,6 +115,8 @@ class SQLAlchemyStorage(Closing):
         self._calls = _calls(engine_or_url, self._timeout)
         self._statements: Statements = statements(self._tables, self._calls.engines.dialect)
         self._has_saved = False
+        self._url = None if isinstance(engine_or_url, AsyncEngine) else engine_or_url
+        self._options = {"prefix": prefix, "schema": schema, "expire_after": expire_after, "timeout": timeout}
         self.metadata = self._tables.metadata
 
     async def create_table(self) -> None:
@@ -198,6 +201,11 @@ class SQLAlchemyStorage(Closing):
 
     def __repr__(self) -> str:
         return f"<SQLAlchemyStorage {self._calls.engines!r}, table {self._tables.visitors.fullname!r}>"
+
+    def _pickled(self) -> tuple[tuple[str | URL], dict[str, Any]] | str:
+        if self._url is None:
+            return "its engine is yours; give it a URL, or make both in the process that uses them"
+        return (self._url,), self._options
 
     # One attempt each
 

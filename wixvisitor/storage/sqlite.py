@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import Concatenate, Final, ParamSpec, TypeVar
+from typing import Any, Concatenate, Final, ParamSpec, TypeVar
 
 import anyio
 
@@ -20,6 +20,7 @@ from wixvisitor.errors import ConfigurationError, StorageError
 from wixvisitor.storage import _sqlite_file
 from wixvisitor.storage._arguments import BRIEF, YEAR, seconds
 from wixvisitor.storage._closing import Closing
+from wixvisitor.storage._pickling import Pickling
 from wixvisitor.storage._places import Group, shown
 from wixvisitor.storage._protocol import ANY_VERSION, AnyVersion, Record, VersionConflict
 from wixvisitor.storage._sqlite_connection import OpenFile
@@ -58,7 +59,7 @@ _LEASE: Final = """
     WHERE leases.holder = :holder OR leases.until <= :now OR leases.since > :ahead"""
 
 
-class SQLiteStorage(Closing):
+class SQLiteStorage(Closing, Pickling):
     """Keeps visitors in a SQLite file: for a busy server, in any number of processes on one machine.
 
     Args:
@@ -109,6 +110,12 @@ class SQLiteStorage(Closing):
             Path(text).expanduser().absolute()
         )  # the process may change its working directory before the first use
         self._life = float("inf") if expire_after is None else seconds(expire_after, "expire_after")
+        self._options = {
+            "expire_after": expire_after,
+            "accept_group": accept_group,
+            "clock": clock,
+            "monotonic": monotonic,
+        }
         self._clock = clock or time.time
         self._purging = Purge(self._life, monotonic or time.monotonic)
         self._has_saved = False
@@ -188,6 +195,9 @@ class SQLiteStorage(Closing):
 
     def __repr__(self) -> str:
         return f"<SQLiteStorage {str(self._path)!r}>"
+
+    def _pickled(self) -> tuple[tuple[str], dict[str, Any]]:
+        return (str(self._path),), self._options
 
     async def _settle(self) -> None:
         """Moves the saves from the log into the file, if no other process prevents it. Closing a pool calls this."""
