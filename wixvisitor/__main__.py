@@ -1,4 +1,4 @@
-"""``python -m wixvisitor``: whose tokens a file holds."""
+"""``python -m wixvisitor``: whose tokens a file holds, and copies of stores."""
 
 import sys
 
