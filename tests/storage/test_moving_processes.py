@@ -9,7 +9,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -151,9 +150,7 @@ async def test_the_copying_process_is_killed(tmp_path: Path) -> None:
 
 @pytest.mark.faults
 @pytest.mark.parametrize("kind", ["valkey", "postgresql"])
-async def test_a_thousand_renewals_a_second(
-    kind: str, tmp_path: Path, request: pytest.FixtureRequest, record_property: Callable[[str, object], None]
-) -> None:
+async def test_a_thousand_renewals_a_second(kind: str, tmp_path: Path, request: pytest.FixtureRequest) -> None:
     """The same with thousands of visitors, several processes at full speed, and eight kills."""
     old = SQLiteStorage(tmp_path / "old.db")
     new: Any
@@ -165,4 +162,4 @@ async def test_a_thousand_renewals_a_second(
         new = SQLAlchemyStorage(place, prefix=prefix, timeout=20.0)
         await new.create_table()
     rate = check(*await moved(old, new, place, "--to-prefix", prefix, number=5_000, kills=8, processes=3))
-    record_property("renewals a second", round(rate))
+    request.node.user_properties.append(("renewals a second", str(round(rate))))
