@@ -1,7 +1,10 @@
 """The statements of ``SQLAlchemyStorage``. Each compares and sets by itself, in one round trip.
 
 A version is made before the statement is sent. So a statement that is sent again, because its reply was lost, finds
-that it was done: its version is in the row as ``version``, or as ``before`` if another process has written since.
+that it was done: its version is in the row as ``version``, or as ``before`` if another process has written since. It
+finds this by a write, not by a read: with ``synchronous_commit`` PostgreSQL shows a commit whose wait for the replica
+was cancelled (https://www.postgresql.org/docs/current/warm-standby.html#SYNCHRONOUS-REPLICATION), and only the commit
+of a later write says that the replica has both.
 
 "Must not exist" is one statement on PostgreSQL and SQLite (``ON CONFLICT … DO UPDATE … WHERE``, documented in
 https://www.postgresql.org/docs/current/sql-insert.html). MySQL has no such condition. There an ``INSERT`` that fails
@@ -42,7 +45,7 @@ class Statements:
     Attributes:
         load: the record of ``id``, and how long it lives on.
         touch: gives the version ``held`` of ``id`` a new life.
-        written: the versions of ``id``.
+        confirm: gives the row of ``id`` a new life if it was ``written``, or was before another write.
         create: writes the row if there is none that lives.
         replace: writes the row if the version is ``held``.
         write: writes the row.
@@ -59,7 +62,7 @@ class Statements:
 
     load: Executable
     touch: Executable
-    written: Executable
+    confirm: Executable
     create: Steps
     replace: Steps
     write: Steps
@@ -89,7 +92,9 @@ def statements(tables: Tables, dialect: str) -> Statements:
             visitors.c.id == id_, lives
         ),
         touch=update(visitors).where(visitors.c.id == id_, is_held).values(expires_at=row["expires_at"]),
-        written=select(visitors.c.version, visitors.c.before).where(visitors.c.id == id_),
+        confirm=update(visitors)
+        .where(visitors.c.id == id_, or_(visitors.c.version == row["version"], visitors.c.before == row["version"]))
+        .values(expires_at=row["expires_at"]),
         create=_insert(dialect, visitors, row, unless=visitors.c.expires_at <= now()),
         replace=(_update(visitors, row, and_(is_held, lives)),),
         write=_insert(dialect, visitors, row, unless=None),

@@ -230,16 +230,17 @@ class SQLAlchemyStorage(Closing, Pickling):
         return not _UNTOUCHED * self._life <= remaining <= self._life
 
     async def _save(self, steps: Steps, row: dict[str, Any], connection: AsyncConnection, attempt: Attempt) -> bool:
-        if attempt.is_repeated and await self._is_written(row, connection):
+        if attempt.is_repeated and await self._confirm(row, connection):
             return True
         if await _changes(connection, steps, row):
             return True
         # The first attempt may have been under way all the time, and have ended before this one.
-        return attempt.is_repeated and await self._is_written(row, connection)
+        return attempt.is_repeated and await self._confirm(row, connection)
 
-    async def _is_written(self, row: dict[str, Any], connection: AsyncConnection) -> bool:
-        versions = (await connection.execute(self._statements.written, {"id_": row["id_"]})).one_or_none()
-        return versions is not None and row["written"] in versions
+    async def _confirm(self, row: dict[str, Any], connection: AsyncConnection) -> bool:
+        """Returns whether an earlier attempt has written the row; if so, it is as durable as this attempt's commit."""
+        names = {name: row[name] for name in ("id_", "written", "life")}
+        return (await connection.execute(self._statements.confirm, names)).rowcount > 0
 
     async def _acquire(self, row: dict[str, Any], connection: AsyncConnection, _: Attempt) -> float:
         if await _changes(connection, self._statements.acquire, row):
