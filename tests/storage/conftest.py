@@ -24,7 +24,7 @@ import pytest
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 
 from tests.constants import IN_CI
-from tests.storage.databases import MariaDB, PgBouncer, Postgres
+from tests.storage.databases import Database, MariaDB, PgBouncer, Postgres
 from tests.storage.servers import PATIENCE, free_port, lacking
 
 KINDS = ("valkey", "redis")
@@ -166,12 +166,15 @@ def postgres() -> Iterator[Postgres]:
 
 
 @pytest.fixture
-def start_postgres() -> Iterator[Callable[..., Postgres]]:
-    """Starts a PostgreSQL for this test alone; takes the server's options, which replace those that spare the disk."""
-    servers: list[Postgres] = []
+def start_database() -> Iterator[Callable[..., Database]]:
+    """Starts a database server for this test alone; takes its class, and options instead of those that spare the disk.
 
-    def start(*options: str) -> Postgres:
-        servers.append(server := Postgres(options))
+    The test may stop it and start it again.
+    """
+    servers: list[Database] = []
+
+    def start(kind: type[Database], *options: str) -> Database:
+        servers.append(server := kind(options))
         server.start()
         return server
 

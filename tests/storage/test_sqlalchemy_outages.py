@@ -17,7 +17,7 @@ from sqlalchemy.ext.asyncio import create_async_engine
 
 from tests.constants import CART, LIFETIME
 from tests.storage.conftest import Proxy
-from tests.storage.databases import PASSWORD, Database, Postgres
+from tests.storage.databases import PASSWORD, Database, MariaDB, Postgres
 from wixvisitor import StorageError, VisitorPool
 from wixvisitor.storage import Record, VersionConflict
 from wixvisitor.storage.sqlalchemy import SQLAlchemyStorage
@@ -222,9 +222,9 @@ async def test_all_connections_in_use(server: Database, scheme: str, prefix: str
     await engine.dispose()
 
 
-async def test_no_connection_left(postgres: Postgres, prefix: str, start_postgres: Callable[..., Postgres]) -> None:
+async def test_no_connection_left(prefix: str, start_database: Callable[..., Database]) -> None:
     """A server that admits no more connections says so."""
-    server = start_postgres("-c", "max_connections=4", "-c", "superuser_reserved_connections=0")
+    server = start_database(Postgres, "-c", "max_connections=4", "-c", "superuser_reserved_connections=0")
     engine = create_async_engine(server.url("postgresql+psycopg"), pool_size=4)
     held = [await engine.connect() for _ in range(4)]
     async with SQLAlchemyStorage(server.url("postgresql+asyncpg"), prefix=prefix, timeout=PATIENT) as storage:
@@ -235,12 +235,24 @@ async def test_no_connection_left(postgres: Postgres, prefix: str, start_postgre
     await engine.dispose()
 
 
+@pytest.mark.parametrize(
+    ("kind", "driver", "option"),
+    [
+        (Postgres, "postgresql+psycopg", ("-c", "fsync=on")),
+        pytest.param(MariaDB, "mariadb+asyncmy", ("--innodb-flush-log-at-trx-commit=1",), marks=pytest.mark.faults),
+    ],
+)
 async def test_the_server_is_killed_amid_saves(
-    start_postgres: Callable[..., Postgres], prefix: str, until: Callable[..., Any]
+    kind: type[Database],
+    driver: str,
+    option: tuple[str, ...],
+    start_database: Callable[..., Database],
+    prefix: str,
+    until: Callable[..., Any],
 ) -> None:
     """What was acknowledged before kill -9 is there afterwards, and the store works again by itself."""
-    server = start_postgres("-c", "fsync=on")
-    async with SQLAlchemyStorage(server.url("postgresql+psycopg"), prefix=prefix, timeout=HURRIED) as storage:
+    server = start_database(kind, *option)
+    async with SQLAlchemyStorage(server.url(driver), prefix=prefix, timeout=HURRIED) as storage:
         await storage.create_table()
         acknowledged: dict[str, str] = {}
 
@@ -253,7 +265,7 @@ async def test_the_server_is_killed_amid_saves(
         async with anyio.create_task_group() as tasks:
             for worker in range(8):
                 tasks.start_soon(save, worker)
-            await until(lambda: len(acknowledged) >= 200)
+            await until(lambda: len(acknowledged) >= 200, seconds=PATIENT)
             await anyio.to_thread.run_sync(server.kill)
         await fails(storage, "the server cannot be reached")
         await anyio.to_thread.run_sync(server.start)

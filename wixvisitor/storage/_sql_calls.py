@@ -15,7 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from wixvisitor.errors import StorageError
 from wixvisitor.storage._asyncio_calls import check_asyncio, finish
-from wixvisitor.storage._sql_engines import Engines, isolation_of
+from wixvisitor.storage._sql_engines import CLOSING, Engines, isolation_of
 from wixvisitor.storage._sql_errors import explained, is_contention, is_passing, is_useless
 
 T = TypeVar("T")
@@ -91,7 +91,7 @@ class Calls:
         """Closes the engine that was made here in this event loop. Never raises."""
         with suppress(StorageError, TimeoutError):  # on trio no engine was ever made
             _check_asyncio()
-            await finish(self.engines.aclose, 2 * self._timeout)
+            await finish(self.engines.aclose, CLOSING + 2 * self._timeout)
 
 
 async def _made(work: Work[T], attempt: Attempt, engine: AsyncEngine) -> T:

@@ -6,7 +6,6 @@ import asyncio
 import math
 import uuid
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
 from typing import Any, Final, Protocol, TypeVar
 
 from sqlalchemy import URL, event, make_url
@@ -22,6 +21,7 @@ T = TypeVar("T")
 _closing: Final[set[asyncio.Task[None]]] = set()  # asyncio itself keeps only weak references to tasks
 
 _CONNECTIONS: Final = 10  # for each process; PostgreSQL has 100 in all unless it is told otherwise
+CLOSING: Final = 4.0  # seconds that closing waits for connections that hang
 _DIALECTS: Final = ("postgresql", "mysql", "mariadb", "sqlite")
 _DRIVERS: Final = {  # for a URL that names none
     "postgres": "postgresql+psycopg",  # the name that hosting providers write
@@ -119,7 +119,7 @@ class OwnEngines:
         """Closes this event loop's engine when its calls have ended. The next call opens another."""
         loop = asyncio.get_running_loop()
         if closing := {task for task in _closing if task.get_loop() is loop}:
-            await asyncio.wait(closing, timeout=self._timeout)
+            await asyncio.wait(closing, timeout=CLOSING)
         await self._engines.aclose()
 
     def __repr__(self) -> str:
@@ -127,10 +127,19 @@ class OwnEngines:
 
 
 async def _close(pool: Pool) -> None:
-    """Closes the pool's idle connections now, and each of the others when its call gives it back."""
+    """Closes the pool's idle connections now, and each of the others when its call gives it back.
+
+    They may hang, so they are invalidated: SQLAlchemy gives each 2 s to take leave of the server.
+    """
     event.listen(pool, "checkin", lambda _, entry: entry.invalidate())
-    with suppress(Exception):  # an error in closing leaves nothing more to close
-        await greenlet_spawn(pool.dispose)
+    idle: Any = getattr(pool, "checkedin", lambda: 0)
+    await asyncio.gather(*(greenlet_spawn(_end_one, pool) for _ in range(idle())), return_exceptions=True)
+
+
+def _end_one(pool: Pool) -> None:
+    connection = pool.connect()
+    connection.invalidate()
+    connection.close()
 
 
 def _engine(url: URL, timeout: float) -> AsyncEngine:
