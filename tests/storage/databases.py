@@ -27,11 +27,15 @@ _PLACES = ("usr/lib/postgresql/*/bin", "usr/local/sbin", "usr/sbin")  # of Debia
 _UNSYNCED = ("-c", "fsync=off", "-c", "full_page_writes=off")
 
 
+def found(name: str) -> str | None:
+    """Returns the path of a program; None if it is not installed."""
+    places = (path for place in _PLACES for path in sorted(Path("/").glob(f"{place}/{name}"), reverse=True))
+    return next((str(path) for path in places if os.access(path, os.X_OK)), None) or shutil.which(name)
+
+
 def program(name: str, package: str) -> str:
     """Returns the path of a program, or skips the test and says what to install."""
-    places = (path for place in _PLACES for path in sorted(Path("/").glob(f"{place}/{name}"), reverse=True))
-    found = next((str(path) for path in places if os.access(path, os.X_OK)), None) or shutil.which(name)
-    return found or lacking(f"no {name} (apt-get install {package})")
+    return found(name) or lacking(f"no {name} (apt-get install {package})")
 
 
 def other_user() -> dict[str, Any]:

@@ -6,13 +6,13 @@ import os
 import socket
 from typing import NoReturn
 
-import pytest
-
 PATIENCE = 10.0  # seconds for a server to start
 
 
 def lacking(what: str) -> NoReturn:
     """Skips the test, or fails it where servers are required."""
+    import pytest  # the benchmarks start servers, too, and have no pytest
+
     if os.environ.get("WIXVISITOR_REQUIRE_SERVERS"):
         pytest.fail(f"{what}, and WIXVISITOR_REQUIRE_SERVERS is set", pytrace=False)
     pytest.skip(what)
