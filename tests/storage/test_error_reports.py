@@ -18,8 +18,10 @@ from tests.web.reported import check, reported
 from wixvisitor.errors import StorageError
 from wixvisitor.storage import FileStorage, MemoryStorage
 from wixvisitor.storage.keyvalue import KeyValueStorage
+from wixvisitor.storage.moving import MovingStorage
 from wixvisitor.storage.redis import RedisStorage
 from wixvisitor.storage.sealed import SealedStorage
+from wixvisitor.storage.sqlalchemy import SQLAlchemyStorage
 from wixvisitor.storage.sqlite import SQLiteStorage
 
 pytestmark = pytest.mark.anyio
@@ -76,6 +78,11 @@ async def _unsealed(_: Path) -> None:
     await SealedStorage(inner, [KEY]).load("key")
 
 
+async def _without_tables(place: Path) -> None:
+    async with SQLAlchemyStorage(f"sqlite+aiosqlite:///{place}/shop.db") as storage:
+        await storage.save("key", SECRET)
+
+
 FAILURES: dict[str, Failure] = {
     "memory": lambda _: _conflict(MemoryStorage()),
     "file": lambda place: _conflict(FileStorage(place / "visitor.json")),
@@ -84,6 +91,9 @@ FAILURES: dict[str, Failure] = {
     "sealed": lambda _: _conflict(SealedStorage(MemoryStorage(), [KEY])),
     "unsealed": _unsealed,
     "keyvalue": lambda _: KeyValueStorage(FullStore()).save("key", SECRET),
+    "sqlalchemy": lambda _: SQLAlchemyStorage("postgresql+psycopg://u@127.0.0.1:1/shop").save("key", SECRET),
+    "no tables": _without_tables,
+    "moving": lambda _: _conflict(MovingStorage(MemoryStorage(), MemoryStorage())),
     "redis": lambda _: RedisStorage("redis://127.0.0.1:1", timeout=0.2).save("key", SECRET),
 }
 

@@ -32,6 +32,7 @@ class Clients(Protocol):
 
     async def scan(self, pattern: bytes, cursor: Cursor) -> Batch:
         """Returns some of the keys that match, and where to go on."""
+        ...
 
     async def aclose(self) -> None:
         """Closes what was opened here in this event loop."""

@@ -67,25 +67,24 @@ class Calls:
         Cancellation: takes effect when the attempt under way has ended.
         """
         _check_asyncio()
-        until = time.monotonic() + (seconds or self._timeout)
-        for number in range(1, _ATTEMPTS_IN_CONTENTION + 1):
-            attempt, left = Attempt(is_repeated=number > 1), until - time.monotonic()
-            share = left / 2 if number == 1 else max(left, 0.0)
+        until, number = time.monotonic() + (seconds or self._timeout), 0
+        while True:
+            attempt, left = Attempt(is_repeated=number > 0), until - time.monotonic()
+            share, number = left if number else left / 2, number + 1
             try:
-                return await finish(partial(self.engines.run, partial(_made, work, attempt)), share)
+                return await finish(partial(self.engines.run, partial(_made, work, attempt)), max(share, 0.0))
             except StorageError:
                 raise
             except Exception as error:
                 most = _ATTEMPTS_IN_CONTENTION if is_contention(error) else _ATTEMPTS
                 is_last = number >= most or not is_passing(error) or time.monotonic() >= until
                 failure = explained(verb, error, self.engines.secrets, has_connection=attempt.pool is not None)
-                renews = attempt.pool is not None and is_useless(error)
-            if renews:
-                await self.engines.renew(attempt.pool)
+                useless = attempt.pool if is_useless(error) else None
+            if useless is not None:
+                await self.engines.renew(useless)
             if is_last:
-                break
+                raise failure  # without the frames of SQLAlchemy, whose locals hold the record and the password
             await asyncio.sleep(random.uniform(*_BACK_OFF))  # noqa: S311 - it spreads load
-        raise failure  # without the frames of SQLAlchemy, whose locals hold the record and the password
 
     async def aclose(self) -> None:
         """Closes the engine that was made here in this event loop. Never raises."""
