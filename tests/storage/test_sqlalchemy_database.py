@@ -23,6 +23,7 @@ from sqlalchemy import Connection, MetaData, StaticPool, create_engine, select, 
 from sqlalchemy.dialects import mysql
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
+from tests.constants import IN_CI
 from tests.storage.databases import PASSWORD, PgBouncer, Postgres
 from wixvisitor import ConfigurationError, StorageError
 from wixvisitor.storage import ListingStorage, Record, VersionConflict
@@ -48,9 +49,9 @@ def prefix() -> str:
     return f"t_{uuid.uuid4().hex}"
 
 
-@pytest.fixture(params=["postgresql", "mariadb", "sqlite"])
+@pytest.fixture(params=["postgresql", "mariadb", "sqlite"] if IN_CI else ["postgresql"])
 def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """A database of each kind."""
+    """A database of each kind; outside of CI the contract alone runs on all."""
     if request.param == "sqlite":
         return f"sqlite+aiosqlite:///{tmp_path}/shop.db"
     if request.param == "mariadb":
