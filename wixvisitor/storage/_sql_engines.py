@@ -6,6 +6,7 @@ import asyncio
 import math
 import uuid
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any, Final, Protocol, TypeVar
 
 from sqlalchemy import URL, event, make_url
@@ -93,12 +94,12 @@ class OwnEngines:
     """Engines of our own, one in each event loop."""
 
     def __init__(self, url: str | URL, timeout: float) -> None:
-        self._url = _parsed(url)
-        self._timeout = timeout
-        self.dialect = _checked_dialect(self._url.get_backend_name())
-        self.secrets = _secrets(self._url)
-        _engine(self._url, timeout)  # without a connection
-        self._engines = PerLoop(lambda: _engine(self._url, timeout), AsyncEngine.dispose, timeout)
+        parsed = _parsed(url)
+        self.dialect = _checked_dialect(parsed.get_backend_name())
+        self.secrets = _secrets(parsed)
+        self._place = _place(parsed)
+        _engine(parsed, timeout)  # without a connection, to check the driver
+        self._engines = PerLoop(partial(_engine, parsed, timeout), AsyncEngine.dispose, timeout)
 
     async def run(self, call: Callable[[AsyncEngine], Awaitable[T]]) -> T:
         """Returns what the call returns."""
@@ -123,7 +124,7 @@ class OwnEngines:
         await self._engines.aclose()
 
     def __repr__(self) -> str:
-        return _place(self._url)
+        return self._place
 
 
 async def _close(pool: Pool) -> None:

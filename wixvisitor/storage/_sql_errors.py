@@ -84,7 +84,7 @@ def is_passing(error: BaseException) -> bool:
         return True
     if isinstance(error, OSError | TimeoutError):
         return True
-    return isinstance(error, exc.DBAPIError | exc.InterfaceError) and bool(_PASSING.search(description_of(error)))
+    return isinstance(error, exc.DBAPIError) and bool(_PASSING.search(description_of(error)))
 
 
 def is_contention(error: BaseException) -> bool:

@@ -120,7 +120,9 @@ class Hidden(TypeDecorator[bytes]):
 
     def process_bind_param(self, value: bytes | None, dialect: Dialect) -> bytes | None:
         """Returns the bytes, hidden unless the driver would not know their class."""
-        return value if value is None or dialect.name in MYSQL else HiddenBytes(value)
+        if value is None:
+            return None
+        return bytes(value) if dialect.name in MYSQL else HiddenBytes(value)
 
 
 class now(FunctionElement[int]):  # noqa: N801 - named like SQL's functions

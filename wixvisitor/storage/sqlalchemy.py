@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import random
+import time
 import uuid
 from collections.abc import AsyncIterator
 from contextlib import suppress
@@ -40,9 +41,8 @@ _LISTED: Final = 1_000  # keys that are listed at once
 _PURGED: Final = 100  # records, and leases, that a save removes at most
 _PURGED_AT_ONCE: Final = 1_000  # records that purge() removes in one statement
 _PURGING: Final = 0.02  # the share of saves that purge, beside each process's first
-_SPARE: Final = 0.25  # seconds that a save waits for this at most
 _UNTOUCHED: Final = 0.9  # the share of its life; if a record has more left, loading it writes nothing
-_DDL_SECONDS: Final = 30.0  # that each attempt of create_table() may take
+_DDL_SECONDS: Final = 30.0  # that create_table() may take
 _CREATIONS: Final = 5  # attempts
 
 
@@ -74,7 +74,7 @@ class SQLAlchemyStorage(Closing, Pickling):
             token lives; None: for ever. An expired record is as if it were gone. Some saves remove up to a hundred of
             these rows, and ``purge`` removes all.
         timeout: seconds that a call may take, including the wait for a connection and a repetition. Each of two
-            attempts has half of it.
+            attempts has half of it. A save that removes expired rows as well is two calls.
 
     Attributes:
         metadata: a ``MetaData`` with the two tables, for ``target_metadata`` of Alembic. ``add_tables`` adds them to
@@ -125,11 +125,12 @@ class SQLAlchemyStorage(Closing, Pickling):
         async def create(connection: AsyncConnection, _: Attempt) -> None:
             await connection.run_sync(self.metadata.create_all)
 
+        until = time.monotonic() + _DDL_SECONDS
         for _ in range(_CREATIONS - 1):
             with suppress(StorageError):  # perhaps other processes have created one of them at the same moment
-                return await self._calls.run("create its tables", create, _DDL_SECONDS)
+                return await self._calls.run("create its tables", create, max(until - time.monotonic(), 0.1))
             await anyio.sleep(random.uniform(0.01, 0.1))  # noqa: S311 - it spreads load
-        return await self._calls.run("create its tables", create, _DDL_SECONDS)
+        return await self._calls.run("create its tables", create, max(until - time.monotonic(), 0.1))
 
     @drops_frames_async
     async def load(self, key: str) -> Record | None:
@@ -269,7 +270,7 @@ class SQLAlchemyStorage(Closing, Pickling):
             return
         self._has_saved = True
         with suppress(StorageError):
-            await self._calls.run("purge", partial(self._purge, _PURGED), min(_SPARE, self._timeout))
+            await self._calls.run("purge", partial(self._purge, _PURGED))
 
     async def _do(self, verb: str, statement: Executable, row: dict[str, Any]) -> None:
         async def do(connection: AsyncConnection, _: Attempt) -> None:
