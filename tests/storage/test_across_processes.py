@@ -85,18 +85,21 @@ async def url(still: FakeWix) -> AsyncIterator[str]:
         yield url
 
 
-@pytest.fixture(params=["file", "sqlite", "redis", "postgresql"] if IN_CI else ["sqlite"])
+@pytest.fixture(params=["file", "sqlite", "redis", "postgresql", "mariadb"] if IN_CI else ["sqlite"])
 async def store(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[str, dict[str, Any]]:
     """Each store that promises one visitor across processes, by name and arguments."""
     if request.param == "redis":
         url, prefix = request.getfixturevalue("redis_url"), request.getfixturevalue("redis_prefix")
         return "redis", {"url_or_client": url, "prefix": prefix, "timeout": 10.0}
-    if request.param == "postgresql":
-        url = request.getfixturevalue("postgres").url("postgresql+psycopg")
+    if request.param in {"postgresql", "mariadb"}:
+        name, driver = {"postgresql": ("postgres", "postgresql+psycopg")}.get(
+            request.param, ("mariadb", "mysql+asyncmy")
+        )
+        url = request.getfixturevalue(name).url(driver)
         arguments = {"engine_or_url": url, "prefix": f"t_{uuid.uuid4().hex}", "timeout": 10.0}
         async with SQLAlchemyStorage(**arguments) as storage:
             await storage.create_table()
-        return "postgresql", arguments
+        return "sqlalchemy", arguments
     return request.param, {"path": f"{tmp_path}/visitors" + ("/" if request.param == "file" else ".db")}
 
 

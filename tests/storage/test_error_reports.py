@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import anyio
+import anyio.to_thread
 import pytest
 from key_value.aio.stores.memory import MemoryStore
 
@@ -49,6 +50,21 @@ def test_no_report_shows_a_record(storage: str, tmp_path: Path) -> None:
 def test_no_report_shows_a_record_of_redis(redis_url: str) -> None:
     """Sentry's SDK, which looks into redis-py, sends no token of a shop whose visitors are in Redis."""
     check(reported(framework="asgi", cookies=["id"], storage="redis", place=redis_url), ["id"])
+
+
+@pytest.mark.machine
+@pytest.mark.skipif(not IN_CI, reason="in CI only")
+@pytest.mark.parametrize("kind", ["postgresql+psycopg", "postgresql+asyncpg", "mariadb+asyncmy"])
+async def test_no_report_shows_a_record_of_a_database(kind: str, request: pytest.FixtureRequest) -> None:
+    """Sentry's SDK, which looks into SQLAlchemy and asyncpg, sends no token of a shop whose visitors are there."""
+    url = request.getfixturevalue("mariadb" if "mariadb" in kind else "postgres").url(kind)
+    async with SQLAlchemyStorage(url, prefix="reported", timeout=10.0) as storage:
+        await storage.create_table()
+    check(await anyio.to_thread.run_sync(_reported_with, url), ["id"])
+
+
+def _reported_with(url: str) -> dict[str, Any]:
+    return reported(framework="asgi", cookies=["id"], storage="sqlalchemy", place=url)
 
 
 # The stores themselves, for programs that use them without a session

@@ -69,7 +69,7 @@ class Work:
 
 def open_store(name: str, arguments: dict[str, Any]) -> Any:
     """The adapter that every process of a test opens for itself."""
-    return {"file": FileStorage, "sqlite": SQLiteStorage, "redis": RedisStorage, "postgresql": SQLAlchemyStorage}[name](
+    return {"file": FileStorage, "sqlite": SQLiteStorage, "redis": RedisStorage, "sqlalchemy": SQLAlchemyStorage}[name](
         **arguments
     )
 
