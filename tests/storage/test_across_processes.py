@@ -92,10 +92,8 @@ async def store(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[str, di
         url, prefix = request.getfixturevalue("redis_url"), request.getfixturevalue("redis_prefix")
         return "redis", {"url_or_client": url, "prefix": prefix, "timeout": 10.0}
     if request.param in {"postgresql", "mariadb"}:
-        name, driver = {"postgresql": ("postgres", "postgresql+psycopg")}.get(
-            request.param, ("mariadb", "mysql+asyncmy")
-        )
-        url = request.getfixturevalue(name).url(driver)
+        server = request.getfixturevalue("postgres" if request.param == "postgresql" else "mariadb")
+        url = server.url(request.param)
         arguments = {"engine_or_url": url, "prefix": f"t_{uuid.uuid4().hex}", "timeout": 10.0}
         async with SQLAlchemyStorage(**arguments) as storage:
             await storage.create_table()

@@ -158,7 +158,7 @@ class Breaking:
             self._broken = False
 
 
-def storage_of(kind: str, place: str) -> Any:
+def storage_of(kind: str, place: str) -> Any:  # noqa: PLR0911 - a store for each name
     """Returns a store; ``place`` is a directory, or a server's URL."""
     match kind:
         case "memory":
