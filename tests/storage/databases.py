@@ -7,7 +7,6 @@ as root, so root starts them as another user. Nothing is synced to the disk unle
 from __future__ import annotations
 
 import os
-import pwd
 import shutil
 import signal
 import subprocess
@@ -42,6 +41,8 @@ def other_user() -> dict[str, Any]:
     """Returns the options of ``subprocess`` that make a process no root's."""
     if os.geteuid() != 0:
         return {}
+    import pwd  # not on Windows
+
     for name in ("postgres", "mysql", "nobody"):
         try:
             found = pwd.getpwnam(name)
@@ -171,9 +172,7 @@ class MariaDB(Database):
         """Makes its system tables, and a user."""
         install = program("mariadb-install-db", "mariadb-server")
         where = (f"--datadir={self.data}", "--auth-root-authentication-method=normal", "--skip-test-db")
-        owner = other_user()
-        name = (f"--user={pwd.getpwuid(owner['user']).pw_name}",) if owner else ()
-        self.run(install, "--no-defaults", *where, *name, "--skip-name-resolve")
+        self.run(install, "--no-defaults", *where, "--skip-name-resolve")
         escaped = PASSWORD.replace("'", "''")
         (self.place / "init.sql").write_text(
             f"CREATE DATABASE IF NOT EXISTS {DATABASE};\n"
