@@ -170,7 +170,7 @@ async def test_without_a_replay_it_is_as_readable_as_it_was(
             case "false gzip":
                 assert (read, type(error)) == (b"", family.DecodingError)
             case "endless":
-                # More than what was read before the renewal, unless that took a second: then the connection is given up.
+                # At least what is read before the renewal. If that takes a second, the connection is given up.
                 assert len(read) > 1_048_576
 
 

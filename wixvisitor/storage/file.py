@@ -13,13 +13,14 @@ import os
 import random
 import re
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 import anyio
 
+from wixvisitor._tasks.log import logger
 from wixvisitor._wire.redaction import drops_frames_async
 from wixvisitor.errors import ConfigurationError, StorageError
 from wixvisitor.storage import _file_lease, _file_purge, _file_record
@@ -28,6 +29,7 @@ from wixvisitor.storage._closing import Closing
 from wixvisitor.storage._file_lease import Lease
 from wixvisitor.storage._file_lock import FileLock
 from wixvisitor.storage._file_purge import RENAMED, FilePurge
+from wixvisitor.storage._pickling import Pickling
 from wixvisitor.storage._places import Group, make_directory, shown, sync_above
 from wixvisitor.storage._protocol import ANY_VERSION, AnyVersion, Record, VersionConflict
 from wixvisitor.storage._threads import LOAD_SECONDS, THREADS
@@ -35,6 +37,7 @@ from wixvisitor.storage._threads import LOAD_SECONDS, THREADS
 T = TypeVar("T")
 
 _WRITE_TIMEOUT = 9.0  # seconds; a write takes milliseconds, so a process that has the lock for longer is stopped
+_LISTED: Final = 100  # files that are read at once to list their keys
 _PURGED: Final = 100  # files that a save removes at most
 _LOOKED_AT: Final = 1_000  # files that it examines for this
 _PURGING: Final = 0.02  # the share of saves that purge, beside each process's first
@@ -43,7 +46,7 @@ _NAME: Final = re.compile(rf"([0-9a-f]{{40}}\.json)(?:{re.escape(RENAMED)})?")
 _LOOK_AGAIN: Final = (0.005, 0.03)  # seconds until another process's lock is tried again
 
 
-class FileStorage(Closing):
+class FileStorage(Closing, Pickling):
     """Keeps visitors in files: for command lines, bots and desktop programs.
 
     Args:
@@ -99,6 +102,12 @@ class FileStorage(Closing):
             self._is_directory = self._is_directory or self._path.is_dir()
         self._group = Group.ACCEPTED if accept_group else Group.REMOVED
         life = None if expire_after is None else seconds(expire_after, "expire_after")
+        self._options = {
+            "expire_after": expire_after,
+            "accept_group": accept_group,
+            "clock": clock,
+            "monotonic": monotonic,
+        }
         self._clock = clock or time.time
         self._purging = None if life is None else FilePurge(life, self._clock, monotonic or time.monotonic)
         self._has_saved = False
@@ -168,6 +177,15 @@ class FileStorage(Closing):
         with anyio.move_on_after(_SPARE), suppress(StorageError):
             await THREADS.run((self._path, "purge"), self._purge_some)
 
+    async def keys(self) -> AsyncIterator[str]:
+        """Yields the key of each visitor. A file that holds no record of ours is left out, with a warning."""
+        with _file_record.failures("list", self._path):
+            places = await THREADS.run((self._path, "list"), self._all_places)
+        for start in range(0, len(places), _LISTED):
+            read = functools.partial(self._keys_in, places[start : start + _LISTED])
+            for key in await THREADS.run((self._path, "list"), read):
+                yield key
+
     async def acquire_lease(self, key: str, holder: str, seconds: float) -> float:
         """Returns 0.0 if ``holder`` has the lease now, else the seconds until it is free at the latest."""
         return await self._alone("lease", self._place(key), lambda place: self._acquire(place, holder, seconds))
@@ -184,6 +202,9 @@ class FileStorage(Closing):
 
     def __repr__(self) -> str:
         return f"<FileStorage {str(self._path)!r}, {'a directory' if self._is_directory else 'one visitor'}>"
+
+    def _pickled(self) -> tuple[tuple[str], dict[str, Any]]:
+        return (f"{self._path}{os.sep if self._is_directory else ''}",), self._options
 
     def _place(self, key: str) -> Path:
         if not self._is_directory:
@@ -225,10 +246,27 @@ class FileStorage(Closing):
                 time.sleep(random.uniform(*_LOOK_AGAIN))  # noqa: S311 - spreads the attempts, protects nothing
         return record
 
+    def _all_places(self) -> list[Path]:
+        return self._places() if self._is_directory else [self._path]
+
+    def _keys_in(self, places: list[Path]) -> list[str]:
+        keys = []
+        for place in places:
+            try:
+                key = _file_record.key_in(place, self._group)
+                if key is None:  # a purge has renamed it, and may have been killed
+                    key = _file_record.key_in(_file_purge.renamed_of(place), self._group)
+            except StorageError as error:
+                logger.warning("wixvisitor: a file is left out: %s", error)
+                continue
+            if key is not None:  # else it was removed meanwhile
+                keys.append(key)
+        return keys
+
     def _expired(self) -> list[Path]:
         """Returns the files that may have to be removed."""
         with _file_record.failures("purge", self._path):
-            purging, places = self._purging, self._places() if self._is_directory else [self._path]
+            purging, places = self._purging, self._all_places()
         return [
             place
             for place in places
