@@ -82,4 +82,4 @@ def _progress(arguments: Arguments) -> tuple[Callable[[Copied], None], Callable[
 def _summary(numbers: Copied) -> str:
     total = numbers.copied + numbers.present + numbers.gone
     gone = f", {numbers.gone:,} were removed meanwhile" if numbers.gone else ""
-    return f"{total:,} visitors: {numbers.copied:,} copied, {numbers.present:,} were there already{gone}"
+    return f"{total:,} visitor{'' if total == 1 else 's'}: {numbers.copied:,} copied, {numbers.present:,} were there already{gone}"
