@@ -82,4 +82,5 @@ def _progress(arguments: Arguments) -> tuple[Callable[[Copied], None], Callable[
 def _summary(numbers: Copied) -> str:
     total = numbers.copied + numbers.present + numbers.gone
     gone = f", {numbers.gone:,} were removed meanwhile" if numbers.gone else ""
-    return f"{total:,} visitors: {numbers.copied:,} copied, {numbers.present:,} were there already{gone}"
+    counted = f"{total:,} visitor{'' if total == 1 else 's'}"
+    return f"{counted}: {numbers.copied:,} copied, {numbers.present:,} were there already{gone}"
