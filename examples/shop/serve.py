@@ -55,6 +55,7 @@ def _wix(settings: Settings) -> Iterator[str | None]:
     if not settings.needs_fake:
         yield settings.base_url
         return
-    fake = FakeWix(products=PRODUCTS)
-    with start_blocking_portal() as portal, portal.wrap_async_context_manager(fake.serve()) as url:
+    fake = FakeWix(products=PRODUCTS, keep_calls=1_000)
+    with start_blocking_portal() as portal, portal.wrap_async_context_manager(fake.serve(page=True)) as url:
+        print(f"FakeWix plays Wix, and shows what the shop asks of it: {url}/", flush=True)  # noqa: T201 - a command line
         yield url

@@ -144,7 +144,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m examples.shop", description=_DESCRIPTION, epilog=_KEYS_HELP)
     default = os.environ.get("WIX_CLIENT_ID") or None
     parser.add_argument("--client-id", metavar="ID", default=default, help="your site's; default: WIX_CLIENT_ID")
-    parser.add_argument("--base-url", metavar="URL", help="where Wix is, or a FakeWix: see examples.shop.fakewix")
+    parser.add_argument("--base-url", metavar="URL", help="where Wix is, or python -m wixvisitor fake")
     parser.add_argument("--store", default="memory", help=_STORES)
     parser.add_argument("--port", type=int, default=8000)
     parser.add_argument("--workers", type=int, default=1, metavar="N", help="processes")

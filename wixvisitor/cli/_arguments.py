@@ -11,6 +11,7 @@ from typing import Final
 import attrs
 
 from wixvisitor._version import __version__
+from wixvisitor.cli._fake_arguments import FakeArguments, add_fake
 
 CLIENT_ID_VARIABLE: Final = "WIX_CLIENT_ID"
 
@@ -27,7 +28,7 @@ _TOKENS: Final = (
 
 @attrs.frozen(kw_only=True)
 class Arguments:
-    """One command and its options, None where one was not given.
+    """The command ``tokens`` and its options, None where one was not given.
 
     Attributes:
         client_id: ``--client-id``.
@@ -45,7 +46,7 @@ class Arguments:
     as_json: bool = False
 
 
-def parse(argv: Sequence[str] | None) -> Arguments:
+def parse(argv: Sequence[str] | None) -> Arguments | FakeArguments:
     """Returns the parsed arguments; None: the program's own.
 
     Raises:
@@ -53,6 +54,8 @@ def parse(argv: Sequence[str] | None) -> Arguments:
 
     """
     given = vars(_parser().parse_args(argv))
+    if given["command"] == "fake":
+        return FakeArguments(**given)
     return Arguments(environment_client_id=os.environ.get(CLIENT_ID_VARIABLE) or None, **given)
 
 
@@ -68,6 +71,7 @@ def _parser() -> argparse.ArgumentParser:
     purpose = f"the site's client ID, if the file does not hold it; default: {CLIENT_ID_VARIABLE}"
     tokens.add_argument("--client-id", metavar="ID", help=purpose)
     tokens.add_argument("--base-url", metavar="URL", help="default: https://www.wixapis.com")
+    add_fake(commands, epilog=_CODES)
     return parser
 
 
