@@ -8,6 +8,7 @@ like; those are the fake's own choice.
 
 import hashlib
 import hmac
+import json
 import re
 import secrets
 from collections import deque
@@ -30,7 +31,7 @@ _VERIFICATION_LIFETIME = 900.0  # seconds
 _RESET_LIFETIME = 3_600.0  # seconds
 _MOST_TRIES = 5  # of one verification code
 _KEPT_MAIL = 1_000
-_EMAIL = re.compile(r"[^\s@<>\"]{1,64}@[^\s@<>\"]{1,255}")
+_EMAIL = re.compile(r"[^\s@<>\"\ud800-\udfff]{1,64}@[^\s@<>\"\ud800-\udfff]{1,255}")
 
 
 @define(kw_only=True, eq=False)
@@ -132,8 +133,8 @@ class Members:
         """
         if not isinstance(email, str) or _EMAIL.fullmatch(email) is None:
             raise _wrong_email()
-        if not isinstance(profile, dict | None):
-            raise validation_error("profile", "must be an object")
+        if not isinstance(profile, dict | None) or not _is_text(profile):
+            raise validation_error("profile", "must be an object, and its texts Unicode")
         if self.find(email) is not None:
             raise application_error(409, "-19995", "A member with this email exists already")
         given = {"id": new_id(), "created_at": self.server_time(), **given}
@@ -292,6 +293,15 @@ def checked_password(value: object) -> str:
     if not isinstance(value, str) or not 1 <= len(value) <= 1_000:
         raise validation_error("password", "must have 1 to 1,000 characters")
     return value
+
+
+def _is_text(profile: Json | None) -> bool:
+    """Whether the texts can be sent: JSON can hold half surrogate pairs, which UTF-8 cannot."""
+    try:
+        json.dumps(profile, ensure_ascii=False).encode()
+    except (UnicodeEncodeError, RecursionError):
+        return False
+    return True
 
 
 def _wrong_email() -> Refused:

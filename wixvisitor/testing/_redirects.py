@@ -46,7 +46,7 @@ def checkout_url(context: CallContext) -> Json:
 def _redirect(context: CallContext, flow: str) -> Redirect:
     redirect = _new(context, flow)
     content: Json = context.body[flow]
-    callbacks = context.body.get("callbacks") or {}
+    callbacks = context.body.get("callbacks", {})
     if not isinstance(callbacks, dict):
         raise validation_error("callbacks", "must be an object")
     redirect.post_flow_url = _url(callbacks, "postFlowUrl")
