@@ -151,10 +151,13 @@ def _body(name: str, value: Any) -> Any:
 _header_name = _matching(_NAME, "the name of a header that does not say how long the body is")
 _header_value = _matching(_VALUE, "a header's value, without line breaks")
 
+GRANT_TYPES: Final = ("anonymous", "refresh_token", "authorization_code", "authorized_client")
+"""The grants of the token endpoint."""
+
 _WHICH: Final[dict[str, Check]] = {
     "path": _matching(re.compile(r"/[^\r\n\ud800-\udfff]{0,500}"), "a path like /ecom/*", optional=True),
     "times": _number(1, _MOST, whole=True, optional=True),
-    "grant_type": _one_of(("anonymous", "refresh_token")),
+    "grant_type": _one_of(GRANT_TYPES),
     "after": _number(0, _MOST, whole=True),
 }
 

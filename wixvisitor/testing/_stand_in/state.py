@@ -66,9 +66,9 @@ def resumed_time(content: Json, *, real_time: float) -> float:
         ValueError: The state is damaged.
 
     """
-    with _damages():
-        clock = _checked(content["clock"], dict, "clock")
-        return _number(clock, "fake") + max(0.0, real_time - _number(clock, "real"))
+    with damages():
+        clock = checked(content["clock"], dict, "clock")
+        return number_in(clock, "fake") + max(0.0, real_time - number_in(clock, "real"))
 
 
 def load_state(content: Json, visitors: Visitors) -> None:
@@ -78,18 +78,18 @@ def load_state(content: Json, visitors: Visitors) -> None:
         ValueError: The state is damaged. Then ``visitors`` may be filled in part.
 
     """
-    with _damages():
-        visitors.site = {name: _checked(value, str, name) for name, value in content["site"].items()}
+    with damages():
+        visitors.site = {name: checked(value, str, name) for name, value in content["site"].items()}
         for item in content["visitors"]:
             visitor = _load_visitor(item)
             visitors.by_id[visitor.id] = visitor
             for table, name in ((visitors.access_tokens, "accessTokens"), (visitors.refresh_tokens, "refreshTokens")):
                 for token in item[name]:
-                    table[_text(token, "value")] = _load_token(token, visitor)
+                    table[text_in(token, "value")] = _load_token(token, visitor)
 
 
 @contextmanager
-def _damages() -> Iterator[None]:
+def damages() -> Iterator[None]:
     """Turns what a wrong value causes into a ``ValueError`` that says so."""
     try:
         yield
@@ -110,12 +110,12 @@ class _Damage(ValueError):
 
 def _load_visitor(item: Json) -> Visitor:
     return Visitor(
-        id=_text(item, "id"),
-        client_id=_text(item, "clientId"),
-        member_id=None if item["memberId"] is None else _text(item, "memberId"),
+        id=text_in(item, "id"),
+        client_id=text_in(item, "clientId"),
+        member_id=None if item["memberId"] is None else text_in(item, "memberId"),
         cart=None if item["cart"] is None else _load_cart(item["cart"]),
-        created_at=_number(item, "createdAt"),
-        seen_at=_number(item, "seenAt"),
+        created_at=number_in(item, "createdAt"),
+        seen_at=number_in(item, "seenAt"),
     )
 
 
@@ -143,11 +143,11 @@ def _load_token(item: Json, visitor: Visitor) -> IssuedToken:
     if refusal is not None and refusal["shape"] not in get_args(RefusalShape):
         raise _Damage("shape is unknown")
     return IssuedToken(
-        value=_text(item, "value"),
+        value=text_in(item, "value"),
         visitor=visitor,
-        member_id=None if item["memberId"] is None else _text(item, "memberId"),
-        issued_at=int(_number(item, "issuedAt")),
-        expires_at=int(_number(item, "expiresAt")),
+        member_id=None if item["memberId"] is None else text_in(item, "memberId"),
+        issued_at=int(number_in(item, "issuedAt")),
+        expires_at=int(number_in(item, "expiresAt")),
         revoked=item["revoked"] is True,
         refusal=None if refusal is None else RefusalStyle(shape=refusal["shape"], status=int(refusal["status"])),
     )
@@ -181,13 +181,13 @@ def _dump_cart(cart: Cart) -> Json:
 
 def _load_cart(item: Json) -> Cart:
     return Cart(
-        id=_text(item, "id"),
-        created_at=_number(item, "createdAt"),
-        updated_at=_number(item, "updatedAt"),
-        revision=int(_number(item, "revision")),
-        note=_text(item, "note"),
+        id=text_in(item, "id"),
+        created_at=number_in(item, "createdAt"),
+        updated_at=number_in(item, "updatedAt"),
+        revision=int(number_in(item, "revision")),
+        note=text_in(item, "note"),
         coupons=[
-            Coupon(id=_text(coupon, "id"), code=_text(coupon, "code"), percent=int(_number(coupon, "percent")))
+            Coupon(id=text_in(coupon, "id"), code=text_in(coupon, "code"), percent=int(number_in(coupon, "percent")))
             for coupon in item["coupons"]
         ],
         lines=[_load_line(line) for line in item["lines"]],
@@ -197,31 +197,31 @@ def _load_cart(item: Json) -> Cart:
 def _load_line(item: Json) -> Line:
     product = item["product"]
     return Line(
-        id=_text(item, "id"),
-        quantity=int(_number(item, "quantity")),
-        reference=_checked(item["reference"], dict, "reference"),
+        id=text_in(item, "id"),
+        quantity=int(number_in(item, "quantity")),
+        reference=checked(item["reference"], dict, "reference"),
         product=Product(
-            _text(product, "id"),
-            name=_text(product, "name"),
-            price=Decimal(_text(product, "price")),
-            slug=_text(product, "slug"),
-            stock=None if product["stock"] is None else int(_number(product, "stock")),
+            text_in(product, "id"),
+            name=text_in(product, "name"),
+            price=Decimal(text_in(product, "price")),
+            slug=text_in(product, "slug"),
+            stock=None if product["stock"] is None else int(number_in(product, "stock")),
         ),
     )
 
 
-def _text(item: Json, name: str) -> str:
-    return str(_checked(item[name], str, name))
+def text_in(item: Json, name: str) -> str:
+    return str(checked(item[name], str, name))
 
 
-def _number(item: Json, name: str) -> float:
+def number_in(item: Json, name: str) -> float:
     value = item[name]
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
         raise _Damage(f"{name} is no number")
     return value
 
 
-def _checked(value: Any, kind: type, name: str) -> Any:
+def checked(value: Any, kind: type, name: str) -> Any:
     if not isinstance(value, kind):
         raise _Damage(f"{name} has the wrong type")
     return value
