@@ -304,6 +304,13 @@ async def test_a_link_works_once(fake: FakeWix, wix: httpx.AsyncClient) -> None:
         assert (await browser.open(f"https://www.wixapis.com{other}")).status == 410
 
 
+async def test_where_the_pages_are(fake: FakeWix, wix: httpx.AsyncClient) -> None:
+    """Links lead to where the API was called, or to ``hosted_url``."""
+    assert (await link(wix)).startswith("https://www.wixapis.com/_hosted/login?session=")
+    fake.hosted_url = "http://localhost:8900/"
+    assert (await link(wix)).startswith("http://localhost:8900/_hosted/login?session=")
+
+
 async def test_a_link_of_another_page(wix: httpx.AsyncClient) -> None:
     """The link of one page is worth nothing on another."""
     url = await link(wix)

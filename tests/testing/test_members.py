@@ -7,6 +7,7 @@ from collections.abc import AsyncGenerator
 from types import ModuleType
 from typing import Any
 
+import anyio
 import httpx
 import pytest
 
@@ -327,14 +328,15 @@ async def test_what_the_pages_know_of_an_external_login(
 async def test_a_checkout(fake: FakeWix, session: VisitorSession, browser: Browser) -> None:
     """The checkout shows the cart, places the order once, empties the cart, and tells the thank-you page of it."""
     cart = await cart_of(session)
+    (await session.post(f"{CART}/add-coupon", json={"coupon": {"code": "SAVE10"}})).raise_for_status()
     url = await session.checkout.url(return_to=HOME, thank_you=THANKS)
     await browser.open(url)
-    assert "Mug 2 25.00 USD" in browser.text
+    assert "Mug 2 25.00 USD SAVE10 -2.50 USD Total 22.50 USD" in browser.text
     assert browser.links == [f"{HOME}&wixMemberLoggedIn=false"]
     await browser.press("Place order")
     (order,) = fake.orders
     assert browser.parameters == {"orderId": order.id, "wixMemberLoggedIn": "false"}
-    assert (order.cart_id, order.number, str(order.total), order.lines[0].quantity) == (cart["id"], 1, "25.00", 2)
+    assert (order.cart_id, order.number, str(order.total), order.lines[0].quantity) == (cart["id"], 1, "22.50", 2)
     assert await cart_of(session) is None
     await browser.open(url)  # the back button
     assert browser.parameters["orderId"] == order.id
@@ -432,6 +434,23 @@ async def test_a_token_endpoint_that_fails(
             await session.members.finish_login(login, browser.parameters)
     else:
         await session.members.finish_login(login, browser.parameters)
+
+
+async def test_a_login_that_is_held(fake: FakeWix, session: VisitorSession, browser: Browser) -> None:
+    """An exchange that the fake holds goes on when it is released; a caller who gave up meanwhile loses no login."""
+    login = await session.members.start_login(CALLBACK)
+    await browser.open(login.url)
+    await browser.press("Log in", email=EMAIL, password=PASSWORD)
+    gate = fake.hold(grant_type="authorization_code", committed=True)
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(session.members.finish_login, login, browser.parameters)
+        await gate.wait_for(1)
+        tasks.cancel_scope.cancel()
+    gate.release()
+    with anyio.fail_after(10):
+        while not session.logged_in():
+            await anyio.sleep(0)
+    assert (await me(session))["loginEmail"] == EMAIL
 
 
 async def test_pages_that_fail(fake: FakeWix, session: VisitorSession, browser: Browser) -> None:

@@ -89,6 +89,9 @@ def _cart_page(visit: Visit, redirect: Redirect, cart: Cart, member: Member | No
         f"<tr><td>{escaped(line.product.name)}</td><td>{line.confirmed}</td><td>{line.total:,.2f} {CURRENCY}</td></tr>"
         for line in cart.lines
     )
+    if cart.discount:
+        codes = ", ".join(coupon.code for coupon in cart.coupons)
+        rows += f"\n<tr><td>{escaped(codes)}</td><td></td><td>-{cart.discount:,.2f} {CURRENCY}</td></tr>"
     can_order = any(line.confirmed for line in cart.lines)
     button = '<button class="main">Place order</button>' if can_order else "<p>Nothing here is in stock.</p>"
     back = _way_back(visit, redirect, member)

@@ -13,18 +13,40 @@ from typing import Final
 from starlette.responses import HTMLResponse, Response
 
 _STYLE: Final = """
-:root { color-scheme: light dark; }
-body { margin: 0 auto; max-width: 26rem; padding: 2rem 1rem; font: 1rem/1.5 system-ui, sans-serif; }
-h1 { font-size: 1.5rem; line-height: 1.2; }
-label { display: block; margin: 1rem 0; }
-input { display: block; box-sizing: border-box; width: 100%; margin-top: .25rem; padding: .6rem; font: inherit; }
-button, .button { display: inline-block; margin: .25rem .5rem .25rem 0; padding: .6rem 1.1rem; font: inherit; }
-button.main { font-weight: 600; }
-table { width: 100%; border-collapse: collapse; margin: 1rem 0; }
-td, th { padding: .4rem 0; border-bottom: 1px solid GrayText; text-align: left; }
-td:last-child, th:last-child { text-align: right; }
-.wrong { padding: .6rem; border: 2px solid; }
-footer { margin-top: 2.5rem; color: GrayText; font-size: .875rem; }
+:root {
+  color-scheme: light dark;
+  --ground: #f4f5f9; --card: #fff; --ink: #181a24; --soft: #5a6072; --line: #dcdfe9; --field: #8a90a3;
+  --accent: #4338ca; --on-accent: #fff; --bad: #b42323;
+}
+@media (prefers-color-scheme: dark) {
+  :root {
+    --ground: #11131a; --card: #1a1d27; --ink: #eef0f7; --soft: #a4abbe; --line: #2e3342; --field: #737a90;
+    --accent: #a5b0ff; --on-accent: #14162b; --bad: #ff8f8a;
+  }
+}
+body { margin: 0; padding: 6vh 1rem 2rem; background: var(--ground); color: var(--ink); }
+body { font: 1rem/1.5 system-ui, sans-serif; }
+main, footer { box-sizing: border-box; max-width: 26rem; margin: 0 auto; }
+main { padding: 1.5rem; border: 1px solid var(--line); border-radius: 14px; background: var(--card); }
+main { overflow-wrap: anywhere; }
+h1 { margin: 0 0 1rem; font-size: 1.5rem; line-height: 1.2; }
+p { margin: .8rem 0; }
+a { color: var(--accent); }
+label { display: block; margin: 0 0 1rem; color: var(--soft); font-size: .9rem; }
+input { display: block; box-sizing: border-box; width: 100%; min-height: 2.75rem; }
+input { border: 1px solid var(--field); border-radius: 9px; background: var(--card); color: var(--ink); font: inherit; }
+input { margin-top: .25rem; padding: .4rem .7rem; font-size: 1rem; }
+button { min-height: 2.75rem; margin: .25rem .3rem .25rem 0; padding: .4rem 1rem; font: inherit; cursor: pointer; }
+button { border: 1px solid var(--field); border-radius: 9px; background: var(--card); color: var(--ink); }
+button.main { border-color: transparent; background: var(--accent); color: var(--on-accent); font-weight: 600; }
+:focus-visible { outline: 3px solid var(--accent); outline-offset: 2px; }
+table { width: 100%; margin: 1rem 0; border-collapse: collapse; }
+td, th { padding: .5rem .5rem .5rem 0; border-bottom: 1px solid var(--line); text-align: left; }
+th { color: var(--soft); font-size: .9rem; font-weight: 400; }
+td:last-child, th:last-child { padding-right: 0; text-align: right; font-variant-numeric: tabular-nums; }
+tr:last-child td { border: 0; font-weight: 600; }
+.wrong { padding: .5rem .8rem; border-left: 4px solid var(--bad); color: var(--bad); }
+footer { padding: 1rem 1.5rem; color: var(--soft); font-size: .875rem; }
 """
 _PAGE: Final = """<!doctype html>
 <html lang="en">
