@@ -17,6 +17,7 @@ from tests.testing.browser import Browser
 from wixvisitor._wire.members import posted_params
 from wixvisitor.testing import FakeWix
 from wixvisitor.testing._redirect_uris import is_redirect_uri, is_return_url
+from wixvisitor.testing._tickets import Tickets
 
 pytestmark = pytest.mark.anyio
 
@@ -257,6 +258,7 @@ def test_a_list_of_addresses() -> None:
     listed = frozenset({CALLBACK, "http://test.example:8000/in", "myapp://callback"})
     for uri in listed:
         assert is_redirect_uri(uri, listed)
+    assert not is_redirect_uri(f"{CALLBACK}#x", frozenset({f"{CALLBACK}#x"}))
     for uri in (f"{CALLBACK}/", f"{CALLBACK}?x=1", CALLBACK.upper(), f"{CALLBACK}#x", "https://shop.example/", "x"):
         assert not is_redirect_uri(uri, listed)
     for url in ("https://shop.example/", "https://shop.example:443/any?x=1#y", "https://SHOP.example/"):
@@ -368,6 +370,49 @@ async def test_the_pages_protect_themselves(wix: httpx.AsyncClient) -> None:
     await browser.press("Log in", email=EMAIL, password=PASSWORD)
     cookie = browser.response.headers["set-cookie"].lower()
     assert all(part in cookie for part in ("httponly", "secure", "samesite=lax", "path=/_hosted/"))
+
+
+async def test_a_wrong_session_at_an_external_login(fake: FakeWix, wix: httpx.AsyncClient) -> None:
+    """A session token is good for its own member's external login, once."""
+    fake.add_member("bea@example.com")
+    headers = {"authorization": f"{wix.headers['authorization']},IST.key"}
+    body = {"loginId": {"email": EMAIL}}
+    signed_on = (await wix.post("/_api/iam/authentication/v2/sign-on", json=body, headers=headers)).json()
+
+    async def log_in_as(email: str, session_token: str) -> int:
+        grant = {"grant_type": "authorized_client", "member_id": fake.members[email].id}
+        grant["session_token"] = session_token
+        return (await wix.post("/oauth2/token", json=grant, headers=headers)).status_code
+
+    assert await log_in_as(EMAIL, "unknown") == 400
+    assert await log_in_as(EMAIL, signed_on["sessionToken"]) == 200
+    assert await log_in_as(EMAIL, signed_on["sessionToken"]) == 400
+    again = (await wix.post("/_api/iam/authentication/v2/sign-on", json=body, headers=headers)).json()
+    assert await log_in_as("bea@example.com", again["sessionToken"]) == 400
+
+
+async def test_a_login_without_a_page(fake: FakeWix, wix: httpx.AsyncClient) -> None:
+    """``fake.log_in`` is the login page for tests without a browser, and as strict."""
+    url = await link(wix)
+    back = httpx.URL(fake.log_in(url, EMAIL))
+    assert back.params["state"] == "a-state"
+    assert (await exchange(wix, back.params["code"])).status_code == 200
+    for wrong in (url, "https://www.wixapis.com/", await link(wix, redirectUri="http://shop.example/")):
+        with pytest.raises(ValueError, match="not"):
+            fake.log_in(wrong, EMAIL)
+    with pytest.raises(KeyError):
+        fake.log_in(await link(wix), "nobody@example.com")
+
+
+def test_tickets_are_bounded() -> None:
+    """Of too many secrets, and of those that are too old, the oldest are forgotten."""
+    now = EPOCH
+    tickets: Tickets[int] = Tickets(lifetime=lambda: 10.0, now=lambda: now, limit=3)
+    secrets = [tickets.issue(number) for number in range(5)]
+    assert [tickets.find(secret) for secret in secrets] == [None, None, 2, 3, 4]
+    now += 10
+    tickets.issue(5)
+    assert len(tickets._held) == 1
 
 
 async def test_odd_values(fake: FakeWix, wix: httpx.AsyncClient) -> None:

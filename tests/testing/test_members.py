@@ -10,6 +10,7 @@ from typing import Any
 import anyio
 import httpx
 import pytest
+from anyio.lowlevel import checkpoint
 
 from tests.constants import CART, CLIENT_ID, EPOCH
 from tests.testing.browser import Browser
@@ -449,7 +450,7 @@ async def test_a_login_that_is_held(fake: FakeWix, session: VisitorSession, brow
     gate.release()
     with anyio.fail_after(10):
         while not session.logged_in():
-            await anyio.sleep(0)
+            await checkpoint()
     assert (await me(session))["loginEmail"] == EMAIL
 
 

@@ -1,9 +1,9 @@
 """A stateful fake of Wix, so that an application's tests run offline.
 
 ``FakeWix`` issues tokens, keeps one cart per visitor, lets members log in and pay, and fails on request. It does not
-depend on wixvisitor's own client, so any HTTP client can be tested with it. ``StorageContract`` tests a storage adapter;
-only this class needs pytest. ``plugin`` is the pytest plugin with fixtures. ``assert_visitor_cookie`` checks a web app's
-response.
+depend on wixvisitor's own client, so any HTTP client can be tested with it. ``StorageContract`` tests a storage
+adapter; only this class needs pytest. ``plugin`` is the pytest plugin with fixtures. ``assert_visitor_cookie`` checks a
+web app's response.
 """
 
 from __future__ import annotations

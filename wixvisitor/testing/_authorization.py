@@ -8,10 +8,12 @@ import base64
 import hashlib
 import hmac
 import re
+from collections.abc import Mapping
 from typing import Any
 
 from attrs import define, field, frozen
 
+from wixvisitor.testing._redirect_uris import with_parameters
 from wixvisitor.testing._refusals import Refused, oauth_error, validation_error
 from wixvisitor.testing._visitors import TokenResponse, Visitor
 
@@ -44,6 +46,10 @@ class AuthorizationRequest:
     session_token: str = field(repr=False)
     idp: str
     is_silent: bool
+
+    def callback(self, content: Mapping[str, str]) -> str:
+        """The address to which the browser is sent with a code or an error (RFC 6749 section 4.1.2)."""
+        return with_parameters(self.redirect_uri, content, in_fragment=self.response_mode == "fragment")
 
 
 @define(kw_only=True, eq=False)

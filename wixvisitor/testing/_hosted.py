@@ -99,6 +99,11 @@ class Hosted:
         self.codes = Tickets(lifetime=lambda: self.settings.code_lifetime, now=self.server_time)
         self.browsers = Tickets(lifetime=lambda: BROWSER_LIFETIME, now=self.server_time)
 
+    def code_for(self, redirect: Redirect, request: AuthorizationRequest, member: Member) -> dict[str, str]:
+        """What the shop gets for a login that has succeeded: a new code, and the state."""
+        code = Code(request=request, visitor=redirect.visitor, member_id=member.id)
+        return {"code": self.codes.issue(code), "state": request.state}
+
     def link(self, base_url: str, page: str, parameters: Mapping[str, str]) -> str:
         """The address of a hosted page. ``base_url`` is where the API was called."""
         base = (self.settings.hosted_url or base_url).rstrip("/")

@@ -6,11 +6,11 @@ frames it. The errors ``login_required`` and ``access_denied`` are those of Open
 
 from starlette.responses import Response
 
-from wixvisitor.testing._authorization import AuthorizationRequest, Code
+from wixvisitor.testing._authorization import AuthorizationRequest
 from wixvisitor.testing._hosted import Redirect
 from wixvisitor.testing._html import escaped, message_page, notice, page
 from wixvisitor.testing._members import Member, Outcome
-from wixvisitor.testing._redirect_uris import is_redirect_uri, is_return_url, origin_of, with_parameters
+from wixvisitor.testing._redirect_uris import is_redirect_uri, is_return_url, origin_of
 from wixvisitor.testing._refusals import Refused
 from wixvisitor.testing._visit import PageRefused, Visit, go, not_allowed
 
@@ -120,8 +120,7 @@ def _outcome(visit: Visit, request: AuthorizationRequest, action: str) -> Outcom
 
 def _finished(visit: Visit, redirect: Redirect, request: AuthorizationRequest, member: Member) -> Response:
     """Sends the code. The browser is the member's from now on."""
-    code = visit.site.hosted.codes.issue(Code(request=request, visitor=redirect.visitor, member_id=member.id))
-    return visit.log_in(member, _answer(redirect, request, {"code": code, "state": request.state}))
+    return visit.log_in(member, _answer(redirect, request, visit.site.hosted.code_for(redirect, request, member)))
 
 
 def _failed(redirect: Redirect, request: AuthorizationRequest, error: str, description: str) -> Response:
@@ -133,8 +132,7 @@ def _answer(redirect: Redirect, request: AuthorizationRequest, content: dict[str
     redirect.is_used = True
     if request.response_mode == "web_message":
         return message_page(content, origin_of(request.redirect_uri) if request.redirect_uri else "*")
-    in_fragment = request.response_mode == "fragment"
-    return go(with_parameters(request.redirect_uri, content, in_fragment=in_fragment))
+    return go(request.callback(content))
 
 
 def _form(visit: Visit, request: AuthorizationRequest, wrong: str = "") -> Response:

@@ -2,10 +2,13 @@
 
 from threading import RLock
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 from wixvisitor.testing._hosted import Hosted, Order
 from wixvisitor.testing._members import Mail, Member, Members, checked_password, hash_of
+from wixvisitor.testing._redirect_uris import is_redirect_uri
 from wixvisitor.testing._refusals import Refused
+from wixvisitor.testing._settings import Settings
 
 
 class MemberControls:
@@ -15,6 +18,7 @@ class MemberControls:
     """
 
     _lock: RLock
+    _settings: Settings
     _members: Members
     _hosted: Hosted
 
@@ -54,6 +58,32 @@ class MemberControls:
                 return self._members.add(email, profile=profile, password=hashed)
             except Refused as refused:
                 raise ValueError(refused.body["message"]) from None
+
+    def log_in(self, url: str, email: str) -> str:
+        """Does what a browser does on the login page, for tests without one.
+
+        Args:
+            url: The address of the login page, to which the app sends the browser.
+            email: The member who logs in.
+
+        Returns:
+            The address to which the page sends the browser back, with the code.
+
+        Raises:
+            ValueError: This is not the address of a login that can go on, or its redirect URI is not allowed.
+            KeyError: There is no such member.
+
+        """
+        with self._lock:
+            member = self._known(email)
+            redirect = self._hosted.redirects.find(parse_qs(urlsplit(url).query).get("session", [""])[0])
+            request = redirect.request if redirect is not None else None
+            if redirect is None or request is None or redirect.is_used:
+                raise ValueError("this is not the address of a login that can go on")
+            if not is_redirect_uri(request.redirect_uri, self._settings.allowed_redirect_uris):
+                raise ValueError(f"the redirect URI {request.redirect_uri!r} is not allowed")
+            redirect.is_used = True
+            return request.callback(self._hosted.code_for(redirect, request, member))
 
     def approve_member(self, email: str) -> None:
         """Lets the site's owner approve a member.

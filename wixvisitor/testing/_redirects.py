@@ -1,7 +1,8 @@
 """Redirect sessions: links to the hosted pages.
 
-Reference: https://dev.wix.com/docs/rest/business-management/headless/redirects/create-redirect-session. The page checks
-where it may lead back to, because Wix, too, refuses an address that is not listed only there, with 403.
+Reference: https://dev.wix.com/docs/rest/business-management/headless/redirects/create-redirect-session. Where a
+link may lead back to is checked by its page: Wix, too, refuses an address that is not listed with 403 only when the
+browser is to return there. When Wix checks a login's redirect URI is not known.
 """
 
 from typing import Any

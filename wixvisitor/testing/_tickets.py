@@ -46,7 +46,8 @@ class Tickets(Generic[Value]):
 
     def _forget_old(self) -> None:
         now = self.now()
-        for secret, (ends_at, _) in list(self._held.items()):  # the oldest first
-            if ends_at > now and len(self._held) <= self.limit:
+        while self._held:
+            oldest = next(iter(self._held))
+            if self._held[oldest][0] > now and len(self._held) <= self.limit:
                 break
-            del self._held[secret]
+            del self._held[oldest]
