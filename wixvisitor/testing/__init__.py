@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from ._faults import Fault
     from ._gate import Gate
     from ._hosted import Order
-    from ._members import Mail, Member
+    from ._member import Mail, Member
     from ._visitors import Visitor
 
 __all__ = [
@@ -45,8 +45,8 @@ _HOMES: Final = {
     "FakeWix": "_fake",
     "Fault": "_faults",
     "Gate": "_gate",
-    "Mail": "_members",
-    "Member": "_members",
+    "Mail": "_member",
+    "Member": "_member",
     "Order": "_hosted",
     "Product": "_catalog",
     "StorageContract": "_contract",

@@ -10,7 +10,7 @@ from wixvisitor.testing._cart import Cart
 from wixvisitor.testing._catalog import CURRENCY
 from wixvisitor.testing._hosted import Order, OrderLine, Redirect
 from wixvisitor.testing._html import escaped, notice, page
-from wixvisitor.testing._members import Member
+from wixvisitor.testing._member import Member
 from wixvisitor.testing._visit import Visit, go
 from wixvisitor.testing._visitors import new_id
 

@@ -7,7 +7,7 @@ RFC 6749. What happens to the visitor's cart is the setting ``cart_at_login``, b
 from wixvisitor.testing._authorization import Code, check_exchange, invalid_grant
 from wixvisitor.testing._calls import Call
 from wixvisitor.testing._iam import identify_with_key
-from wixvisitor.testing._members import Member
+from wixvisitor.testing._member import Member
 from wixvisitor.testing._site import Site
 from wixvisitor.testing._visitors import TokenResponse, Visitor
 

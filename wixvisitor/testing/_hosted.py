@@ -9,8 +9,8 @@ from attrs import define, field, frozen
 
 from wixvisitor.testing._authorization import AuthorizationRequest, Code
 from wixvisitor.testing._calls import HOSTED
+from wixvisitor.testing._member import Member
 from wixvisitor.testing._member_settings import MemberSettings
-from wixvisitor.testing._members import Member
 from wixvisitor.testing._tickets import Tickets
 from wixvisitor.testing._visitors import Visitor
 

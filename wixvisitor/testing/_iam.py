@@ -7,7 +7,7 @@ for the member, is not public; those answers are the fake's own choice.
 from typing import Any
 
 from wixvisitor.testing._calls import Call
-from wixvisitor.testing._members import Member, Outcome
+from wixvisitor.testing._member import Member, Outcome
 from wixvisitor.testing._refusals import application_error, validation_error
 from wixvisitor.testing._site import CallContext, Site
 from wixvisitor.testing._visitors import IssuedToken

@@ -9,7 +9,7 @@ from starlette.responses import Response
 from wixvisitor.testing._authorization import AuthorizationRequest
 from wixvisitor.testing._hosted import Redirect
 from wixvisitor.testing._html import escaped, message_page, notice, page
-from wixvisitor.testing._members import Member, Outcome
+from wixvisitor.testing._member import Member, Outcome
 from wixvisitor.testing._redirect_uris import is_redirect_uri, is_return_url, origin_of
 from wixvisitor.testing._refusals import Refused
 from wixvisitor.testing._visit import PageRefused, Visit, go, not_allowed

@@ -5,10 +5,11 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 from wixvisitor.testing._hosted import Hosted, Order
-from wixvisitor.testing._members import Mail, Member, Members, checked_password, hash_of
+from wixvisitor.testing._member import Mail, Member
+from wixvisitor.testing._members import Members
+from wixvisitor.testing._passwords import checked_password, hash_of
 from wixvisitor.testing._redirect_uris import is_redirect_uri
 from wixvisitor.testing._refusals import Refused
-from wixvisitor.testing._settings import Settings
 
 
 class MemberControls:
@@ -18,7 +19,6 @@ class MemberControls:
     """
 
     _lock: RLock
-    _settings: Settings
     _members: Members
     _hosted: Hosted
 
@@ -80,7 +80,7 @@ class MemberControls:
             request = redirect.request if redirect is not None else None
             if redirect is None or request is None or redirect.is_used:
                 raise ValueError("this is not the address of a login that can go on")
-            if not is_redirect_uri(request.redirect_uri, self._settings.allowed_redirect_uris):
+            if not is_redirect_uri(request.redirect_uri, self._hosted.settings.allowed_redirect_uris):
                 raise ValueError(f"the redirect URI {request.redirect_uri!r} is not allowed")
             redirect.is_used = True
             return request.callback(self._hosted.code_for(redirect, request, member))

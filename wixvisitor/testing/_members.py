@@ -1,4 +1,4 @@
-"""The members of the fake site: their passwords, their mail, and what a login says. Pure, but for random numbers.
+"""The members of the fake site: registrations, logins and mail. Pure, but for random numbers.
 
 The codes of the errors are those of ``@wix/sdk`` 1.21.16 (``auth/oauth2/constants.js``), with the statuses that Wix's
 own helpers expect: 401 for a wrong password, 409 for an email that exists, 404 for one that does not. Wix documents no
@@ -6,24 +6,23 @@ status for the others, no texts, no lifetime but the session token's 5 minutes, 
 like; those are the fake's own choice.
 """
 
-import hashlib
-import hmac
 import json
 import re
 import secrets
 from collections import deque
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Any
 
-from attrs import define, field, frozen
+from attrs import define, field
 
+from wixvisitor.testing._member import Mail, Member, Outcome, Reset
 from wixvisitor.testing._member_settings import MemberSettings
+from wixvisitor.testing._passwords import checked_password, hash_of, matches
 from wixvisitor.testing._refusals import Refused, application_error, validation_error
 from wixvisitor.testing._tickets import Tickets
-from wixvisitor.testing._visitors import Visitor, new_id
+from wixvisitor.testing._visitors import new_id
 
 Json = dict[str, Any]
-State = Literal["SUCCESS", "REQUIRE_EMAIL_VERIFICATION", "REQUIRE_OWNER_APPROVAL"]
 
 SESSION_TOKEN_LIFETIME = 300.0
 """Seconds: five minutes, as in Wix's helper for members."""
@@ -34,72 +33,11 @@ _KEPT_MAIL = 1_000
 _EMAIL = re.compile(r"[^\s@<>\"\ud800-\udfff]{1,64}@[^\s@<>\"\ud800-\udfff]{1,255}")
 
 
-@define(kw_only=True, eq=False)
-class Member:
-    """A member of the site. The repr shows no password.
-
-    Attributes:
-        profile: In REST's keys, as they came with the registration.
-        password: A salted hash, or ``""`` for a member who was signed on and has no password.
-        is_verified: Whether the email is known to be the member's.
-        is_approved: Whether the site's owner has approved the member.
-        must_reset: Whether a login asks for a new password.
-        home: The visitor of the first login.
-
-    """
-
-    id: str
-    email: str
-    profile: Json = field(factory=dict)
-    password: str = field(default="", repr=False)
-    is_verified: bool = True
-    is_approved: bool = True
-    must_reset: bool = False
-    created_at: float = 0.0
-    home: Visitor | None = field(default=None, repr=False)
-
-
-@frozen(kw_only=True)
-class Mail:
-    """A mail that the fake would have sent. The repr shows neither the code nor the link.
-
-    Attributes:
-        code: The verification code, or ``""``.
-        url: The link to the page for a new password, or ``""``.
-        sent_at: Seconds since the epoch by the fake's clock.
-
-    """
-
-    to: str
-    subject: str
-    code: str = field(default="", repr=False)
-    url: str = field(default="", repr=False)
-    sent_at: float
-
-
-@frozen(kw_only=True)
-class Outcome:
-    """What a login, a registration or a verification leads to."""
-
-    state: State
-    member: Member
-    session_token: str = field(default="", repr=False)
-    state_token: str = field(default="", repr=False)
-
-
 @define(eq=False)
 class _Verification:
     member: Member
     code: str = field(repr=False)
     tries: int = 0
-
-
-@frozen
-class Reset:
-    """A request for a new password, and where the browser goes after it."""
-
-    member: Member
-    url: str
 
 
 @define(kw_only=True, eq=False)
@@ -264,35 +202,6 @@ class Members:
 
     def _send(self, member: Member, subject: str, **content: str) -> None:
         self.outbox.append(Mail(to=member.email, subject=subject, sent_at=self.server_time(), **content))
-
-
-def hash_of(password: str) -> str:
-    """A salted hash, so that a stand-in's file shows no password that is used elsewhere, too. It is a cheap one."""
-    salt = secrets.token_hex(16)
-    return f"{salt}:{_hashed(password, salt)}"
-
-
-def matches(password: str, hashed: str) -> bool:
-    """Whether this is the hash of this password."""
-    salt, _, wanted = hashed.partition(":")
-    return bool(wanted) and hmac.compare_digest(_hashed(password, salt), wanted)
-
-
-def _hashed(password: str, salt: str) -> str:
-    raw = password.encode(errors="surrogatepass")  # JSON can hold half surrogate pairs
-    return hashlib.scrypt(raw, salt=salt.encode(), n=1024, r=8, p=1).hex()
-
-
-def checked_password(value: object) -> str:
-    """Returns the password.
-
-    Raises:
-        Refused: It is missing, or longer than 1,000 characters: 400.
-
-    """
-    if not isinstance(value, str) or not 1 <= len(value) <= 1_000:
-        raise validation_error("password", "must have 1 to 1,000 characters")
-    return value
 
 
 def _is_text(profile: Json | None) -> bool:

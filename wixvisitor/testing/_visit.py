@@ -8,7 +8,7 @@ from starlette.responses import RedirectResponse, Response
 from wixvisitor.testing._calls import HOSTED, Call
 from wixvisitor.testing._hosted import BROWSER_LIFETIME, Redirect
 from wixvisitor.testing._html import notice
-from wixvisitor.testing._members import Member
+from wixvisitor.testing._member import Member
 from wixvisitor.testing._redirect_uris import is_return_url, with_parameters
 from wixvisitor.testing._site import Site
 

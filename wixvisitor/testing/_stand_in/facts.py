@@ -9,7 +9,7 @@ from attrs import define, field
 from wixvisitor.testing._calls import Call
 from wixvisitor.testing._cart import Cart
 from wixvisitor.testing._fake import FakeWix
-from wixvisitor.testing._members import Mail
+from wixvisitor.testing._member import Mail
 from wixvisitor.testing._stand_in.clock import Clock
 from wixvisitor.testing._stand_in.fault_verbs import GRANT_TYPES, describe
 from wixvisitor.testing._token_text import mask_tokens

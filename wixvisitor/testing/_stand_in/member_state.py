@@ -6,7 +6,8 @@ logged in at the hosted pages is not kept, nor are links, codes, mail and orders
 
 from typing import Any
 
-from wixvisitor.testing._members import Member, Members
+from wixvisitor.testing._member import Member
+from wixvisitor.testing._members import Members
 from wixvisitor.testing._stand_in.state import checked, damages, number_in, text_in
 from wixvisitor.testing._visitors import Visitors
 
