@@ -73,8 +73,9 @@ def external_login(site: Site, call: Call) -> Granted:
 
 
 def _log_in(site: Site, visitor: Visitor, member: Member) -> Granted:
-    if site.settings.cart_at_login == "member" and member.home is not None:
-        visitor = member.home
+    home = member.home if member.home is not None and member.home.client_id == visitor.client_id else None
+    if site.settings.cart_at_login == "member" and home is not None:
+        visitor = home
     site.visitors.by_id.setdefault(visitor.id, visitor)  # it may have been forgotten: a stand-in keeps only so many
     member.home = member.home or visitor
     visitor.member_id = member.id
