@@ -16,7 +16,7 @@ nox.options.error_on_missing_interpreters = False  # the tests run on every Pyth
 nox.options.sessions = ["tests"]
 
 CURRENT = f"{sys.version_info.major}.{sys.version_info.minor}"
-EXTRAS = "aiohttp,crypto,fastapi,graphql,httpx2,kv,opentelemetry,redis,testing"
+EXTRAS = "all"
 
 
 def is_found(python: str) -> bool:
@@ -185,6 +185,13 @@ def audit(session: nox.Session) -> None:
 
 
 @nox.session
+def release(session: nox.Session) -> None:
+    """Builds what would be uploaded, and checks it; fails while the project's address is a placeholder."""
+    session.install(*nox.project.dependency_groups(nox.project.load_toml("pyproject.toml"), "release"))
+    session.run("python", "-m", "tools.release")
+
+
+@nox.session
 def interop(session: nox.Session) -> None:
     """The real @wix/sdk under Node against the stand-in, side by side with ours. Needs Node 18 or later."""
     if shutil.which("npm") is None and not os.environ.get("CI"):
@@ -202,7 +209,7 @@ def npm_install(session: nox.Session, place: str = "tests/interop") -> None:
 
 @nox.session
 def browser(session: nox.Session) -> None:
-    """The example shop in a real Chromium, which has to be on the PATH; pictures are kept in .nox/screenshots."""
+    """The shop and FakeWix's page in a real Chromium, which has to be on the PATH; pictures: .nox/screenshots."""
     install(session, "tests", "browser")
     if shutil.which("npm"):
         npm_install(session)

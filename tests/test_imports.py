@@ -32,10 +32,12 @@ ORDER = (
     "_auth",
     "members",
     "_session",
+    "_status",
     "_pool",
     "",  # wixvisitor/__init__.py
     "cookies",
     "_web",
+    "web",
     "asgi",
     "fastapi",
     "aiohttp",
@@ -74,6 +76,7 @@ IMPURE = {
 OPTIONAL = {
     *("httpx2", "aiohttp", "httpx_aiohttp", "starlette", "fastapi", "uvicorn", "rich", "trio", "redis", "graphql"),
     *("respx", "pytest", "hypothesis", "filelock", "key_value", "cryptography", "opentelemetry"),
+    *("sqlalchemy", "greenlet"),
     "asyncio",  # long to import, and not needed before there is something to do
 }
 

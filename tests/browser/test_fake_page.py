@@ -164,6 +164,24 @@ async def test_another_sites_page(served: str, fake: FakeWix, shopper: Any) -> N
     assert fake.now() - before < 3600
 
 
+async def test_a_front_end_calls_the_api(open_page: Callable[..., Any], shopper: Any, fake: FakeWix) -> None:
+    """A front end of another port, with the line for @wix/sdk that the page shows, calls the API as if it were Wix."""
+    one = await open_page()
+    line = await one.page.locator("#how-sdk").text_content()
+    async with serving(HTMLResponse("<p>a front end")) as port:
+        front = await shopper()
+        await front.goto(f"http://127.0.0.1:{port}/")
+        program = """([line, body]) => {
+            new Function(line)();
+            const headers = { "content-type": "application/json", authorization: "none" };
+            return fetch("https://www.wixapis.com/oauth2/token", { method: "POST", headers, body })
+                .then((answer) => answer.json());
+        }"""
+        body = f'{{"clientId": "{CLIENT_ID}", "grantType": "anonymous"}}'
+        tokens = await front.evaluate(program, [line, body])
+    assert (tokens["expires_in"], len(fake.visitors)) == (14_400, 1)
+
+
 async def test_the_stand_in_goes_away(shopper: Any, fake: FakeWix) -> None:
     """The page says that the stand-in has stopped, and is live again when it is back on its port."""
     page = await shopper(**DESKTOP)

@@ -245,6 +245,13 @@ def test_files_that_cannot_be_used(tmp_path: Path, run_apart: Callable[..., Any]
         ["--max-visitors", "0"],
         ["--reload-state", ""],
         ["--host", "no.such.host.invalid"],
+        ["--allow-host", "fakewix:8900"],
+        ["--allow-origin", "https://shop.example/"],
+        ["--client-id", "mine"],
+        ["--redirect-uri", "/callback"],
+        ["--redirect-uri", "https://shop.example/#here"],
+        ["--hosted-url", "localhost:8900"],
+        ["--hosted-url", "http://localhost:8900/?x"],
     ],
 )
 def test_wrong_usage(argv: list[str], run: Callable[..., Any]) -> None:

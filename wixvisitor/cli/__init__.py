@@ -1,6 +1,6 @@
 """The command line, ``python -m wixvisitor``. It reports an error as one line on stderr and by its exit code.
 
-0: all well, also after Ctrl-C has ended ``fake``. 1: the file or the session cannot be used. 2: wrong usage or
+0: all well, also after Ctrl-C has ended ``fake``. 1: the file, store or session cannot be used. 2: wrong usage or
 configuration. 3: Wix could not be reached. 130: interrupted.
 """
 
@@ -48,10 +48,15 @@ def exit_code(error: WixVisitorError) -> int:
 
 
 def _run(arguments: Arguments | FakeArguments) -> int:
+    # --help and --version pay for no imports
     if isinstance(arguments, FakeArguments):
         from wixvisitor.cli._fake_command import run as run_fake  # noqa: PLC0415
 
         return run_fake(arguments)
-    from wixvisitor.cli._tokens_command import run  # noqa: PLC0415 - --help and --version pay for no imports
+    if arguments.command == "copy":
+        from wixvisitor.cli import _copy_command  # noqa: PLC0415
 
-    return run(arguments)
+        return _copy_command.run(arguments)
+    from wixvisitor.cli import _tokens_command  # noqa: PLC0415
+
+    return _tokens_command.run(arguments)

@@ -59,17 +59,17 @@ def add_fake(commands: Any, *, epilog: str) -> None:
     fake.add_argument("--port", type=_port, default=DEFAULT_PORT, help=f"default: {DEFAULT_PORT}; 0 is a free one")
     fake.add_argument("--host", default="127.0.0.1", help="where it listens; default: 127.0.0.1, this machine only")
     more = "also answer to this name; localhost and IP addresses always work"
-    fake.add_argument("--allow-host", action="append", default=[], metavar="NAME", help=more)
+    fake.add_argument("--allow-host", type=_host_name, action="append", default=[], metavar="NAME", help=more)
     more = "pages of this origin may call the API, too; those of localhost always may"
-    fake.add_argument("--allow-origin", action="append", default=[], metavar="ORIGIN", help=more)
+    fake.add_argument("--allow-origin", type=_origin, action="append", default=[], metavar="ORIGIN", help=more)
     more = "keep visitors and carts in this file over restarts"
     fake.add_argument("--reload-state", type=_path, metavar="FILE", help=more)
     more = 'the shop\'s products, as JSON: [{"name": "Mug", "price": "12.50"}]'
     fake.add_argument("--products", type=_path, metavar="FILE", help=more)
     more = "a client ID that exists; default: every GUID"
-    fake.add_argument("--client-id", action="append", default=[], metavar="ID", help=more)
+    fake.add_argument("--client-id", type=_guid, action="append", default=[], metavar="ID", help=more)
     more = "where a login may lead; default: every https address, and http ones of this machine"
-    fake.add_argument("--redirect-uri", action="append", default=[], metavar="URI", help=more)
+    fake.add_argument("--redirect-uri", type=_redirect_uri, action="append", default=[], metavar="URI", help=more)
     more = "where a browser reaches the login and checkout pages; default: where the API was called"
     fake.add_argument("--hosted-url", type=_url, metavar="URL", help=more)
     more = "a new member has to type in the code of a mail, which the page shows"
@@ -87,6 +87,24 @@ def _port(text: str) -> int:
     if not (text.isascii() and text.isdigit() and int(text) < 65_536):
         raise argparse.ArgumentTypeError("expected a port, 0 to 65535")
     return int(text)
+
+
+def _host_name(text: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9._-]+", text):
+        raise argparse.ArgumentTypeError("expected a name without a port, like fakewix")
+    return text
+
+
+def _origin(text: str) -> str:
+    if not re.fullmatch(r"https?://[^/?#\s]+", text):
+        raise argparse.ArgumentTypeError("expected an origin, like https://shop.example")
+    return text.lower()
+
+
+def _guid(text: str) -> str:
+    if not re.fullmatch(r"[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}", text):
+        raise argparse.ArgumentTypeError("expected a GUID")
+    return text
 
 
 def _number(text: str, least: float, most: float) -> float:
@@ -111,8 +129,14 @@ def _count(text: str) -> int:
     return int(_number(text, 1, 1_000_000))
 
 
+def _redirect_uri(text: str) -> str:
+    if not re.fullmatch(r"[A-Za-z][A-Za-z0-9+.-]*:[^#\s]+", text):
+        raise argparse.ArgumentTypeError("expected an address without a fragment, like https://shop.example/callback")
+    return text
+
+
 def _url(text: str) -> str:
-    if re.fullmatch(r"https?://[!-~]+", text) is None:
+    if not re.fullmatch(r"https?://[^?#\s]+", text):
         raise argparse.ArgumentTypeError("expected an address like http://localhost:8900")
     return text
 

@@ -16,7 +16,7 @@ from wixvisitor._wire.json_text import parsed_object
 from wixvisitor.errors import StorageError
 from wixvisitor.storage._arguments import BRIEF
 from wixvisitor.storage._places import Group, cannot_replace, ensure_private, is_mounted, shown, sync_directory
-from wixvisitor.storage._protocol import Record
+from wixvisitor.storage._protocol import AnotherVisitor, Record
 
 _FORMAT: Final = 1
 _MAX: Final = 1 << 20  # bytes; a record has about 2,000
@@ -80,6 +80,23 @@ def write(place: Path, key: str, value: str, group: Group = Group.REMOVED, *, ke
     return version
 
 
+def key_in(place: Path, group: Group) -> str | None:
+    """Returns the key of the file's visitor, None if there is no file.
+
+    Raises:
+        StorageError: as ``read``.
+    """
+    with failures("read", place):
+        try:
+            data = _read_private(place, group)
+        except FileNotFoundError:
+            return None
+    key = (parsed_object(data) or {}).get("key")
+    key = key if isinstance(key, str) else ""
+    _parsed(data, place, key)
+    return key
+
+
 def is_expired(place: Path, now: float) -> bool:
     """Whether the file has a record with ``keep_until`` before ``now``."""
     until = _content(place).get("keepUntil")
@@ -100,12 +117,11 @@ def _content(place: Path) -> dict[str, Any]:
     return {}
 
 
-def delete(place: Path, *, durably: bool = True) -> None:
-    """Removes the file; ``durably``: it does not come back after a power failure. The caller holds the lock."""
+def delete(place: Path) -> None:
+    """Removes the file durably: it does not come back after a power failure. The caller holds the lock."""
     with suppress(FileNotFoundError), replacing(place):
         place.unlink()
-        if durably:
-            sync_directory(place.parent)
+        sync_directory(place.parent)
 
 
 @contextmanager
@@ -156,7 +172,7 @@ def _parsed(data: bytes, place: Path, key: str) -> Record:
     if content["wixvisitor"] != _FORMAT:
         raise StorageError(f"{shown(place)} has format {content['wixvisitor']!r:.20}; this version reads {_FORMAT}")
     if content.get("key") != key:
-        raise StorageError(f"{shown(place)} is another visitor's file; give a directory to keep several")
+        raise AnotherVisitor(f"{shown(place)} is another visitor's file; give a directory to keep several")
     value, version = content.get("value"), content.get("version")
     if not isinstance(value, str) or not isinstance(version, str):
         raise StorageError(f"{shown(place)} is damaged: a field is missing. It is left as it is.")

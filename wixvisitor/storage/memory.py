@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import itertools
 import time
+from collections.abc import AsyncIterator
 
 from wixvisitor._tasks.locks import fork_safe_lock
 from wixvisitor._wire.redaction import drops_frames_async
+from wixvisitor.storage._pickling import Pickling
 from wixvisitor.storage._protocol import ANY_VERSION, AnyVersion, Record, VersionConflict
 
 
-class MemoryStorage:
+class MemoryStorage(Pickling):
     """Keeps visitors in a dict: for tests, for one process, and for programs that may lose them at exit.
 
     Concurrency: safe to share between sessions, tasks, event loops and threads. It never waits.
@@ -55,6 +57,11 @@ class MemoryStorage:
         with self._lock:
             self._records.pop(key, None)
 
+    async def keys(self) -> AsyncIterator[str]:
+        """Yields the key of each record."""
+        for key in tuple(self._records):
+            yield key
+
     async def acquire_lease(self, key: str, holder: str, seconds: float) -> float:
         """Returns 0.0 if ``holder`` has the lease now, else the seconds until it ends."""
         with self._lock:
@@ -70,6 +77,9 @@ class MemoryStorage:
         with self._lock:
             if self._leases.get(key, ("",))[0] == holder:
                 del self._leases[key]
+
+    def _pickled(self) -> str:
+        return "it keeps its visitors in this process; give each process a FileStorage or SQLiteStorage"
 
     def _drop_expired(self) -> None:
         while self._brief:

@@ -20,6 +20,7 @@ from uvicorn.server import ServerState
 
 from wixvisitor.testing._connection import ABORT
 
+_REACHED_AT = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}  # noqa: S104 - where a server on all addresses is reached
 GRACE = 0.5
 """Seconds that running calls have to end after the server has closed their connections."""
 
@@ -37,7 +38,7 @@ async def serving(app: ASGIApp, *, host: str = "127.0.0.1", port: int = 0) -> As
     thread = _ServerThread(app, listener)
     thread.start()
     try:
-        yield f"http://{f'[{host}]' if ':' in host else host}:{listener.getsockname()[1]}"
+        yield f"http://{_REACHED_AT.get(host, f'[{host}]' if ':' in host else host)}:{listener.getsockname()[1]}"
     finally:
         with CancelScope(shield=True):
             await to_thread.run_sync(thread.stop)

@@ -2,5 +2,5 @@
 
 Here is what a server needs and a test does not: the page and its controls (``app``, ``controls``, ``fault_verbs``,
 ``events``, ``facts``), protection from other sites' pages (``guard``), a clock with a speed (``clock``), the files
-(``product_file``, ``state``, ``state_file``), and what lets it run for weeks (``upkeep``).
+(``product_file``; ``state_file``, whose content is made by ``state``), and what lets it run for weeks (``upkeep``).
 """

@@ -15,7 +15,8 @@ from wixvisitor.testing._faults import Fault, Hold
 from wixvisitor.testing._settings import RefusalShape
 from wixvisitor.testing._stand_in.clock import Clock
 from wixvisitor.testing._stand_in.facts import Facts
-from wixvisitor.testing._stand_in.fault_verbs import WrongFault, describe, fault_of
+from wixvisitor.testing._stand_in.fault_checks import WrongFault
+from wixvisitor.testing._stand_in.fault_verbs import describe, fault_of
 
 Json = dict[str, Any]
 Endpoint = Callable[[Request], Awaitable[Response]]

@@ -9,20 +9,23 @@ from attrs import field, frozen
 from wixvisitor.testing._answers import fault_answer
 from wixvisitor.testing._faults import AddHeader, Delay, Drop, Fail, Fault, Hang, Hold, Truncate
 from wixvisitor.testing._gate import Gate
+from wixvisitor.testing._stand_in.fault_checks import (
+    Check,
+    WrongFault,
+    body,
+    boolean,
+    header_name,
+    header_value,
+    headers,
+    matching,
+    number,
+    one_of,
+)
 
 Json = Mapping[str, Any]
-Check = Callable[[str, Any], Any]
 
-_NAME: Final = re.compile(  # RFC 9110 section 5.6.2: token
-    r"(?i:(?!(?:content-length|transfer-encoding)$))[!#$%&'*+.^_`|~0-9A-Za-z-]{1,100}"
-)
-_VALUE: Final = re.compile(r"[\t\x20-\x7e\x80-\xff]{0,8000}")
 _LONGEST: Final = 3_600.0  # seconds of a delay
 _MOST: Final = 1_000_000_000  # calls, or bytes
-
-
-class WrongFault(ValueError):
-    """The JSON names no fault. The message says why."""
 
 
 def fault_of(wanted: Json) -> Fault:
@@ -32,9 +35,9 @@ def fault_of(wanted: Json) -> Fault:
         WrongFault: There is no such verb or argument, or an argument has a wrong value.
 
     """
-    name = _one_of(VERBS)("verb", wanted.get("verb"))
+    name = one_of(VERBS)("verb", wanted.get("verb"))
     verb = VERBS[name]
-    checks = {**verb.arguments, **_WHICH, **({} if verb.changes_answer else {"committed": _boolean})}
+    checks = {**verb.arguments, **_WHICH, **({} if verb.changes_answer else {"committed": boolean})}
     given = {}
     for argument, value in wanted.items():
         if argument == "verb":
@@ -87,78 +90,14 @@ def _said(fault: Fault) -> tuple[str, str]:
     return said
 
 
-def _one_of(known: Any) -> Check:
-    def check(name: str, value: Any) -> Any:
-        if not isinstance(value, str) or value not in known:
-            raise WrongFault(f"{name} must be one of {', '.join(known)}")
-        return value
-
-    return check
-
-
-def _number(least: float, most: float, *, whole: bool, optional: bool = False) -> Check:
-    def check(name: str, value: Any) -> Any:
-        if value is None and optional:
-            return None
-        kinds = (int,) if whole else (int, float)
-        if isinstance(value, bool) or not isinstance(value, kinds) or not least <= value <= most:
-            kind = "whole number" if whole else "number"
-            raise WrongFault(f"{name} must be a {kind} from {least:g} to {most:g}{' or null' if optional else ''}")
-        return value
-
-    return check
-
-
-def _matching(pattern: re.Pattern[str], what: str, *, optional: bool = False) -> Check:
-    def check(name: str, value: Any) -> Any:
-        if value is None and optional:
-            return None
-        if not isinstance(value, str) or pattern.fullmatch(value) is None:
-            raise WrongFault(f"{name} must be {what}{' or null' if optional else ''}")
-        return value
-
-    return check
-
-
-def _boolean(name: str, value: Any) -> Any:
-    if not isinstance(value, bool):
-        raise WrongFault(f"{name} must be true or false")
-    return value
-
-
-def _headers(name: str, value: Any) -> Any:
-    if not isinstance(value, dict) or len(value) > 50:
-        raise WrongFault(f"{name} must be an object")
-    for header, text in value.items():
-        _header_name(name, header)
-        _header_value(name, text)
-    return value
-
-
-def _encodable(text: str) -> str:
-    """The text without half surrogate pairs, which JSON can hold and UTF-8 cannot."""
-    return text.encode(errors="replace").decode()
-
-
-def _body(name: str, value: Any) -> Any:
-    if value is not None and not isinstance(value, dict | str):
-        raise WrongFault(f"{name} must be an object, a text or null")
-    if isinstance(value, str) and value != _encodable(value):
-        raise WrongFault(f"{name} must be text that has an encoding")
-    return value
-
-
-_header_name = _matching(_NAME, "the name of a header that does not say how long the body is")
-_header_value = _matching(_VALUE, "a header's value, without line breaks")
-
 GRANT_TYPES: Final = ("anonymous", "refresh_token", "authorization_code", "authorized_client")
 """The grants of the token endpoint."""
 
 _WHICH: Final[dict[str, Check]] = {
-    "path": _matching(re.compile(r"/[^\r\n\ud800-\udfff]{0,500}"), "a path like /ecom/*", optional=True),
-    "times": _number(1, _MOST, whole=True, optional=True),
-    "grant_type": _one_of(GRANT_TYPES),
-    "after": _number(0, _MOST, whole=True),
+    "path": matching(re.compile(r"/[^\r\n\ud800-\udfff]{0,500}"), "a path like /ecom/*", optional=True),
+    "times": number(1, _MOST, whole=True, optional=True),
+    "grant_type": one_of(GRANT_TYPES),
+    "after": number(0, _MOST, whole=True),
 }
 
 
@@ -187,11 +126,11 @@ _ALL_API_CALLS: Final[Json] = {"path": None, "times": None}
 VERBS: Final = {
     "fail": Verb(
         make=lambda given: Fail(fault_answer(given.get("status", 503), given.get("headers"), given.get("body"))),
-        arguments={"status": _number(200, 599, whole=True), "headers": _headers, "body": _body},
+        arguments={"status": number(200, 599, whole=True), "headers": headers, "body": body},
     ),
     "delay": Verb(
         make=lambda given: Delay(given["seconds"]),
-        arguments={"seconds": _number(0, _LONGEST, whole=False)},
+        arguments={"seconds": number(0, _LONGEST, whole=False)},
         required=("seconds",),
     ),
     "hang": Verb(make=lambda _: Hang()),
@@ -199,20 +138,20 @@ VERBS: Final = {
     "hold": Verb(make=lambda _: Hold(Gate()), which={"times": None}),
     "truncate": Verb(
         make=lambda given: Truncate(given["after_bytes"]),
-        arguments={"after_bytes": _number(0, _MOST, whole=True)},
+        arguments={"after_bytes": number(0, _MOST, whole=True)},
         required=("after_bytes",),
         changes_answer=True,
     ),
     "add_header": Verb(
         make=lambda given: AddHeader((given["name"], given["value"])),
-        arguments={"name": _header_name, "value": _header_value},
+        arguments={"name": header_name, "value": header_value},
         required=("name", "value"),
         which=_ALL_API_CALLS,
         changes_answer=True,
     ),
     "set_cookie": Verb(
         make=lambda given: AddHeader(("set-cookie", given["cookie"])),
-        arguments={"cookie": _header_value},
+        arguments={"cookie": header_value},
         required=("cookie",),
         which=_ALL_API_CALLS,
         changes_answer=True,

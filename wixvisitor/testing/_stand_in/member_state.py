@@ -8,7 +8,7 @@ from typing import Any
 
 from wixvisitor.testing._member import Member
 from wixvisitor.testing._members import Members
-from wixvisitor.testing._stand_in.state import checked, damages, number_in, text_in
+from wixvisitor.testing._stand_in.damage import checked, damages_reported, number_of, text_of
 from wixvisitor.testing._visitors import Visitors
 
 Json = dict[str, Any]
@@ -39,17 +39,17 @@ def load_members(content: Json, members: Members, visitors: Visitors) -> None:
         ValueError: The state is damaged. Then ``members`` may be filled in part.
 
     """
-    with damages():
+    with damages_reported():
         for item in content.get("members", []):
             member = Member(
-                id=text_in(item, "id"),
-                email=text_in(item, "email"),
+                id=text_of(item, "id"),
+                email=text_of(item, "email"),
                 profile=checked(item["profile"], dict, "profile"),
-                password=text_in(item, "password"),
+                password=text_of(item, "password"),
                 is_verified=item["isVerified"] is True,
                 is_approved=item["isApproved"] is True,
                 must_reset=item["mustReset"] is True,
-                created_at=number_in(item, "createdAt"),
-                home=None if item["home"] is None else visitors.by_id.get(text_in(item, "home")),
+                created_at=number_of(item, "createdAt"),
+                home=None if item["home"] is None else visitors.by_id.get(text_of(item, "home")),
             )
             members.by_id[member.id] = member

@@ -1,19 +1,15 @@
-"""The visitors and carts of a FakeWix as JSON, and back. Pure, but for the real time in ``resumed_time``.
+"""The visitors and carts of a FakeWix as JSON, and back. Pure.
 
 The JSON is ``{"wixvisitor-fake": 1, "clock": {"fake", "real"}, "site": {…}, "visitors": […]}``. Times are in seconds
 since the epoch. A cart holds its products as they were, so that it does not change when the products do.
 """
 
-import math
 from collections import defaultdict
-from collections.abc import Iterator
-from contextlib import contextmanager
-from decimal import Decimal
 from typing import Any, Final, get_args
 
-from wixvisitor.testing._cart import Cart, Coupon, Line
-from wixvisitor.testing._catalog import Product
 from wixvisitor.testing._settings import RefusalShape, RefusalStyle
+from wixvisitor.testing._stand_in.cart_state import dump_cart, load_cart
+from wixvisitor.testing._stand_in.damage import Damage, checked, damages_reported, number_of, text_of
 from wixvisitor.testing._visitors import IssuedToken, Visitor, Visitors
 
 Json = dict[str, Any]
@@ -31,12 +27,7 @@ def dump_state(visitors: Visitors, *, fake_time: float, real_time: float) -> Jso
         "site": visitors.site,
         "visitors": [
             {
-                "id": visitor.id,
-                "clientId": visitor.client_id,
-                "memberId": visitor.member_id,
-                "createdAt": visitor.created_at,
-                "seenAt": visitor.seen_at,
-                "cart": None if visitor.cart is None else _dump_cart(visitor.cart),
+                **_dump_visitor(visitor),
                 "accessTokens": [_dump_token(token) for token in access[visitor.id]],
                 "refreshTokens": [_dump_token(token) for token in refresh[visitor.id]],
             }
@@ -66,9 +57,9 @@ def resumed_time(content: Json, *, real_time: float) -> float:
         ValueError: The state is damaged.
 
     """
-    with damages():
+    with damages_reported():
         clock = checked(content["clock"], dict, "clock")
-        return number_in(clock, "fake") + max(0.0, real_time - number_in(clock, "real"))
+        return number_of(clock, "fake") + max(0.0, real_time - number_of(clock, "real"))
 
 
 def load_state(content: Json, visitors: Visitors) -> None:
@@ -78,44 +69,35 @@ def load_state(content: Json, visitors: Visitors) -> None:
         ValueError: The state is damaged. Then ``visitors`` may be filled in part.
 
     """
-    with damages():
+    with damages_reported():
         visitors.site = {name: checked(value, str, name) for name, value in content["site"].items()}
         for item in content["visitors"]:
             visitor = _load_visitor(item)
             visitors.by_id[visitor.id] = visitor
             for table, name in ((visitors.access_tokens, "accessTokens"), (visitors.refresh_tokens, "refreshTokens")):
                 for token in item[name]:
-                    table[text_in(token, "value")] = _load_token(token, visitor)
+                    table[text_of(token, "value")] = _load_token(token, visitor)
 
 
-@contextmanager
-def damages() -> Iterator[None]:
-    """Turns what a wrong value causes into a ``ValueError`` that says so."""
-    try:
-        yield
-    except (ValueError, KeyError, TypeError, AttributeError, ArithmeticError) as error:
-        match error:
-            case _Damage():
-                what = str(error)
-            case KeyError():
-                what = f"{error.args[0]} is missing"
-            case _:
-                what = "a value has the wrong type"
-        raise ValueError(f"it is damaged: {what}") from None
-
-
-class _Damage(ValueError):
-    pass
+def _dump_visitor(visitor: Visitor) -> Json:
+    return {
+        "id": visitor.id,
+        "clientId": visitor.client_id,
+        "memberId": visitor.member_id,
+        "createdAt": visitor.created_at,
+        "seenAt": visitor.seen_at,
+        "cart": None if visitor.cart is None else dump_cart(visitor.cart),
+    }
 
 
 def _load_visitor(item: Json) -> Visitor:
     return Visitor(
-        id=text_in(item, "id"),
-        client_id=text_in(item, "clientId"),
-        member_id=None if item["memberId"] is None else text_in(item, "memberId"),
-        cart=None if item["cart"] is None else _load_cart(item["cart"]),
-        created_at=number_in(item, "createdAt"),
-        seen_at=number_in(item, "seenAt"),
+        id=text_of(item, "id"),
+        client_id=text_of(item, "clientId"),
+        member_id=None if item["memberId"] is None else text_of(item, "memberId"),
+        cart=None if item["cart"] is None else load_cart(item["cart"]),
+        created_at=number_of(item, "createdAt"),
+        seen_at=number_of(item, "seenAt"),
     )
 
 
@@ -141,87 +123,13 @@ def _dump_token(token: IssuedToken) -> Json:
 def _load_token(item: Json, visitor: Visitor) -> IssuedToken:
     refusal = item["refusal"]
     if refusal is not None and refusal["shape"] not in get_args(RefusalShape):
-        raise _Damage("shape is unknown")
+        raise Damage("shape is unknown")
     return IssuedToken(
-        value=text_in(item, "value"),
+        value=text_of(item, "value"),
         visitor=visitor,
-        member_id=None if item["memberId"] is None else text_in(item, "memberId"),
-        issued_at=int(number_in(item, "issuedAt")),
-        expires_at=int(number_in(item, "expiresAt")),
+        member_id=None if item["memberId"] is None else text_of(item, "memberId"),
+        issued_at=int(number_of(item, "issuedAt")),
+        expires_at=int(number_of(item, "expiresAt")),
         revoked=item["revoked"] is True,
         refusal=None if refusal is None else RefusalStyle(shape=refusal["shape"], status=int(refusal["status"])),
     )
-
-
-def _dump_cart(cart: Cart) -> Json:
-    return {
-        "id": cart.id,
-        "createdAt": cart.created_at,
-        "updatedAt": cart.updated_at,
-        "revision": cart.revision,
-        "note": cart.note,
-        "coupons": [{"id": coupon.id, "code": coupon.code, "percent": coupon.percent} for coupon in cart.coupons],
-        "lines": [
-            {
-                "id": line.id,
-                "quantity": line.quantity,
-                "reference": line.reference,
-                "product": {
-                    "id": line.product.id,
-                    "name": line.product.name,
-                    "price": str(line.product.price),
-                    "slug": line.product.slug,
-                    "stock": line.product.stock,
-                },
-            }
-            for line in cart.lines
-        ],
-    }
-
-
-def _load_cart(item: Json) -> Cart:
-    return Cart(
-        id=text_in(item, "id"),
-        created_at=number_in(item, "createdAt"),
-        updated_at=number_in(item, "updatedAt"),
-        revision=int(number_in(item, "revision")),
-        note=text_in(item, "note"),
-        coupons=[
-            Coupon(id=text_in(coupon, "id"), code=text_in(coupon, "code"), percent=int(number_in(coupon, "percent")))
-            for coupon in item["coupons"]
-        ],
-        lines=[_load_line(line) for line in item["lines"]],
-    )
-
-
-def _load_line(item: Json) -> Line:
-    product = item["product"]
-    return Line(
-        id=text_in(item, "id"),
-        quantity=int(number_in(item, "quantity")),
-        reference=checked(item["reference"], dict, "reference"),
-        product=Product(
-            text_in(product, "id"),
-            name=text_in(product, "name"),
-            price=Decimal(text_in(product, "price")),
-            slug=text_in(product, "slug"),
-            stock=None if product["stock"] is None else int(number_in(product, "stock")),
-        ),
-    )
-
-
-def text_in(item: Json, name: str) -> str:
-    return str(checked(item[name], str, name))
-
-
-def number_in(item: Json, name: str) -> float:
-    value = item[name]
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        raise _Damage(f"{name} is no number")
-    return value
-
-
-def checked(value: Any, kind: type, name: str) -> Any:
-    if not isinstance(value, kind):
-        raise _Damage(f"{name} has the wrong type")
-    return value
