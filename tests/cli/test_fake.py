@@ -137,6 +137,35 @@ def test_a_cart_outlives_a_kill(tmp_path: Path, shop: Path) -> None:
     assert len(state["visitors"]) == 1
 
 
+def test_a_member_outlives_a_kill(tmp_path: Path) -> None:
+    """A member who has registered with the code of the page's mail can log in after kill -9 and a restart."""
+    path = tmp_path / "fake.json"
+    credentials = {"loginId": {"email": "anna@example.com"}, "password": "correct horse"}
+    with fake_command("--reload-state", path, "--verify-emails") as served:
+        tokens = httpx.post(f"{served.url}/oauth2/token", json=ANONYMOUS).json()
+        headers = {"authorization": tokens["access_token"]}
+        api = f"{served.url}/_api/iam"
+        outcome = httpx.post(f"{api}/authentication/v2/register", json=credentials, headers=headers).json()
+        (mail,) = state_of(served)["mail"]
+        body = {"code": mail["code"], "stateToken": outcome["stateToken"]}
+        outcome = httpx.post(f"{api}/verification/v1/auth/verify", json=body, headers=headers).json()
+        assert outcome["state"] == "SUCCESS"
+        eventually(lambda: [one for one in json.loads(path.read_text())["members"] if one["isVerified"]])
+        served.stop(signal.SIGKILL)
+    assert "correct horse" not in path.read_text()
+    listed = "https://shop.example/callback"
+    with fake_command(
+        "--reload-state", path, "--redirect-uri", listed, "--hosted-url", "http://fake.test/x/"
+    ) as served:
+        api = f"{served.url}/_api/iam/authentication/v2/login"
+        assert httpx.post(api, json=credentials, headers=headers).json()["state"] == "SUCCESS"
+        body = {"logout": {"clientId": CLIENT_ID}, "callbacks": {"postFlowUrl": "https://evil.example/"}}
+        answer = httpx.post(f"{served.url}/headless/v1/redirect-session", json=body, headers=headers).json()
+        url = answer["redirectSession"]["fullUrl"]
+        assert url.startswith("http://fake.test/x/_hosted/logout?session=")
+        assert httpx.get(url.replace("http://fake.test/x", served.url)).status_code == 403
+
+
 def test_kills_amid_saves(tmp_path: Path, shop: Path) -> None:
     """Killed at any moment of a busy time, the file is one whole state, and what was there stays."""
     path, kept = tmp_path / "fake.json", 0
@@ -219,6 +248,10 @@ def test_files_that_cannot_be_used(tmp_path: Path, run_apart: Callable[..., Any]
         ["--allow-host", "fakewix:8900"],
         ["--allow-origin", "https://shop.example/"],
         ["--client-id", "mine"],
+        ["--redirect-uri", "/callback"],
+        ["--redirect-uri", "https://shop.example/#here"],
+        ["--hosted-url", "localhost:8900"],
+        ["--hosted-url", "http://localhost:8900/?x"],
     ],
 )
 def test_wrong_usage(argv: list[str], run: Callable[..., Any]) -> None:

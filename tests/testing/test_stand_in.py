@@ -331,7 +331,7 @@ async def test_the_page_is_told_of_changes(fake: FakeWix) -> None:
             async with fake.serve(page=True) as url, client.stream("GET", f"{url}/_fake/events") as events:
                 assert events.headers["content-type"].startswith("text/event-stream")
                 lines = (json.loads(line[6:]) async for line in events.aiter_lines() if line.startswith("data: "))
-                assert set(await anext(lines)) == {"clock", "totals", "faults", "visitors", "calls"}
+                assert set(await anext(lines)) == {"clock", "totals", "faults", "visitors", "calls", "mail"}
                 fake.drop()
                 assert set(await anext(lines)) == {"clock", "faults"}
                 fake.advance(3600)

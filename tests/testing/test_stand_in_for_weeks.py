@@ -15,6 +15,7 @@ import pytest
 from tests.constants import CART, CLIENT_ID, EPOCH
 from wixvisitor.testing import FakeWix, Product
 from wixvisitor.testing._stand_in.clock import Clock
+from wixvisitor.testing._stand_in.member_state import dump_members, load_members
 from wixvisitor.testing._stand_in.product_file import read_products
 from wixvisitor.testing._stand_in.state import check_format, dump_state, load_state, resumed_time
 from wixvisitor.testing._stand_in.state_file import StateFile
@@ -96,6 +97,8 @@ def full() -> FakeWix:
     fake.revoke_access_token(second["access_token"])
     fake.refuse_refresh_token(second["refresh_token"], shape="legacy", status=401)
     assert member["refresh_token"]
+    fake.add_member("anna@example.com", "correct horse", profile={"firstName": "Anna"}).home = fake.visitors[two]
+    fake.add_member("bea@example.com").must_reset = True
     return fake
 
 
@@ -119,12 +122,14 @@ def _sync(fake: FakeWix) -> httpx.BaseTransport:
 
 def dumped(fake: FakeWix) -> dict[str, Any]:
     with fake._lock:
-        return json.loads(json.dumps(dump_state(fake._visitors, fake_time=fake.now(), real_time=EPOCH)))
+        state = dump_state(fake._visitors, fake_time=fake.now(), real_time=EPOCH)
+        return json.loads(json.dumps({**state, "members": dump_members(fake._members)}))
 
 
 def reloaded(state: dict[str, Any], **arguments: Any) -> FakeWix:
     fake = FakeWix(clock=lambda: EPOCH, **arguments)
     load_state(check_format(state), fake._visitors)
+    load_members(state, fake._members, fake._visitors)
     return fake
 
 
@@ -136,6 +141,15 @@ def test_the_state_comes_back_whole(full: FakeWix) -> None:
     assert len(state["visitors"][0]) == len(attrs.fields(type(visitor))) + 2  # its tokens are listed with it
     assert len(state["visitors"][0]["accessTokens"][0]) == len(attrs.fields(type(token))) - 1  # without their visitor
     assert len(state["visitors"][0]["cart"]) == len(attrs.fields(type(visitor.cart)))
+    assert len(state["members"][0]) == len(attrs.fields(type(full.members["anna@example.com"])))
+    assert "correct horse" not in json.dumps(state)
+
+
+def test_a_state_without_members(full: FakeWix) -> None:
+    """The state of an earlier release has no members, and is read."""
+    state = dumped(full)
+    del state["members"]
+    assert reloaded(state).members == {}
 
 
 async def test_a_visitor_outlives_a_restart(full: FakeWix) -> None:
@@ -262,6 +276,14 @@ def test_visitors_and_tokens_are_bounded(full: FakeWix) -> None:
     assert {token.visitor.id for token in full._visitors.refresh_tokens.values()} == set(full.visitors)
     assert len(full._visitors.access_tokens) == 2
     assert full._faults._faults == []
+
+
+def test_members_are_bounded(full: FakeWix) -> None:
+    """The newest members stay, and none keeps a visitor who was forgotten."""
+    full._hosted.unknown_logins.add(("forgotten", "member"))
+    tidy(full, 1)
+    assert list(full.members) == ["bea@example.com"]
+    assert (full._hosted.unknown_logins, full.members["bea@example.com"].home) == (set(), None)
 
 
 @pytest.fixture

@@ -26,6 +26,8 @@ class FakeArguments:
         allow_host: Names by which it is called, besides localhost and IP addresses.
         allow_origin: Origins whose pages may call the API, besides those of this machine.
         client_id: The client IDs that exist; empty: every GUID.
+        redirect_uri: Where logins may lead; empty: every ``https`` address, and ``http`` ones of this machine.
+        hosted_url: Where a browser reaches the hosted pages; None: where the API was called.
         speed: How many seconds pass in a real second.
         access_token_lifetime: In seconds.
         max_visitors: How many visitors are kept.
@@ -40,6 +42,9 @@ class FakeArguments:
     reload_state: Path | None
     products: Path | None
     client_id: list[str]
+    redirect_uri: list[str]
+    hosted_url: str | None
+    verify_emails: bool
     speed: float
     access_token_lifetime: float
     rotate_refresh_tokens: bool
@@ -63,6 +68,12 @@ def add_fake(commands: Any, *, epilog: str) -> None:
     fake.add_argument("--products", type=_path, metavar="FILE", help=more)
     more = "a client ID that exists; default: every GUID"
     fake.add_argument("--client-id", type=_guid, action="append", default=[], metavar="ID", help=more)
+    more = "where a login may lead; default: every https address, and http ones of this machine"
+    fake.add_argument("--redirect-uri", type=_redirect_uri, action="append", default=[], metavar="URI", help=more)
+    more = "where a browser reaches the login and checkout pages; default: where the API was called"
+    fake.add_argument("--hosted-url", type=_url, metavar="URL", help=more)
+    more = "a new member has to type in the code of a mail, which the page shows"
+    fake.add_argument("--verify-emails", action="store_true", help=more)
     more = "seconds that pass in a real second; 3600 lets an hour pass in one"
     fake.add_argument("--speed", type=_speed, default=1.0, metavar="N", help=more)
     more = "default: 14400, four hours, as at Wix"
@@ -116,6 +127,18 @@ def _seconds(text: str) -> float:
 
 def _count(text: str) -> int:
     return int(_number(text, 1, 1_000_000))
+
+
+def _redirect_uri(text: str) -> str:
+    if not re.fullmatch(r"[A-Za-z][A-Za-z0-9+.-]*:[^#\s]+", text):
+        raise argparse.ArgumentTypeError("expected an address without a fragment, like https://shop.example/callback")
+    return text
+
+
+def _url(text: str) -> str:
+    if not re.fullmatch(r"https?://[^?#\s]+", text):
+        raise argparse.ArgumentTypeError("expected an address like http://localhost:8900")
+    return text
 
 
 def _path(text: str) -> Path:

@@ -90,6 +90,7 @@ async def _cancel_when_told(scope: anyio.CancelScope) -> None:
 def _fake(arguments: FakeArguments, file: StateFile | None) -> FakeWix:
     from wixvisitor.testing import FakeWix  # noqa: PLC0415 - needs the extra
     from wixvisitor.testing._stand_in.clock import Clock  # noqa: PLC0415
+    from wixvisitor.testing._stand_in.member_state import load_members  # noqa: PLC0415
     from wixvisitor.testing._stand_in.state import load_state, resumed_time  # noqa: PLC0415
     from wixvisitor.testing._stand_in.upkeep import KEPT_CALLS  # noqa: PLC0415
 
@@ -102,11 +103,15 @@ def _fake(arguments: FakeArguments, file: StateFile | None) -> FakeWix:
         access_token_lifetime=arguments.access_token_lifetime,
         rotate_refresh_tokens=arguments.rotate_refresh_tokens,
         products=_products(arguments.products),
+        allowed_redirect_uris=arguments.redirect_uri or None,
         keep_calls=KEPT_CALLS,
     )
+    fake.hosted_url = arguments.hosted_url
+    fake.verify_emails = arguments.verify_emails
     if state is not None:
         with _about(arguments.reload_state):
             load_state(state, fake._visitors)
+            load_members(state, fake._members, fake._visitors)
     return fake
 
 

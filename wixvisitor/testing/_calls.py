@@ -11,13 +11,22 @@ from attrs import define, field
 from starlette.datastructures import Headers
 
 TOKEN_PATH = "/oauth2/token"  # noqa: S105 - a path, not a secret
+CALL = "wixvisitor.call"
+"""The key of the ``Call`` in an ASGI scope."""
 KEPT_BYTES = 16 * 1024 * 1024
 """How many bytes of requests a log with a limit keeps."""
+HOSTED = "/_hosted/"
+"""Where the paths of the hosted pages begin: pages for browsers, not API calls."""
+_SECRET_PARAMETERS = frozenset({"session", "token"})
 _SECRET_HEADERS = frozenset({"authorization", "cookie"})
 
 
 def _without_secrets(headers: Mapping[str, str]) -> str:
     return repr({name: "***" if name in _SECRET_HEADERS else value for name, value in headers.items()})
+
+
+def _without_secret_parameters(query: Mapping[str, str]) -> str:
+    return repr({name: "***" if name in _SECRET_PARAMETERS else value for name, value in query.items()})
 
 
 @define(kw_only=True, eq=False)
@@ -38,7 +47,7 @@ class Call:
 
     method: str
     path: str
-    query: Mapping[str, str]
+    query: Mapping[str, str] = field(repr=_without_secret_parameters)
     headers: Headers = field(repr=_without_secrets)
     body: bytes = field(repr=False)
     received_at: float
@@ -81,8 +90,8 @@ class Call:
 
     @property
     def is_api_call(self) -> bool:
-        """Whether the call is for the API rather than for ``/oauth2/…``."""
-        return not self.path.startswith("/oauth2/")
+        """Whether the call is for the API rather than for ``/oauth2/…`` or a hosted page."""
+        return not self.path.startswith(("/oauth2/", HOSTED))
 
 
 @define(kw_only=True, eq=False)

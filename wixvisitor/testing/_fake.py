@@ -15,7 +15,10 @@ from wixvisitor.testing._calls import TOKEN_PATH, Call, CallLog
 from wixvisitor.testing._catalog import Product, catalog
 from wixvisitor.testing._fault_controls import FaultControls
 from wixvisitor.testing._faults import Faults
+from wixvisitor.testing._hosted import Hosted
 from wixvisitor.testing._in_process import InProcessTransport
+from wixvisitor.testing._member_controls import MemberControls
+from wixvisitor.testing._members import Members
 from wixvisitor.testing._routes import routes_app
 from wixvisitor.testing._serve import serving
 from wixvisitor.testing._settings import Settings
@@ -29,7 +32,7 @@ if TYPE_CHECKING:
 BASE_URL = "https://www.wixapis.com"
 
 
-class FakeWix(FaultControls, VisitorControls, Settings):
+class FakeWix(FaultControls, VisitorControls, MemberControls, Settings):
     """A fake of Wix that keeps state: it mints visitors, recognises their tokens, and keeps one cart per visitor.
 
     Args:
@@ -40,11 +43,14 @@ class FakeWix(FaultControls, VisitorControls, Settings):
         refresh_token_lifetime: Seconds from the issue of a refresh token to its expiry.
         rotate_refresh_tokens: Whether the answer to a renewal has a new refresh token.
         products: The products of the shop; None is a small built-in range.
+        allowed_redirect_uris: The addresses to which a login may lead; None allows every ``https`` address, and
+            ``http`` ones of this machine.
         keep_calls: How many calls ``calls`` keeps, the last ones; None keeps all.
 
-    The settings listed in ``Settings`` are attributes and may be changed at any time. A call needs a token. Unlike
-    with Wix, it needs no Accept or User-Agent header. The methods of ``FaultControls`` add faults; the methods of
-    ``VisitorControls`` create visitors and revoke their tokens.
+    The settings listed in ``Settings`` and ``MemberSettings`` are attributes and may be changed at any time. A call
+    needs a token. Unlike with Wix, it needs no Accept or User-Agent header. The methods of ``FaultControls`` add
+    faults; those of ``VisitorControls`` create visitors and revoke their tokens; those of ``MemberControls`` add
+    members, and show the mail and the orders.
 
     Concurrency: safe from any thread. Several clients and servers may use one fake at once; they share its state.
 
@@ -60,6 +66,7 @@ class FakeWix(FaultControls, VisitorControls, Settings):
         refresh_token_lifetime: float = 31_536_000,
         rotate_refresh_tokens: bool = False,
         products: Iterable[Product] | None = None,
+        allowed_redirect_uris: Iterable[str] | None = None,
         keep_calls: int | None = None,
     ) -> None:
         super().__init__(
@@ -67,6 +74,7 @@ class FakeWix(FaultControls, VisitorControls, Settings):
             access_token_lifetime=access_token_lifetime,
             refresh_token_lifetime=refresh_token_lifetime,
             rotate_refresh_tokens=rotate_refresh_tokens,
+            allowed_redirect_uris=None if allowed_redirect_uris is None else frozenset(allowed_redirect_uris),
         )
         self.strict = strict
         self._clock = clock
@@ -76,6 +84,8 @@ class FakeWix(FaultControls, VisitorControls, Settings):
         self._faults = Faults(lock=self._lock)
         self._settings = self
         self._visitors = Visitors(settings=self, server_time=self._server_time)
+        self._members = Members(settings=self, server_time=self._server_time)
+        self._hosted = Hosted(settings=self, server_time=self._server_time)
         self._products = catalog(products)
         self.app: ASGIApp = self._build_app()
         self._page: ASGIApp | None = None
@@ -84,6 +94,8 @@ class FakeWix(FaultControls, VisitorControls, Settings):
         site = Site(
             settings=self,
             visitors=self._visitors,
+            members=self._members,
+            hosted=self._hosted,
             products=self._products,
             server_time=self._server_time,
             lock=self._lock,

@@ -68,7 +68,8 @@ class Fault:
     """A fault, which applies to calls until it is used up or removed.
 
     Attributes:
-        path: The path of the calls. None is every path except ``/oauth2/…``; a ``*`` at the end matches any rest.
+        path: The path of the calls. None is every path of the API except ``/oauth2/…``; a ``*`` at the end matches any
+            rest.
         times: The number of calls; None is without a limit.
         grant_type: Only token calls of this grant type.
         after: The number of matching calls that are handled normally first.

@@ -14,7 +14,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from wixvisitor.testing._calls import Call
+from wixvisitor.testing._calls import HOSTED, Call
 from wixvisitor.testing._fake import FakeWix
 from wixvisitor.testing._stand_in.controls import Controls, refusal
 from wixvisitor.testing._stand_in.events import EventStream
@@ -42,14 +42,14 @@ def with_page(
         fake: The fake.
         hosts: Names by which the stand-in is called, besides ``localhost`` and IP addresses.
         origins: Origins whose pages may call the API, besides those of this machine.
-        changed: Called after each call of a visitor, and after each change by the controls.
+        changed: Called after each call of a visitor, each visit to a hosted page, and each change by the controls.
 
     """
     facts = Facts(fake=fake)
 
     def ended(call: Call) -> None:
         facts.counts.note(call)
-        if call.visitor_id is not None:
+        if call.visitor_id is not None or call.path.startswith(HOSTED):
             changed()
 
     fake._log.on_end = ended

@@ -9,8 +9,9 @@ from attrs import define, field
 from wixvisitor.testing._calls import Call
 from wixvisitor.testing._cart import Cart
 from wixvisitor.testing._fake import FakeWix
+from wixvisitor.testing._member import Mail
 from wixvisitor.testing._stand_in.clock import Clock
-from wixvisitor.testing._stand_in.fault_verbs import describe
+from wixvisitor.testing._stand_in.fault_verbs import GRANT_TYPES, describe
 from wixvisitor.testing._token_text import mask_tokens
 from wixvisitor.testing._visitors import IssuedToken, Visitor
 
@@ -20,6 +21,8 @@ SHOWN_VISITORS: Final = 50
 """How many visitors are shown: those who were seen last."""
 SHOWN_CALLS: Final = 100
 """How many calls are shown: the last ones."""
+SHOWN_MAIL: Final = 20
+"""How many mails are shown: the last ones."""
 _LONGEST: Final = 200  # characters of a text from outside
 _SHOWN_LINES: Final = 20  # of a cart
 
@@ -89,6 +92,7 @@ class Facts:
                 "faults": [describe(fault) for fault in fake._faults.active],
                 "visitors": visitors,
                 "calls": [_call(call) for call in calls],
+                "mail": [_mail(mail) for mail in itertools.islice(reversed(fake._members.outbox), SHOWN_MAIL)],
             }
 
     def _visitors(self) -> list[Json]:
@@ -149,6 +153,17 @@ def _cart(cart: Cart) -> Json:
     }
 
 
+def _mail(mail: Mail) -> Json:
+    """A mail with its code and its link, as in a mailbox: they are for whoever tries the app."""
+    return {
+        "to": shown(mail.to),
+        "subject": mail.subject,
+        "code": mail.code,
+        "url": mail.url,
+        "at": mail.sent_at,
+    }
+
+
 def _call(call: Call) -> Json:
     return {
         "id": call.request_id,
@@ -158,7 +173,7 @@ def _call(call: Call) -> Json:
         "status": call.status,
         "running": call.under_way,
         "known": call.matched,
-        "grant": call.grant_type if call.grant_type in ("anonymous", "refresh_token") else None,
+        "grant": call.grant_type if call.grant_type in GRANT_TYPES else None,
         "visitor": call.visitor_id,
         "agent": shown(call.headers.get("user-agent", "")),
     }

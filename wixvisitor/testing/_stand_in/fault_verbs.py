@@ -90,10 +90,13 @@ def _said(fault: Fault) -> tuple[str, str]:
     return said
 
 
+GRANT_TYPES: Final = ("anonymous", "refresh_token", "authorization_code", "authorized_client")
+"""The grants of the token endpoint."""
+
 _WHICH: Final[dict[str, Check]] = {
     "path": matching(re.compile(r"/[^\r\n\ud800-\udfff]{0,500}"), "a path like /ecom/*", optional=True),
     "times": number(1, _MOST, whole=True, optional=True),
-    "grant_type": one_of(("anonymous", "refresh_token")),
+    "grant_type": one_of(GRANT_TYPES),
     "after": number(0, _MOST, whole=True),
 }
 

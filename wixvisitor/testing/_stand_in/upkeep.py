@@ -11,6 +11,7 @@ from attrs import define, field
 
 from wixvisitor.testing._fake import FakeWix
 from wixvisitor.testing._stand_in.clock import Clock
+from wixvisitor.testing._stand_in.member_state import dump_members
 from wixvisitor.testing._stand_in.state import dump_state
 from wixvisitor.testing._stand_in.state_file import StateFile
 from wixvisitor.testing._visitors import IssuedToken, Visitors
@@ -102,15 +103,17 @@ class Upkeep:
         fake = self.fake
         with fake._lock:
             content = dump_state(fake._visitors, fake_time=fake.now(), real_time=time.time())
+            content["members"] = dump_members(fake._members)
         if self.file is not None:
             self.file.write(content)
 
 
 def tidy(fake: FakeWix, kept_visitors: int = KEPT_VISITORS) -> None:
-    """Forgets expired tokens, ended faults, and the visitors who have been away longest if there are too many."""
+    """Forgets expired tokens, ended faults, and if there are too many, old members and visitors who are long away."""
     with fake._lock:
         visitors = fake._visitors
         _forget_visitors(visitors, kept_visitors)
+        _forget_members(fake, kept_visitors)
         for table in (visitors.access_tokens, visitors.refresh_tokens):
             _forget_tokens(table, visitors)
         fake._faults.forget_ended()
@@ -120,6 +123,16 @@ def _forget_visitors(visitors: Visitors, kept: int) -> None:
     if len(visitors.by_id) > kept:
         latest = sorted(visitors.by_id.values(), key=lambda visitor: visitor.seen_at)[-kept:]
         visitors.by_id = {visitor.id: visitor for visitor in latest}
+
+
+def _forget_members(fake: FakeWix, kept: int) -> None:
+    members, hosted = fake._members, fake._hosted
+    for member_id in list(members.by_id)[: max(0, len(members.by_id) - kept)]:
+        del members.by_id[member_id]
+    for member in members.by_id.values():
+        if member.home is not None and member.home.id not in fake._visitors.by_id:
+            member.home = None
+    hosted.unknown_logins = {login for login in hosted.unknown_logins if login[0] in fake._visitors.by_id}
 
 
 def _forget_tokens(table: dict[str, IssuedToken], visitors: Visitors) -> None:

@@ -2,7 +2,7 @@
 // client sends can become part of the page. The policy `require-trusted-types-for 'script'` enforces that.
 
 const get = (id) => document.getElementById(id);
-const facts = { clock: null, totals: {}, faults: [], visitors: [], calls: [] };
+const facts = { clock: null, totals: {}, faults: [], visitors: [], calls: [], mail: [] };
 let receivedAt = 0; // by performance.now(), when `facts.clock` was right
 
 // --- small things ---------------------------------------------------------------------------------------------------
@@ -123,7 +123,7 @@ const VERBS = {
   add_header: (fault) => `adds the header ${fault.detail}`,
   set_cookie: () => 'sets a cookie',
 };
-const GRANTS = { anonymous: 'Token calls for new visitors', refresh_token: 'Renewals' };
+const GRANTS = { anonymous: 'Token calls for new visitors', refresh_token: 'Renewals', authorization_code: 'Logins', authorized_client: 'Logins with an API key' };
 
 function faultText(fault) {
   const which = GRANTS[fault.grantType] ?? (fault.path === '/oauth2/token' ? 'Token calls' : fault.path ?? 'API calls');
@@ -264,7 +264,7 @@ function statusOf(call) {
   return [String(call.status), kind, ''];
 }
 
-const TAGS = { anonymous: 'new visitor', refresh_token: 'renewal' };
+const TAGS = { anonymous: 'new visitor', refresh_token: 'renewal', authorization_code: 'login', authorized_client: 'login' };
 
 function showCall(row, call) {
   const [text, kind, title] = statusOf(call);
@@ -297,6 +297,26 @@ function showCalls() {
 get('pause').addEventListener('change', showCalls);
 get('clear-calls').addEventListener('click', () => ask('DELETE', 'calls', null, 'The list is empty.'));
 
+// --- mail -----------------------------------------------------------------------------------------------------------
+
+function showMail() {
+  get('mail-part').hidden = facts.mail.length === 0;
+  reconcile(
+    get('mail'),
+    facts.mail,
+    (mail) => `${mail.at} ${mail.to} ${mail.code} ${mail.url}`,
+    () => fromTemplate('mail-template'),
+    (row, mail) => {
+      setText(part(row, 'subject'), mail.subject);
+      setText(part(row, 'code'), mail.code);
+      setText(part(row, 'to'), mail.to);
+      setText(part(row, 'at'), timeOfDay(mail.at));
+      part(row, 'url').hidden = !/^https?:/.test(mail.url);
+      if (mail.url) part(row, 'url').href = mail.url;
+    },
+  );
+}
+
 // --- totals, how to, and the stream ---------------------------------------------------------------------------------
 
 function showTotals() {
@@ -306,7 +326,7 @@ function showTotals() {
   }
 }
 
-const SHOW = { totals: showTotals, faults: showFaults, visitors: showVisitors, calls: showCalls };
+const SHOW = { totals: showTotals, faults: showFaults, visitors: showVisitors, calls: showCalls, mail: showMail };
 
 function showAddress() {
   const url = location.origin;
