@@ -57,7 +57,8 @@ async def read(records: Records, known: KnownRecords | None = None) -> Known:
     record = await records.fetch()
     before = None if known is None else known.get(records.key)
     trusts_exp = records.settings.server_clock.trusts_exp
-    if before is not None and before.record == record and before.trusts_exp == trusts_exp:
+    is_same = before is not None and (before.record is record or before.record == record)
+    if before is not None and is_same and before.trusts_exp == trusts_exp:
         return before
     found = _made(records, record)
     if known is not None and record is not None:

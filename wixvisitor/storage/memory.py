@@ -34,16 +34,18 @@ class SharedText(str):  # noqa: SLOT000 - a subclass of str has no slots but a d
         return shared
 
 
-class _Kept:
-    """A record in memory."""
+class _Kept(Record):
+    """A record whose text is in parts until it is read."""
 
-    __slots__ = ("parts", "version")
+    __slots__ = ("parts",)
+    parts: tuple[str, ...]
 
     def __init__(self, parts: tuple[str, ...], version: str) -> None:
-        self.parts, self.version = parts, version
+        object.__setattr__(self, "parts", parts)
+        object.__setattr__(self, "version", version)
 
     @property
-    def value(self) -> str:
+    def value(self) -> str:  # pyright: ignore[reportIncompatibleVariableOverride] # both are read-only
         return "".join(self.parts)
 
 
