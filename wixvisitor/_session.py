@@ -77,7 +77,7 @@ class VisitorSession(_checks.NotCopied):
     """
 
     # __dict__ is for unittest.mock.patch.object(session, "get"); Python makes it at its first use.
-    __slots__ = ("__dict__", "__weakref__", "_auth", "_refresher")
+    __slots__ = ("__dict__", "__weakref__", "_refresher")
 
     def __init__(
         self,
@@ -125,14 +125,12 @@ class VisitorSession(_checks.NotCopied):
         endpoint = TokenEndpoint(settings, Connections(client, origins.allow, origins.check_client))
         given = None if _checks.is_empty(tokens) else tokens
         self._refresher = Refresher(settings, _checks.checked_key(key), endpoint, given)
-        self._auth: VisitorAuth | None = None
 
     @classmethod
     def _of_pool(cls, refresher: Refresher) -> Self:
         """Returns a session whose settings and connections are the pool's."""
         session = cls.__new__(cls)
         session._refresher = refresher
-        session._auth = None
         return session
 
     @property
@@ -374,11 +372,9 @@ class VisitorSession(_checks.NotCopied):
     async def _deliver(self, request: Any, *, stream: bool, **sending: Any) -> httpx.Response:
         """Sends a request of ``_build``, with the token."""
         connection = self._connections.current()
-        if self._auth is None:
-            self._auth = auth_for(self._refresher, httpx2=connection.family.__name__ == "httpx2")
-        outer = sys.exception()
+        auth, outer = auth_for(self._refresher, httpx2=connection.family.__name__ == "httpx2"), sys.exception()
         try:
-            response: httpx.Response = await connection.view.send(request, auth=self._auth, stream=stream, **sending)
+            response: httpx.Response = await connection.view.send(request, auth=auth, stream=stream, **sending)
         except BaseException as error:
             drop_request_frames(error, connection.family.TransportError, outer)
             raise

@@ -34,7 +34,7 @@ class RequestVisitor(VisitorSession):
 
     def become(self, pooled: VisitorSession) -> None:
         """Uses this session from now on."""
-        self._refresher, self._auth = pooled._refresher, None
+        self._refresher = pooled._refresher
 
     async def generate_visitor_tokens(self, tokens: Tokens | None = None) -> Tokens:
         """As ``VisitorSession.generate_visitor_tokens``; raises if the cookie can no longer be sent."""
