@@ -16,7 +16,7 @@ nox.options.error_on_missing_interpreters = False  # the tests run on every Pyth
 nox.options.sessions = ["tests"]
 
 CURRENT = f"{sys.version_info.major}.{sys.version_info.minor}"
-EXTRAS = "aiohttp,crypto,fastapi,graphql,httpx2,kv,opentelemetry,redis,testing"
+EXTRAS = "all"
 
 
 def is_found(python: str) -> bool:
@@ -182,6 +182,13 @@ def audit(session: nox.Session) -> None:
     if "PYSEC-2019-217" not in str(session.run(*about_bad, silent=True, success_codes=[0, 1])):
         session.skip("pip-audit's service cannot be reached, or knows of no vulnerability: nothing was audited")
     session.run("pip-audit", "--skip-editable", *session.posargs)
+
+
+@nox.session
+def release(session: nox.Session) -> None:
+    """Builds what would be uploaded, and checks it; fails while the project's address is a placeholder."""
+    session.install(*nox.project.dependency_groups(nox.project.load_toml("pyproject.toml"), "release"))
+    session.run("python", "-m", "tools.release")
 
 
 @nox.session

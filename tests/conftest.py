@@ -88,7 +88,8 @@ def session_of(still: FakeWix, client_id: str) -> SessionMaker:
     def make(module: ModuleType = httpx, **arguments: Any) -> VisitorSession:
         arguments = {"client": None, "clock": still.now, **arguments}
         if arguments["client"] is None:
-            arguments["client"] = still.client(module, timeout=60.0)  # a thousand callers on a busy machine
+            own = {"base_url": arguments["base_url"]} if "base_url" in arguments else {}
+            arguments["client"] = still.client(module, timeout=60.0, **own)  # a thousand callers on a busy machine
         return VisitorSession(arguments.pop("client_id", client_id), **arguments)
 
     return make

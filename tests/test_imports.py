@@ -32,10 +32,12 @@ ORDER = (
     "_auth",
     "members",
     "_session",
+    "_status",
     "_pool",
     "",  # wixvisitor/__init__.py
     "cookies",
     "_web",
+    "web",
     "asgi",
     "fastapi",
     "aiohttp",

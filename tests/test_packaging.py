@@ -8,6 +8,7 @@ from __future__ import annotations
 import configparser
 import email
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -19,12 +20,15 @@ from pathlib import Path
 
 import attrs
 import pytest
+import readme_renderer.markdown
 from packaging.requirements import Requirement
+from trove_classifiers import classifiers
 
 import wixvisitor
+from tools.release import problems
 
 TOP = Path(__file__).parent.parent
-PARTS = ("wixvisitor", "examples", "tests", "docs")  # docs, since its pictures must stay out
+PARTS = ("wixvisitor", "examples", "tests", "docs", "tools")  # docs, since its pictures must stay out
 PAGES = (".gitignore", "CHANGELOG.md", "LICENSE", "README.md", "pyproject.toml")
 LEFT_BY_TOOLS = ("__pycache__", "node_modules", ".*_cache", ".hypothesis", "*.pyc")
 LITTER = (
@@ -104,8 +108,8 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Built:
     return build(copied(tmp_path_factory.mktemp("build-machine")))
 
 
-def project() -> dict:
-    return tomllib.loads((TOP / "pyproject.toml").read_text())["project"]
+def project(table: str = "project") -> dict:
+    return tomllib.loads((TOP / "pyproject.toml").read_text())[table]
 
 
 def test_the_wheel_holds_the_package_and_no_more(built: Built, sources: set[str]) -> None:
@@ -118,7 +122,7 @@ def test_the_wheel_holds_the_package_and_no_more(built: Built, sources: set[str]
 
 
 def test_the_sdist_holds_the_sources_and_no_more(built: Built, sources: set[str]) -> None:
-    """The sdist is package, examples, tests and pages: no litter, none of the pictures of docs."""
+    """The sdist is package, examples, tests, tools and pages: no litter, none of the pictures of docs."""
     kept = {name for name in sources if not name.startswith("docs/") or name.endswith(".md")}
     assert set(built.sdist) == kept | {"PKG-INFO"}
     odd = {name for name in built.sdist if Path(name).suffix not in SOURCES and Path(name).name not in WITHOUT_SUFFIX}
@@ -160,6 +164,61 @@ def test_what_it_says_of_itself(built: Built) -> None:
     }
     assert {need.name for need in needed if need.url} == set(), "a dependency from somewhere else than the index"
     assert {need.name for need in needed} & {"pytest", "hypothesis", "nox", "ruff", "wixvisitor"} == set()
+
+
+def test_the_extra_all() -> None:
+    """It names every other extra, and every extra that a module names in its ImportError exists."""
+    extras = project()["optional-dependencies"]
+    (whole,) = map(Requirement, extras["all"])
+    assert (whole.name, whole.extras) == ("wixvisitor", set(extras) - {"all"})
+    named = {
+        extra
+        for path in (TOP / "wixvisitor").rglob("*.py")
+        for extra in re.findall(r"pip install 'wixvisitor\[(\w+)\]'", path.read_text())
+    }
+    assert named <= set(extras)
+    assert len(named) >= 5
+
+
+def test_classifiers(built: Built) -> None:
+    """PyPI knows each classifier; it refuses an upload with another."""
+    said = built.metadata.get_all("Classifier")
+    assert {"Framework :: FastAPI", "Framework :: Pytest", "Framework :: aiohttp"} <= set(said)
+    assert set(said) <= classifiers
+
+
+def test_one_address(built: Built) -> None:
+    """All URLs of the metadata come from the one in pyproject.toml."""
+    address = project("tool")["hatch"]["metadata"]["hooks"]["custom"]["repository"]
+    urls = dict(text.split(", ", 1) for text in built.metadata.get_all("Project-URL"))
+    assert set(urls) == {"Homepage", "Documentation", "Source", "Changelog", "Issues"}
+    assert all(url.startswith(address) for url in urls.values())
+
+
+def test_the_page_on_pypi(built: Built) -> None:
+    """The README renders there, and each of its links and pictures is absolute and leads to a file of this version."""
+    rendered = readme_renderer.markdown.render(built.metadata.get_payload())
+    assert rendered is not None
+    targets = re.findall(r'(?:src|srcset|href)="([^"]+)"', rendered)
+    assert [target for target in targets if not target.startswith(("https://", "http://127.0.0.1", "#"))] == []
+    address = project("tool")["hatch"]["metadata"]["hooks"]["custom"]["repository"]
+    ours = [target.removeprefix(address) for target in targets if target.startswith(address)]
+    places = [re.fullmatch(rf"/(?:blob|raw)/v{wixvisitor.__version__}/([^#]+)(?:#.*)?", place) for place in ours]
+    assert len(places) > 10
+    assert [place for place in places if place is None or not (TOP / place[1]).exists()] == []
+
+
+def test_a_placeholder_fails_the_release() -> None:
+    """``nox -s release`` fails for a placeholder of an address and for a version without a date; a build does not."""
+    pyproject, changelog = (TOP / "pyproject.toml").read_text(), (TOP / "CHANGELOG.md").read_text()
+    address = project("tool")["hatch"]["metadata"]["hooks"]["custom"]["repository"]
+    real = pyproject.replace(address, "https://github.com/someone/wixvisitor")
+    dated = f"# Changes\n\n## {wixvisitor.__version__} - 2026-12-24\n"
+    assert problems(real, dated) == []
+    assert [text.partition(":")[0] for text in problems(real, changelog)] == ["CHANGELOG.md"]
+    for placeholder in ("https://repository.invalid/x", "https://github.example/x", "http://github.com/x"):
+        (problem,) = problems(pyproject.replace(address, placeholder), dated)
+        assert placeholder in problem
 
 
 def test_licence_typing_and_entry_point(built: Built) -> None:

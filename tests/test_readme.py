@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -30,7 +31,7 @@ def wix(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeWix]:
     ("page", "blocks", "visitors"),
     [
         ("README.md", 14, 4),  # the first block's, step 2's (the one of all later steps), and the pool's two
-        ("docs/web.md", 4, 0),
+        ("docs/web.md", 8, 0),
         ("docs/speed.md", 1, 0),
         ("docs/storage.md", 4, 0),
         ("docs/observability.md", 3, 0),
@@ -39,12 +40,29 @@ def wix(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeWix]:
 )
 def test_code_blocks_run_in_order(wix: FakeWix, page: str, blocks: int, visitors: int) -> None:
     """Every Python block of a page runs, one after another, in one namespace."""
-    examples = list(Document.parse(str(TOP / page), PythonCodeBlockParser()))
+    document = Document.parse(str(TOP / page), PythonCodeBlockParser())
+    document.namespace["__name__"] = "__main__"
+    examples = list(document)
     for example in examples:
         example.evaluate()
+    document.namespace.get("process", contextlib.ExitStack()).close()  # the event loop of the Flask app in docs/web.md
     assert len(examples) >= blocks
     assert len(wix.visitors) == visitors
     assert wix.unmatched == []
+
+
+def test_the_flask_app_of_the_page_serves(wix: FakeWix) -> None:
+    """The Flask app of docs/web.md gives a browser one visitor, and its end closes what it opened."""
+    document = Document.parse(str(TOP / "docs/web.md"), PythonCodeBlockParser())
+    document.namespace["__name__"] = "__main__"
+    for example in document:
+        example.evaluate()
+    browser = document.namespace["flask_app"].test_client()
+    with contextlib.closing(document.namespace["process"]):
+        answers = [browser.get("/cart", base_url="https://shop.example") for _ in range(2)]
+    assert [answer.status_code for answer in answers] == [200, 200]
+    assert ["Set-Cookie" in answer.headers for answer in answers] == [True, False]
+    assert len(wix.visitors) == 1
 
 
 def test_code_stands_within_the_first_twenty_lines() -> None:

@@ -603,7 +603,7 @@ async def test_on_change_may_start_work_with_the_session(still: FakeWix, session
         {"on_change": asyncio.sleep},
         {"is_refusal": "yes"},
         {"clock": 7},
-        {"base_url": None},
+        {"base_url": ""},
         {"base_url": 7},
     ],
     ids=lambda arguments: next(iter(arguments)),

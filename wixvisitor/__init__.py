@@ -28,6 +28,7 @@ if TYPE_CHECKING:
         TokenWaited,
     )
     from wixvisitor._session import VisitorSession
+    from wixvisitor._status import PoolStatus
     from wixvisitor._tokens import EMPTY_TOKENS, AccessToken, RefreshToken, TokenRole, Tokens
     from wixvisitor._wire.api_errors import raise_for_error
     from wixvisitor._wire.graphql import GraphQLResult
@@ -54,6 +55,7 @@ __all__ = [
     "LeaseWaited",
     "PauseBegan",
     "PauseEnded",
+    "PoolStatus",
     "RefreshToken",
     "SessionExpired",
     "StorageError",
@@ -85,6 +87,7 @@ _HOMES: Final = {
     "_renewal.changes": ("ChangeReason", "Event", "TokensChanged"),
     "_renewal.events": ("LeaseWaited", "PauseBegan", "PauseEnded", "StoreCalled", "TokenRequested", "TokenWaited"),
     "_session": ("VisitorSession",),
+    "_status": ("PoolStatus",),
     "_tokens": ("EMPTY_TOKENS", "AccessToken", "RefreshToken", "TokenRole", "Tokens"),
     "_wire.api_errors": ("raise_for_error",),
     "_wire.graphql": ("GraphQLResult",),

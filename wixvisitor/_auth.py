@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import httpx
 
+from wixvisitor._checks import NotCopied
 from wixvisitor._http.bound_header import bind
 from wixvisitor._renewal.authorization import Authorization
 from wixvisitor._wire import token_endpoint
@@ -28,7 +29,7 @@ _MAX_401: Final = 1_048_576  # bytes of a 401 that are read before the renewal
 _CONSISTENT: Final = token_endpoint.CONSISTENT_HEADER.lower().encode()
 
 
-class VisitorAuth(httpx.Auth, _Httpx2Auth):  # type: ignore[misc] # two unrelated classes with the same methods
+class VisitorAuth(NotCopied, httpx.Auth, _Httpx2Auth):  # type: ignore[misc] # two unrelated classes with the same methods
     """A visitor's authentication for your own client; ``session.auth`` returns it.
 
     ``httpx.AsyncClient(auth=session.auth)``, or with one request ``client.get(url, auth=session.auth)``; clients of

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Any, Final
+from typing import Any, Final, NoReturn, SupportsIndex
 
 from wixvisitor._tokens import RefreshToken, Tokens
 from wixvisitor._wire.token_endpoint import is_header_safe
@@ -72,3 +72,24 @@ def checked_key(key: Any) -> str:
     if is_reserved(key):  # a login in such a session would be one for all browsers
         raise ConfigurationError("key: this one is reserved for the visitor that all browsers share (CatalogVisitor)")
     return key
+
+
+class NotCopied:
+    """The base of objects that hold locks and connections, and so exist once: no pickle and no copy of them works.
+
+    ``multiprocessing``, process pools and ``copy.deepcopy`` come here.
+    """
+
+    __slots__ = ()
+
+    def __reduce_ex__(self, protocol: SupportsIndex) -> NoReturn:
+        """Always raises, since a copy would be a second visitor at the same record, or would have no connections.
+
+        Raises:
+            TypeError: always.
+        """
+        name = "VisitorSession" if type(self).__name__ == "RequestVisitor" else type(self).__name__
+        raise TypeError(
+            f"a {name} cannot be pickled or copied, because it holds locks and connections. Make one in each process, "
+            "over the same storage and with the same client ID: storages made from a path or a URL can be pickled"
+        )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import weakref
 from collections.abc import Callable, Sequence
 from types import TracebackType
@@ -14,7 +13,8 @@ import attrs
 from wixvisitor import _checks
 from wixvisitor._http.arguments import AnyClient, ClientMaker
 from wixvisitor._renewal.changes import Event, Policy, TokensChanged
-from wixvisitor._session import DEFAULT_BASE_URL, VisitorSession
+from wixvisitor._session import VisitorSession
+from wixvisitor._status import PoolStatus, status_of
 from wixvisitor._wire.token_endpoint import TokenAnswer, Verdict
 from wixvisitor.storage import LeasingStorage, MemoryStorage, TokenStorage
 from wixvisitor.storage._protocol import settle
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from wixvisitor._renewal.settings import Settings
 
 
-class VisitorPool:
+class VisitorPool(_checks.NotCopied):
     """Many visitors, one process: for web servers.
 
     The arguments are those of ``VisitorSession`` without ``tokens`` and ``key``, and those below. All sessions share
@@ -60,7 +60,7 @@ class VisitorPool:
         *,
         storage: TokenStorage | None = None,
         client: AnyClient | ClientMaker | None = None,
-        base_url: str = DEFAULT_BASE_URL,
+        base_url: str | None = None,
         allowed_origins: Sequence[str] = (),
         renew_before: float = 900.0,
         on_refused: Policy = "auto",
@@ -82,6 +82,7 @@ class VisitorPool:
             client_id,
             storage=MemoryStorage() if storage is None else storage,
             base_url=base_url,
+            client=client,
             allowed_origins=allowed_origins,
             renew_before=renew_before,
             renew_timeout=renew_timeout,
@@ -95,7 +96,8 @@ class VisitorPool:
             max_token_requests=max_token_requests,
             new_visitors_per_minute=new_visitors_per_minute,
         )
-        self._connections = Connections(client, self._settings.origins.allow)
+        origins = self._settings.origins
+        self._connections = Connections(client, origins.allow, origins.check_client)
         self._endpoint = TokenEndpoint(self._settings, self._connections)
         self._sessions: weakref.WeakValueDictionary[str, VisitorSession] = weakref.WeakValueDictionary()
         self._settings.limiter.live = self._sessions
@@ -135,6 +137,22 @@ class VisitorPool:
         session = self._sessions.get(_checks.checked_key(key)) or self._new(key)
         await session._refresher.forget()
 
+    async def status(self, *, timeout: float = 2.0) -> PoolStatus:
+        """Returns whether the pool is paused and whether its store answers, for readiness probes.
+
+        Makes no visitor and asks Wix nothing. It reads one key from the store, which no visitor has.
+
+        Args:
+            timeout: seconds that the store has to answer.
+
+        Raises:
+            ConfigurationError: the pool is closed, or the timeout is no number above 0.
+
+        Cancellation: leaves nothing behind.
+        """
+        self._connections.check_open()
+        return await status_of(self._settings, timeout)
+
     async def aclose(self) -> None:
         """Ends the renewals under way within 3 seconds and closes the client, if it was made here.
 
@@ -156,7 +174,8 @@ class VisitorPool:
 
         Closing this pool closes them. The keys of the two must differ.
         """
-        other = copy.copy(self)
+        other = object.__new__(type(self))
+        other.__dict__.update(self.__dict__)
         other._settings = attrs.evolve(self._settings, storage=storage, conditional=True, leases=storage)
         return other
 

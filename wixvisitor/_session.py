@@ -6,7 +6,7 @@ import sys
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Final, Self, Unpack, cast
+from typing import TYPE_CHECKING, Any, Self, Unpack, cast
 
 import anyio
 import httpx
@@ -32,10 +32,8 @@ if TYPE_CHECKING:
     from wixvisitor._renewal.refresher import Refresher
     from wixvisitor._renewal.settings import Settings
 
-DEFAULT_BASE_URL: Final = "https://www.wixapis.com"
 
-
-class VisitorSession:
+class VisitorSession(_checks.NotCopied):
     """One Wix visitor, kept alive.
 
     Args:
@@ -47,7 +45,8 @@ class VisitorSession:
         key: the key of this visitor's record in the storage.
         client: an ``httpx.AsyncClient`` or ``httpx2.AsyncClient`` of yours, never closed here; or a function that
             makes one for the session, once in each event loop; None: httpx's own.
-        base_url: the base of relative URLs and of the token endpoint.
+        base_url: the base of relative URLs and of the token endpoint. None: the client's own ``base_url``, else
+            ``"https://www.wixapis.com"``. If the client has a base URL, both have to be the same.
         allowed_origins: further origins that requests with the token may go to, like ``"https://edge.wixapis.com"``.
         renew_before: seconds before the token's expiry at which a renewal starts in the background; at most a quarter
             of the token's lifetime.
@@ -77,7 +76,8 @@ class VisitorSession:
     Cancellation: never harms the visitor or other callers. A renewal under way goes on.
     """
 
-    __slots__ = ("__weakref__", "_auth", "_connections", "_refresher")
+    # __dict__ is for unittest.mock.patch.object(session, "get"); Python makes it at its first use.
+    __slots__ = ("__dict__", "__weakref__", "_auth", "_connections", "_refresher")
 
     def __init__(
         self,
@@ -87,7 +87,7 @@ class VisitorSession:
         storage: TokenStorage | None = None,
         key: str = "default",
         client: AnyClient | ClientMaker | None = None,
-        base_url: str = DEFAULT_BASE_URL,
+        base_url: str | None = None,
         allowed_origins: Sequence[str] = (),
         renew_before: float = 900.0,
         on_refused: Policy = "auto",
@@ -108,6 +108,7 @@ class VisitorSession:
             client_id,
             storage=MemoryStorage() if storage is None else storage,
             base_url=base_url,
+            client=client,
             allowed_origins=allowed_origins,
             renew_before=renew_before,
             renew_timeout=renew_timeout,
@@ -120,7 +121,8 @@ class VisitorSession:
         )
         if tokens is not None:
             _checks.checked_tokens(tokens)
-        self._connections = Connections(client, settings.origins.allow)
+        origins = settings.origins
+        self._connections = Connections(client, origins.allow, origins.check_client)
         endpoint = TokenEndpoint(settings, self._connections)
         given = None if _checks.is_empty(tokens) else tokens
         self._refresher = Refresher(settings, _checks.checked_key(key), endpoint, given)

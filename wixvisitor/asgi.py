@@ -10,12 +10,11 @@ from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequen
 from typing import Any, Final, Self
 from urllib.parse import quote
 
-from wixvisitor._pool import VisitorPool
 from wixvisitor._session import VisitorSession
 from wixvisitor._web.catalog_reader import CatalogReader
 from wixvisitor._web.headers import NOTHING, Additions
+from wixvisitor._web.site import PoolOrMaker, Site
 from wixvisitor._web.visit import Visit
-from wixvisitor._web.visits import Visits
 from wixvisitor._wire.catalog import CATALOG_PATHS
 from wixvisitor.cookies import VisitorCookie
 from wixvisitor.errors import ConfigurationError
@@ -41,7 +40,8 @@ class VisitorMiddleware:
 
     Args:
         app: an ASGI app.
-        pool: creates and keeps the visitors.
+        pool: creates and keeps the visitors. Or a function that returns the pool, if the app makes it in its lifespan:
+            ``lambda: app.state.pool``. It is called once at each start, after the app's own startup.
         cookie: where visitors live: an ``IdCookie``, ``SealedCookie`` or ``SharedCookie`` of ``wixvisitor.cookies``.
             None is for a pool without a storage: an ``IdCookie`` whose key is lost with the process, like the visitors.
         consent: called with the scope; returns whether the browser consents. Without consent there is no cookie and no
@@ -65,7 +65,7 @@ class VisitorMiddleware:
     def __init__(
         self,
         app: ASGIApp,
-        pool: VisitorPool,
+        pool: PoolOrMaker,
         *,
         cookie: VisitorCookie | None = None,
         consent: Callable[[Any], bool] | None = None,
@@ -73,8 +73,8 @@ class VisitorMiddleware:
         catalog_paths: Sequence[str] = CATALOG_PATHS,
         trusted_origins: Sequence[str] = (),
     ) -> None:
-        self._app = app
-        self._visits = Visits(
+        self.app = app  # Starlette's name for it: tools walk through a stack of middlewares by it
+        self._site = Site(
             pool,
             cookie=cookie,
             consent=consent,
@@ -84,10 +84,10 @@ class VisitorMiddleware:
         )
 
     @classmethod
-    def _around(cls, app: ASGIApp, visits: Visits) -> Self:
-        """Returns a middleware whose arguments were checked before the app existed."""
+    def _around(cls, app: ASGIApp, site: Site) -> Self:
+        """Returns a middleware whose arguments have been checked."""
         middleware = cls.__new__(cls)
-        middleware._app, middleware._visits = app, visits
+        middleware.app, middleware._site = app, site
         return middleware
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -95,12 +95,12 @@ class VisitorMiddleware:
         visit: Visit | None = None
         match scope["type"]:
             case "http" | "websocket":
-                visit = Visit(self._visits, _Request(scope))
-                serving = self._app({**scope, KEY: visit}, receive, _sending(visit, send))
+                visit = Visit(self._site.visits(), _Request(scope))
+                serving = self.app({**scope, KEY: visit}, receive, _sending(visit, send))
             case "lifespan":
-                serving = _Lifespan(self._app, self._visits).serve(scope, receive, send)
+                serving = _Lifespan(self.app, self._site).serve(scope, receive, send)
             case _:
-                serving = self._app(scope, receive, send)
+                serving = self.app(scope, receive, send)
         del scope
         try:
             await serving
@@ -109,7 +109,7 @@ class VisitorMiddleware:
                 visit.finish()
 
     def __repr__(self) -> str:
-        return f"<VisitorMiddleware with {self._visits.cookie!r}>"
+        return f"<VisitorMiddleware with {self._site.cookie!r}>"
 
 
 async def get_visitor(scope: Mapping[str, Any]) -> VisitorSession:
@@ -231,9 +231,9 @@ def _raw(added: Additions) -> list[tuple[bytes, bytes]]:
 class _Lifespan:
     """The app's start and end. The app's messages are passed on; at its end the visitors are closed first."""
 
-    def __init__(self, app: ASGIApp, visits: Visits) -> None:
+    def __init__(self, app: ASGIApp, site: Site) -> None:
         self._app = app
-        self._visits = visits
+        self._site = site
         self._is_heard = False
 
     async def serve(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -242,11 +242,13 @@ class _Lifespan:
             return await receive()
 
         async def said(message: Message) -> None:
+            if message["type"] == "lifespan.startup.complete":
+                self._site.visits()  # now the app has made its pool; an error here is an error of the start
             if message["type"] in ("lifespan.shutdown.complete", "lifespan.shutdown.failed"):
-                await self._visits.aclose()
+                await self._site.aclose()
             await send(message)
 
-        self._visits.open()
+        self._site.open()
         try:
             await self._app(scope, heard, said)
         except Exception:
@@ -259,7 +261,8 @@ class _Lifespan:
         while True:
             message = await receive()
             if message["type"] == "lifespan.shutdown":
-                await self._visits.aclose()
+                await self._site.aclose()
                 await send({"type": "lifespan.shutdown.complete"})
                 return
+            self._site.visits()
             await send({"type": "lifespan.startup.complete"})

@@ -6,7 +6,7 @@ Needs the extra ``fastapi``.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 try:
     from fastapi import Depends, FastAPI
@@ -17,16 +17,15 @@ except ModuleNotFoundError as error:
     raise ImportError("wixvisitor.fastapi needs FastAPI: pip install 'wixvisitor[fastapi]'", name=error.name) from error
 
 from wixvisitor import asgi
-from wixvisitor._pool import VisitorPool
 from wixvisitor._session import VisitorSession
 from wixvisitor._web.catalog_reader import CatalogReader
-from wixvisitor._web.visits import Visits
+from wixvisitor._web.site import PoolOrMaker, Site
 from wixvisitor._wire.catalog import CATALOG_PATHS
 from wixvisitor.cookies import VisitorCookie
 from wixvisitor.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from starlette.types import ASGIApp
+    from starlette.types import Receive, Scope, Send
 
 __all__ = [
     "CATALOG_PATHS",
@@ -41,7 +40,7 @@ __all__ = [
 
 def setup(
     app: FastAPI,
-    pool: VisitorPool,
+    pool: PoolOrMaker,
     *,
     cookie: VisitorCookie | None = None,
     consent: Callable[[HTTPConnection], bool] | None = None,
@@ -52,11 +51,13 @@ def setup(
     """Gives each browser of this app its visitor.
 
     The middleware is put around the whole app, including its error handling, which ``add_middleware`` cannot do. So the
-    answer to an unhandled error carries the cookie, too. A Starlette app works as well.
+    answer to an unhandled error carries the cookie, too. A Starlette app works as well. Tools that rebuild the app's
+    own stack of middlewares, such as OpenTelemetry, may come before or after ``setup``.
 
     Args:
         app: the app, before it serves requests.
-        pool: creates and keeps the visitors.
+        pool: creates and keeps the visitors. Or a function that returns the pool, if the app makes it in its lifespan:
+            ``setup(app, lambda: app.state.pool)``. It is called once at each start, after the lifespan's first half.
         cookie: where visitors live: an ``IdCookie``, ``SealedCookie`` or ``SharedCookie`` of ``wixvisitor.cookies``.
             None is for a pool without a storage: an ``IdCookie`` whose key is lost with the process, like the visitors.
         consent: called with the request or websocket; returns whether the browser consents. Without consent there is no
@@ -73,9 +74,11 @@ def setup(
         ConfigurationError: an argument is wrong, or the app is already serving.
     """
     if app.middleware_stack is not None:
-        raise ConfigurationError("setup: the app is already serving; call setup right after making it")
-    build = app.build_middleware_stack
-    visits = Visits(
+        raise ConfigurationError(
+            "setup: the app is already serving; call setup right after making it. If its lifespan makes the pool: "
+            "setup(app, lambda: app.state.pool)"
+        )
+    site = Site(
         pool,
         cookie=cookie,
         consent=consent,
@@ -84,11 +87,32 @@ def setup(
         catalog_paths=catalog_paths,
         trusted_origins=trusted_origins,
     )
+    _put_around(app, site)
 
-    def build_with_visitors() -> ASGIApp:
-        return asgi.VisitorMiddleware._around(build(), visits)
 
-    app.build_middleware_stack = build_with_visitors  # type: ignore[method-assign]
+def _put_around(app: FastAPI, site: Site) -> None:
+    """Makes the app serve each connection through the middleware.
+
+    The app gets a subclass with another ``__call__``. Its ``build_middleware_stack`` stays as it is: OpenTelemetry
+    replaces that method, restores it, and expects that the stack begins with Starlette's ``ServerErrorMiddleware``.
+    """
+    kind: Any = type(app)
+
+    class AppWithVisitors(kind):  # type: ignore[misc]
+        """The app, served through the middleware."""
+
+        async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+            serving = middleware(scope, receive, send)
+            del scope  # error reporters print local variables, and it holds the browser's cookies
+            await serving
+
+    def serve(scope: Any, receive: Any, send: Any) -> Any:
+        return super(AppWithVisitors, app).__call__(scope, receive, send)  # type: ignore[misc]
+
+    middleware = asgi.VisitorMiddleware._around(serve, site)
+    for name in ("__module__", "__name__", "__qualname__", "__doc__"):
+        setattr(AppWithVisitors, name, getattr(kind, name))
+    app.__class__ = AppWithVisitors
 
 
 async def get_visitor(connection: HTTPConnection) -> VisitorSession:

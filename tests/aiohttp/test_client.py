@@ -77,7 +77,7 @@ def elsewhere(shop: Shop, url: str) -> VisitorSession:
     """The same visitor, whose APIs are at this URL and whose tokens come from the fake."""
     return VisitorSession(
         shop.session.client_id,
-        client=shop.fake.client(),
+        client=shop.fake.client(base_url=url),
         tokens=shop.session.get_tokens(),
         base_url=url,
         clock=shop.fake.now,

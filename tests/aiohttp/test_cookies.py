@@ -145,7 +145,7 @@ async def test_cookies_stay_with_their_visitor(
 ) -> None:
     """They are gone when a member or a new visitor takes the place, and stay when the same visitor is renewed."""
     async with still.serve() as url, shared() as http:
-        pool = VisitorPool(client_id, client=still.client(), base_url=url, clock=still.now)
+        pool = VisitorPool(client_id, client=still.client(base_url=url), base_url=url, clock=still.now)
         session = await pool.session("anna")
         await session.set_tokens(visitor)
         still.set_cookie("of=visitor; Path=/", path=CART, times=1)
@@ -248,7 +248,7 @@ async def test_a_real_jar_remembers_who_is_gone(still: FakeWix, session_of: Sess
 async def test_a_real_jar_and_a_pools_visitor(still: FakeWix, client_id: str) -> None:
     """A visitor of a pool that was dropped and is loaded again is the same one; another key is another visitor."""
     async with still.serve() as url, aiohttp.ClientSession() as http:
-        async with VisitorPool(client_id, client=still.client(), base_url=url, clock=still.now) as pool:
+        async with VisitorPool(client_id, client=still.client(base_url=url), base_url=url, clock=still.now) as pool:
             for _ in range(2):
                 await get(http, url + CART, await pool.session("anna"))
                 gc.collect()
@@ -319,7 +319,7 @@ async def test_no_failure_shows_a_secret(still: FakeWix, client_id: str, visitor
         async with raw_server(saying(f"HTTP/1.1 200 OK\nContent-Length: 0\n{said}\n\n")) as other:
             session = VisitorSession(
                 client_id,
-                client=still.client(),
+                client=still.client(base_url=server.url),
                 tokens=visitor,
                 base_url=server.url,
                 allowed_origins=[other.url],

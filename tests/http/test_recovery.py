@@ -203,7 +203,7 @@ async def test_no_warning_where_there_is_no_such_pool(
     inner = still.client()._transport
     clients = [
         None,
-        still.client(),
+        still.client(base_url=served.url),
         httpx.AsyncClient(transport=Wrapping(inner)),
         httpx.AsyncClient(transport=httpx.MockTransport(lambda _: httpx.Response(200))),
         httpx.AsyncClient(transport=httpx.ASGITransport(still.app)),

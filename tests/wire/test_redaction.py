@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import string
+import time
 import traceback
 from typing import Any
+from urllib.parse import quote
 
 import anyio
 import anyio.lowlevel
@@ -13,6 +15,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.constants import CLIENT_ID
+from wixvisitor._web.site_cookie import SiteCookie
 from wixvisitor._wire.redaction import (
     drop_request_frames,
     drops_frames,
@@ -21,6 +25,8 @@ from wixvisitor._wire.redaction import (
     unescaped,
     without_frames,
 )
+from wixvisitor.cookies import IdCookie, SealedCookie, generate_key
+from wixvisitor.cookies._content import CookieContent
 
 ACCESS = "OauthNG.JWS.eyJraWQiOiIxIn0.eyJkYXRhIjoiY2xhc3NpZmllZCJ9.c2lnbmF0dXJl-_"
 REFRESH = "JWS.eyJraWQiOiIxIn0.eyJkYXRhIjoiY2xhc3NpZmllZCJ9.c2lnbmF0dXJl"
@@ -111,6 +117,34 @@ def test_escapes_hide_no_token(sign):
     text = f'{{"a":"{ACCESS}/+"}}'.replace(sign, f"\\u{ord(sign):04x}")
     assert "eyJ" not in redact(unescaped(text))
     assert redact(unescaped('{"a":"s\\/cret\\u002b"}'), ("s/cret+",)) == '{"a":"[token]"}'
+
+
+@pytest.mark.parametrize("encode", [str, quote, lambda text: quote(quote(text)), json.dumps, repr])
+def test_encoded_texts(encode):
+    """A token is found in a text that was URL-encoded, once or twice, or quoted as JSON or Python."""
+    text = json.dumps({"accessToken": {"value": ACCESS}, "refreshToken": {"value": REFRESH, "role": "visitor"}})
+    redacted = redact(f"wixSession={encode(text)}; a=b")
+    assert "eyJ" not in redacted
+    assert "c2lnbm" not in redacted
+    assert "visitor" in redacted
+    assert redacted.endswith("; a=b")
+
+
+@pytest.mark.parametrize("form", [IdCookie, SealedCookie])
+def test_sealed_cookies(form):
+    """The value of a sealed cookie is masked whatever the cookie's name is, since its bearer is the visitor."""
+    kept = SiteCookie(form([generate_key()], name="shop"), CLIENT_ID, time.time)
+    (header,) = kept.write(kept.read(""), CookieContent("k" * 43), anew=True)
+    assert redact(f"Set-Cookie: {header}").startswith("Set-Cookie: __Host-shop=[token]; Path=/;")
+    assert redact(header.partition(";")[0] + "; theme=dark") == "__Host-shop=[token]; theme=dark"
+
+
+def test_it_is_public():
+    """``wixvisitor.redact`` is this function."""
+    import wixvisitor
+
+    assert wixvisitor.redact is redact
+    assert redact("version 1.0.0, 2.012345abcdef, 1.2.3-rc1") == "version 1.0.0, 2.012345abcdef, 1.2.3-rc1"
 
 
 def test_masking_twice_changes_nothing():

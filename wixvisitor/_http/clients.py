@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import inspect
+from collections.abc import AsyncGenerator, Callable
 from types import ModuleType
 from typing import Any, NamedTuple
 
@@ -10,8 +11,9 @@ import httpx
 
 from wixvisitor._http import internals
 from wixvisitor._http.arguments import AnyClient, ClientMaker
-from wixvisitor._http.compat import family_of
+from wixvisitor._http.compat import family_of, is_client, is_mock
 from wixvisitor._http.isolation import Transports
+from wixvisitor._http.loop_end import close, owner_of
 from wixvisitor._http.requests import RequestBuilder
 from wixvisitor._tasks import shared_task
 from wixvisitor._tasks.locks import fork_safe_lock
@@ -27,6 +29,7 @@ class Connection(NamedTuple):
         family: the module of both: httpx or httpx2.
         builder: builds the requests.
         transports: chooses the transport of each request.
+        owner: closes the client at the end of its event loop; None if it is the caller's client.
     """
 
     client: Any
@@ -34,6 +37,7 @@ class Connection(NamedTuple):
     family: ModuleType
     builder: RequestBuilder
     transports: Transports
+    owner: AsyncGenerator[None] | None = None
 
 
 class Connections:
@@ -44,6 +48,7 @@ class Connections:
             in each event loop, since a client cannot be used after the loop of its first use has ended. None makes an
             ``httpx.AsyncClient`` with our timeouts.
         may_see: returns whether the token may be sent to a URL, also after a redirect.
+        check: called with each client that the function has made; raises if it does not fit.
 
     Raises:
         ConfigurationError: ``client`` is none of these.
@@ -51,14 +56,19 @@ class Connections:
     Concurrency: safe from many tasks and threads.
     """
 
-    __slots__ = ("_callers_connection", "_closed_in", "_lock", "_make", "_may_see", "_own_by_loop")
+    __slots__ = ("_callers_connection", "_check", "_closed_in", "_lock", "_make", "_may_see", "_own_by_loop")
 
     def __init__(
-        self, client: AnyClient | ClientMaker | None, may_see: Callable[[Any], bool] = lambda _: False
+        self,
+        client: AnyClient | ClientMaker | None,
+        may_see: Callable[[Any], bool] = lambda _: False,
+        check: Callable[[Any], None] = lambda _: None,
     ) -> None:
-        is_made_here = client is None or (callable(client) and not isinstance(client, httpx.AsyncClient))
+        is_made_here = client is None or (callable(client) and not is_client(client))
+        if is_made_here and inspect.iscoroutinefunction(client) and not is_mock(client):
+            raise ConfigurationError("client: expected a client, or a plain function; it is called, not awaited")
         self._make: Callable[[], Any] = _httpx_client if client is None else client  # type: ignore[assignment]
-        self._may_see = may_see
+        self._may_see, self._check = may_see, check
         self._callers_connection = None if is_made_here else _connection(client, may_see)
         self._own_by_loop: dict[object, Connection] = {}
         self._closed_in: tuple[object, ...] = ()  # event loops
@@ -81,11 +91,18 @@ class Connections:
         with self._lock:
             for old in [old for old in self._own_by_loop if shared_task.has_ended(old)]:
                 del self._own_by_loop[old]
-            return self._own_by_loop.get(loop) or self._own_by_loop.setdefault(
-                loop, _connection(self._made(), self._may_see)
-            )
+            found = self._own_by_loop.get(loop)
+            if found is None:
+                made = _connection(self._made(), self._may_see)
+                found = self._own_by_loop[loop] = made._replace(owner=owner_of(made.client, loop))
+            return found
 
     def _made(self) -> Any:
+        client = self._make_client()
+        self._check(client)
+        return client
+
+    def _make_client(self) -> Any:
         try:
             return self._make()
         except OSError as error:  # the certificates cannot be read, for example because no file descriptor is left
@@ -127,7 +144,7 @@ class Connections:
         """Closes the running loop's client of our own. The next use opens another, unless ``close`` was called."""
         own = self._own_by_loop.pop(shared_task.current_loop(), None)
         if own is not None:
-            await own.client.aclose()
+            await close(own.client, own.owner)
 
 
 def _httpx_client() -> httpx.AsyncClient:

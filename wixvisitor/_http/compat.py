@@ -26,6 +26,11 @@ _MAX_READ: Final = 5.0  # seconds; a slow server may send single bytes for ever
 _MAX_PIECE: Final = 1.0  # seconds more for the chunk that is awaited when ``_MAX_READ`` is over
 _MAX_HOLD: Final = 1.0  # seconds that an unfinished response may keep its connection during a wait
 _MAX_END: Final = 1.0  # seconds for closing a response, and again for the generators inside it
+_MOCK: Final = (
+    "client: a mock of a client cannot send. For tests use client=FakeWix().client(), from wixvisitor.testing, or a "
+    "client with a transport of your own: httpx.AsyncClient(transport=httpx.MockTransport(function)). Or mock the "
+    "session: unittest.mock.create_autospec(VisitorSession, instance=True)"
+)
 _DRAINED: Final = 16  # chunks that are read from a closed stream before its generator is closed
 
 
@@ -35,6 +40,7 @@ def family_of(client: object) -> ModuleType:
     Raises:
         ConfigurationError: it is not an asynchronous client of httpx or httpx2.
     """
+    check_no_mock(client)
     for name in ("httpx", "httpx2"):
         module: ModuleType | None = loaded(name)
         if module is not None and isinstance(client, module.AsyncClient):
@@ -43,6 +49,32 @@ def family_of(client: object) -> ModuleType:
         f"client: expected an httpx.AsyncClient or httpx2.AsyncClient, not {type(client).__module__}."
         f"{type(client).__qualname__}"
     )
+
+
+def check_no_mock(client: object) -> None:
+    """Checks that this is no mock object. A mock of a client has no transport, so nothing could be sent through it.
+
+    A mock may be a function that makes clients, unless it was made as a mock of a client or returns an awaitable.
+
+    Raises:
+        ConfigurationError: it is a mock; the text says what to use instead.
+    """
+    if is_mock(client):
+        raise ConfigurationError(_MOCK)
+
+
+def is_mock(thing: object) -> bool:
+    """Whether this is an object of ``unittest.mock``. These claim to be of the class that they were made for."""
+    mocks: Any = loaded("unittest.mock")
+    return mocks is not None and issubclass(type(thing), mocks.NonCallableMock)
+
+
+def is_client(thing: object) -> bool:
+    """Whether this is a client of httpx or httpx2, or a mock that was made as one or that returns an awaitable."""
+    mocks: Any = loaded("unittest.mock")
+    found = [module.AsyncClient for module in map(loaded, ("httpx", "httpx2")) if module is not None]
+    kinds = tuple(kind for kind in found if isinstance(kind, type))  # a test may have patched the class itself
+    return isinstance(thing, kinds) or (mocks is not None and isinstance(thing, mocks.AsyncMock))
 
 
 def family_of_request(request: object) -> ModuleType:

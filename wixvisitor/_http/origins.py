@@ -16,6 +16,54 @@ from wixvisitor.errors import ConfigurationError
 _KEPT: Final = 512  # URLs in the cache; parsing a URL takes longer than the rest of a session's work for a request
 _MAX: Final = 65_536  # characters; httpx accepts no longer URL, and no longer part of one
 _PORTS: Final = {"https": 443, "http": 80}
+DEFAULT_BASE_URL: Final = "https://www.wixapis.com"
+
+
+def chosen_base_url(base_url: str | None, client: object) -> str:
+    """Returns the base URL: the given one, else the client's own, else Wix's.
+
+    Args:
+        base_url: the caller's.
+        client: a client of httpx or httpx2. A function that makes clients, and None, have no base URL.
+
+    Raises:
+        ConfigurationError: both are given and differ, or the client's is no origin that a token may be sent to.
+    """
+    own = own_base_url(client)
+    if own is None:
+        return DEFAULT_BASE_URL if base_url is None else base_url
+    if base_url is None:
+        _checked(own, "client: its base_url")
+        return own
+    check_same_base(_checked(base_url, "base_url"), own)
+    return base_url
+
+
+def own_base_url(client: object) -> str | None:
+    """Returns the base URL that the client was made with, None if it has none."""
+    if not isinstance(getattr(type(client), "base_url", None), property):
+        return None
+    return str(getattr(client, "base_url")) or None  # noqa: B009 - of httpx or httpx2, whose types are unrelated
+
+
+def check_same_base(base: httpx.URL, own: str | None) -> None:
+    """Checks that a client's base URL is the session's: same origin, and same path but for a slash at the end.
+
+    Raises:
+        ConfigurationError: it is another one.
+    """
+    if own is None:
+        return
+    url = _checked(own, "client: its base_url")
+    if (_origin(url), _prefix(url)) != (_origin(base), _prefix(base)):
+        raise ConfigurationError(
+            f"base_url: it is {redact(str(base))}, but the client was made with base_url={redact(own)}; give both the "
+            "same, or only one of them"
+        )
+
+
+def _prefix(url: httpx.URL) -> bytes:
+    return url.raw_path.rstrip(b"/")
 
 
 class Origins:
@@ -47,6 +95,14 @@ class Origins:
     def is_base(self, url: Any) -> bool:
         """Whether this URL of httpx or httpx2 has the base URL's origin. Its path may be any."""
         return _origin(url) == _origin(self.base)
+
+    def check_client(self, client: object) -> None:
+        """Checks a client that a function has made: it has no base URL of its own, or the same one.
+
+        Raises:
+            ConfigurationError: it has another one.
+        """
+        check_same_base(self.base, own_base_url(client))
 
     def paths_of(self, url: Any) -> list[str]:
         """Returns the paths that Wix may receive for this URL: its path, and what follows each given URL's own path.

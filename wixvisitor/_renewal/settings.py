@@ -83,7 +83,7 @@ def checked(
     client_id: str,
     *,
     storage: TokenStorage,
-    base_url: str,
+    base_url: str | None,
     allowed_origins: Sequence[str],
     renew_before: float,
     renew_timeout: float,
@@ -93,6 +93,7 @@ def checked(
     judge_refusal: Callable[[TokenAnswer], Verdict] | None = None,
     is_refusal: Callable[[TokenAnswer], bool] | None,
     clock: Callable[[], float] | None,
+    client: object = None,
     for_pool: bool = False,
     max_token_requests: int | None = None,
     new_visitors_per_minute: int | None = None,
@@ -106,7 +107,7 @@ def checked(
         raise ConfigurationError("storage: expected an object with async load, save and delete")
     now: Callable[[], float] = plain_function(clock, "clock") or wall_clock
     # Imported where the first session is made, as in ``_session``.
-    from wixvisitor._http.origins import Origins  # noqa: PLC0415
+    from wixvisitor._http.origins import Origins, chosen_base_url  # noqa: PLC0415
     from wixvisitor._renewal.server_clock import ServerClock  # noqa: PLC0415
 
     server_clock = ServerClock(now)
@@ -115,7 +116,7 @@ def checked(
     at_once = _count(max_token_requests, "max_token_requests") if for_pool else inf
     return Settings(
         client_id=checked_client_id(client_id),
-        origins=Origins(base_url, allowed_origins),
+        origins=Origins(chosen_base_url(base_url, client), allowed_origins),
         storage=storage,
         conditional=takes_expected(storage),
         keeps_briefly=takes_keep_for(storage),

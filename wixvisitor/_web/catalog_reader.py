@@ -9,6 +9,7 @@ from typing import Any, Unpack
 import attrs
 import httpx
 
+from wixvisitor._checks import NotCopied
 from wixvisitor._http.arguments import RequestArguments, URLTypes
 from wixvisitor._pool import VisitorPool
 from wixvisitor._renewal.decision import OnRefused
@@ -22,7 +23,7 @@ from wixvisitor._wire.catalog import CATALOG_KEY
 from wixvisitor._wire.graphql import GraphQLResult
 
 
-class CatalogReader:
+class CatalogReader(NotCopied):
     """Reads products, posts, events and the like, as one visitor that all browsers share.
 
     It is no ``VisitorSession``: it has no cart, shows its token to no caller, and accepts no tokens. A request to a
@@ -39,7 +40,7 @@ class CatalogReader:
     Cancellation: never harms the visitor.
     """
 
-    __slots__ = ("__weakref__", "_pool", "_rules", "_visitor")
+    __slots__ = ("__dict__", "__weakref__", "_pool", "_rules", "_visitor")  # __dict__: as in VisitorSession
 
     def __init__(self, pool: VisitorPool, paths: Sequence[str]) -> None:
         self._pool = pool

@@ -22,18 +22,31 @@ _NAMED: Final = (  # the name, what stands between it and the value, and the val
     r"""\s*(?::\s*(?:\{\s*["']value["']\s*:\s*)?["']|=\s*["']?))"""
     r"""(?!\[token\])[^"'&,;\s]+)"""
 )
+# A sealed cookie or record of ours: version, id of the key, and what is sealed. A browser that sends it is the visitor.
+_SEALED: Final = r"\b[0-9]{1,4}\.[0-9a-f]{12}\.[A-Za-z0-9_-]{38,}"
 _MASK: Final = "[token]"
 _ESCAPED: Final = r"\\u00([2-7][0-9A-Fa-f])"
 
 
 def redact(text: str, secrets: Iterable[str] = ()) -> str:
-    """Returns ``text`` with ``[token]`` in place of secrets.
+    """Returns the text with ``[token]`` in place of secrets, for logs, error reports and recorded answers.
 
-    Replaced are the known secrets, what looks like a Wix token, and the value of a field with a token's name.
+    Replaced are: what looks like a Wix token or its beginning; the value of a field with a token's name, such as
+    ``access_token`` or ``refreshToken``, in JSON or in a form; wixvisitor's sealed cookies; and the secrets that you
+    name. Tokens are found in any text: JSON, headers such as ``Authorization``, ``Cookie`` and ``Set-Cookie``, and
+    URL-encoded values. JSON is still JSON afterwards. A text without secrets stays as it is.
+
+    Args:
+        text: any text.
+        secrets: further texts to replace, such as an API key; empty ones are ignored.
+
+    Concurrency: safe anywhere; it keeps nothing.
     """
     for secret in sorted(filter(None, secrets), key=len, reverse=True):  # the longer first: one may contain another
         text = text.replace(secret, _MASK)
-    return re.sub(_NAMED, rf"\1{_MASK}", re.sub(_TOKEN, _MASK, text))  # ``re`` compiles at first use, and caches
+    for pattern in (_TOKEN, _SEALED):
+        text = re.sub(pattern, _MASK, text)  # ``re`` compiles at first use, and caches
+    return re.sub(_NAMED, rf"\1{_MASK}", text)
 
 
 def unescaped(text: str) -> str:

@@ -18,12 +18,11 @@ except ModuleNotFoundError as error:
         raise
     raise ImportError("wixvisitor.aiohttp needs aiohttp: pip install 'wixvisitor[aiohttp]'", name=error.name) from error
 
-from wixvisitor._pool import VisitorPool
 from wixvisitor._session import VisitorSession
 from wixvisitor._web.catalog_reader import CatalogReader
 from wixvisitor._web.headers import Additions
+from wixvisitor._web.site import PoolOrMaker, Site
 from wixvisitor._web.visit import Visit
-from wixvisitor._web.visits import Visits
 from wixvisitor._wire.catalog import CATALOG_PATHS
 from wixvisitor._wire.redaction import drops_frames
 from wixvisitor.aiohttp._client import client_middleware
@@ -32,13 +31,13 @@ from wixvisitor.errors import ConfigurationError
 
 __all__ = ["CATALOG_PATHS", "CatalogReader", "client_middleware", "get_catalog_visitor", "get_visitor", "setup"]
 
-_VISITS: Final = web.AppKey("wixvisitor_visits", Visits)
+_SITE: Final = web.AppKey("wixvisitor_site", Site)
 _VISIT: Final = web.RequestKey("wixvisitor_visit", Visit)
 
 
 def setup(
     app: web.Application,
-    pool: VisitorPool,
+    pool: PoolOrMaker,
     *,
     cookie: VisitorCookie | None = None,
     consent: Callable[[web.BaseRequest], bool] | None = None,
@@ -50,7 +49,8 @@ def setup(
 
     Args:
         app: the app, before it is started.
-        pool: creates and keeps the visitors.
+        pool: creates and keeps the visitors. Or a function that returns the pool, if the app makes it when it starts:
+            ``lambda: app[POOL]``. It is called at the first request after each start.
         cookie: where visitors live: an ``IdCookie``, ``SealedCookie`` or ``SharedCookie`` of ``wixvisitor.cookies``.
             None is for a pool without a storage: an ``IdCookie`` whose key is lost with the process, like the visitors.
         consent: called with the request; returns whether the browser consents. Without consent there is no cookie and
@@ -66,9 +66,9 @@ def setup(
     Raises:
         ConfigurationError: an argument is wrong, or the app has been set up already.
     """
-    if _VISITS in app:
+    if _SITE in app:
         raise ConfigurationError("setup: this app has been set up already")
-    visits = Visits(
+    site = Site(
         pool,
         cookie=cookie,
         consent=consent,
@@ -76,14 +76,14 @@ def setup(
         catalog_paths=catalog_paths,
         trusted_origins=trusted_origins,
     )
-    app[_VISITS] = visits
+    app[_SITE] = site
     app.middlewares.append(_finish)
     app.on_response_prepare.append(_add_headers)
 
     async def closing(_: web.Application) -> AsyncIterator[None]:
-        visits.open()
+        site.open()
         yield
-        await visits.aclose()
+        await site.aclose()
 
     app.cleanup_ctx.append(closing)
 
@@ -116,10 +116,10 @@ async def get_catalog_visitor(request: web.Request) -> CatalogReader:
 def _visit(request: web.Request) -> Visit:
     visit = request.get(_VISIT)
     if visit is None:
-        visits = request.config_dict.get(_VISITS)
-        if visits is None:
+        site = request.config_dict.get(_SITE)
+        if site is None:
             raise ConfigurationError("This app has no visitors: call wixvisitor.aiohttp.setup(app, pool, cookie=…)")
-        visit = request[_VISIT] = Visit(visits, _Request(request))
+        visit = request[_VISIT] = Visit(site.visits(), _Request(request))
     return visit
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import anyio
 
-from wixvisitor._session import DEFAULT_BASE_URL, VisitorSession
+from wixvisitor._session import VisitorSession
 from wixvisitor._tokens import Tokens
 from wixvisitor.cli import _report
 from wixvisitor.cli._arguments import CLIENT_ID_VARIABLE, Arguments
@@ -84,7 +84,7 @@ async def _renewed(old: VisitorFile, arguments: Arguments) -> VisitorFile:
     client_id = old.client_id or arguments.client_id or arguments.environment_client_id
     if client_id is None:
         raise ConfigurationError(f"--renew needs the site's client ID: --client-id or {CLIENT_ID_VARIABLE}")
-    base_url = arguments.base_url or DEFAULT_BASE_URL
+    base_url = arguments.base_url or None
     # A file in a directory is read and locked like a single file.
     async with FileStorage(old.path) as storage, _session(old, client_id, base_url, storage) as session:
         tokens = await session.renew_token()
@@ -93,7 +93,7 @@ async def _renewed(old: VisitorFile, arguments: Arguments) -> VisitorFile:
     return _kept(old, tokens)
 
 
-def _session(old: VisitorFile, client_id: str, base_url: str, storage: FileStorage) -> VisitorSession:
+def _session(old: VisitorFile, client_id: str, base_url: str | None, storage: FileStorage) -> VisitorSession:
     """Returns a session that never replaces the visitor: this command must not put a new visitor into the file."""
     if old.key is None:
         return VisitorSession(client_id, tokens=old.tokens, base_url=base_url, on_refused="raise")

@@ -16,7 +16,7 @@ from wixvisitor._wire.json_text import parsed_object
 from wixvisitor.errors import StorageError
 from wixvisitor.storage._arguments import BRIEF
 from wixvisitor.storage._places import Group, cannot_replace, ensure_private, is_mounted, shown, sync_directory
-from wixvisitor.storage._protocol import Record
+from wixvisitor.storage._protocol import AnotherVisitor, Record
 
 _FORMAT: Final = 1
 _MAX: Final = 1 << 20  # bytes; a record has about 2,000
@@ -156,7 +156,7 @@ def _parsed(data: bytes, place: Path, key: str) -> Record:
     if content["wixvisitor"] != _FORMAT:
         raise StorageError(f"{shown(place)} has format {content['wixvisitor']!r:.20}; this version reads {_FORMAT}")
     if content.get("key") != key:
-        raise StorageError(f"{shown(place)} is another visitor's file; give a directory to keep several")
+        raise AnotherVisitor(f"{shown(place)} is another visitor's file; give a directory to keep several")
     value, version = content.get("value"), content.get("version")
     if not isinstance(value, str) or not isinstance(version, str):
         raise StorageError(f"{shown(place)} is damaged: a field is missing. It is left as it is.")

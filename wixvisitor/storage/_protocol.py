@@ -55,6 +55,10 @@ class VersionConflict(StorageError):
     """The store holds another version than the one that ``save`` expected; nothing was written."""
 
 
+class AnotherVisitor(StorageError):
+    """The store works, but has place for one visitor only, which is another one."""
+
+
 @runtime_checkable
 class TokenStorage(Protocol):
     """The minimum that a store has to do.
