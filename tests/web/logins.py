@@ -59,7 +59,9 @@ class Wix:
                 return httpx.Response(200, json={"cart": {"id": request.headers["authorization"]}})
             case wire.REGISTER_PATH:
                 return httpx.Response(200, json={"state": "REQUIRE_EMAIL_VERIFICATION", "stateToken": "state-token"})
-        if body.get("password", PASSWORD) != PASSWORD or body.get("code", "123456") != "123456":
+        if body.get("code", "123456") != "123456":
+            return httpx.Response(400, json={"message": "no", "details": {}})
+        if body.get("password", PASSWORD) != PASSWORD:
             error = {"applicationError": {"code": "-19976", "description": "no"}}
             return httpx.Response(401, json={"message": "no", "details": error})
         return None
@@ -185,12 +187,14 @@ def _names(headers: dict[str, str]) -> dict[str, str]:
 
 
 @asynccontextmanager
-async def open_town(framework: str = "fastapi", *, cookie: Any = None, storage: Any = None, **options: Any) -> Any:
+async def open_town(
+    framework: str = "fastapi", *, cookie: Any = None, storage: Any = None, wix: Wix | None = None, **options: Any
+) -> Any:
     """Opens a shop with the login's routes in a framework; closes it at the end."""
     is_https = framework != "aiohttp"
     pool_options = {name: options.pop(name) for name in ("new_visitors_per_minute",) if name in options}
     setup_options = {name: options.pop(name) for name in ("consent",) if name in options}
-    town = Town(Wix(), "https://shop.example" if is_https else f"http://127.0.0.1:{unused_port()}", options)
+    town = Town(wix or Wix(), "https://shop.example" if is_https else f"http://127.0.0.1:{unused_port()}", options)
     client = httpx.AsyncClient(transport=httpx.MockTransport(town.wix))
     town.pool = VisitorPool(CLIENT_ID, client=client, storage=storage, clock=lambda: town.now, **pool_options)
     town.cookie = cookie or IdCookie([KEY], secure=is_https)

@@ -41,9 +41,10 @@ class LoginApp:
 
 async def serve(flow: LoginFlow, name: str, scope: Scope, receive: Receive, send: Send) -> None:
     """Answers a request to the route of this name."""
-    visit, query = known(scope.get(KEY)), scope.get("query_string", b"").decode("latin-1")
-    del scope
-    await _send(await flow.handle(name, visit, query, lambda: _body(receive)), send)
+    query = scope.get("query_string", b"").decode("latin-1")
+    handling = flow.handle(name, known(scope.get(KEY)), query, lambda: _body(receive))
+    del scope, query  # error reporters print local variables, and these hold cookies and a code
+    await _send(await handling, send)
 
 
 async def _body(receive: Receive) -> bytes | None:

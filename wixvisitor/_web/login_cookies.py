@@ -65,7 +65,7 @@ class LoginCookies:
         value = self._sealed(name, pending)
         assert size_of(name, value) <= LARGEST  # ``MAX_NEXT`` sees to that
         live, dead = self._sorted(header, now)
-        gone = [*dead, *live[: max(0, len(live) - MOST + 1)]]
+        gone = [*live[: max(0, len(live) - MOST + 1)], *dead]
         return [self._header(name, value), *(self._clear(other) for other in gone[:_MAX_REMOVED])]
 
     @drops_frames

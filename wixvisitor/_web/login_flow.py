@@ -111,6 +111,7 @@ class LoginFlow:
         Cancellation: leaves the visitor intact; a login whose answer never started has to begin again.
         """
         call = Call(visit, query, body)
+        del query, body  # error reporters print local variables, and the query holds a code
         answer = await self._answer(name, call)
         if call.done is not None and self._on_login is not None:
             visitor, login = call.done
@@ -149,6 +150,7 @@ class LoginFlow:
             return redirect(with_query(self.login_page, next=target))
         if not visit.allowed:
             return self.fail("cookies", target)
+        self.cookies(visit.visits)  # raises if there are no keys, before a visitor is made
         return await self.to_wix(call, target, is_silent=fields.get("prompt") == "none")
 
     async def to_wix(
@@ -193,13 +195,11 @@ class LoginFlow:
     async def _finish(self, call: Call, pending: Pending | None, fields: dict[str, str]) -> Answer:
         visit = call.visit
         if pending is None:
-            return await self._out_of_turn(visit, "unknown", self.after_login)
+            return await self._out_of_turn(visit, "over", self.after_login)
         if pending.is_over(visit.visits.clock()):
             return await self._out_of_turn(visit, "expired", pending.target)
         if not rules.is_same(visit.owner(), pending.owner):
             return await self._out_of_turn(visit, "changed", pending.target)
-        if "error" in fields and pending.is_silent:
-            return redirect(pending.target)
         visitor = await visit.visitor()
         login = MemberLogin(
             url="",
@@ -213,7 +213,7 @@ class LoginFlow:
             await visitor.members.finish_login(login, fields)
         except MemberLoginError as error:
             logger.info("wixvisitor: a login failed: %s", ascii(str(error)), extra=log_fields(error=error))
-            return self.fail("refused", pending.target)
+            return redirect(pending.target) if pending.is_silent else self.fail("refused", pending.target)
         call.done = visitor, login
         return redirect(pending.target)
 

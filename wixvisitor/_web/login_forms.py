@@ -7,9 +7,9 @@ member.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import attrs
 
@@ -26,8 +26,9 @@ if TYPE_CHECKING:
     from wixvisitor._session import VisitorSession
     from wixvisitor._web.login_flow import LoginFlow
 
-# A page must not tell whether an address has an account here.
-_HIDDEN = {"invalid_email": "invalid_credentials", "invalid_password": "invalid_credentials"}
+# What pages are told in place of Wix's reason. A page must not tell whether an address has an account here.
+_OF_LOGINS: Final = {"invalid_email": "invalid_credentials", "invalid_password": "invalid_credentials"}
+_OF_CODES: Final = {"unknown": "invalid_code"}
 
 
 @attrs.frozen(repr=False)
@@ -73,7 +74,8 @@ class Forms:
         outcome = LoginOutcome(state="email_verification_required", state_token=pending.state)
         visitor = await visit.visitor()
         form = attrs.evolve(form, target=pending.target)
-        answer = await self._asked(form, lambda: visitor.members.verify(text_of(form.fields, "code"), outcome))
+        ask = partial(visitor.members.verify, text_of(form.fields, "code"), outcome)
+        answer = await self._asked(form, ask, _OF_CODES)
         return answer if isinstance(answer, Answer) else (await self._go_on(call, form, answer)).plus(cookies=removals)
 
     async def _with_password(self, call: Call, name: str) -> Answer:
@@ -87,18 +89,18 @@ class Forms:
             return self._refused(form, "cookies")
         visitor = await call.visit.visitor()
         ask = partial(_method(visitor, name, form.fields), email, password, **_captchas(form.fields))
-        answer = await self._asked(form, partial(as_visitor, visitor, ask), hides=name == "login")
+        answer = await self._asked(form, partial(as_visitor, visitor, ask), _OF_LOGINS if name == "login" else {})
         return answer if isinstance(answer, Answer) else await self._go_on(call, form, answer)
 
     async def _asked(
-        self, form: _Form, ask: Callable[[], Awaitable[LoginOutcome]], *, hides: bool = False
+        self, form: _Form, ask: Callable[[], Awaitable[LoginOutcome]], names: Mapping[str, str]
     ) -> LoginOutcome | Answer:
         """Returns the outcome, or the answer if Wix refuses."""
         try:
             return await ask()
         except MemberLoginError as error:
             logger.info("wixvisitor: a login was refused: %s", error.reason, extra=log_fields(error=error))
-            return self._refused(form, _HIDDEN.get(error.reason, error.reason) if hides else error.reason)
+            return self._refused(form, names.get(error.reason, error.reason))
 
     async def _go_on(self, call: Call, form: _Form, outcome: LoginOutcome) -> Answer:
         """Returns what follows the outcome: Wix's redirect, or the page that asks for the code of the email."""

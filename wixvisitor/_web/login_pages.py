@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterable
 from html import escape
 from typing import Final
+from urllib.parse import quote
 
 import attrs
 
@@ -16,6 +17,7 @@ _HEADERS: Final = (
     ("X-Content-Type-Options", "nosniff"),
     ("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'; base-uri 'none'"),
 )
+_ASCII: Final = "".join(map(chr, range(33, 127)))  # an address may hold all of them; the rest would break a header
 _PAGE: Final = (
     '<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{title}</title>'
     '<meta name="viewport" content="width=device-width"></head><body><h1>{title}</h1><p>{text}</p><ul>{links}</ul>'
@@ -23,7 +25,7 @@ _PAGE: Final = (
 )
 # Status, title and text. They say nothing that came with the request.
 _TEXTS: Final = {
-    "unknown": (400, "This login is over", "It ended already, or it did not begin in this browser. Nothing changed."),
+    "over": (400, "This login is over", "It ended already, or it did not begin in this browser. Nothing changed."),
     "expired": (400, "This login took too long", "A login has to end within 30 minutes. Nothing changed."),
     "changed": (400, "This login is out of date", "Another login or logout came in between. Nothing changed."),
     "refused": (400, "You are not logged in", "The login was refused or cancelled. Nothing changed."),
@@ -61,7 +63,7 @@ class Answer:
 
 def redirect(url: str) -> Answer:
     """Returns an answer that sends the browser there by GET (RFC 9110, section 15.4.4)."""
-    return Answer(303, (*_HEADERS, ("Location", url)))
+    return Answer(303, (*_HEADERS, ("Location", quote(url, safe=_ASCII))))
 
 
 def in_json(status: int, **content: str) -> Answer:

@@ -264,7 +264,7 @@ def checked_path(path: Any, name: str) -> str:
     Raises:
         ConfigurationError: it may lead out of the site.
     """
-    if not isinstance(path, str) or safe_next(path, "") != path:
+    if not isinstance(path, str) or safe_next(path, "") != path or "#" in path:
         raise ConfigurationError(f"{name}: expected a path within the site, like /account")
     return path
 

@@ -133,8 +133,9 @@ class Visit:
         """
         self._check_not_foreign()
         self._check_not_started()
+        number = self.visits.order.number()  # a logout that comes during the exchange is later than this login
         tokens = await visitor._refresher.exchange(request)
-        await self.adopt(visitor, tokens, is_another=True)
+        await self.adopt(visitor, tokens, is_another=True, number=number)
         return tokens
 
     async def log_out(self, visitor: RequestVisitor) -> None:
@@ -151,7 +152,9 @@ class Visit:
         key = self.visits.cookie.key_of(self._tokens()) or self._content.key
         return hashlib.sha256(f"wixvisitor owner\0{key}".encode()).hexdigest()[:32]
 
-    async def adopt(self, visitor: RequestVisitor, tokens: Tokens, *, is_another: bool = False) -> None:
+    async def adopt(
+        self, visitor: RequestVisitor, tokens: Tokens, *, is_another: bool = False, number: int | None = None
+    ) -> None:
         """See ``RequestVisitor.set_tokens``; with ``is_another`` the id changes, whatever the tokens are."""
         self._check_not_foreign()
         before = visitor.get_tokens()
@@ -162,7 +165,7 @@ class Visit:
             self._is_set = True
             return
         self._check_not_started()
-        number, left = self.visits.order.number(), self._content
+        number, left = self.visits.order.number() if number is None else number, self._content
         content = await self._new_content(is_login=not _checks.is_empty(tokens))
         session = await self.visits.session(content, allowed=self.allowed)
         if not _checks.is_empty(tokens):

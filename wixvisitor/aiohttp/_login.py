@@ -103,8 +103,10 @@ class _Endpoint:
 
     async def serve(self, request: web.Request) -> web.Response:
         """Answers one request."""
-        query = request.rel_url.raw_query_string
-        answer = await self._flow.handle(self._name, visit_of(request), query, lambda: _body(request))
+        handling = self._flow.handle(
+            self._name, visit_of(request), request.rel_url.raw_query_string, lambda: _body(request)
+        )
+        answer = await handling
         return web.Response(status=answer.status, body=answer.body, headers=CIMultiDict(answer.headers))
 
 
