@@ -59,11 +59,9 @@ class Wix:
                 return httpx.Response(200, json={"cart": {"id": request.headers["authorization"]}})
             case wire.REGISTER_PATH:
                 return httpx.Response(200, json={"state": "REQUIRE_EMAIL_VERIFICATION", "stateToken": "state-token"})
-        if body.get("code", "123456") != "123456":
-            return httpx.Response(400, json={"message": "no", "details": {}})
-        if body.get("password", PASSWORD) != PASSWORD:
-            error = {"applicationError": {"code": "-19976", "description": "no"}}
-            return httpx.Response(401, json={"message": "no", "details": error})
+        if body.get("code", "123456") != "123456" or body.get("password", PASSWORD) != PASSWORD:
+            code = "-19976" if "password" in body else "CODE"
+            return httpx.Response(401, json={"message": "no", "details": {"applicationError": {"code": code}}})
         return None
 
     def _token(self, body: dict[str, Any]) -> httpx.Response:
