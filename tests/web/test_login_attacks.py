@@ -468,6 +468,8 @@ ELSEWHERE: list[dict[str, Any]] = [
     {"Origin": "http://shop.example", "Sec_Fetch_Site": ""},
     {"Origin": "null", "Sec_Fetch_Site": ""},
     {"Origin": "null", "Sec_Fetch_Site": "cross-site"},
+    {"Sec_Fetch_Site": "cross-site"},
+    {"Sec_Fetch_Site": "same-site"},
     {"Origin": "", "Sec_Fetch_Site": "same-site"},
     {"Origin": "", "Sec_Fetch_Site": "none"},
     {"Origin": "", "Sec_Fetch_Site": ""},

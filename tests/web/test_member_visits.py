@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import anyio
+import anyio.lowlevel
 import httpx
 import pytest
 
@@ -18,11 +19,21 @@ from wixvisitor._web.visit import Visit
 from wixvisitor._web.visits import Visits
 from wixvisitor._wire import members as wire
 from wixvisitor.members import LoginOutcome
-from wixvisitor.storage import MemoryStorage
+from wixvisitor.storage import MemoryStorage, Record
 
 pytestmark = pytest.mark.anyio
 CALLBACK = "https://shop.example/auth/callback"
 CROSS = {"sec-fetch-site": "cross-site", "origin": "https://evil.example"}
+
+
+class WaitingStorage(MemoryStorage):
+    """Keeps visitors in memory, and takes a moment for it, like a database."""
+
+    _never_waits = False
+
+    async def load(self, key: str) -> Record | None:
+        await anyio.lowlevel.checkpoint()
+        return await super().load(key)
 
 
 @pytest.fixture
@@ -38,7 +49,7 @@ def wix() -> Wix:
 @pytest.fixture
 async def processes(wix: Wix) -> AsyncIterator[Callable[..., Visits]]:
     """Makes what a server knows of its visitors; all of them share one store."""
-    clients, storage = [], MemoryStorage()
+    clients, storage = [], WaitingStorage()
 
     def make(kind: str = "id") -> Visits:
         clients.append(httpx.AsyncClient(transport=httpx.MockTransport(wix)))
