@@ -114,6 +114,7 @@ class Town:
         origin: the shop's.
         ended: the logins that ``on_login`` was called with.
         now: seconds since the epoch; the shop's clock.
+        fails: whether ``on_login`` raises.
     """
 
     wix: Wix
@@ -124,6 +125,7 @@ class Town:
     transport: Any = None
     ended: list[tuple[bool, MemberLogin]] = attrs.field(factory=list)
     now: float = 1_800_000_000.0
+    fails: bool = False
 
     @property
     def redirect_uri(self) -> str:
@@ -134,6 +136,8 @@ class Town:
 
     async def on_login(self, visitor: VisitorSession, login: MemberLogin) -> None:
         self.ended.append((visitor.logged_in(), login))
+        if self.fails:
+            raise ZeroDivisionError
 
     @property
     def router_options(self) -> dict[str, Any]:
@@ -186,14 +190,20 @@ def _names(headers: dict[str, str]) -> dict[str, str]:
 
 @asynccontextmanager
 async def open_town(
-    framework: str = "fastapi", *, cookie: Any = None, storage: Any = None, wix: Wix | None = None, **options: Any
+    framework: str = "fastapi",
+    *,
+    cookie: Any = None,
+    storage: Any = None,
+    wix: Wix | None = None,
+    client: Any = None,
+    **options: Any,
 ) -> Any:
     """Opens a shop with the login's routes in a framework; closes it at the end."""
     is_https = framework != "aiohttp"
     pool_options = {name: options.pop(name) for name in ("new_visitors_per_minute",) if name in options}
     setup_options = {name: options.pop(name) for name in ("consent",) if name in options}
     town = Town(wix or Wix(), "https://shop.example" if is_https else f"http://127.0.0.1:{unused_port()}", options)
-    client = httpx.AsyncClient(transport=httpx.MockTransport(town.wix))
+    client = client or httpx.AsyncClient(transport=httpx.MockTransport(town.wix))
     town.pool = VisitorPool(CLIENT_ID, client=client, storage=storage, clock=lambda: town.now, **pool_options)
     town.cookie = cookie or IdCookie([KEY], secure=is_https)
     app = {"fastapi": _fastapi, "asgi": _asgi, "aiohttp": _aiohttp}[framework](town, setup_options)

@@ -17,9 +17,10 @@ import pytest
 
 from tests.constants import CLIENT_ID, OTHER_CLIENT_ID
 from tests.web.conftest import KEY, OTHER_KEY
-from tests.web.logins import FRAMEWORKS, Browser, Town, open_town
+from tests.web.logins import FRAMEWORKS, PASSWORD, Browser, Town, open_town
 from wixvisitor._web.login_cookies import LoginCookies
 from wixvisitor._web.login_rules import Pending
+from wixvisitor._wire import members as wire
 from wixvisitor.cookies import IdCookie
 
 pytestmark = pytest.mark.anyio
@@ -557,3 +558,42 @@ async def test_secrets_of_a_login(caplog):
         assert secret not in answer.text
         assert secret not in ours
         assert secret not in "".join(cookies)
+
+
+@pytest.mark.parametrize("framework", ["fastapi", "asgi"])
+async def test_no_frame_holds_a_password_or_a_code(framework):
+    """An error that nobody expects leaves no password, code or verifier in a frame or in the error's text."""
+
+    def broken(_: httpx.Request) -> httpx.Response:
+        raise ZeroDivisionError
+
+    async with open_town(framework, forms=True, login_page="/sign-in") as town, town.browser() as browser:
+        await browser.who()
+        address = town.wix.approve(await browser.begins())
+        town.transport.raise_app_exceptions = True
+        town.wix.answers |= {wire.LOGIN_PATH: broken, wire.REDIRECT_PATH: broken}
+        form = {"email": "anna@example.com", "password": PASSWORD}
+        shown = []
+        for act in (lambda: browser.post("/auth/login", form), lambda: browser.get("/auth/login")):
+            with pytest.raises(ZeroDivisionError) as caught:
+                await act()
+            shown.append(_frames(caught.value))
+        town.wix.answers.clear()
+        town.fails = True
+        with pytest.raises(ZeroDivisionError) as caught:
+            await browser.get(address)
+        shown.append(_frames(caught.value))
+        (exchange,) = [body for body in town.wix.bodies("/oauth2/token") if body["grantType"] == "authorization_code"]
+    for text in shown:
+        for secret in (PASSWORD, exchange["code"], exchange["codeVerifier"], "JWS.visitor1"):
+            assert secret not in text
+
+
+def _frames(error: BaseException) -> str:
+    """What an error reporter shows of our own frames, and of the error."""
+    texts, trace = [repr(error)], error.__traceback__
+    while trace is not None:
+        if "/wixvisitor/" in trace.tb_frame.f_code.co_filename:
+            texts += [f"{name}={value!r}" for name, value in trace.tb_frame.f_locals.items()]
+        trace = trace.tb_next
+    return "\n".join(texts)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 import httpx
+import httpx2
 import pytest
 
 from tests.stores import FailingStorage
@@ -15,6 +16,11 @@ from wixvisitor._wire import members as wire
 from wixvisitor.storage import MemoryStorage
 
 pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+def anyio_backend(request: pytest.FixtureRequest) -> str:
+    return getattr(request, "param", "asyncio")
 
 
 @pytest.fixture(params=FRAMEWORKS)
@@ -283,11 +289,8 @@ async def test_without_consent(framework):
 
 async def test_an_app_that_fails_after_the_login(framework):
     """If ``on_login`` raises, the app sees it, and the member is logged in all the same."""
-
-    async def broken(*_: object) -> None:
-        raise ZeroDivisionError
-
-    async with open_town(framework, on_login=broken) as town, town.browser() as browser:
+    async with open_town(framework) as town, town.browser() as browser:
+        town.fails = True
         assert (await browser.logs_in()).status_code == 500
         assert await browser.who() == "member1"
 
@@ -326,3 +329,50 @@ async def test_a_cookie_without_keys():
     async with open_town(cookie=COOKIES["wixSession"]()) as town, town.browser() as browser:
         assert (await browser.get("/auth/login")).status_code == 500
         assert town.wix.visitors == 0
+
+
+@pytest.mark.parametrize("anyio_backend", ["trio"], indirect=True)
+async def test_on_trio():
+    """The plain ASGI routes run on trio as well."""
+    async with open_town("asgi") as town, town.browser() as browser:
+        await browser.logs_in()
+        assert await browser.who() == "member1"
+        await browser.post("/auth/logout")
+        assert await browser.who() == "visitor2"
+
+
+async def test_a_client_of_httpx2():
+    """With a client of httpx2's a login works, and a Wix that cannot be reached is a page."""
+    wix = Wix()
+
+    def answer(request: httpx2.Request) -> httpx2.Response:
+        if "/gone" in wix.answers:
+            raise httpx2.ConnectError("gone", request=request)
+        plain = httpx.Request(request.method, str(request.url), headers=dict(request.headers), content=request.content)
+        got = wix(plain)
+        return httpx2.Response(got.status_code, content=got.content, headers=dict(got.headers))
+
+    client = httpx2.AsyncClient(transport=httpx2.MockTransport(answer))
+    async with open_town(wix=wix, client=client) as town, town.browser() as browser:
+        await browser.logs_in()
+        assert await browser.who() == "member1"
+        wix.answers["/gone"] = lambda _: httpx.Response(200)
+        assert (await browser.get("/auth/login")).status_code == 503
+
+
+async def test_below_a_mount_and_a_sub_application():
+    """Routes whose app is mounted at ``/auth`` take their paths from there."""
+    from aiohttp import web
+    from fastapi import FastAPI
+
+    from wixvisitor import aiohttp, fastapi
+
+    uri = "https://shop.example/shop/auth/back"
+    inner = web.Application()
+    inner.add_routes(aiohttp.login_router(uri, prefix=""))
+    web.Application().add_subapp("/auth", inner)
+    paths = {route.resource.canonical for route in inner.router.routes() if route.resource}
+    assert paths == {"/auth/login", "/auth/back", "/auth/logout"}
+    app = FastAPI()
+    app.include_router(fastapi.login_router(uri, prefix=""), prefix="/auth")
+    assert app.url_path_for("wixvisitor_callback") == "/auth/back"
