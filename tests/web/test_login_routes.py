@@ -8,11 +8,15 @@ import httpx
 import httpx2
 import pytest
 
+from tests.constants import CLIENT_ID
 from tests.stores import FailingStorage
 from tests.web.conftest import COOKIES, KEY
 from tests.web.logins import FRAMEWORKS, PASSWORD, Wix, open_town
-from wixvisitor import ConfigurationError
+from wixvisitor import ConfigurationError, VisitorPool
+from wixvisitor._web.login_cookies import LoginCookies
+from wixvisitor._web.login_rules import Pending
 from wixvisitor._wire import members as wire
+from wixvisitor.cookies import IdCookie
 from wixvisitor.storage import MemoryStorage
 
 pytestmark = pytest.mark.anyio
@@ -171,6 +175,9 @@ async def test_a_script(framework):
         assert answer.json()["state"] == "success"
         await browser.get(town.wix.approve(answer.json()["url"]))
         assert await browser.who() == "member1"
+        headers["Origin"] = "https://evil.example"
+        foreign = await send("/auth/login", email="anna@example.com", password=PASSWORD)
+        assert (foreign.status_code, foreign.json()) == (403, {"error": "foreign"})
 
 
 async def test_forms_that_are_none(framework):
@@ -376,3 +383,37 @@ async def test_below_a_mount_and_a_sub_application():
     app = FastAPI()
     app.include_router(fastapi.login_router(uri, prefix=""), prefix="/auth")
     assert app.url_path_for("wixvisitor_callback") == "/auth/back"
+
+
+async def test_two_callbacks_on_one_host():
+    """The routes of another callback on the same host leave each other's logins alone."""
+    cookies = [
+        LoginCookies(IdCookie([KEY]), None, CLIENT_ID, f"https://shop.example/{path}/back") for path in ("de", "en")
+    ]
+    header = ""
+    for number in range(6):
+        pending = Pending(number, "o" * 32, f"{number}" * 43, "v" * 43, "/")
+        headers = cookies[number % 2].begin(header, pending, float(number))
+        assert len(headers) == 1
+        header += headers[0].partition(";")[0] + "; "
+    assert all(cookies[number % 2].find(header, f"{number}" * 43)[0] for number in range(6))
+
+
+def test_a_websocket_that_needs_a_member():
+    """A websocket of a visitor is closed before it is accepted, with the code for a policy."""
+    from fastapi import FastAPI, WebSocket
+    from starlette.testclient import TestClient
+    from starlette.websockets import WebSocketDisconnect
+
+    from wixvisitor.fastapi import CurrentMember, setup
+
+    async def live(websocket: WebSocket, member: CurrentMember) -> None:
+        raise AssertionError(member, websocket)
+
+    live.__annotations__.update(websocket=WebSocket, member=CurrentMember)
+    app = FastAPI()
+    setup(app, VisitorPool(CLIENT_ID), cookie=IdCookie([KEY]))
+    app.websocket("/live")(live)
+    with TestClient(app) as client, pytest.raises(WebSocketDisconnect) as caught, client.websocket_connect("/live"):
+        pass
+    assert caught.value.code == 1008

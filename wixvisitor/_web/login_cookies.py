@@ -15,7 +15,7 @@ from wixvisitor._wire.redaction import drops_frames
 from wixvisitor.cookies import VisitorCookie
 from wixvisitor.cookies._content import LARGEST as LARGEST_COOKIE
 from wixvisitor.cookies._content import site_name, size_of
-from wixvisitor.errors import ConfigurationError
+from wixvisitor.errors import ConfigurationError, MemberLoginError
 from wixvisitor.storage._sealing import NotOpened, Sealer
 
 PURPOSE: Final = "wixvisitor cookie: login"
@@ -47,7 +47,8 @@ class LoginCookies:
             )
         self._sealer = sealer
         self._context = (client_id, redirect_uri)
-        self._prefix = site_name("__Host-wixvisitor-login" if cookie.is_secure else "wixvisitor-login", client_id)
+        name = "__Host-wixvisitor-login" if cookie.is_secure else "wixvisitor-login"
+        self._prefix = site_name(name, f"{client_id} {redirect_uri}")  # another callback's logins are left alone
         self._attributes = f"Path=/; {'Secure; ' if cookie.is_secure else ''}HttpOnly; SameSite=Lax"
 
     # Logins
@@ -82,12 +83,12 @@ class LoginCookies:
         """Returns the ``Set-Cookie`` header that keeps it.
 
         Raises:
-            ConfigurationError: Wix's state token is too long for a cookie.
+            MemberLoginError: Wix's state token is too long for a cookie.
         """
         name = self._name(_VERIFICATION)
         value = self._sealed(name, pending)
         if size_of(name, value) > LARGEST_COOKIE:
-            raise ConfigurationError("Wix's state token is too long for a cookie")
+            raise MemberLoginError("Wix's state token is too long for a cookie")
         return [self._header(name, value)]
 
     @drops_frames

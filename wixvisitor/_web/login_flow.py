@@ -17,7 +17,7 @@ from wixvisitor._web import login_rules as rules
 from wixvisitor._web.login_call import Body, Call, as_visitor
 from wixvisitor._web.login_cookies import LoginCookies
 from wixvisitor._web.login_forms import Forms
-from wixvisitor._web.login_pages import Answer, page, redirect
+from wixvisitor._web.login_pages import Answer, for_script, page, redirect
 from wixvisitor._web.login_rules import Pending, Place, safe_next, with_query
 from wixvisitor._web.visit import Visit
 from wixvisitor._web.visits import Visits
@@ -113,6 +113,8 @@ class LoginFlow:
         call = Call(visit, query, body)
         del query, body  # error reporters print local variables, and the query holds a code
         answer = await self._answer(name, call)
+        if rules.is_json(visit.request.get("content-type")):
+            answer = for_script(answer)
         if call.done is not None and self._on_login is not None:
             visitor, login = call.done
             await self._on_login(visitor, login)

@@ -49,11 +49,13 @@ class Answer:
         status: the HTTP status.
         headers: names and values, ``Set-Cookie`` included.
         body: its content.
+        reason: what a page says; ``""`` for other answers.
     """
 
     status: int
     headers: tuple[tuple[str, str], ...] = attrs.field(repr=False)
     body: bytes = attrs.field(default=b"", repr=False)
+    reason: str = ""
 
     def plus(self, *, cookies: Iterable[str]) -> Answer:
         """Returns the answer with these ``Set-Cookie`` headers."""
@@ -83,4 +85,13 @@ def page(reason: str, *, links: Iterable[tuple[str, str]] = (), headers: Iterabl
     items = "".join(f'<li><a href="{escape(path)}">{escape(name)}</a></li>' for path, name in links)
     content = _PAGE.format(title=escape(title), text=escape(text), links=items)
     kind = ("Content-Type", "text/html; charset=utf-8")
-    return Answer(status, (*_HEADERS, kind, *headers), content.encode())
+    return Answer(status, (*_HEADERS, kind, *headers), content.encode(), reason)
+
+
+def for_script(answer: Answer) -> Answer:
+    """Returns a page as JSON, with its status and further headers; any other answer as it is."""
+    if not answer.reason:
+        return answer
+    found = in_json(answer.status, error=answer.reason)
+    more = tuple(pair for pair in answer.headers if pair[0] in ("Retry-After", "Set-Cookie"))
+    return attrs.evolve(found, headers=(*found.headers, *more))

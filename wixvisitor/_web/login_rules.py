@@ -188,19 +188,27 @@ def fields_of(body: bytes, content_type: str) -> tuple[dict[str, Any], bool] | N
 
     ``profile.firstName`` of a form is ``firstName`` in the object ``profile``.
     """
-    kind = content_type.partition(";")[0].strip().lower()
     try:
         text = body.decode()
-        if kind == "application/json":
+        if is_json(content_type):
             content = json.loads(text)
             return (content, True) if isinstance(content, dict) else None
     except (ValueError, RecursionError):
         return None
-    if kind != "application/x-www-form-urlencoded":
+    if _kind(content_type) != "application/x-www-form-urlencoded":
         return None
     fields: dict[str, Any] = dict(single_fields(text))
     profile = {name.partition(".")[2]: fields[name] for name in fields if name.startswith("profile.")}
     return ({**fields, "profile": profile} if profile else fields), False
+
+
+def is_json(content_type: str | None) -> bool:
+    """Whether this ``Content-Type`` is JSON's."""
+    return _kind(content_type or "") == "application/json"
+
+
+def _kind(content_type: str) -> str:
+    return content_type.partition(";")[0].strip().lower()
 
 
 # Rule 3, ONE BROWSER

@@ -145,7 +145,7 @@ class Visit:
     def owner(self) -> str | None:
         """Returns a text that is the same in the browser's next request, if that comes as the same visitor.
 
-        None if the browser may not be remembered, or its cookie is not that of one visitor.
+        None if the browser may not be remembered.
         """
         if not self.allowed:
             return None
