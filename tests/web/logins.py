@@ -32,11 +32,13 @@ class Wix:
         answers: by path, what is answered in place of the usual.
         calls: what was asked.
         visitors: how many visitors were made.
+        pages: the origin of Wix's own pages.
     """
 
     answers: dict[str, Callable[[httpx.Request], httpx.Response]] = attrs.field(factory=dict)
     calls: list[httpx.Request] = attrs.field(factory=list)
     visitors: int = 0
+    pages: str = "https://wix.example"
     _members: int = 0
     _logins: dict[str, dict[str, Any]] = attrs.field(factory=dict)  # what a redirect session asked for, by its state
     _codes: dict[str, dict[str, Any]] = attrs.field(factory=dict)
@@ -80,10 +82,10 @@ class Wix:
 
     def _page(self, body: dict[str, Any]) -> str:
         if "logout" in body:
-            return f"https://wix.example/logout?{urlencode({'to': body['callbacks']['postFlowUrl']})}"
+            return f"{self.pages}/logout?{urlencode({'to': body['callbacks']['postFlowUrl']})}"
         asked = body["auth"]["authRequest"]
         self._logins[asked["state"]] = asked
-        return f"https://wix.example/login?{urlencode({'state': asked['state']})}"
+        return f"{self.pages}/login?{urlencode({'state': asked['state']})}"
 
     def approve(self, page: str, **change: str) -> str:
         """The shopper logs in on the page: the address of the callback, with a new code."""
@@ -206,7 +208,7 @@ async def open_town(
     client = client or httpx.AsyncClient(transport=httpx.MockTransport(town.wix))
     town.pool = VisitorPool(CLIENT_ID, client=client, storage=storage, clock=lambda: town.now, **pool_options)
     town.cookie = cookie or IdCookie([KEY], secure=is_https)
-    app = {"fastapi": _fastapi, "asgi": _asgi, "aiohttp": _aiohttp}[framework](town, setup_options)
+    app = {"fastapi": fastapi_app, "asgi": _asgi, "aiohttp": _aiohttp}[framework](town, setup_options)
     async with _served(town, app, is_https=is_https):
         yield town
     await town.pool.aclose()
@@ -229,7 +231,7 @@ async def _cart(visitor: VisitorSession) -> str:
     return (await visitor.get(CART)).json()["cart"]["id"].removeprefix("OauthNG.JWS.")
 
 
-def _fastapi(town: Town, options: dict[str, Any]) -> Any:
+def fastapi_app(town: Town, options: dict[str, Any]) -> Any:
     from fastapi import FastAPI
     from fastapi.responses import PlainTextResponse
 
