@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 
+import anyio
 import httpx
 import httpx2
 import pytest
@@ -39,9 +41,10 @@ async def test_a_login_and_a_logout(framework):
         before = dict(browser.client.cookies)
         page = await browser.begins()
         assert len(browser.logins) == 1
+        assert "noindex" in (await browser.get("/auth/login")).headers["x-robots-tag"]
         back = await browser.get(town.wix.approve(page))
         assert (back.status_code, back.headers["location"]) == (303, "/account")
-        assert browser.logins == []
+        assert len(browser.logins) == 1
         assert dict(browser.client.cookies) != before
         assert await browser.who() == "member1"
         assert (await browser.get("/account")).text == "member1"
@@ -417,3 +420,67 @@ def test_a_websocket_that_needs_a_member():
     with TestClient(app) as client, pytest.raises(WebSocketDisconnect) as caught, client.websocket_connect("/live"):
         pass
     assert caught.value.code == 1008
+
+
+FAULTS: dict[str, Callable[[Wix, httpx.Request], httpx.Response]] = {
+    "refused": lambda _, request: httpx.Response(400, json={"error": "invalid_request"}),
+    "unavailable": lambda _, request: httpx.Response(503, headers={"Retry-After": "7"}),
+    "throttled": lambda _, request: httpx.Response(429),
+    "html": lambda _, request: httpx.Response(403, text="<html>"),
+    "nothing": lambda _, request: httpx.Response(200),
+    "unreachable": lambda _, request: _drop(request),
+    "lost": lambda wix, request: _drop(request, wix._usual(request, json.loads(request.content))),
+}
+
+
+def _drop(request: httpx.Request, _: object = None) -> httpx.Response:
+    raise httpx.ReadError("gone", request=request)
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+async def test_a_fault_at_each_step(framework, fault):
+    """Whatever fails at whichever step, the browser is the visitor from before, and its next login works."""
+    async with open_town(framework) as town, town.browser() as browser:
+        await browser.who()
+        for step in ("begin", "exchange", "logout"):
+            expected = "visitor1"
+            address = town.wix.approve(await browser.begins()) if step == "exchange" else "/auth/login"
+            if step == "logout":
+                await browser.logs_in()
+                expected = "visitor2"
+            path = "/oauth2/token" if step == "exchange" else wire.REDIRECT_PATH
+            town.wix.answers[path] = lambda request: FAULTS[fault](town.wix, request)
+            answer = await (browser.post("/auth/logout") if step == "logout" else browser.get(address))
+            assert answer.status_code in ((303,) if step == "logout" else (400, 502, 503))
+            town.wix.answers.clear()
+            town.now += 120  # a pause after a failure is over
+            assert await browser.who() == expected
+        await browser.logs_in()
+        assert (await browser.who()).startswith("member")
+
+
+async def test_a_browser_that_leaves_amid_the_exchange():
+    """A callback whose browser has left is no login of anybody: the browser is the visitor, and logs in again."""
+    reached, go_on = anyio.Event(), anyio.Event()
+    wix = Wix()
+
+    async def slow(request: httpx.Request) -> httpx.Response:
+        if b"authorization_code" in request.content and not reached.is_set():
+            reached.set()
+            await go_on.wait()
+        return wix(request)
+
+    client = httpx.AsyncClient(transport=httpx.MockTransport(slow))
+    async with open_town(wix=wix, client=client) as town, town.browser() as browser:
+        await browser.who()
+        address = wix.approve(await browser.begins())
+        async with anyio.create_task_group() as group:
+            group.start_soon(browser.get, address)
+            await reached.wait()
+            group.cancel_scope.cancel()
+        go_on.set()
+        assert await browser.who() == "visitor1"
+        assert (await browser.get(address)).status_code == 400  # Wix has taken the code
+        assert await browser.who() == "visitor1"
+        await browser.logs_in()
+        assert (await browser.who()).startswith("member")
