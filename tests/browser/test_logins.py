@@ -144,7 +144,7 @@ async def test_a_stolen_callback_in_a_second_browser(certificate, shopper):
 
 
 async def test_another_sites_page(certificate, shopper):
-    """Another site's form logs nobody out, and its image begins no login."""
+    """Another site's form does not log out, and its image begins no login."""
     async with open_sites(certificate) as town:
         page = await shopper(ignore_https_errors=True)
         await page.goto(f"{town.origin}/auth/login?next=/account")

@@ -141,7 +141,7 @@ async def test_a_replayed_callback(town, victim):
 
 
 async def test_a_replayed_callback_after_the_logout(town, victim):
-    """After a logout the same address logs nobody in."""
+    """After a logout the same address does not log in."""
     address = town.wix.approve(await victim.begins())
     await victim.get(address)
     await victim.post("/auth/logout")
@@ -479,14 +479,14 @@ ELSEWHERE: list[dict[str, Any]] = [
 
 @pytest.mark.parametrize("headers", ELSEWHERE)
 async def test_a_logout_from_elsewhere(town, victim, headers):
-    """Another site's page, a subdomain's page, and what is no browser log nobody out."""
+    """Another site's page, a subdomain's page, and what is no browser cannot log a member out."""
     await victim.logs_in()
     refused(await victim.post("/auth/logout", **headers), 403)
     assert await victim.who() == "member1"
 
 
 async def test_a_logout_by_a_link(town, victim):
-    """A GET logs nobody out."""
+    """A GET does not log out."""
     await victim.logs_in()
     assert (await victim.get("/auth/logout")).status_code == 405
     assert await victim.who() == "member1"
@@ -562,7 +562,7 @@ async def test_secrets_of_a_login(caplog):
 
 @pytest.mark.parametrize("framework", ["fastapi", "asgi"])
 async def test_no_frame_holds_a_password_or_a_code(framework):
-    """An error that nobody expects leaves no password, code or verifier in a frame or in the error's text."""
+    """An unexpected error leaves no password, code or verifier in a frame or in the error's text."""
 
     def broken(_: httpx.Request) -> httpx.Response:
         raise ZeroDivisionError

@@ -460,7 +460,7 @@ async def test_a_fault_at_each_step(framework, fault):
 
 
 async def test_a_browser_that_leaves_amid_the_exchange():
-    """A callback whose browser has left is no login of anybody: the browser is the visitor, and logs in again."""
+    """A callback whose browser has left is no login: the browser is the visitor, and logs in again."""
     reached, go_on = anyio.Event(), anyio.Event()
     wix = Wix()
 

@@ -1,7 +1,7 @@
 """What the login's routes do, without a framework: a ``Visit``, a query and a body come in, an ``Answer`` goes out.
 
-A login that fails changes nobody's session: each way out of here that is no success is a page or a redirect, and only
-``finish_login`` adopts a member. The cookie of a login goes with its callback, whatever comes of it.
+A login that fails changes no session: it ends in a page or a redirect, and only ``finish_login`` adopts a member. The
+cookie of a login goes with its callback, whatever comes of it.
 """
 
 from __future__ import annotations

@@ -29,7 +29,7 @@ _TEXTS: Final = {
     "expired": (400, "This login took too long", "A login has to end within 30 minutes. Nothing changed."),
     "changed": (400, "This login is out of date", "Another login or logout came in between. Nothing changed."),
     "refused": (400, "You are not logged in", "The login was refused or cancelled. Nothing changed."),
-    "cookies": (403, "Cookies are needed", "Without cookies nobody can log in. Allow them and try again."),
+    "cookies": (403, "Cookies are needed", "A login does not work without cookies. Allow them and try again."),
     "prefetch": (503, "Not yet", "This address is loaded only when it is opened."),
     "foreign": (403, "Not from here", "A page of another site sent this request. Nothing changed."),
     "method": (405, "Not like this", "This address takes another method."),

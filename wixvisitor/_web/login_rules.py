@@ -66,7 +66,7 @@ def safe_next(target: str | None, default: str, own: tuple[str, ...] = ()) -> st
 
 
 def _is_path(path: str) -> bool:
-    """Whether this is the path of a page: it begins with one slash, and nobody can read a host in it."""
+    """Whether this is the path of a page: it begins with one slash, and no host can be read in it."""
     if not path.startswith("/") or "\\" in path or "//" in path:
         return False
     if any(ord(character) < 32 or 127 <= ord(character) < 160 for character in path):

@@ -1,4 +1,4 @@
-"""Handlers that need a member: who is not logged in goes to the login, or gets a 401."""
+"""Handlers that need a member: a browser without one is sent to the login, or gets a 401."""
 
 from __future__ import annotations
 

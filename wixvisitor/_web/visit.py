@@ -139,7 +139,7 @@ class Visit:
         return tokens
 
     async def log_out(self, visitor: RequestVisitor) -> None:
-        """Forgets the member. The request continues as nobody, under a new id."""
+        """Forgets the member. The request continues without a visitor, under a new id."""
         await self.adopt(visitor, EMPTY_TOKENS, is_another=True)
 
     def owner(self) -> str | None:
