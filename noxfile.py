@@ -209,7 +209,7 @@ def npm_install(session: nox.Session, place: str = "tests/interop") -> None:
 
 @nox.session
 def browser(session: nox.Session) -> None:
-    """The example shop in a real Chromium, which has to be on the PATH; pictures are kept in .nox/screenshots."""
+    """The shop and FakeWix's page in a real Chromium, which has to be on the PATH; pictures: .nox/screenshots."""
     install(session, "tests", "browser")
     if shutil.which("npm"):
         npm_install(session)

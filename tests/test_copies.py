@@ -28,6 +28,7 @@ from wixvisitor import (
     WixAPIError,
 )
 from wixvisitor.asgi import CatalogReader
+from wixvisitor.errors import MemberLoginError
 from wixvisitor.storage import Record, VersionConflict
 
 LOST = {"status_code": 503, "request_id": "1.2", "body": "busy", "retry_after": 3.0}
@@ -38,6 +39,7 @@ ERRORS = [
     SessionExpired("x", role=TokenRole.MEMBER, status_code=400, request_id="1.2", body="{}"),
     StorageError("x"),
     VersionConflict("x"),
+    MemberLoginError("x", reason="unknown", code="-19976", status_code=403, request_id="1.2"),
     WixAPIError("m", status_code=404, code="C", details={"a": 1}, field_violations=[{"field": "b"}], request_id="1.2"),
 ]
 

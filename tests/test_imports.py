@@ -77,6 +77,7 @@ IMPURE = {
 OPTIONAL = {
     *("httpx2", "aiohttp", "httpx_aiohttp", "starlette", "fastapi", "uvicorn", "rich", "trio", "redis", "graphql"),
     *("respx", "pytest", "hypothesis", "filelock", "key_value", "cryptography", "opentelemetry"),
+    *("sqlalchemy", "greenlet"),
     "asyncio",  # long to import, and not needed before there is something to do
 }
 

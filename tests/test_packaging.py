@@ -113,11 +113,12 @@ def project(table: str = "project") -> dict:
 
 
 def test_the_wheel_holds_the_package_and_no_more(built: Built, sources: set[str]) -> None:
-    """The wheel is the package's modules, ``py.typed`` and its own five files; no tests, no model, no litter."""
+    """The wheel is modules, ``py.typed``, the stand-in's page and its own five files; no tests, no model, no litter."""
     modules = {name for name in sources if name.startswith("wixvisitor/") and name.endswith(".py")}
+    page = {f"wixvisitor/testing/_stand_in/page/{name}" for name in ("page.html", "page.css", "page.js", "icon.svg")}
     about = {"METADATA", "WHEEL", "RECORD", "entry_points.txt", "licenses/LICENSE"}
     own = {f"wixvisitor-{wixvisitor.__version__}.dist-info/{name}" for name in about}
-    assert set(built.wheel) == modules | {"wixvisitor/py.typed"} | own
+    assert set(built.wheel) == modules | {"wixvisitor/py.typed"} | page | own
     assert "wixvisitor/__init__.py" in modules
 
 
@@ -128,7 +129,7 @@ def test_the_sdist_holds_the_sources_and_no_more(built: Built, sources: set[str]
     odd = {name for name in built.sdist if Path(name).suffix not in SOURCES and Path(name).name not in WITHOUT_SUFFIX}
     assert odd == set(), "a kind of file that was not in a release before: is it meant to be?"
     assert {name for name in built.sdist if name.endswith(".svg")} <= {
-        name for name in sources if name.startswith("examples/shop/static/")
+        name for name in sources if name.startswith(("examples/shop/static/", "wixvisitor/testing/_stand_in/page/"))
     }
 
 

@@ -170,7 +170,8 @@ async def test_without_a_replay_it_is_as_readable_as_it_was(
             case "false gzip":
                 assert (read, type(error)) == (b"", family.DecodingError)
             case "endless":
-                assert len(read) > 2_000_000
+                # At least what is read before the renewal. If that takes a second, the connection is given up.
+                assert len(read) > 1_048_576
 
 
 async def all_of(response: Any) -> tuple[bytes, Exception | None]:

@@ -1,4 +1,4 @@
-"""``python -m wixvisitor``: whose tokens a file holds."""
+"""``python -m wixvisitor``: the command line."""
 
 import sys
 

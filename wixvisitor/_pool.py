@@ -183,7 +183,7 @@ class VisitorPool(_checks.NotCopied):
         from wixvisitor._renewal.refresher import Refresher  # noqa: PLC0415 - as above
 
         refresher = Refresher(settings or self._settings, key, self._endpoint, None)
-        session = VisitorSession._of_pool(refresher, self._connections)
+        session = VisitorSession._of_pool(refresher)
         self._sessions[key] = session
         return session
 

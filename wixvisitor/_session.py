@@ -77,7 +77,7 @@ class VisitorSession(_checks.NotCopied):
     """
 
     # __dict__ is for unittest.mock.patch.object(session, "get"); Python makes it at its first use.
-    __slots__ = ("__dict__", "__weakref__", "_auth", "_connections", "_refresher")
+    __slots__ = ("__dict__", "__weakref__", "_auth", "_refresher")
 
     def __init__(
         self,
@@ -122,17 +122,15 @@ class VisitorSession(_checks.NotCopied):
         if tokens is not None:
             _checks.checked_tokens(tokens)
         origins = settings.origins
-        self._connections = Connections(client, origins.allow, origins.check_client)
-        endpoint = TokenEndpoint(settings, self._connections)
+        endpoint = TokenEndpoint(settings, Connections(client, origins.allow, origins.check_client))
         given = None if _checks.is_empty(tokens) else tokens
         self._refresher = Refresher(settings, _checks.checked_key(key), endpoint, given)
         self._auth: VisitorAuth | None = None
 
     @classmethod
-    def _of_pool(cls, refresher: Refresher, connections: Connections) -> Self:
+    def _of_pool(cls, refresher: Refresher) -> Self:
         """Returns a session whose settings and connections are the pool's."""
         session = cls.__new__(cls)
-        session._connections = connections
         session._refresher = refresher
         session._auth = None
         return session
@@ -140,6 +138,10 @@ class VisitorSession(_checks.NotCopied):
     @property
     def _settings(self) -> Settings:
         return self._refresher.settings
+
+    @property
+    def _connections(self) -> Connections:
+        return self._refresher.connections
 
     async def __aenter__(self) -> Self:
         """Reads the storage; mints no visitor.

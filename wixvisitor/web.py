@@ -156,9 +156,7 @@ class _Request:
 
     __slots__ = ("_values", "is_websocket", "method", "native", "path")
 
-    def __init__(
-        self, method: str, path: str, headers: Mapping[str, str] | Iterable[tuple[str, str]], native: object
-    ) -> None:
+    def __init__(self, method: str, path: str, headers: Any, native: object) -> None:
         self.native = native
         self.method = method.upper()
         self.path = quote(path.partition("?")[0], safe=_SAFE)

@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
+import anyio
 import attrs
 import uvicorn
 from anyio.from_thread import start_blocking_portal
@@ -23,6 +25,7 @@ _HOST = "127.0.0.1"
 
 def run(settings: Settings) -> None:
     """Serves until it is told to stop."""
+    anyio.run(_prepare, settings)
     with _wix(settings) as where:
         os.environ.update(attrs.evolve(settings, base_url=where).to_environment())
         print(f"Tide & Clay is open: http://{_HOST}:{settings.port}/", flush=True)  # noqa: T201 - a command line
@@ -49,12 +52,21 @@ def app_from_environment() -> FastAPI:
     return make_app(pool, cookie=settings.cookie(), history=history, kept_in=settings.kept_in)
 
 
+async def _prepare(settings: Settings) -> None:
+    """Creates the tables, if visitors live in a database. A real shop has them in its migrations."""
+    storage: Any = settings.storage()
+    if hasattr(storage, "create_table"):
+        async with storage:
+            await storage.create_table()
+
+
 @contextmanager
 def _wix(settings: Settings) -> Iterator[str | None]:
     """Hands out where Wix is; None is Wix's own place."""
     if not settings.needs_fake:
         yield settings.base_url
         return
-    fake = FakeWix(products=PRODUCTS)
-    with start_blocking_portal() as portal, portal.wrap_async_context_manager(fake.serve()) as url:
+    fake = FakeWix(products=PRODUCTS, keep_calls=1_000)
+    with start_blocking_portal() as portal, portal.wrap_async_context_manager(fake.serve(page=True)) as url:
+        print(f"FakeWix plays Wix, and shows what the shop asks of it: {url}/", flush=True)  # noqa: T201 - a command line
         yield url

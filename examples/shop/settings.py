@@ -22,7 +22,8 @@ _PREFIX: Final = "SHOP_"
 
 _DESCRIPTION: Final = "A small storefront: each browser is one Wix visitor. Without a client ID, FakeWix plays Wix."
 _STORES: Final = (
-    "where visitors live: memory (the default), sqlite:PATH, redis:URL (redis:localhost:6379/0), sealed (in the "
+    "where visitors live: memory (the default), sqlite:PATH, redis:URL (redis:localhost:6379/0), a database's URL "
+    "(postgresql+psycopg://user@host/shop), sealed (in the "
     "cookie), shared:NAME (in a cookie that JavaScript can read: wixSession, session, wix-session)"
 )
 _KEYS_HELP: Final = (
@@ -45,7 +46,7 @@ class Settings:
 
     client_id: str | None = None
     base_url: str | None = None
-    store: str = "memory"
+    store: str = attrs.field(default="memory", repr=False)  # a URL may hold a password
     secure: bool = False
     keys: str = attrs.field(default="", repr=False)
     port: int = 8000
@@ -97,13 +98,15 @@ class Settings:
             "memory": "the server's memory",
             "sqlite": "a SQLite file",
             "redis": "Redis",
+            "database": "the shop's database",
             "sealed": "the cookie, encrypted",
             "shared": "a cookie that JavaScript reads too",
         }[self._kind]
 
     @property
     def _kind(self) -> str:
-        return self.store.partition(":")[0]
+        kind, _, place = self.store.partition(":")
+        return "database" if place.startswith("//") and kind not in {"redis", "rediss"} else kind
 
     def check(self) -> None:
         """Raises ``ConfigurationError`` if that cannot be served."""
@@ -111,13 +114,13 @@ class Settings:
             raise ConfigurationError(
                 "--workers: processes share no memory; choose another --store, sqlite:PATH for one"
             )
-        if self._kind not in {"memory", "sqlite", "redis", "sealed", "shared"}:
+        if self._kind not in {"memory", "sqlite", "redis", "database", "sealed", "shared"}:
             raise ConfigurationError(f"--store: {_STORES}")
 
     def storage(self) -> TokenStorage | None:
         """Returns where tokens are kept; None: in the cookie."""
-        kind, _, place = self.store.partition(":")
-        match kind:
+        place = self.store.partition(":")[2]
+        match self._kind:
             case "memory":
                 return MemoryStorage()
             case "sqlite":
@@ -126,6 +129,10 @@ class Settings:
                 from wixvisitor.storage.redis import RedisStorage  # noqa: PLC0415 - needs an extra that others do not
 
                 return RedisStorage(place if "://" in place else f"redis://{place.lstrip('/') or 'localhost:6379/0'}")
+            case "database":
+                from wixvisitor.storage.sqlalchemy import SQLAlchemyStorage  # noqa: PLC0415 - needs an extra, too
+
+                return SQLAlchemyStorage(self.store)
             case _:
                 return None
 
@@ -144,7 +151,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m examples.shop", description=_DESCRIPTION, epilog=_KEYS_HELP)
     default = os.environ.get("WIX_CLIENT_ID") or None
     parser.add_argument("--client-id", metavar="ID", default=default, help="your site's; default: WIX_CLIENT_ID")
-    parser.add_argument("--base-url", metavar="URL", help="where Wix is, or a FakeWix: see examples.shop.fakewix")
+    parser.add_argument("--base-url", metavar="URL", help="where Wix is, or python -m wixvisitor fake")
     parser.add_argument("--store", default="memory", help=_STORES)
     parser.add_argument("--port", type=int, default=8000)
     parser.add_argument("--workers", type=int, default=1, metavar="N", help="processes")

@@ -9,6 +9,7 @@ import pytest
 
 from tests import commands
 from tests.commands import Written
+from tests.storage.conftest import redis_prefix, redis_url, server_kind  # noqa: F401 - fixtures
 from wixvisitor import Tokens
 from wixvisitor.cli import main
 from wixvisitor.testing import FakeWix

@@ -24,7 +24,7 @@ def run_without(names: list[str], argv: list[str]) -> subprocess.CompletedProces
     return subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=30)
 
 
-@pytest.mark.parametrize("argv", [["--help"], ["tokens", "--help"]])
+@pytest.mark.parametrize("argv", [["--help"], ["tokens", "--help"], ["fake", "--help"]])
 def test_help_names_the_exit_codes(argv: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     """Help is written to stdout and says what the exit codes mean."""
     assert main(argv) == 0

@@ -10,6 +10,7 @@ from examples.shop.settings import KEYS, Settings
 from wixvisitor.cookies import IdCookie, SealedCookie, SharedCookie
 from wixvisitor.storage import MemoryStorage
 from wixvisitor.storage.redis import RedisStorage
+from wixvisitor.storage.sqlalchemy import SQLAlchemyStorage
 from wixvisitor.storage.sqlite import SQLiteStorage
 
 
@@ -58,6 +59,8 @@ def test_keys_of_the_environment_win(monkeypatch: pytest.MonkeyPatch, capsys: py
         ("sqlite:{}", SQLiteStorage, IdCookie),
         ("redis:localhost:6379/0", RedisStorage, IdCookie),
         ("redis:redis://localhost:6379/0", RedisStorage, IdCookie),
+        ("postgresql+psycopg://u:pw@localhost/shop", SQLAlchemyStorage, IdCookie),
+        ("sqlite:///{}", SQLAlchemyStorage, IdCookie),
         ("sealed", type(None), SealedCookie),
         ("shared:session", type(None), SharedCookie),
     ],
@@ -70,6 +73,7 @@ def test_each_store_has_its_cookie(tmp_path: Path, store: str, storage: type, co
         assert type(each.storage()) is storage
         assert type(each.cookie()) is cookie
         assert not each.cookie().name.startswith("__Host-")
+        assert "u:pw" not in repr(each)
     assert again == settings
 
 

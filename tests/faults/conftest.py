@@ -18,7 +18,7 @@ from tests.faults.recovery import MAX_COOLDOWN
 from tests.faults.scarcity import CannotError
 from tests.faults.told import Start, obey
 from tests.faults.town import cradle
-from tests.storage.conftest import proxy, redis_prefix, redis_url, server_kind, start_server  # noqa: F401 - fixtures
+from tests.storage.conftest import mariadb, postgres, proxy, redis_prefix, redis_url, server_kind, start_server  # noqa: F401 - fixtures
 
 
 @pytest.fixture

@@ -54,8 +54,14 @@ def test_the_same_twice(still: FakeWix, family: ModuleType, given: str, own: str
     VisitorPool(CLIENT_ID, client=client, base_url=given)
 
 
+def test_wixs_own_says_nothing(still: FakeWix, family: ModuleType) -> None:
+    """A client with Wix's own address, as FakeWix makes it, may serve a session with another base URL."""
+    session = VisitorSession(CLIENT_ID, client=still.client(family), base_url="https://gateway.example/wix")
+    assert str(session._settings.origins.base) == "https://gateway.example/wix"
+
+
 @pytest.mark.parametrize(
-    "own", ["https://www.wixapis.com", "https://gateway.example/v9", "https://gateway.example:8443"]
+    "own", ["https://www.wixapis.com/v9", "https://gateway.example/v9", "https://gateway.example:8443"]
 )
 @pytest.mark.parametrize("kind", [VisitorSession, VisitorPool])
 def test_two_that_differ(still: FakeWix, family: ModuleType, own: str, kind: Any) -> None:

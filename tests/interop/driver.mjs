@@ -29,10 +29,31 @@ const commands = {
   property: ({ name }) => name.split('.').reduce((object, part) => object[part], client),
   savedTokens: () => JSON.stringify(client.auth.getTokens()),
   stringified: ({ text }) => JSON.stringify(JSON.parse(text)),
+  frames,
   setTime: ({ seconds }) => {
     Date.now = () => seconds * 1000;
   },
 };
+
+// As much of a browser as the SDK's hidden frame needs: a frame's page is fetched, and its script runs.
+function frames() {
+  const listeners = new Set();
+  const parent = { postMessage: (data) => listeners.forEach((listener) => listener({ data })) };
+  globalThis.window = {
+    addEventListener: (_, listener) => listeners.add(listener),
+    removeEventListener: (_, listener) => listeners.delete(listener),
+  };
+  const body = {
+    contains: () => false,
+    appendChild: (frame) => {
+      realFetch(frame.src)
+        .then((response) => response.text())
+        .then((page) => new Function('window', /<script>(.*)<\/script>/s.exec(page)[1])({ opener: null, parent }));
+      return frame;
+    },
+  };
+  globalThis.document = { createElement: () => ({ style: {} }), body };
+}
 
 async function outcome(method, args) {
   const names = method.split('.');

@@ -72,6 +72,10 @@ class RealSdk:
         """`JSON.stringify(JSON.parse(text))`."""
         return str(await self._ask("stringified", text=text))
 
+    async def allow_frames(self) -> None:
+        """Gives the SDK as much of a browser as its hidden frame needs."""
+        await self._ask("frames")
+
     async def set_time(self, seconds: float) -> None:
         """Stops the SDK's clock at this time."""
         await self._ask("setTime", seconds=seconds)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import anyio
 import attrs
 
+from wixvisitor._tasks.shared_task import _inside
 from wixvisitor.storage import ANY_VERSION, AnyVersion, Record, VersionConflict
 
 from .past import Asked
@@ -200,7 +201,7 @@ class LeasingStorage(ConditionalStorage):
         try:
             left = await self._do(key, lambda: self._store.acquire(self._process, key, holder, seconds))
             answer = "taken" if left else "granted"
-            if self._process.scheduler.now - since > STORE_LIMIT:
+            if self._process.scheduler.now - since > STORE_LIMIT or _is_given_up():
                 answer = "failed"  # the one who asked has gone on without it, and the lease runs out
         finally:
             self._watch.lease_answered(self._process, key, answer)
@@ -212,3 +213,9 @@ class LeasingStorage(ConditionalStorage):
 
 
 STORAGES = {"plain": PlainStorage, "conditional": ConditionalStorage, "leasing": LeasingStorage}
+
+
+def _is_given_up() -> bool:
+    """Whether the call that runs here was cancelled: a store may finish such a call all the same."""
+    call = _inside.get()
+    return call is not None and call.is_ending

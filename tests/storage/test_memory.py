@@ -8,7 +8,10 @@ import threading
 import anyio
 import pytest
 
+from tests.constants import CLIENT_ID
+from wixvisitor import AccessToken, RefreshToken, TokenRole, Tokens, VisitorSession
 from wixvisitor.storage import ConditionalStorage, LeasingStorage, MemoryStorage, VersionConflict
+from wixvisitor.storage.memory import SharedText
 
 pytestmark = pytest.mark.anyio
 
@@ -97,3 +100,26 @@ async def test_version_conflict_says_why():
     await storage.save("key", "first")
     with pytest.raises(VersionConflict, match="another process"):
         await storage.save("key", "second", expected=None)
+
+
+async def test_the_tokens_of_a_session_in_use_are_in_memory_once() -> None:
+    """The record shares the tokens' text with the session that saved it, and reads as it was written."""
+    storage = MemoryStorage()
+    access, refresh = f"OauthNG.JWS.{'a' * 600}", f"JWS.{'r' * 600}"
+    tokens = Tokens(AccessToken(access, 4_000_000_000), RefreshToken(refresh, TokenRole.VISITOR))
+    async with VisitorSession(CLIENT_ID, storage=storage, tokens=tokens) as session:
+        held = session.get_tokens()
+        (kept,) = storage._records.values()
+        assert {id(part) for part in kept.parts} >= {id(held.access_token.value), id(held.refresh_token.value)}
+        record = await storage.load(f"{CLIENT_ID}:default")
+    assert record is not None
+    assert Tokens.from_json(record.value) == tokens
+    assert type(record.value) is str
+
+
+@pytest.mark.parametrize("tokens", [("a", "b"), ("b", "a"), ("", "b"), ("a", "x")])
+def test_a_text_without_these_tokens_stays_a_text(tokens: tuple[str, ...]) -> None:
+    """Only a text that holds the tokens in their order is kept in parts; no text ever changes."""
+    shared = SharedText.of("1a2b3", tokens)
+    assert shared == "1a2b3"
+    assert getattr(shared, "parts", None) == (("1", "a", "2", "b", "3") if tokens == ("a", "b") else None)

@@ -6,14 +6,22 @@ import json
 import os
 import random
 import sqlite3
+import subprocess
+import sys
+import time
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import anyio
 import pytest
 
 from tests.constants import IN_CI
 from wixvisitor import StorageError
 from wixvisitor.storage import FileStorage, MemoryStorage, Record, VersionConflict
+from wixvisitor.storage._file_lock import FileLock
 from wixvisitor.storage._threads import THREADS
 from wixvisitor.storage.sealed import SealedStorage
 from wixvisitor.storage.sqlite import SQLiteStorage
@@ -59,6 +67,11 @@ class WithDatabase(Machine):
         finally:
             connection.close()
 
+    def remove_all(self) -> None:
+        """Removes what the file has, as another process does."""
+        with closing(sqlite3.connect(self.path, isolation_level=None)) as connection:
+            connection.execute("DELETE FROM visitors")
+
 
 class WithFiles(Machine):
     def storage(self, **arguments: Any) -> FileStorage:
@@ -70,6 +83,11 @@ class WithFiles(Machine):
     def keys(self) -> set[str]:
         """Whom the directory has."""
         return {json.loads(file.read_text())["key"] for file in self.path.glob("*.json")}
+
+    def remove_all(self) -> None:
+        """Removes what the directory has, as another process does."""
+        for file in self.path.glob("*.json"):
+            file.unlink()
 
 
 @pytest.fixture(params=[WithDatabase, WithFiles], ids=["SQLite", "files"])
@@ -438,6 +456,35 @@ async def test_sealed(machine: Machine) -> None:
     assert not hasattr(SealedStorage(MemoryStorage(), [SealedStorage.generate_key()]), "purge")
 
 
+async def test_removed_while_it_is_loaded(machine: Machine) -> None:
+    """A record that is removed after a load has read it, and before the load marks it as used, is not returned."""
+    storage = machine.open()
+    await storage.save("anna", "value")
+
+    def remove() -> float:
+        machine.remove_all()
+        return START + LIFE / 2
+
+    loading = machine.storage(expire_after=LIFE, clock=remove)
+    assert await loading.load("anna") is None
+    await closed(loading)
+    await closed(storage)
+
+
+@pytest.mark.faults
+@pytest.mark.parametrize("name", ["visitors.db", "visitors/"])
+def test_loaded_while_other_processes_purge(tmp_path: Path, name: str) -> None:
+    """A visitor that a process has loaded is there a moment later, whatever other processes purge meanwhile."""
+    command = [sys.executable, "-m", "tests.storage.purging_process", f"{tmp_path}/{name}", str(time.time() + 8)]
+    names = ["", "", "a", "b", "c", "d"]  # two of them purge
+    programs = [subprocess.Popen([*command, name], stdout=subprocess.PIPE, text=True) for name in names]
+    said = [program.communicate(timeout=60)[0] for program in programs]
+    assert [program.returncode for program in programs] == [0] * len(programs)
+    counts = sum((Counter(json.loads(text)) for text in said if text), Counter[str]())
+    assert counts["lost"] == 0
+    assert min(counts["kept"], counts["purged"]) > 0
+
+
 # What files have of their own
 
 
@@ -500,6 +547,84 @@ async def test_what_was_found_goes_with_the_visitor(files: WithFiles) -> None:
         files.passed += LIFE  # and now it finds the one who was loaded
         await storage.purge()
         assert [*files.path.glob("*.overdue")] == []
+
+
+async def test_one_that_cannot_be_removed(files: WithFiles) -> None:
+    """A file that cannot be removed stops neither a purge nor what a save removes; the purge raises at its end."""
+    storage = files.open()
+    for key in ("anna", "bob", "carl"):
+        await storage.save(key, "value")
+    stuck = min(files.path.glob("*.json"))
+    lock = stuck.with_name(f"{stuck.name}.lock")
+    lock.unlink()
+    lock.mkdir()
+    files.passed += 2 * LIFE
+    with pytest.raises(StorageError, match=r"cannot purge .*\.json"):
+        await storage.purge()
+    files.passed += HOUR
+    with pytest.raises(StorageError, match=r"cannot purge .*\.json"):
+        await storage.purge()
+    assert [*files.path.glob("*.json")] == [stuck]
+
+
+async def test_loaded_while_it_is_removed(files: WithFiles) -> None:
+    """A visitor that another process loads after a purge has looked at its file, and before it removes it, stays."""
+    storage, calls = files.open(), 0
+
+    def tick() -> float:
+        nonlocal calls
+        calls += 1
+        if calls == 3:  # 1: the process begins; 2: the first finding; 3: the second one, after the file's time was read
+            with ThreadPoolExecutor(1) as thread:
+                assert thread.submit(anyio.run, storage.load, "anna").result() is not None
+        return calls * HOUR
+
+    await storage.save("anna", "value")
+    files.passed += 2 * LIFE
+    purging = FileStorage(f"{files.path}/", expire_after=LIFE, clock=files.wall, monotonic=tick)
+    assert [await purging.purge() for _ in range(2)] == [0, 0]
+    assert calls == 3
+    assert await storage.load("anna") is not None
+
+
+@pytest.mark.parametrize("use", ["load", "save", "purge", "delete"])
+async def test_a_purge_that_was_killed(files: WithFiles, use: str) -> None:
+    """A visitor whose file a killed purge has left under another name is there at its next use, or the next purge."""
+    version = await files.open().save("anna", "value")
+    [ours] = files.path.glob("*.json")
+    renamed = ours.rename(ours.with_name(f"{ours.name}.purged"))
+    storage = files.open()
+    if use == "load":
+        assert await storage.load("anna") == Record("value", version)
+    elif use == "save":
+        with pytest.raises(VersionConflict):
+            await storage.save("anna", "another", expected=None)
+    elif use == "purge":
+        assert await storage.purge() == 0
+    else:
+        await storage.delete("anna")
+    assert (ours.exists(), renamed.exists()) == (use != "delete", False)
+
+
+async def test_a_load_waits_for_a_purge(files: WithFiles) -> None:
+    """A load waits until a purge has removed the file or has given it its name back."""
+    storage, found = files.open(), list[Record | None]()
+    version = await storage.save("anna", "value")
+    [ours] = files.path.glob("*.json")
+    lock = FileLock(ours.with_name(f"{ours.name}.lock"))
+    assert lock.acquire()
+    renamed = ours.rename(ours.with_name(f"{ours.name}.purged"))
+
+    async def load() -> None:
+        found.append(await storage.load("anna"))
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(load)
+        await anyio.sleep(0.05)
+        assert found == []
+        renamed.rename(ours)
+        lock.release()
+    assert found == [Record("value", version)]
 
 
 async def test_a_place_where_no_time_can_be_set(files: WithFiles, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -35,7 +35,7 @@ import wixvisitor
 from tests.constants import CART, LIFETIME
 from tests.storage.conftest import KINDS, lacking
 from wixvisitor import ConfigurationError, StorageError, VisitorPool, VisitorSession
-from wixvisitor.storage import ConditionalStorage, LeasingStorage, Record, TokenStorage, VersionConflict, _redis_calls
+from wixvisitor.storage import ConditionalStorage, LeasingStorage, Record, TokenStorage, VersionConflict, _asyncio_calls
 from wixvisitor.storage import _redis_scripts as scripts
 from wixvisitor.storage._redis_scripts import Script
 from wixvisitor.storage.redis import RedisStorage
@@ -546,7 +546,7 @@ async def test_cancelled_at_random(storage, gate_url, redis_prefix, until):
         ]
     assert loaded > 100
     for store in (small, hasty):
-        [own] = store._clients._own.values()
+        [own] = store._clients._clients._own.values()
         await until(lambda own=own: not own.calls)
         assert not own.client.connection_pool._in_use_connections
     assert [(await small.load(f"{number}")).value for number in range(50)] == [f"value {n}" for n in range(50)]
@@ -616,17 +616,17 @@ async def test_a_call_that_will_not_end():
         try:
             await asyncio.sleep(60)
         finally:
-            await asyncio.sleep(_redis_calls._GRACE * 1.2)
+            await asyncio.sleep(_asyncio_calls._GRACE * 1.2)
             cleaned.set()
             raise redis.exceptions.ConnectionError("too late")
 
     with within(), pytest.raises(TimeoutError):
-        await _redis_calls.finish(cling, 0.01)
-    assert _redis_calls._leaving
+        await _asyncio_calls.finish(cling, 0.01)
+    assert _asyncio_calls._leaving
     await cleaned.wait()
     await asyncio.sleep(0)
     await asyncio.sleep(0)
-    assert not _redis_calls._leaving
+    assert not _asyncio_calls._leaving
 
 
 # Outages

@@ -16,6 +16,7 @@ import httpx2
 from wixvisitor import VisitorPool, VisitorSession, WixVisitorError
 from wixvisitor.storage import ANY_VERSION, AnyVersion, FileStorage, Record
 from wixvisitor.storage.redis import RedisStorage
+from wixvisitor.storage.sqlalchemy import SQLAlchemyStorage
 from wixvisitor.storage.sqlite import SQLiteStorage
 
 STEPS = (
@@ -68,7 +69,9 @@ class Work:
 
 def open_store(name: str, arguments: dict[str, Any]) -> Any:
     """The adapter that every process of a test opens for itself."""
-    return {"file": FileStorage, "sqlite": SQLiteStorage, "redis": RedisStorage}[name](**arguments)
+    return {"file": FileStorage, "sqlite": SQLiteStorage, "redis": RedisStorage, "sqlalchemy": SQLAlchemyStorage}[name](
+        **arguments
+    )
 
 
 def live(life: Life, line: Connection) -> None:

@@ -201,3 +201,17 @@ def test_a_missing_extra(monkeypatch: pytest.MonkeyPatch, missing: str) -> None:
         monkeypatch.setitem(sys.modules, name, None)
     with pytest.raises(ImportError, match=r"needs \w+.*'wixvisitor\[testing\]'"):
         getattr(importlib.import_module("wixvisitor.testing"), "FakeWix")  # noqa: B009 - asking is the test
+
+
+async def test_a_port_of_your_choice(fake: FakeWix, anyio_backend: str) -> None:
+    """`serve` takes a port, says if another server has it, and takes it again right after the end."""
+    async with fake.serve() as url:
+        port = int(url.rpartition(":")[2])
+        with pytest.raises(OSError, match="in use"):
+            async with fake.serve(port=port):
+                pass
+    for _ in range(2):
+        async with fake.serve(port=port) as again, httpx.AsyncClient(base_url=again) as client:
+            assert again == url
+            assert (await client.post("/oauth2/token", json=ANONYMOUS)).status_code == 200
+    assert len(fake.visitors) == 2

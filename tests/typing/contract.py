@@ -10,6 +10,7 @@ from aiohttp import web
 from fastapi import FastAPI
 from fastapi.requests import HTTPConnection
 from key_value.aio.protocols import AsyncKeyValue
+from sqlalchemy import MetaData
 
 from wixvisitor import AccessToken, GraphQLResult, RefreshToken, TokenRole, Tokens, VisitorPool, VisitorSession
 from wixvisitor import aiohttp as for_aiohttp
@@ -18,10 +19,19 @@ from wixvisitor import fastapi as for_fastapi
 from wixvisitor.asgi import CATALOG_PATHS, CatalogReader
 from wixvisitor.fastapi import CatalogVisitor, CurrentMember, CurrentVisitor
 from wixvisitor.members import MemberLogin
-from wixvisitor.storage import ConditionalStorage, FileStorage, LeasingStorage, MemoryStorage, TokenStorage
+from wixvisitor.storage import (
+    ConditionalStorage,
+    FileStorage,
+    LeasingStorage,
+    ListingStorage,
+    MemoryStorage,
+    TokenStorage,
+)
 from wixvisitor.storage.keyvalue import KeyValueStorage
+from wixvisitor.storage.moving import Copied, MovingStorage, copy
 from wixvisitor.storage.redis import RedisStorage
 from wixvisitor.storage.sealed import SealedStorage
+from wixvisitor.storage.sqlalchemy import SQLAlchemyStorage, add_tables
 from wixvisitor.storage.sqlite import SQLiteStorage
 
 memory: TokenStorage = MemoryStorage()
@@ -119,3 +129,23 @@ async def members(scope: dict[str, object], connection: HTTPConnection, request:
 async def account(member: CurrentMember) -> None:
     """What a handler of FastAPI gets that needs a member."""
     assert_type(member, VisitorSession)
+
+
+database: TokenStorage = SQLAlchemyStorage("postgresql+psycopg://localhost/shop")
+database_conditional: ConditionalStorage = SQLAlchemyStorage("postgresql+psycopg://localhost/shop")
+database_leasing: LeasingStorage = SQLAlchemyStorage("postgresql+psycopg://localhost/shop")
+listing: tuple[ListingStorage, ...] = (
+    MemoryStorage(),
+    FileStorage("visitors/"),
+    SQLiteStorage("visitors.db"),
+    RedisStorage("redis://localhost"),
+    SQLAlchemyStorage("postgresql+psycopg://localhost/shop"),
+)
+moving_conditional: ConditionalStorage = MovingStorage(MemoryStorage(), MemoryStorage())
+add_tables(MetaData(), prefix="shop", schema=None)
+
+
+async def copies() -> None:
+    """The numbers of a copy."""
+    assert_type(await copy(MemoryStorage(), database_conditional), Copied)
+    assert_type([key async for key in SQLiteStorage("visitors.db").keys()], list[str])  # noqa: SIM118

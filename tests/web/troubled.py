@@ -158,7 +158,7 @@ class Breaking:
             self._broken = False
 
 
-def storage_of(kind: str, place: str) -> Any:
+def storage_of(kind: str, place: str) -> Any:  # noqa: PLR0911 - a store for each name
     """Returns a store; ``place`` is a directory, or a server's URL."""
     match kind:
         case "memory":
@@ -173,6 +173,10 @@ def storage_of(kind: str, place: str) -> Any:
             from wixvisitor.storage.redis import RedisStorage
 
             return RedisStorage(place)
+        case "sqlalchemy":
+            from wixvisitor.storage.sqlalchemy import SQLAlchemyStorage
+
+            return SQLAlchemyStorage(place, prefix="reported", timeout=10.0)
         case "keyvalue":
             from key_value.aio.stores.memory import MemoryStore
 

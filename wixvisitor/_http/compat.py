@@ -38,9 +38,11 @@ def family_of(client: object) -> ModuleType:
     """Returns the module that this client's class comes from: httpx or httpx2.
 
     Raises:
-        ConfigurationError: it is not an asynchronous client of httpx or httpx2.
+        ConfigurationError: it is not an asynchronous client of httpx or httpx2, or it is a mock of one, which has no
+            transport to send through.
     """
-    check_no_mock(client)
+    if is_mock(client):
+        raise ConfigurationError(_MOCK)
     for name in ("httpx", "httpx2"):
         module: ModuleType | None = loaded(name)
         if module is not None and isinstance(client, module.AsyncClient):
@@ -51,18 +53,6 @@ def family_of(client: object) -> ModuleType:
     )
 
 
-def check_no_mock(client: object) -> None:
-    """Checks that this is no mock object. A mock of a client has no transport, so nothing could be sent through it.
-
-    A mock may be a function that makes clients, unless it was made as a mock of a client or returns an awaitable.
-
-    Raises:
-        ConfigurationError: it is a mock; the text says what to use instead.
-    """
-    if is_mock(client):
-        raise ConfigurationError(_MOCK)
-
-
 def is_mock(thing: object) -> bool:
     """Whether this is an object of ``unittest.mock``. These claim to be of the class that they were made for."""
     mocks: Any = loaded("unittest.mock")
@@ -70,7 +60,10 @@ def is_mock(thing: object) -> bool:
 
 
 def is_client(thing: object) -> bool:
-    """Whether this is a client of httpx or httpx2, or a mock that was made as one or that returns an awaitable."""
+    """Whether this is a client of httpx or httpx2, or a mock of one.
+
+    Any other mock may be a function that makes clients, unless it returns an awaitable.
+    """
     mocks: Any = loaded("unittest.mock")
     found = [module.AsyncClient for module in map(loaded, ("httpx", "httpx2")) if module is not None]
     kinds = tuple(kind for kind in found if isinstance(kind, type))  # a test may have patched the class itself

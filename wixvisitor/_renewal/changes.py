@@ -6,7 +6,7 @@ The other events are in ``events``, which a program imports only if it uses them
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Literal
+from typing import Any, Literal
 
 import attrs
 
@@ -35,7 +35,7 @@ class Event:
     """
 
     __slots__ = ()
-    key: str | None
+    key: Any  # a text or None; type checkers want all subclasses to agree, and in some of them it is never None
 
 
 @attrs.frozen

@@ -24,6 +24,7 @@ from wixvisitor._tokens import EMPTY_TOKENS, Tokens
 from wixvisitor._wire.redaction import drops_frames, drops_frames_async, redact, safe_cause
 from wixvisitor.errors import ConfigurationError, StorageError
 from wixvisitor.storage import ANY_VERSION, Record, VersionConflict
+from wixvisitor.storage.memory import SharedText
 
 T = TypeVar("T")
 
@@ -163,6 +164,8 @@ class Records:
         """
         text = render(tokens, self.settings.client_id, self.seeds, lineage)
         secrets = tokens.access_token.value, tokens.refresh_token.value
+        if self.settings.never_waits:
+            text = SharedText.of(text, secrets)
         return await self._write(text, expected, is_brief=tokens == EMPTY_TOKENS, secrets=secrets)
 
     async def _write(

@@ -16,6 +16,7 @@ import anyio
 import attrs
 
 from wixvisitor._checks import checked_refresh, checked_tokens
+from wixvisitor._http.clients import Connections
 from wixvisitor._http.compat import Unanswered
 from wixvisitor._renewal import reports
 from wixvisitor._renewal.changes import ChangeReason
@@ -83,6 +84,11 @@ class Refresher:
         self.state = TokenState(settings, key, tokens)
         self._endpoint = endpoint
         self._lane = Lane(self.state.lock)
+
+    @property
+    def connections(self) -> Connections:
+        """What its requests are sent through."""
+        return self._endpoint.connections
 
     async def load(self, known: KnownRecords | None = None) -> None:
         """Reads the store if that was not done yet, and saves given tokens. Mints nothing.

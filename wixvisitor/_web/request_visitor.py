@@ -31,7 +31,7 @@ class RequestVisitor(VisitorSession):
     @classmethod
     def within(cls, visit: Any, pooled: VisitorSession) -> RequestVisitor:
         """Returns a visitor of this request that uses the session."""
-        visitor = cls._of_pool(pooled._refresher, pooled._connections)
+        visitor = cls._of_pool(pooled._refresher)
         visitor._visit = visit
         return visitor
 

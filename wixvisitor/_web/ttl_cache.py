@@ -79,7 +79,7 @@ class TTLStorage(MemoryStorage):
 
     async def load(self, key: str) -> Record | None:
         """Returns the record, None if there is none or it has expired."""
-        return self._records.get(key) if self._recent.get(key) else None
+        return await super().load(key) if self._recent.get(key) else None
 
     @drops_frames_async
     async def save(

@@ -1,7 +1,7 @@
 """The command line, ``python -m wixvisitor``. It reports an error as one line on stderr and by its exit code.
 
-0: all well. 1: the file or the session cannot be used. 2: wrong usage or configuration. 3: Wix could not be reached.
-130: interrupted.
+0: all well, also after Ctrl-C has ended ``fake``. 1: the file, store or session cannot be used. 2: wrong usage or
+configuration. 3: Wix could not be reached. 130: interrupted.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from typing import Final
 
 from wixvisitor.cli import _output
 from wixvisitor.cli._arguments import Arguments, parse
+from wixvisitor.cli._fake_arguments import FakeArguments
 from wixvisitor.errors import ConfigurationError, TokenRequestError, WixVisitorError
 
 __all__ = ["main"]
@@ -46,7 +47,16 @@ def exit_code(error: WixVisitorError) -> int:
     return UNREACHABLE if isinstance(error, TokenRequestError) else UNUSABLE
 
 
-def _run(arguments: Arguments) -> int:
-    from wixvisitor.cli._tokens_command import run  # noqa: PLC0415 - --help and --version pay for no imports
+def _run(arguments: Arguments | FakeArguments) -> int:
+    # --help and --version pay for no imports
+    if isinstance(arguments, FakeArguments):
+        from wixvisitor.cli._fake_command import run as run_fake  # noqa: PLC0415
 
-    return run(arguments)
+        return run_fake(arguments)
+    if arguments.command == "copy":
+        from wixvisitor.cli import _copy_command  # noqa: PLC0415
+
+        return _copy_command.run(arguments)
+    from wixvisitor.cli import _tokens_command  # noqa: PLC0415
+
+    return _tokens_command.run(arguments)

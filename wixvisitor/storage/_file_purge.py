@@ -9,6 +9,12 @@ those of SQLite's file (``_sqlite_purge``): a file past its time stays readable 
   never run for an hour. The first process notes what it found in ``….overdue`` beside the visitor's file.
 
 A save or a load in between cancels the first finding, because it changes the file's time.
+
+A load takes no lock, so another process may load a visitor while its file is being removed. Therefore a purge first
+renames the file to ``….purged``, and removes it only if its time is still the old one. A load sets the time under the
+file's own name. If that succeeds, it came before the renaming, and the purge gives the file its name back. If it fails,
+the load reads again. A purge that is killed in between leaves ``….purged``, which the next use of the visitor, or the
+next purge, gives its name back.
 """
 
 from __future__ import annotations
@@ -20,12 +26,15 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from wixvisitor.storage._file_record import replacing
+
 _HOUR: Final = 3_600.0  # seconds, as all here
 _DAY: Final = 86_400.0
 _SLACK: Final = 60.0  # tolerance for the day between two starts, whose times are estimates
 _IMPLAUSIBLE: Final = 1_700_000_000.0  # November 2023; no file is older, so an earlier time comes from a wrong clock
 _UNTOUCHED: Final = 0.9  # the share of its life; if a record has more left, loading it changes no time
 _MARK: Final = ".overdue"
+RENAMED: Final = ".purged"
 
 
 class _Mark(NamedTuple):
@@ -57,12 +66,21 @@ class FilePurge:
         """Sets the file's time to now, since its visitor was saved."""
         _set_time(place, self._clock())
 
-    def loaded(self, place: Path) -> None:
-        """Sets the file's time to now, since its visitor was loaded, if a tenth of its life has passed."""
-        with suppress(OSError):  # loading succeeds, also if the file cannot be written
+    def loaded(self, place: Path) -> bool:
+        """Sets the file's time to now, since its visitor was loaded, if a tenth of its life has passed.
+
+        Returns:
+            False if there is no file any more. What was read from it before no longer counts.
+        """
+        try:
             now = self._clock()
             if now - _time_of(place) > (1 - _UNTOUCHED) * self._life:
                 _set_time(place, now)
+        except FileNotFoundError:
+            return False
+        except OSError:
+            pass  # loading succeeds, also if the file cannot be written
+        return True
 
     def past(self, place: Path) -> bool:
         """Whether this file is past its time by the clock now. If not, an earlier finding is forgotten."""
@@ -107,6 +125,49 @@ class FilePurge:
                 _mark_of(place).write_text(json.dumps(_Mark(used, now, began)))
             return False
         return mark.began_at <= began - _DAY + _SLACK and mark.found_at <= began - _DAY + _HOUR
+
+
+def remove_unused(place: Path, used: int) -> bool:
+    """Removes a file that may go, unless its visitor is loaded right now. The caller holds its lock.
+
+    Args:
+        place: the file.
+        used: its time (``st_mtime_ns``) before it was found that it may go.
+
+    Returns:
+        Whether the file was removed.
+
+    Raises:
+        OSError: it cannot be renamed or removed.
+    """
+    renamed = renamed_of(place)
+    with replacing(place):
+        place.rename(renamed)
+    if renamed.lstat().st_mtime_ns != used:
+        renamed.rename(place)
+        return False
+    renamed.unlink()  # after a power failure the file may come back, which is harmless
+    return True
+
+
+def restore(place: Path) -> None:
+    """Gives a file its name back that a killed purge has left renamed. The caller holds its lock.
+
+    Raises:
+        OSError: it cannot be renamed.
+    """
+    renamed = renamed_of(place)
+    if not os.path.lexists(renamed):
+        return
+    if os.path.lexists(place):  # a program of an older version has saved the visitor since
+        renamed.unlink()
+    else:
+        renamed.rename(place)
+
+
+def renamed_of(place: Path) -> Path:
+    """Returns the name that a purge gives to this file before it removes it."""
+    return place.with_name(place.name + RENAMED)
 
 
 def _mark_of(place: Path) -> Path:

@@ -80,6 +80,23 @@ def write(place: Path, key: str, value: str, group: Group = Group.REMOVED, *, ke
     return version
 
 
+def key_in(place: Path, group: Group) -> str | None:
+    """Returns the key of the file's visitor, None if there is no file.
+
+    Raises:
+        StorageError: as ``read``.
+    """
+    with failures("read", place):
+        try:
+            data = _read_private(place, group)
+        except FileNotFoundError:
+            return None
+    key = (parsed_object(data) or {}).get("key")
+    key = key if isinstance(key, str) else ""
+    _parsed(data, place, key)
+    return key
+
+
 def is_expired(place: Path, now: float) -> bool:
     """Whether the file has a record with ``keep_until`` before ``now``."""
     until = _content(place).get("keepUntil")
@@ -100,12 +117,11 @@ def _content(place: Path) -> dict[str, Any]:
     return {}
 
 
-def delete(place: Path, *, durably: bool = True) -> None:
-    """Removes the file; ``durably``: it does not come back after a power failure. The caller holds the lock."""
+def delete(place: Path) -> None:
+    """Removes the file durably: it does not come back after a power failure. The caller holds the lock."""
     with suppress(FileNotFoundError), replacing(place):
         place.unlink()
-        if durably:
-            sync_directory(place.parent)
+        sync_directory(place.parent)
 
 
 @contextmanager

@@ -10,6 +10,8 @@ load, save, delete        :class:`TokenStorage`                             one 
 … acquire/release_lease   :class:`LeasingStorage`                           and one call to Wix instead of one each
 ========================  ================================================  ===========================================
 
+A store that can list its keys is a :class:`ListingStorage`, whatever else it can do; copying it needs no more.
+
 Compare-and-set gives correctness, the lease only saves calls. Adapters need not inherit from anything. A conditional
 store whose ``save`` has a further argument ``keep_for`` (seconds, or None) gets it for a record that only says that a
 visitor was forgotten. The store has to keep that record for so many seconds, and may then remove it.
@@ -18,7 +20,7 @@ visitor was forgotten. The store has to keep that record for so many seconds, an
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from enum import Enum
 from typing import Final, Protocol, runtime_checkable
 
@@ -110,6 +112,19 @@ class LeasingStorage(TokenStorage, Protocol):
 
     async def release_lease(self, key: str, holder: str) -> None:
         """Gives the lease back; does nothing if ``holder`` does not have it."""
+
+
+@runtime_checkable
+class ListingStorage(TokenStorage, Protocol):
+    """A store that can list its keys."""
+
+    def keys(self) -> AsyncIterator[str]:
+        """Yields the key of each record. It is an asynchronous generator, which asks the store for some at a time.
+
+        A key that has a record from the beginning to the end comes at least once, perhaps more often. A key whose
+        record is made or removed meanwhile may come or not.
+        """
+        ...
 
 
 def never_waits(storage: object) -> bool:

@@ -24,7 +24,7 @@ async def evaluate(client: Client, script: Script, key: bytes, *arguments: Argum
     except (exceptions.ConnectionError, exceptions.TimeoutError, exceptions.ReadOnlyError):
         await asyncio.sleep(random.uniform(0.005, 0.03))  # noqa: S311 - it spreads load
         reply = await _evaluate(client, script, key, *arguments)
-    return [_text(client, one) for one in reply] if isinstance(reply, list) else reply
+    return [text_of(client, one) for one in reply] if isinstance(reply, list) else reply
 
 
 async def _evaluate(client: Client, script: Script, key: bytes, *arguments: Argument) -> Any:
@@ -34,7 +34,8 @@ async def _evaluate(client: Client, script: Script, key: bytes, *arguments: Argu
         return await client.execute_command("EVAL", script.text, 1, key, *arguments)
 
 
-def _text(client: Client, reply: bytes | str) -> str:
+def text_of(client: Client, reply: bytes | str) -> str:
+    """Returns a text of the server's as ``str``, whatever the client makes of it."""
     if isinstance(reply, str):  # the client decodes replies, perhaps not as UTF-8
         reply = bytes(client.get_encoder().encode(reply))
     return reply.decode("utf-8", "surrogatepass")

@@ -177,10 +177,16 @@ def unsynced(connection: sqlite3.Connection) -> Iterator[None]:
 
 
 @contextmanager
-def best_effort(connection: sqlite3.Connection) -> Iterator[None]:
-    """Best effort: skips the statements if the database is busy, and never raises."""
+def best_effort(connection: sqlite3.Connection, *, waits: bool = False) -> Iterator[None]:
+    """Best effort: skips the statements if the database is busy, and never raises.
+
+    Args:
+        connection: to the database.
+        waits: whether to wait for another writer for the usual time; otherwise it does not wait at all.
+    """
     with suppress(sqlite3.Error), unsynced(connection):
-        connection.execute("PRAGMA busy_timeout = 0")
+        if not waits:
+            connection.execute("PRAGMA busy_timeout = 0")
         try:
             yield
         finally:

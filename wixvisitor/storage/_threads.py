@@ -18,13 +18,13 @@ import weakref
 from collections import deque
 from collections.abc import Callable, Hashable
 from contextlib import nullcontext, suppress
-from queue import Empty, SimpleQueue
 from typing import Any, Final, TypeVar
 
 import anyio
 
 from wixvisitor._tasks.shared_task import current_loop, event_in
 from wixvisitor.errors import StorageError
+from wixvisitor.storage._inbox import Inbox, new_inbox
 
 T = TypeVar("T")
 
@@ -54,21 +54,21 @@ class _Call:
         self._work = work
 
     def make(self) -> None:
-        """Makes the call in this thread, unless its caller was cancelled, and wakes the caller."""
+        """Makes the call in this thread, unless its caller was cancelled."""
         if self.is_given_up:
             return
         try:
             self.result = self.context.run(self._work)
         except BaseException as error:  # it is raised in the caller's task
             self.error = error
-        self._wake()
 
     def fail(self, error: Exception) -> None:
         """Ends the call with this error, without making it."""
         self.error = error
-        self._wake()
+        self.wake()
 
-    def _wake(self) -> None:
+    def wake(self) -> None:
+        """Wakes the caller."""
         self.is_done = True
         with suppress(RuntimeError):  # the event loop has ended meanwhile; trio.RunFinishedError is one
             tell = getattr(self.loop, "call_soon_threadsafe", None) or self.loop.run_sync_soon
@@ -113,6 +113,7 @@ class Threads:
     """
 
     def __init__(self) -> None:
+        self._inboxes: set[Inbox[_Call]] = set()  # of all threads
         self._reset()
         atexit.register(self._at_the_end)
         if hasattr(os, "register_at_fork"):
@@ -120,13 +121,16 @@ class Threads:
 
     def _reset(self) -> None:
         """Starts without threads. A forked child does so too, since threads and their calls stay in the parent."""
+        for inbox in self._inboxes:
+            with suppress(OSError):  # the program has closed all its files
+                inbox.close()
         self._lock = threading.Lock()
         self._lanes: dict[Hashable, deque[_Call]] = {}  # for each lane with a call under way: the calls that wait
         self._ready: deque[_Call] = deque()  # calls that are first in their lane, while no thread is free
         self._under_way: set[_Call] = set()
         self._limits = weakref.WeakKeyDictionary[Any, _Limits]()  # by asyncio's event loop
-        self._handed: SimpleQueue[_Call] = SimpleQueue()  # calls for the idle threads
-        self._idle = 0  # the number of idle threads without a handed call
+        self._idle: list[Inbox[_Call]] = []  # of idle threads without a handed call; the one that worked last is taken
+        self._inboxes.clear()
         self._number = 0
 
     async def run(self, lane: Hashable, work: Callable[[], T], *, seconds: float | None = None) -> T:
@@ -190,6 +194,7 @@ class Threads:
 
     def _submit(self, call: _Call) -> bool:
         """Hands the call to a thread. Returns whether one was free or could start."""
+        inbox = None
         with self._lock:
             followers = self._lanes.get(call.lane)
             if followers is not None:
@@ -197,14 +202,15 @@ class Threads:
                 return False
             self._lanes[call.lane] = deque()
             if self._idle:
-                self._idle -= 1
+                inbox = self._idle.pop()
                 self._begin(call)
-                self._handed.put(call)
             elif self._has_room():
                 self._start(call)
             else:
                 self._ready.append(call)
-            return bool(call.began)
+        if inbox is not None:
+            inbox.put(call)  # without the lock: the thread may need it before this one goes on
+        return bool(call.began)
 
     # Under the lock
 
@@ -247,28 +253,35 @@ class Threads:
     # In the threads
 
     def _work(self, call: _Call | None) -> None:
+        inbox: Inbox[_Call] = new_inbox()
+        self._inboxes.add(inbox)
         while call is not None:
             call.make()
             with self._lock:
                 self._end(call)
-                call = self._ready.popleft() if self._ready else None
+                done, call = call, (self._ready.popleft() if self._ready else None)
                 if call is not None:
                     self._begin(call)
                 else:
-                    self._idle += 1
+                    self._idle.append(inbox)
+            done.wake()  # last: from here the event loop's thread and this one compete for the interpreter's lock
+            del done
             if call is None:
-                call = self._wait()
+                call = self._wait(inbox)
+        self._inboxes.discard(inbox)
+        inbox.close()
 
-    def _wait(self) -> _Call | None:
+    def _wait(self, inbox: Inbox[_Call]) -> _Call | None:
         """Returns the next call; None if none came for some seconds, and then the thread ends."""
-        with suppress(Empty):
-            return self._handed.get(timeout=_IDLE)
-        with self._lock:
-            if self._idle:
-                self._idle -= 1
-                self._number -= 1
-                return None
-        return self._handed.get()  # it was handed over just now
+        call = inbox.get(_IDLE)
+        if call is None:
+            with self._lock:
+                if inbox in self._idle:
+                    self._idle.remove(inbox)
+                    self._number -= 1
+                    return None
+            call = inbox.get(None)  # it was handed over just now
+        return call
 
     def _at_the_end(self) -> None:
         """Waits for calls under way, so that a save whose caller has gone is not cut off."""

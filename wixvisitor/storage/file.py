@@ -13,21 +13,23 @@ import os
 import random
 import re
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 import anyio
 
+from wixvisitor._tasks.log import logger
 from wixvisitor._wire.redaction import drops_frames_async
 from wixvisitor.errors import ConfigurationError, StorageError
-from wixvisitor.storage import _file_lease, _file_record
+from wixvisitor.storage import _file_lease, _file_purge, _file_record
 from wixvisitor.storage._arguments import BRIEF, YEAR, seconds
 from wixvisitor.storage._closing import Closing
 from wixvisitor.storage._file_lease import Lease
 from wixvisitor.storage._file_lock import FileLock
-from wixvisitor.storage._file_purge import FilePurge
+from wixvisitor.storage._file_purge import RENAMED, FilePurge
+from wixvisitor.storage._pickling import Pickling
 from wixvisitor.storage._places import Group, make_directory, shown, sync_above
 from wixvisitor.storage._protocol import ANY_VERSION, AnyVersion, Record, VersionConflict
 from wixvisitor.storage._threads import LOAD_SECONDS, THREADS
@@ -35,15 +37,16 @@ from wixvisitor.storage._threads import LOAD_SECONDS, THREADS
 T = TypeVar("T")
 
 _WRITE_TIMEOUT = 9.0  # seconds; a write takes milliseconds, so a process that has the lock for longer is stopped
+_LISTED: Final = 100  # files that are read at once to list their keys
 _PURGED: Final = 100  # files that a save removes at most
 _LOOKED_AT: Final = 1_000  # files that it examines for this
 _PURGING: Final = 0.02  # the share of saves that purge, beside each process's first
 _SPARE: Final = 0.1  # seconds that a save waits for this at most
-_NAME: Final = re.compile(r"[0-9a-f]{40}\.json")
+_NAME: Final = re.compile(rf"([0-9a-f]{{40}}\.json)(?:{re.escape(RENAMED)})?")
 _LOOK_AGAIN: Final = (0.005, 0.03)  # seconds until another process's lock is tried again
 
 
-class FileStorage(Closing):
+class FileStorage(Closing, Pickling):
     """Keeps visitors in files: for command lines, bots and desktop programs.
 
     Args:
@@ -99,6 +102,12 @@ class FileStorage(Closing):
             self._is_directory = self._is_directory or self._path.is_dir()
         self._group = Group.ACCEPTED if accept_group else Group.REMOVED
         life = None if expire_after is None else seconds(expire_after, "expire_after")
+        self._options = {
+            "expire_after": expire_after,
+            "accept_group": accept_group,
+            "clock": clock,
+            "monotonic": monotonic,
+        }
         self._clock = clock or time.time
         self._purging = None if life is None else FilePurge(life, self._clock, monotonic or time.monotonic)
         self._has_saved = False
@@ -109,7 +118,7 @@ class FileStorage(Closing):
     async def load(self, key: str) -> Record | None:
         """Returns the visitor's record, None if there is no file. Loading starts its life anew after a tenth of it.
 
-        Does not wait for a lock.
+        Takes no lock. It waits only for a purge that is about to remove this visitor.
         """
         place = self._place(key)
         read = functools.partial(self._load, place, key)
@@ -140,13 +149,23 @@ class FileStorage(Closing):
         so a visitor is removed only if it was found past its time twice: an hour apart by this process; or past twice
         its time and a day, by two processes that were started at least a day apart. So the first call in a long-running
         process removes few visitors or none; a call an hour later removes the others. A program that cron starts each
-        day may call it once each time.
+        day may call it once each time. If a file cannot be removed, the others are removed all the same.
+
+        Raises:
+            StorageError: at the end, the first failure.
 
         Concurrency: other calls can run meanwhile.
         Cancellation: the visitors that were not removed yet stay.
         """
-        expired = await THREADS.run((self._path, "purge"), self._expired)
-        return sum([await self._alone("purge", place, self._remove_if_expired) for place in expired])
+        removed, failure = 0, None
+        for place in await THREADS.run((self._path, "purge"), self._expired):
+            try:
+                removed += await self._alone("purge", place, self._remove_if_expired)
+            except StorageError as error:
+                failure = failure or error
+        if failure is not None:
+            raise failure
+        return removed
 
     async def _purge_at_times(self) -> None:
         """Removes visitors past their time, after some of the saves. A hanging file system delays a save briefly."""
@@ -157,6 +176,15 @@ class FileStorage(Closing):
         self._has_saved = True
         with anyio.move_on_after(_SPARE), suppress(StorageError):
             await THREADS.run((self._path, "purge"), self._purge_some)
+
+    async def keys(self) -> AsyncIterator[str]:
+        """Yields the key of each visitor. A file that holds no record of ours is left out, with a warning."""
+        with _file_record.failures("list", self._path):
+            places = await THREADS.run((self._path, "list"), self._all_places)
+        for start in range(0, len(places), _LISTED):
+            read = functools.partial(self._keys_in, places[start : start + _LISTED])
+            for key in await THREADS.run((self._path, "list"), read):
+                yield key
 
     async def acquire_lease(self, key: str, holder: str, seconds: float) -> float:
         """Returns 0.0 if ``holder`` has the lease now, else the seconds until it is free at the latest."""
@@ -174,6 +202,9 @@ class FileStorage(Closing):
 
     def __repr__(self) -> str:
         return f"<FileStorage {str(self._path)!r}, {'a directory' if self._is_directory else 'one visitor'}>"
+
+    def _pickled(self) -> tuple[tuple[str], dict[str, Any]]:
+        return (f"{self._path}{os.sep if self._is_directory else ''}",), self._options
 
     def _place(self, key: str) -> Path:
         if not self._is_directory:
@@ -196,35 +227,69 @@ class FileStorage(Closing):
     # In a thread
 
     def _load(self, place: Path, key: str) -> Record | None:
-        record = _file_record.read(place, key, self._group)
-        if record is not None and self._purging is not None and not str(record.version).startswith(BRIEF):
-            self._purging.loaded(place)
+        while True:
+            record = self._read(place, key)
+            if record is None or self._purging is None or str(record.version).startswith(BRIEF):
+                return record
+            if self._purging.loaded(place):
+                return record
+
+    def _read(self, place: Path, key: str) -> Record | None:
+        """Returns the record. If a purge has renamed the file, waits until it is removed or has its name again."""
+        until = time.monotonic() + _WRITE_TIMEOUT
+        while (record := _file_record.read(place, key, self._group)) is None:
+            if not os.path.lexists(_file_purge.renamed_of(place)) and not os.path.lexists(place):
+                break
+            if _with_lock("load", place, lambda _: True) is None:  # else the purge has ended, or was killed
+                if time.monotonic() > until:
+                    raise StorageError(f"cannot load {shown(place)}: a purge has had its lock for {_WRITE_TIMEOUT:g} s")
+                time.sleep(random.uniform(*_LOOK_AGAIN))  # noqa: S311 - spreads the attempts, protects nothing
         return record
+
+    def _all_places(self) -> list[Path]:
+        return self._places() if self._is_directory else [self._path]
+
+    def _keys_in(self, places: list[Path]) -> list[str]:
+        keys = []
+        for place in places:
+            try:
+                key = _file_record.key_in(place, self._group)
+                if key is None:  # a purge has renamed it, and may have been killed
+                    key = _file_record.key_in(_file_purge.renamed_of(place), self._group)
+            except StorageError as error:
+                logger.warning("wixvisitor: a file is left out: %s", error)
+                continue
+            if key is not None:  # else it was removed meanwhile
+                keys.append(key)
+        return keys
 
     def _expired(self) -> list[Path]:
         """Returns the files that may have to be removed."""
         with _file_record.failures("purge", self._path):
-            purging, places = self._purging, self._places() if self._is_directory else [self._path]
+            purging, places = self._purging, self._all_places()
         return [
             place
             for place in places
-            if (purging is not None and purging.past(place)) or _file_record.is_expired(place, self._clock())
+            if (purging is not None and purging.past(place))
+            or _file_record.is_expired(place, self._clock())
+            or os.path.lexists(_file_purge.renamed_of(place))
         ]
 
     def _places(self) -> list[Path]:
         """Returns the visitors' files of the directory, and no other program's."""
         with suppress(FileNotFoundError):
             names = os.listdir(self._path)  # noqa: PTH208 - there may be thousands, and a Path for each takes longer
-            return [self._path / name for name in names if _NAME.fullmatch(name)]
+            return [self._path / name for name in {found[1] for found in map(_NAME.fullmatch, names) if found}]
         return []
 
     def _purge_some(self) -> None:
         assert self._purging is not None
-        removed = 0
-        with suppress(OSError, StorageError):
+        removed, places = 0, []
+        with suppress(OSError):
             places = self._places()
-            for place in random.sample(places, min(len(places), _LOOKED_AT)):
-                if removed < _PURGED and self._purging.past(place):
+        for place in random.sample(places, min(len(places), _LOOKED_AT)):
+            if removed < _PURGED and self._purging.past(place):
+                with suppress(StorageError):  # the others are removed all the same
                     removed += _with_lock("purge", place, self._remove_if_expired) == (True,)
 
     # In a thread, under the visitor's lock
@@ -249,13 +314,14 @@ class FileStorage(Closing):
         """Removes the file if it is past its time; returns whether it did."""
         if not _file_record.is_record(place):
             return False
+        used = place.lstat().st_mtime_ns
         may_go = self._purging is not None and self._purging.may_go(place)
         if not may_go and not _file_record.is_expired(place, self._clock()):
             return False
-        _file_record.delete(place, durably=False)  # after a power failure the file may come back, which is harmless
+        is_gone = _file_purge.remove_unused(place, used)
         if self._purging is not None:
             self._purging.forget(place)
-        return True
+        return is_gone
 
     def _delete(self, place: Path, key: str) -> None:
         if _file_record.read(place, key, self._group) is not None:
@@ -294,6 +360,7 @@ def _with_lock(verb: str, place: Path, work: Callable[[Path], T]) -> tuple[T] | 
         if not lock.acquire():
             return None
         try:
+            _file_purge.restore(place)
             return (work(place),)
         finally:
             lock.release()

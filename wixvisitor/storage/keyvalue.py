@@ -23,6 +23,7 @@ except ModuleNotFoundError as error:
 from wixvisitor._wire.redaction import drops_frames_async, redact, safe_cause
 from wixvisitor.errors import ConfigurationError, StorageError
 from wixvisitor.storage._arguments import YEAR, seconds
+from wixvisitor.storage._pickling import Pickling
 from wixvisitor.storage._protocol import Record
 
 _GRACE: Final = 1.0  # seconds in which a probe that was cancelled removes what it wrote
@@ -38,7 +39,7 @@ class _Probe:
     error: StorageError | None = None
 
 
-class KeyValueStorage:
+class KeyValueStorage(Pickling):
     """Keeps visitors in any store of py-key-value-aio. It is safe for one process only.
 
     Args:
@@ -109,6 +110,9 @@ class KeyValueStorage:
 
     def __repr__(self) -> str:
         return f"<KeyValueStorage over a {type(self._store).__name__}, collection {self._collection!r}>"
+
+    def _pickled(self) -> str:
+        return "its store is yours; make both in the process that uses them"
 
     async def _call(self, verb: str, call: Callable[..., Awaitable[Any]], *arguments: object, **options: object) -> Any:
         try:

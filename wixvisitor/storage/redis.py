@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 import uuid
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import suppress
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 try:
     import redis.asyncio
@@ -19,16 +20,20 @@ from wixvisitor._wire.redaction import drops_frames_async
 from wixvisitor.errors import ConfigurationError, StorageError
 from wixvisitor.storage import _redis_scripts
 from wixvisitor.storage._arguments import BRIEF, YEAR, seconds
+from wixvisitor.storage._asyncio_calls import check_asyncio, finish
 from wixvisitor.storage._closing import Closing
+from wixvisitor.storage._pickling import Pickling
 from wixvisitor.storage._protocol import ANY_VERSION, AnyVersion, Record, VersionConflict
-from wixvisitor.storage._redis_calls import check_asyncio, finish
 from wixvisitor.storage._redis_clients import Clients, GivenClient, OwnClients
 from wixvisitor.storage._redis_errors import explained
 from wixvisitor.storage._redis_evaluation import Argument
+from wixvisitor.storage._redis_listing import START, Cursor, literal
 from wixvisitor.storage._redis_scripts import Script
 
+T = TypeVar("T")
 
-class RedisStorage(Closing):
+
+class RedisStorage(Closing, Pickling):
     """Keeps visitors in Redis or Valkey: for many processes on many machines.
 
     Args:
@@ -73,6 +78,8 @@ class RedisStorage(Closing):
         self._timeout = seconds(timeout, "timeout")
         self._life = 0 if expire_after is None else _milliseconds(seconds(expire_after, "expire_after"))
         self._prefix = prefix
+        self._url = url_or_client if isinstance(url_or_client, str) else None
+        self._options = {"prefix": prefix, "expire_after": expire_after, "timeout": timeout}
         self._clients = _clients(url_or_client, self._timeout)
 
     @drops_frames_async
@@ -129,14 +136,29 @@ class RedisStorage(Closing):
         """Gives the lease back if ``holder`` has it."""
         await self._run("end a lease", _redis_scripts.RELEASE, self._lease_key(key), _encoded(holder))
 
+    async def keys(self) -> AsyncIterator[str]:
+        """Yields the key of each record; one may come twice. A cluster must keep its primaries meanwhile."""
+        before = f"{self._prefix}:{{"
+        pattern = literal(_encoded(before)) + b"*}"
+        cursor: Cursor | None = START
+        while cursor is not None:
+            names, cursor = await self._call("list", partial(self._clients.scan, pattern, cursor))
+            for name in names:
+                yield name[len(before) : -1]
+
     async def aclose(self) -> None:
         """Closes the client that was made here in this event loop, never yours. The next call connects again."""
         with suppress(StorageError, TimeoutError):  # on trio no client was ever opened
-            check_asyncio()
+            check_asyncio("RedisStorage", "redis-py")
             await finish(self._clients.aclose, 2 * self._timeout)
 
     def __repr__(self) -> str:
         return f"<RedisStorage {self._clients!r}, prefix {self._prefix!r}>"
+
+    def _pickled(self) -> tuple[tuple[str], dict[str, Any]] | str:
+        if self._url is None:
+            return "its client is yours; give it a URL, or make both in the process that uses them"
+        return (self._url,), self._options
 
     def _record_key(self, key: str) -> bytes:
         return _encoded(f"{self._prefix}:{{{key}}}")
@@ -145,9 +167,12 @@ class RedisStorage(Closing):
         return self._record_key(key) + b":lease"
 
     async def _run(self, verb: str, script: Script, key: bytes, *arguments: Argument) -> Any:
-        check_asyncio()
+        return await self._call(verb, partial(self._clients.run, script, key, *arguments))
+
+    async def _call(self, verb: str, call: Callable[[], Coroutine[Any, Any, T]]) -> T:
+        check_asyncio("RedisStorage", "redis-py")
         try:
-            return await finish(partial(self._clients.run, script, key, *arguments), self._timeout)
+            return await finish(call, self._timeout)
         except Exception as error:
             failure = explained(verb, error, self._clients.secrets)
         raise failure  # without the frames of redis-py, whose locals hold the record and the password

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Any, Final
 
 import attrs
@@ -11,6 +11,7 @@ from wixvisitor._wire.redaction import drops_frames_async
 from wixvisitor.errors import ConfigurationError, StorageError
 from wixvisitor.storage import _sealing
 from wixvisitor.storage._closing import Closing
+from wixvisitor.storage._pickling import Pickling
 from wixvisitor.storage._protocol import (
     ANY_VERSION,
     AnyVersion,
@@ -27,7 +28,7 @@ _MARK: Final = "wixvisitor-sealed."  # marks a sealed record, for operators and 
 _PURPOSE: Final = "wixvisitor record"
 
 
-class SealedStorage(Closing):
+class SealedStorage(Closing, Pickling):
     """Keeps visitors in another store, encrypted: reading or changing that store gives access to no visitor.
 
     Args:
@@ -42,8 +43,8 @@ class SealedStorage(Closing):
     To rotate, deploy ``keys=[old, new]`` everywhere, then ``[new, old]``. A record is sealed with the new key when it
     is next saved. Remove the old key when every record was saved since, or has expired.
 
-    It can do what ``inner`` can: it has ``aclose``, ``purge``, leases, and the argument ``expected`` of ``save``, if
-    ``inner`` has them. Closing it closes ``inner``. Versions are those of ``inner``.
+    It can do what ``inner`` can: it has ``aclose``, ``keys``, ``purge``, leases, and the argument ``expected`` of
+    ``save``, if ``inner`` has them. Closing it closes ``inner``. Versions are those of ``inner``.
 
     Raises:
         ConfigurationError: ``inner`` is no storage, or a key is not valid.
@@ -55,6 +56,7 @@ class SealedStorage(Closing):
     """
 
     aclose: Callable[[], Awaitable[None]]  # if inner has it
+    keys: Callable[[], AsyncIterator[str]]  # if inner has it
     purge: Callable[[], Awaitable[int]]  # if inner has it
 
     def __init__(self, inner: TokenStorage, keys: Sequence[str | bytes]) -> None:
@@ -70,7 +72,7 @@ class SealedStorage(Closing):
             own["save"] = self._save_conditionally
         if isinstance(inner, LeasingStorage):
             own.update(acquire_lease=inner.acquire_lease, release_lease=inner.release_lease)
-        for name in ("aclose", "purge"):
+        for name in ("aclose", "keys", "purge"):
             if (method := getattr(inner, name, None)) is not None:
                 own[name] = method
 
@@ -122,6 +124,9 @@ class SealedStorage(Closing):
     @drops_frames_async
     async def _save_unconditionally(self, key: str, value: str) -> object:
         return await self._inner.save(key, self._sealed(key, value))
+
+    def _pickled(self) -> str:
+        return "its keys would be in the pickle; send the inner store, and make this one in the process that uses it"
 
     async def _settle(self) -> None:
         await settle(self._inner, 10.0)

@@ -7,11 +7,11 @@ import random
 import sqlite3
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import Concatenate, Final, ParamSpec, TypeVar
+from typing import Any, Concatenate, Final, ParamSpec, TypeVar
 
 import anyio
 
@@ -20,6 +20,7 @@ from wixvisitor.errors import ConfigurationError, StorageError
 from wixvisitor.storage import _sqlite_file
 from wixvisitor.storage._arguments import BRIEF, YEAR, seconds
 from wixvisitor.storage._closing import Closing
+from wixvisitor.storage._pickling import Pickling
 from wixvisitor.storage._places import Group, shown
 from wixvisitor.storage._protocol import ANY_VERSION, AnyVersion, Record, VersionConflict
 from wixvisitor.storage._sqlite_connection import OpenFile
@@ -32,6 +33,7 @@ T = TypeVar("T")
 
 _PURGED: Final = 100  # records, and leases, that a save removes at most
 _PURGED_AT_ONCE: Final = 1_000  # records that purge() removes at most before others may write
+_LISTED: Final = 1_000  # keys that are listed at once
 _PURGING: Final = 0.02  # the share of saves that purge, beside each process's first
 _SKEW: Final = 1.0  # seconds; a lease that begins later than this from now was taken before the clock was set back
 _CLOSING: Final = 5.0  # seconds that closing waits for calls under way
@@ -47,6 +49,7 @@ _SAVE: Final = {
 _REPLACE: Final = """
     UPDATE visitors SET value = :value, version = :version, expires_at = :expires_at
     WHERE key = :key AND version = :expected"""
+_KEYS: Final = "SELECT key FROM visitors WHERE :after IS NULL OR key > :after ORDER BY key LIMIT :most"
 _PURGE_LEASES: Final = (  # of holders that have died
     "DELETE FROM leases WHERE rowid IN (SELECT rowid FROM leases WHERE until <= ? LIMIT ?)"
 )
@@ -56,7 +59,7 @@ _LEASE: Final = """
     WHERE leases.holder = :holder OR leases.until <= :now OR leases.since > :ahead"""
 
 
-class SQLiteStorage(Closing):
+class SQLiteStorage(Closing, Pickling):
     """Keeps visitors in a SQLite file: for a busy server, in any number of processes on one machine.
 
     Args:
@@ -107,6 +110,12 @@ class SQLiteStorage(Closing):
             Path(text).expanduser().absolute()
         )  # the process may change its working directory before the first use
         self._life = float("inf") if expire_after is None else seconds(expire_after, "expire_after")
+        self._options = {
+            "expire_after": expire_after,
+            "accept_group": accept_group,
+            "clock": clock,
+            "monotonic": monotonic,
+        }
         self._clock = clock or time.time
         self._purging = Purge(self._life, monotonic or time.monotonic)
         self._has_saved = False
@@ -157,6 +166,13 @@ class SQLiteStorage(Closing):
             removed, has_more = removed + step.removed, step.has_more
         return removed
 
+    async def keys(self) -> AsyncIterator[str]:
+        """Yields the key of each visitor, a thousand at a time, in the order of their bytes."""
+        last: str | None = None
+        while found := await THREADS.run(self._reader, partial(self._list, last), seconds=LOAD_SECONDS):
+            for last in found:
+                yield last
+
     async def acquire_lease(self, key: str, holder: str, seconds: float) -> float:
         """Returns 0.0 if ``holder`` has the lease now, else the seconds until it ends."""
         return await self._write(self._acquire, key, holder, seconds)
@@ -179,6 +195,9 @@ class SQLiteStorage(Closing):
 
     def __repr__(self) -> str:
         return f"<SQLiteStorage {str(self._path)!r}>"
+
+    def _pickled(self) -> tuple[tuple[str], dict[str, Any]]:
+        return (str(self._path),), self._options
 
     async def _settle(self) -> None:
         """Moves the saves from the log into the file, if no other process prevents it. Closing a pool calls this."""
@@ -210,6 +229,13 @@ class SQLiteStorage(Closing):
         with self._reader.connection() as connection:
             return self._load(connection, key)
 
+    def _list(self, after: str | None) -> list[str]:
+        with self._reader.connection() as connection:
+            found = connection.execute(_KEYS, {"after": after, "most": _LISTED}).fetchall()
+        if not all(isinstance(key, str) for (key,) in found):
+            raise StorageError(f"{shown(self._path)}: a visitor's record is damaged: its key is of another type")
+        return [key for (key,) in found]
+
     def _empty_log(self) -> None:
         with suppress(FileNotFoundError):
             if self._path.with_name(f"{self._path.name}-wal").stat().st_size:
@@ -217,17 +243,20 @@ class SQLiteStorage(Closing):
                     connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
 
     def _load(self, connection: sqlite3.Connection, key: str) -> Record | None:
-        now = self._clock()  # it may be wrong, so a record past its time is loaded until it is purged
         row = connection.execute("SELECT value, version, expires_at FROM visitors WHERE key = ?", (key,)).fetchone()
         if row is None:
             return None
         value, version, expires_at = row
         if not isinstance(value, str) or not isinstance(version, str) or not isinstance(expires_at, float):
             raise StorageError(f"{shown(self._path)}: the visitor's record is damaged: a column is of another type")
+        now = self._clock()  # it may be wrong, so a record past its time is loaded until it is purged
         if expires_at - now < _UNTOUCHED * self._life and not version.startswith(BRIEF):
-            touch = "UPDATE visitors SET expires_at = ? WHERE key = ? AND version = ?"
-            with best_effort(connection):  # loading succeeds, even if the file cannot be written
-                connection.execute(touch, (now + self._life, key, version))
+            touch, is_there = "UPDATE visitors SET expires_at = ? WHERE key = ? AND version = ?", True
+            # Loading succeeds, even if the file cannot be written. A record past its time may be removed right now.
+            with best_effort(connection, waits=expires_at <= now):
+                is_there = connection.execute(touch, (now + self._life, key, version)).rowcount > 0
+            if not is_there:  # it was replaced or removed since it was read
+                return self._load(connection, key)
         return Record(value, version)
 
     def _save(

@@ -1,8 +1,9 @@
 """A stateful fake of Wix, so that an application's tests run offline.
 
-``FakeWix`` issues tokens, keeps one cart per visitor, and fails on request. It does not depend on wixvisitor's own
-client, so any HTTP client can be tested with it. ``StorageContract`` tests a storage adapter; only this class needs
-pytest. ``plugin`` is the pytest plugin with fixtures. ``assert_visitor_cookie`` checks a web app's response.
+``FakeWix`` issues tokens, keeps one cart per visitor, lets members log in and pay, and fails on request. It does not
+depend on wixvisitor's own client, so any HTTP client can be tested with it. ``StorageContract`` tests a storage
+adapter; only this class needs pytest. ``plugin`` is the pytest plugin with fixtures. ``assert_visitor_cookie`` checks a
+web app's response.
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from ._fake import FakeWix
     from ._faults import Fault
     from ._gate import Gate
+    from ._hosted import Order
+    from ._member import Mail, Member
     from ._visitors import Visitor
 
 __all__ = [
@@ -26,6 +29,9 @@ __all__ = [
     "FakeWix",
     "Fault",
     "Gate",
+    "Mail",
+    "Member",
+    "Order",
     "Product",
     "StorageContract",
     "Visitor",
@@ -39,6 +45,9 @@ _HOMES: Final = {
     "FakeWix": "_fake",
     "Fault": "_faults",
     "Gate": "_gate",
+    "Mail": "_member",
+    "Member": "_member",
+    "Order": "_hosted",
     "Product": "_catalog",
     "StorageContract": "_contract",
     "Visitor": "_visitors",

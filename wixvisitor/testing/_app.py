@@ -13,10 +13,9 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from wixvisitor.testing._answers import Answer, answer_of, send_answer
-from wixvisitor.testing._calls import Call, CallLog
+from wixvisitor.testing._calls import CALL, Call, CallLog
 from wixvisitor.testing._connection import close_connection, read_body, while_connected
 from wixvisitor.testing._faults import Delay, Drop, Fail, Faults, Hang, Hold, Plan
-from wixvisitor.testing._routes import CALL
 
 
 @define(kw_only=True, eq=False)

@@ -1,8 +1,8 @@
 """The calls that reached the fake."""
 
 import json
-from collections import Counter
-from collections.abc import Mapping
+from collections import Counter, deque
+from collections.abc import Callable, Mapping
 from threading import RLock
 from typing import Any
 from urllib.parse import parse_qsl
@@ -11,11 +11,22 @@ from attrs import define, field
 from starlette.datastructures import Headers
 
 TOKEN_PATH = "/oauth2/token"  # noqa: S105 - a path, not a secret
+CALL = "wixvisitor.call"
+"""The key of the ``Call`` in an ASGI scope."""
+KEPT_BYTES = 16 * 1024 * 1024
+"""How many bytes of requests a log with a limit keeps."""
+HOSTED = "/_hosted/"
+"""Where the paths of the hosted pages begin: pages for browsers, not API calls."""
+_SECRET_PARAMETERS = frozenset({"session", "token"})
 _SECRET_HEADERS = frozenset({"authorization", "cookie"})
 
 
 def _without_secrets(headers: Mapping[str, str]) -> str:
     return repr({name: "***" if name in _SECRET_HEADERS else value for name, value in headers.items()})
+
+
+def _without_secret_parameters(query: Mapping[str, str]) -> str:
+    return repr({name: "***" if name in _SECRET_PARAMETERS else value for name, value in query.items()})
 
 
 @define(kw_only=True, eq=False)
@@ -36,7 +47,7 @@ class Call:
 
     method: str
     path: str
-    query: Mapping[str, str]
+    query: Mapping[str, str] = field(repr=_without_secret_parameters)
     headers: Headers = field(repr=_without_secrets)
     body: bytes = field(repr=False)
     received_at: float
@@ -68,22 +79,37 @@ class Call:
         return grant if isinstance(grant, str) else None
 
     @property
+    def size(self) -> int:
+        """About how many bytes the request had."""
+        return len(self.body) + sum(len(name) + len(value) for name, value in self.headers.raw)
+
+    @property
     def is_token_call(self) -> bool:
         """Whether the call asks for tokens."""
         return self.path == TOKEN_PATH
 
     @property
     def is_api_call(self) -> bool:
-        """Whether the call is for the API rather than for ``/oauth2/…``."""
-        return not self.path.startswith("/oauth2/")
+        """Whether the call is for the API rather than for ``/oauth2/…`` or a hosted page."""
+        return not self.path.startswith(("/oauth2/", HOSTED))
 
 
 @define(kw_only=True, eq=False)
 class CallLog:
-    """Every call, and how many ran at the same time. Safe from any thread."""
+    """The calls, and how many ran at the same time. Safe from any thread.
+
+    Attributes:
+        limit: How many calls are kept, the last ones; None keeps all. With a limit, they are also fewer if their
+            requests are together larger than ``KEPT_BYTES``.
+        on_end: Called with each call that has ended, under the lock.
+
+    """
 
     lock: RLock
-    calls: list[Call] = field(factory=list)
+    limit: int | None = None
+    on_end: Callable[[Call], None] | None = None
+    calls: deque[Call] = field(factory=deque)
+    _bytes: int = 0
     _under_way: Counter[str] = field(factory=Counter)
     _peaks: Counter[str] = field(factory=Counter)
 
@@ -93,6 +119,15 @@ class CallLog:
             self.calls.append(call)
             self._under_way[call.path] += 1
             self._peaks[call.path] = max(self._peaks[call.path], self._under_way[call.path])
+            if self.limit is not None:
+                self._bytes += call.size
+                self._trim(self.limit)
+
+    def _trim(self, limit: int) -> None:
+        while len(self.calls) > limit or (self._bytes > KEPT_BYTES and len(self.calls) > 1):
+            self._bytes -= self.calls.popleft().size
+        if len(self._peaks) > limit:
+            self._peaks = Counter(self._under_way)
 
     def ended(self, call: Call, *, status: int | None = None) -> None:
         """Ends a call with the status of its answer, or None without an answer. A second call changes nothing."""
@@ -101,6 +136,10 @@ class CallLog:
                 call.under_way = False
                 call.status = status
                 self._under_way[call.path] -= 1
+                if not self._under_way[call.path]:
+                    del self._under_way[call.path]
+                if self.on_end is not None:
+                    self.on_end(call)
 
     def peak(self, path: str) -> int:
         """The largest number of calls of this path that ran at the same time."""
@@ -111,6 +150,7 @@ class CallLog:
         """Removes all calls, also those that are still running."""
         with self.lock:
             self.calls.clear()
+            self._bytes = 0
             self._peaks = Counter(self._under_way)
 
 

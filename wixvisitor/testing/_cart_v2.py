@@ -110,14 +110,6 @@ def remove_coupon(context: CallContext) -> Json:
     return _answer(context, context.changed(cart))
 
 
-def checkout_url(context: CallContext) -> Json:
-    """The checkout for this cart. The checkout has the cart's ID."""
-    cart = _cart(context)
-    if context.params["cart_id"] not in (cart.id, "current"):
-        raise application_error(404, "CART_NOT_FOUND", "Cart not found")
-    return {"checkoutUrl": f"https://fake.wixsite.example/checkout?checkoutId={cart.id}"}
-
-
 def _line_id(item: object) -> str:
     if not isinstance(item, dict) or not isinstance(item.get("lineItemId"), str):
         raise validation_error("lineItems.lineItemId", "must not be empty", rule="REQUIRED_FIELD")

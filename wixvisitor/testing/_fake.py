@@ -15,7 +15,10 @@ from wixvisitor.testing._calls import TOKEN_PATH, Call, CallLog
 from wixvisitor.testing._catalog import Product, catalog
 from wixvisitor.testing._fault_controls import FaultControls
 from wixvisitor.testing._faults import Faults
+from wixvisitor.testing._hosted import Hosted
 from wixvisitor.testing._in_process import InProcessTransport
+from wixvisitor.testing._member_controls import MemberControls
+from wixvisitor.testing._members import Members
 from wixvisitor.testing._routes import routes_app
 from wixvisitor.testing._serve import serving
 from wixvisitor.testing._settings import Settings
@@ -29,7 +32,7 @@ if TYPE_CHECKING:
 BASE_URL = "https://www.wixapis.com"
 
 
-class FakeWix(FaultControls, VisitorControls, Settings):
+class FakeWix(FaultControls, VisitorControls, MemberControls, Settings):
     """A fake of Wix that keeps state: it mints visitors, recognises their tokens, and keeps one cart per visitor.
 
     Args:
@@ -40,10 +43,14 @@ class FakeWix(FaultControls, VisitorControls, Settings):
         refresh_token_lifetime: Seconds from the issue of a refresh token to its expiry.
         rotate_refresh_tokens: Whether the answer to a renewal has a new refresh token.
         products: The products of the shop; None is a small built-in range.
+        allowed_redirect_uris: The addresses to which a login may lead; None allows every ``https`` address, and
+            ``http`` ones of this machine.
+        keep_calls: How many calls ``calls`` keeps, the last ones; None keeps all.
 
-    The settings listed in ``Settings`` are attributes and may be changed at any time. A call needs a token. Unlike
-    with Wix, it needs no Accept or User-Agent header. The methods of ``FaultControls`` add faults; the methods of
-    ``VisitorControls`` create visitors and revoke their tokens.
+    The settings listed in ``Settings`` and ``MemberSettings`` are attributes and may be changed at any time. A call
+    needs a token. Unlike with Wix, it needs no Accept or User-Agent header. The methods of ``FaultControls`` add
+    faults; those of ``VisitorControls`` create visitors and revoke their tokens; those of ``MemberControls`` add
+    members, and show the mail and the orders.
 
     Concurrency: safe from any thread. Several clients and servers may use one fake at once; they share its state.
 
@@ -59,28 +66,36 @@ class FakeWix(FaultControls, VisitorControls, Settings):
         refresh_token_lifetime: float = 31_536_000,
         rotate_refresh_tokens: bool = False,
         products: Iterable[Product] | None = None,
+        allowed_redirect_uris: Iterable[str] | None = None,
+        keep_calls: int | None = None,
     ) -> None:
         super().__init__(
             client_ids=None if client_ids is None else frozenset(client_ids),
             access_token_lifetime=access_token_lifetime,
             refresh_token_lifetime=refresh_token_lifetime,
             rotate_refresh_tokens=rotate_refresh_tokens,
+            allowed_redirect_uris=None if allowed_redirect_uris is None else frozenset(allowed_redirect_uris),
         )
         self.strict = strict
         self._clock = clock
         self._advanced = 0.0
         self._lock = RLock()
-        self._log = CallLog(lock=self._lock)
+        self._log = CallLog(lock=self._lock, limit=keep_calls)
         self._faults = Faults(lock=self._lock)
         self._settings = self
         self._visitors = Visitors(settings=self, server_time=self._server_time)
+        self._members = Members(settings=self, server_time=self._server_time)
+        self._hosted = Hosted(settings=self, server_time=self._server_time)
         self._products = catalog(products)
         self.app: ASGIApp = self._build_app()
+        self._page: ASGIApp | None = None
 
     def _build_app(self) -> ASGIApp:
         site = Site(
             settings=self,
             visitors=self._visitors,
+            members=self._members,
+            hosted=self._hosted,
             products=self._products,
             server_time=self._server_time,
             lock=self._lock,
@@ -122,19 +137,31 @@ class FakeWix(FaultControls, VisitorControls, Settings):
         return module.AsyncClient(**{"transport": transport, "base_url": BASE_URL, **arguments})
 
     @asynccontextmanager
-    async def serve(self) -> AsyncGenerator[str]:
-        """Serves the fake on a free port of 127.0.0.1 and yields the base URL, ``http://127.0.0.1:PORT``.
+    async def serve(self, *, port: int = 0, page: bool = False) -> AsyncGenerator[str]:
+        """Serves the fake on 127.0.0.1 and yields the base URL, ``http://127.0.0.1:PORT``.
+
+        Args:
+            port: 0 is a free port.
+            page: Whether a browser that opens the base URL sees a page with the visitors, their carts and the calls.
 
         Raises:
+            OSError: The port is in use.
             AssertionError: At the end, if the fake is strict and there were calls to unknown routes.
 
         Cancellation: the server is stopped within a second, and its connections are closed.
 
         """
-        async with serving(self.app) as base_url:
+        async with serving(self._with_page() if page else self.app, port=port) as base_url:
             yield base_url
         if self.strict:
             self.check()
+
+    def _with_page(self) -> ASGIApp:
+        from wixvisitor.testing._stand_in.app import with_page  # noqa: PLC0415 - few tests need it
+
+        if self._page is None:
+            self._page = with_page(self)
+        return self._page
 
     def now(self) -> float:
         """The time of the test's clock, in seconds since the epoch."""
@@ -150,7 +177,7 @@ class FakeWix(FaultControls, VisitorControls, Settings):
 
     @property
     def calls(self) -> list[Call]:
-        """Every call so far, in the order of arrival."""
+        """Every call so far, or the last ones with ``keep_calls``, in the order of arrival."""
         with self._lock:
             return list(self._log.calls)
 

@@ -27,9 +27,10 @@ class FaultControls:
     """Adds faults to the fake. All methods select the calls with the same arguments:
 
     - ``path``: the path of the calls. ``"/ecom/*"`` is every path that begins with ``/ecom/``. None is every path
-      except ``/oauth2/…``.
+      except ``/oauth2/…`` and the hosted pages, ``/_hosted/…``.
     - ``times``: the number of calls; None is without a limit.
-    - ``grant_type``: only token calls of this grant type, ``"anonymous"`` or ``"refresh_token"``.
+    - ``grant_type``: only token calls of this grant type, ``"anonymous"``, ``"refresh_token"``,
+      ``"authorization_code"`` or ``"authorized_client"``.
     - ``after``: the number of matching calls that are handled normally first.
     - ``committed``: whether the fake handles the call before the fault occurs, so that only the answer is lost or late.
 

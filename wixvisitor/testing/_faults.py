@@ -1,5 +1,7 @@
 """Faults: what they do, to which calls, and how often."""
 
+import itertools
+from collections.abc import Iterator
 from threading import RLock
 
 from attrs import define, field, frozen
@@ -66,12 +68,14 @@ class Fault:
     """A fault, which applies to calls until it is used up or removed.
 
     Attributes:
-        path: The path of the calls. None is every path except ``/oauth2/…``; a ``*`` at the end matches any rest.
+        path: The path of the calls. None is every path of the API except ``/oauth2/…``; a ``*`` at the end matches any
+            rest.
         times: The number of calls; None is without a limit.
         grant_type: Only token calls of this grant type.
         after: The number of matching calls that are handled normally first.
         committed: Whether the fake handles the call before the fault occurs.
         used: The number of calls to which the fault was applied so far.
+        number: 1 for the first fault of a fake, 2 for the next.
 
     """
 
@@ -82,12 +86,19 @@ class Fault:
     after: int = 0
     committed: bool = False
     used: int = 0
+    number: int = field(default=0, init=False)
     _skipped: int = 0
     _removed: bool = False
 
     def remove(self) -> None:
         """Removes the fault. It still affects calls to which it was applied before. A second call changes nothing."""
         self._removed = True
+
+    @property
+    def ended(self) -> bool:
+        """Whether no call is affected any more: the fault is used up or removed, and holds no call at its gate."""
+        holding = isinstance(self.action, Hold) and self.action.gate.waiting > 0
+        return (self._removed or self.used == self.times) and not holding
 
     def applies_to(self, call: Call) -> bool:
         """Whether the fault applies to this call. If it does, that counts as one use."""
@@ -125,10 +136,23 @@ class Faults:
 
     lock: RLock
     _faults: list[Fault] = field(factory=list)
+    _numbers: Iterator[int] = field(factory=lambda: itertools.count(1))
+
+    @property
+    def active(self) -> list[Fault]:
+        """The faults that affect a call now, or may affect one later."""
+        with self.lock:
+            return [fault for fault in self._faults if not fault.ended]
+
+    def forget_ended(self) -> None:
+        """Drops the faults that affect no call any more."""
+        with self.lock:
+            self._faults = self.active
 
     def add(self, fault: Fault) -> Fault:
         """Adds a fault after the others."""
         with self.lock:
+            fault.number = next(self._numbers)
             self._faults.append(fault)
         return fault
 

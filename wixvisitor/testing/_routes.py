@@ -15,8 +15,11 @@ from starlette.routing import Route
 from wixvisitor.testing import _cart_v1 as v1
 from wixvisitor.testing import _cart_v2 as v2
 from wixvisitor.testing import _graphql as graphql
+from wixvisitor.testing import _iam as iam
+from wixvisitor.testing import _redirects as redirects
 from wixvisitor.testing import _stores as stores
-from wixvisitor.testing._calls import TOKEN_PATH, Call
+from wixvisitor.testing._calls import CALL, TOKEN_PATH, Call
+from wixvisitor.testing._hosted_pages import hosted_routes
 from wixvisitor.testing._refusals import Refused, plain_error, refused_response
 from wixvisitor.testing._site import CallContext, Site
 from wixvisitor.testing._token_endpoint import issue_tokens, token_info
@@ -24,9 +27,6 @@ from wixvisitor.testing._token_endpoint import issue_tokens, token_info
 Json = dict[str, Any]
 Handler = Callable[[CallContext], Json]
 Endpoint = Callable[[Request], Awaitable[Response]]
-
-CALL = "wixvisitor.call"
-"""The key of the ``Call`` in an ASGI scope."""
 
 _CART_V1: dict[tuple[str, str], Handler] = {
     ("GET", ""): v1.get,
@@ -56,9 +56,14 @@ _CART_V2: dict[tuple[str, str], Handler] = {
 }
 
 _OTHERS: dict[tuple[str, str], Handler] = {
-    ("POST", "/ecom/v2/carts/{cart_id}/get-checkout-url"): v2.checkout_url,
-    ("POST", "/headless/v1/redirect-session"): stores.redirect_session,
-    ("POST", "/_api/redirects-api/v1/redirect-session"): stores.redirect_session,
+    ("POST", "/ecom/v2/carts/{cart_id}/get-checkout-url"): redirects.checkout_url,
+    ("POST", "/headless/v1/redirect-session"): redirects.redirect_session,
+    ("POST", "/_api/redirects-api/v1/redirect-session"): redirects.redirect_session,
+    ("POST", "/_api/iam/authentication/v2/login"): iam.login,
+    ("POST", "/_api/iam/authentication/v2/register"): iam.register,
+    ("POST", "/_api/iam/verification/v1/auth/verify"): iam.verify,
+    ("POST", "/_api/iam/recovery/v1/send-email"): iam.send_recovery_email,
+    ("GET", "/members/v1/members/my"): iam.my_member,
     ("GET", "/stores-reader/v1/products/query"): stores.query_v1,
     ("POST", "/stores-reader/v1/products/query"): stores.query_v1,
     ("GET", "/stores/v3/products/query"): stores.query_v3,
@@ -74,6 +79,8 @@ def routes_app(site: Site) -> Starlette:
     routes = [
         Route(TOKEN_PATH, _public(site, issue_tokens), methods=["POST"]),
         Route("/oauth2/token-info", _public(site, token_info), methods=["POST"]),
+        Route("/_api/iam/authentication/v2/sign-on", _public(site, iam.sign_on), methods=["POST"]),
+        *hosted_routes(site),
     ]
     for prefix, table in (("/ecom/v1/carts/current", _CART_V1), ("/ecom/v2/carts/current", _CART_V2), ("", _OTHERS)):
         for (method, path), handler in table.items():
@@ -98,7 +105,14 @@ def _authorised(site: Site, handler: Handler) -> Endpoint:
             token = site.visitors.identify(call.headers.get("authorization"))
             call.visitor_id = token.visitor.id
             params = {name: str(value) for name, value in request.path_params.items()}
-            context = CallContext(site=site, token=token, body=_arguments(call), params=params, call=call)
+            context = CallContext(
+                site=site,
+                token=token,
+                body=_arguments(call),
+                params=params,
+                call=call,
+                base_url=str(request.base_url).rstrip("/"),
+            )
             return JSONResponse(handler(context))
 
     return endpoint

@@ -4,6 +4,7 @@ The server has its own event loop. So it serves callers on asyncio and trio, and
 """
 
 import asyncio
+import os
 import socket
 import threading
 import time
@@ -19,32 +20,43 @@ from uvicorn.server import ServerState
 
 from wixvisitor.testing._connection import ABORT
 
+_REACHED_AT = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}  # noqa: S104 - where a server on all addresses is reached
 GRACE = 0.5
 """Seconds that running calls have to end after the server has closed their connections."""
 
 
 @asynccontextmanager
-async def serving(app: ASGIApp) -> AsyncGenerator[str]:
-    """Serves an app on a free port of 127.0.0.1, and yields the base URL.
+async def serving(app: ASGIApp, *, host: str = "127.0.0.1", port: int = 0) -> AsyncGenerator[str]:
+    """Serves an app on this port, 0: a free one, and yields the base URL.
+
+    Raises:
+        OSError: The host is unknown, or the port is in use.
 
     Cancellation: the server is stopped within a second.
     """
-    listener = _listener()
+    listener = _listener(host, port)
     thread = _ServerThread(app, listener)
     thread.start()
     try:
-        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+        yield f"http://{_REACHED_AT.get(host, f'[{host}]' if ':' in host else host)}:{listener.getsockname()[1]}"
     finally:
         with CancelScope(shield=True):
             await to_thread.run_sync(thread.stop)
 
 
-def _listener() -> socket.socket:
+def _listener(host: str, port: int) -> socket.socket:
     """A socket that listens already, so that clients can connect before the thread has started."""
     # asyncio turns off Nagle's algorithm only if the protocol is given. With it, each answer is 40 ms late.
-    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-    listener.bind(("127.0.0.1", 0))
-    listener.listen(1024)
+    family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    try:
+        if os.name == "posix":  # after a restart, old connections may still wait on the port for a minute
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+        listener.listen(1024)
+    except OSError:
+        listener.close()
+        raise
     return listener
 
 

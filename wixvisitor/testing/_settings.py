@@ -4,6 +4,8 @@ from typing import Literal
 
 from attrs import define, field, frozen
 
+from wixvisitor.testing._member_settings import MemberSettings
+
 RefusalShape = Literal["oauth", "wix", "legacy", "unknown"]
 
 
@@ -21,7 +23,7 @@ class RefusalStyle:
 
 
 @define(kw_only=True, eq=False, slots=False)
-class Settings:
+class Settings(MemberSettings):
     """The settings of a ``FakeWix``. Each may be changed at any time."""
 
     client_ids: frozenset[str] | None = None

@@ -9,6 +9,8 @@ from attrs import define, field, frozen
 from wixvisitor.testing._calls import Call
 from wixvisitor.testing._cart import Cart, Coupon, Line, quantity_of
 from wixvisitor.testing._catalog import STORES_APP_ID, Product
+from wixvisitor.testing._hosted import Hosted
+from wixvisitor.testing._members import Members
 from wixvisitor.testing._refusals import application_error, validation_error
 from wixvisitor.testing._settings import Settings
 from wixvisitor.testing._visitors import IssuedToken, Visitor, Visitors, new_id
@@ -22,6 +24,8 @@ class Site:
 
     settings: Settings
     visitors: Visitors
+    members: Members
+    hosted: Hosted
     products: dict[str, Product]
     server_time: Callable[[], float]
     lock: RLock = field(repr=False)
@@ -67,13 +71,19 @@ class Site:
 
 @frozen(kw_only=True)
 class CallContext:
-    """One authorised call, as its handler gets it."""
+    """One authorised call, as its handler gets it.
+
+    Attributes:
+        base_url: Where the API was called, without a slash at the end.
+
+    """
 
     site: Site
     token: IssuedToken
     body: Json
     params: dict[str, str]
     call: Call
+    base_url: str = ""
 
     @property
     def visitor(self) -> Visitor:

@@ -1,4 +1,4 @@
-"""The shop's products in the formats of both catalogs, and links to the checkout."""
+"""The shop's products in the formats of both catalogs."""
 
 import base64
 import binascii
@@ -8,7 +8,6 @@ from wixvisitor.testing._cart_format import money_v1
 from wixvisitor.testing._catalog import CURRENCY, Product
 from wixvisitor.testing._refusals import application_error, plain_error
 from wixvisitor.testing._site import CallContext
-from wixvisitor.testing._visitors import new_id
 
 Json = dict[str, Any]
 
@@ -48,15 +47,6 @@ def by_slug(context: CallContext) -> Json:
         if product.slug == context.params["slug"]:
             return {"product": _product_v3(product)}
     raise application_error(404, "PRODUCT_NOT_FOUND", "Product not found")
-
-
-def redirect_session(context: CallContext) -> Json:
-    """A link to a page that Wix hosts: checkout, login or logout."""
-    flow = next((name for name in ("ecomCheckout", "auth", "logout") if name in context.body), "generic")
-    url = f"https://fake.wixsite.example/{flow}"
-    checkout = _object(context.body, "ecomCheckout").get("checkoutId")
-    full_url = url if checkout is None else f"{url}?checkoutId={checkout}"
-    return {"redirectSession": {"id": new_id(), "fullUrl": full_url, "urlDetails": {"endpoint": url}}}
 
 
 def _product_v1(product: Product) -> Json:

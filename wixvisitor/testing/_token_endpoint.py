@@ -8,6 +8,7 @@ import re
 from typing import Any
 
 from wixvisitor.testing._calls import Call
+from wixvisitor.testing._grants import exchange_code, external_login
 from wixvisitor.testing._refusals import Refused, oauth_error, plain_error
 from wixvisitor.testing._settings import Settings
 from wixvisitor.testing._site import Site
@@ -20,7 +21,8 @@ def issue_tokens(site: Site, call: Call) -> TokenResponse:
     """The answer to a call of the token endpoint.
 
     Raises:
-        Refused: The request is malformed, its client ID or grant type is unknown, or its refresh token is refused.
+        Refused: The request is malformed, its client ID or grant type is unknown, or what it brings (a
+            refresh token, a code, an API key) is refused.
 
     """
     if not call.fields:
@@ -31,6 +33,10 @@ def issue_tokens(site: Site, call: Call) -> TokenResponse:
         case "refresh_token":
             client_id = _client_id(site.settings, call) if _sent_client_id(call) is not None else None
             visitor, tokens = site.visitors.renew(_refresh_token(call), client_id=client_id)
+        case "authorization_code":
+            visitor, tokens = exchange_code(site, call, _client_id(site.settings, call))
+        case "authorized_client":
+            visitor, tokens = external_login(site, call)
         case grant:
             raise oauth_error(400, "unsupported_grant_type", f"The fake does not support the grant type {grant}")
     call.visitor_id = visitor.id

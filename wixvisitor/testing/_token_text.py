@@ -9,12 +9,14 @@ import base64
 import hashlib
 import hmac
 import json
+import re
 from datetime import UTC, datetime
 from typing import Any
 
 SIGNING_KEY = b"wixvisitor.testing: not a secret"
 """The key of every signature of every fake. A test can use it to check a signature."""
 
+_TOKEN = re.compile(r"(?:OauthNG\.|IST\.|JWS\.|eyJ)[A-Za-z0-9_.=-]*")
 _HEADER = {"kid": "fake0001", "alg": "HS256"}
 
 
@@ -26,6 +28,11 @@ def access_token(instance: dict[str, Any], *, issued_at: int, expires_at: int) -
 def refresh_token(identifier: str, *, issued_at: int, expires_at: int) -> str:
     """A refresh token with an opaque ID, which is not the visitor's ID. Times are in seconds since the epoch."""
     return _jws(identifier, issued_at, expires_at)
+
+
+def mask_tokens(text: str) -> str:
+    """Returns the text with ``[token]`` in place of everything that looks like a token of Wix, or the start of one."""
+    return _TOKEN.sub("[token]", text)
 
 
 def visitor_instance(

@@ -17,12 +17,20 @@ TokenResponse = dict[str, Any]
 
 @define(kw_only=True, eq=False)
 class Visitor:
-    """A visitor: anonymous, or logged in as a member."""
+    """A visitor: anonymous, or logged in as a member.
+
+    Attributes:
+        created_at: Seconds since the epoch by the fake's clock.
+        seen_at: The time of the last call with one of the visitor's tokens.
+
+    """
 
     id: str
     client_id: str
     member_id: str | None = None
     cart: Cart | None = None
+    created_at: float = 0.0
+    seen_at: float = 0.0
 
 
 @define(kw_only=True, eq=False)
@@ -57,7 +65,8 @@ class Visitors:
 
     def create(self, client_id: str) -> Visitor:
         """A new visitor without tokens."""
-        visitor = Visitor(id=new_id(), client_id=client_id)
+        now = self.server_time()
+        visitor = Visitor(id=new_id(), client_id=client_id, created_at=now, seen_at=now)
         self.by_id[visitor.id] = visitor
         return visitor
 
@@ -73,6 +82,7 @@ class Visitors:
 
         """
         used = self._usable(value, client_id)
+        used.visitor.seen_at = self.server_time()
         refresh = used
         if self.settings.rotate_refresh_tokens or self.settings.one_time_refresh_tokens:
             refresh = self._refresh(used.visitor, used.member_id)
@@ -93,6 +103,7 @@ class Visitors:
         token = self.access_tokens.get(authorization.removeprefix("Bearer "))
         if token is None or token.revoked or self.expired(token):
             raise application_error(401, "UNAUTHENTICATED", "The access token is invalid, expired or revoked")
+        token.visitor.seen_at = self.server_time()
         return token
 
     def expired(self, token: IssuedToken) -> bool:

@@ -10,11 +10,12 @@ import pytest
 
 from wixvisitor.testing._contract._interruptions import InterruptionTests
 from wixvisitor.testing._contract._leases import LeaseTests
+from wixvisitor.testing._contract._listing import ListingTests
 from wixvisitor.testing._contract._records import ExpiryTests, RecordTests
 from wixvisitor.testing._contract._versions import VersionTests
 
 
-class StorageContract(RecordTests, ExpiryTests, VersionTests, LeaseTests, InterruptionTests):
+class StorageContract(RecordTests, ExpiryTests, VersionTests, LeaseTests, ListingTests, InterruptionTests):
     """Tests for an adapter: subclass it, override ``make_storage``, and run pytest.
 
     ::
@@ -23,10 +24,10 @@ class StorageContract(RecordTests, ExpiryTests, VersionTests, LeaseTests, Interr
             async def make_storage(self) -> MyStorage:
                 return MyStorage(...)
 
-    Tests of features that the adapter does not offer (compare-and-set, leases) are skipped, with the reason. So are
-    tests of a hook that is not overridden: ``reopen``, ``make_expiring`` with ``pass_time``, ``lose_next_reply``. If
-    ``make_storage`` needs ``tmp_path`` or another fixture, an autouse fixture in the subclass can store it on ``self``;
-    pytest makes a new object for every test.
+    Tests of features that the adapter does not offer (compare-and-set, leases, ``keys``) are skipped, with the reason.
+    So are tests of a hook that is not overridden: ``reopen``, ``make_expiring`` with ``pass_time``,
+    ``lose_next_reply``. If ``make_storage`` needs ``tmp_path`` or another fixture, an autouse fixture in the subclass
+    can store it on ``self``; pytest makes a new object for every test.
 
     Attributes:
         keeps_many: whether the store holds more than one visitor. If it is False, tests with several keys are skipped.

@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Final
 import anyio
 import pytest
 
-from wixvisitor.storage import ConditionalStorage, LeasingStorage, Record, TokenStorage
+from wixvisitor.storage import ConditionalStorage, LeasingStorage, ListingStorage, Record, TokenStorage
 from wixvisitor.storage._protocol import takes_expected
 
 KEY: Final = "5e9c1d0a-7c1e-4a52-9d5e-1f2a3b4c5d6e:default"
@@ -66,6 +66,13 @@ class Hooks:
     async def leasing(self, storage: TokenStorage) -> LeasingStorage:
         """A new store with leases."""
         return leasing_of(storage)
+
+    @pytest.fixture
+    async def listing(self, storage: TokenStorage) -> ListingStorage:
+        """A new store that lists its keys."""
+        if not isinstance(storage, ListingStorage):
+            pytest.skip("this store has no keys()")
+        return storage
 
     @pytest.fixture
     async def again(self, storage: TokenStorage) -> AsyncIterator[TokenStorage]:

@@ -1,8 +1,8 @@
-"""Runs a call of redis-py to its end or to its deadline, even if its caller is cancelled.
+"""Runs a call of a server's client to its end or to its deadline, even if its caller is cancelled.
 
-A call that is interrupted inside redis-py loses its connection, and it stays unknown whether the server got it. So a
-cancelled caller waits for the end of the call, usually a fraction of a millisecond, or for the deadline if the server
-hangs.
+A call that is interrupted inside the client (redis-py, SQLAlchemy) loses its connection, and it stays unknown whether
+the server got it. So a cancelled caller waits for the end of the call, usually some milliseconds at most, or for the
+deadline if the server hangs.
 """
 
 from __future__ import annotations
@@ -22,14 +22,19 @@ _GRACE: Final = 0.1  # seconds in which a call that is over its deadline can put
 _leaving: Final[set[asyncio.Task[Any]]] = set()  # asyncio itself keeps only weak references to tasks
 
 
-def check_asyncio() -> None:
-    """Raises ``StorageError`` unless this is a task of asyncio's."""
+def check_asyncio(storage: str, library: str) -> None:
+    """Raises ``StorageError`` unless this is a task of asyncio's.
+
+    Args:
+        storage: the name of the store's class.
+        library: the name of what it is built on.
+    """
     try:
         if asyncio.current_task() is not None:
             return
     except RuntimeError:
         pass
-    raise StorageError("RedisStorage works on asyncio only, as redis-py does; use SQLiteStorage or FileStorage on trio")
+    raise StorageError(f"{storage} works on asyncio only, as {library} does; use SQLiteStorage or FileStorage on trio")
 
 
 async def finish(call: Callable[[], Coroutine[Any, Any, T]], seconds: float) -> T:
