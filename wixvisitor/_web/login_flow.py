@@ -1,7 +1,6 @@
 """What the login's routes do, without a framework: a ``Visit``, a query and a body come in, an ``Answer`` goes out.
 
-A login that fails changes no session: it ends in a page or a redirect, and only ``finish_login`` adopts a member. The
-cookie of a login goes with its callback, whatever comes of it.
+A login that fails changes no session: it ends in a page or a redirect, and only ``finish_login`` adopts a member.
 """
 
 from __future__ import annotations
@@ -14,11 +13,12 @@ from wixvisitor._session import VisitorSession
 from wixvisitor._tasks.log import fields as log_fields
 from wixvisitor._tasks.log import logger
 from wixvisitor._web import login_rules as rules
-from wixvisitor._web.login_call import Body, Call, as_visitor
+from wixvisitor._web.login_call import Body, Call
 from wixvisitor._web.login_cookies import LoginCookies
 from wixvisitor._web.login_forms import Forms
+from wixvisitor._web.login_hosted import Hosted
 from wixvisitor._web.login_pages import Answer, for_script, page, redirect
-from wixvisitor._web.login_rules import Pending, Place, safe_next, with_query
+from wixvisitor._web.login_rules import Place, safe_next, with_query
 from wixvisitor._web.visit import Visit
 from wixvisitor._web.visits import Visits
 from wixvisitor._wire.redaction import drops_frames_async
@@ -76,8 +76,9 @@ class LoginFlow:
             raise ConfigurationError("login_page: forms=True needs the path of your page with the form")
         if on_login is not None and not callable(on_login):
             raise ConfigurationError("on_login: expected a coroutine function of the member and the login")
+        self.hosted = Hosted(self, idp)
         self.forms = Forms(self) if forms else None
-        self._idp, self._keys, self._on_login = idp, keys, on_login
+        self._keys, self._on_login = keys, on_login
         self._made: tuple[Visits, LoginCookies] | None = None
 
     def routes(self, prefix: str | None = None) -> list[tuple[str, str, str]]:
@@ -126,104 +127,20 @@ class LoginFlow:
         if request.method not in ("GET", "POST"):
             return page("method")
         if request.method == "POST" and not rules.is_own_page(request, self.place.origin):
-            return page("foreign", links=self._links(self.after_login))
+            return page("foreign", links=self.links(self.after_login))
         if request.method == "GET" and rules.is_prefetch(request):
             return page("prefetch")
-        return await self._mapped(call.visit, self._handler(name)(call))
+        return await self.mapped(call.visit, self._handler(name)(call))
 
     def _handler(self, name: str) -> Callable[[Call], Awaitable[Answer]]:
-        if self.forms is not None and name in ("password", "register", "verify"):
-            forms: dict[str, Callable[[Call], Awaitable[Answer]]] = {
-                "password": self.forms.log_in,
-                "register": self.forms.register,
-                "verify": self.forms.verify,
-            }
-            return forms[name]
-        return {"login": self._login, "callback": self._callback, "logout": self._logout}[name]
-
-    # GET login
-
-    async def _login(self, call: Call) -> Answer:
-        visit, fields = call.visit, rules.single_fields(call.query)
-        target = self.target(fields.get("next"))
-        if rules.is_in_background(visit.request):
-            return page("foreign", links=self._links(target))
-        if fields.get("required") and self.login_page is not None:
-            return redirect(with_query(self.login_page, next=target))
-        if not visit.allowed:
-            return self.fail("cookies", target)
-        self.cookies(visit.visits)  # raises if there are no keys, before a visitor is made
-        return await self.to_wix(call, target, is_silent=fields.get("prompt") == "none")
-
-    async def to_wix(
-        self, call: Call, target: str, *, is_silent: bool = False, session_token: str | None = None
-    ) -> Answer:
-        """Returns the redirect to Wix's page, with the cookie of the login that begins.
-
-        Args:
-            call: the request.
-            target: where the browser goes after the login.
-            is_silent: whether Wix shows no page, so that only a browser whose member Wix knows is logged in.
-            session_token: of a login with a password.
-        """
-        visit = call.visit
-        visitor = await visit.visitor()
-        shows_page = not is_silent and session_token is None
-
-        async def start() -> MemberLogin:
-            return await visitor.members.start_login(
-                self.place.redirect_uri,
-                prompt="login" if shows_page else "none",
-                idp=self._idp if shows_page else None,
-                session_token=session_token,
-            )
-
-        login = await as_visitor(visitor, start)
-        owner, now = visit.owner(), visit.visits.clock()
-        if owner is None:
-            return self.fail("cookies", target)
-        pending = Pending(int(now), owner, login.state, login.code_verifier, target, is_silent)
-        cookies = self.cookies(visit.visits).begin(call.cookie, pending, now)
-        return redirect(login.url).plus(cookies=cookies)
-
-    # GET callback
-
-    async def _callback(self, call: Call) -> Answer:
-        fields = rules.single_fields(call.query)
-        pending, removals = self.cookies(call.visit.visits).find(call.cookie, fields.get("state", ""))
-        answer = await self._mapped(call.visit, self._finish(call, pending, fields))
-        return answer.plus(cookies=removals)
-
-    async def _finish(self, call: Call, pending: Pending | None, fields: dict[str, str]) -> Answer:
-        visit = call.visit
-        if pending is None:
-            return await self._out_of_turn(visit, "over", self.after_login)
-        if pending.is_over(visit.visits.clock()):
-            return await self._out_of_turn(visit, "expired", pending.target)
-        if not rules.is_same(visit.owner(), pending.owner):
-            return await self._out_of_turn(visit, "changed", pending.target)
-        visitor = await visit.visitor()
-        login = MemberLogin(
-            url="",
-            state=pending.state,
-            code_verifier=pending.secret,
-            redirect_uri=self.place.redirect_uri,
-            original_uri=pending.target,
-            previous=visitor.get_tokens(),
-        )
-        try:
-            await visitor.members.finish_login(login, fields)
-        except MemberLoginError as error:
-            logger.info("wixvisitor: a login failed: %s", ascii(str(error)), extra=log_fields(error=error))
-            return redirect(pending.target) if pending.is_silent else self.fail("refused", pending.target)
-        call.done = visitor, login
-        return redirect(pending.target)
-
-    async def _out_of_turn(self, visit: Visit, reason: str, target: str) -> Answer:
-        """Returns the answer to a callback that belongs to no login of this browser; a member just goes on."""
-        if visit.allowed and visit.sender.given is not None and (await visit.visitor()).logged_in():
-            return redirect(target)
-        return self.fail(reason, target)
+        handlers: dict[str, Callable[[Call], Awaitable[Answer]]] = {
+            "login": self.hosted.begin,
+            "callback": self.hosted.callback,
+            "logout": self._logout,
+        }
+        if self.forms is not None:
+            handlers |= {"password": self.forms.log_in, "register": self.forms.register, "verify": self.forms.verify}
+        return handlers[name]
 
     # POST logout
 
@@ -260,13 +177,14 @@ class LoginFlow:
         """Returns the page of a login that failed: the application's own, if it has one."""
         if self.login_page is not None:
             return redirect(with_query(self.login_page, error=reason, next=target))
-        return page(reason, links=self._links(target))
+        return page(reason, links=self.links(target))
 
-    def _links(self, target: str) -> list[tuple[str, str]]:
+    def links(self, target: str) -> list[tuple[str, str]]:
+        """Returns the links of a page."""
         again = with_query(self.place.path("login"), next=target)
         return [(again, "Log in"), (self.after_login, "Back to the site")]
 
-    async def _mapped(self, visit: Visit, work: Awaitable[Answer]) -> Answer:
+    async def mapped(self, visit: Visit, work: Awaitable[Answer]) -> Answer:
         """Returns the answer, or a page for an error that is not the application's."""
         try:
             return await work
@@ -277,7 +195,7 @@ class LoginFlow:
             logger.warning("wixvisitor: a login or logout failed: %s", error, extra=log_fields(error=error))
             seconds = getattr(error, "retry_after", None)
             headers = [] if seconds is None else [("Retry-After", str(math.ceil(seconds)))]
-            return page(reason, links=self._links(self.after_login), headers=headers)
+            return page(reason, links=self.links(self.after_login), headers=headers)
 
 
 def _reason(visit: Visit, error: Exception) -> str | None:

@@ -106,7 +106,7 @@ class Forms:
         """Returns what follows the outcome: Wix's redirect, or the page that asks for the code of the email."""
         flow, visit = self._flow, call.visit
         if outcome.state == "success":
-            answer = await flow.to_wix(call, form.target, session_token=outcome.session_token)
+            answer = await flow.hosted.to_wix(call, form.target, session_token=outcome.session_token)
             return _as_json(answer) if form.is_json else answer
         cookies: list[str] = []
         owner = visit.owner()
