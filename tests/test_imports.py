@@ -53,6 +53,7 @@ PURE_MODULES = (
         f"_renewal.{name}"
         for name in ("breaker", "changes", "decision", "doubts", "events", "lineage", "quota", "routes")
     ),
+    *(f"_web.{name}" for name in ("cross_site", "headers", "login_pages", "login_rules")),
     *(f"cookies.{name}" for name in ("_content", "_parts", "_spelling")),
 )
 IMPURE = {

@@ -35,7 +35,7 @@ def wix(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeWix]:
         ("docs/speed.md", 1, 0),
         ("docs/storage.md", 4, 0),
         ("docs/observability.md", 3, 0),
-        ("docs/members.md", 2, 0),
+        ("docs/members.md", 4, 0),
         ("docs/stand-in.md", 2, 0),
     ],
 )

@@ -21,7 +21,7 @@ from wixvisitor._wire import graphql
 from wixvisitor._wire.api_errors import raise_for_error
 from wixvisitor._wire.graphql import GraphQLResult
 from wixvisitor._wire.redaction import drop_request_frames
-from wixvisitor._wire.token_endpoint import TokenAnswer, Verdict
+from wixvisitor._wire.token_endpoint import TokenAnswer, TokenRequest, Verdict
 from wixvisitor.errors import ConfigurationError
 from wixvisitor.members import Checkout, Members, Redirects
 from wixvisitor.storage import MemoryStorage, TokenStorage
@@ -270,6 +270,14 @@ class VisitorSession(_checks.NotCopied):
     def checkout(self) -> Checkout:
         """The checkout of this visitor's cart."""
         return Checkout(self)
+
+    async def _log_in(self, request: TokenRequest) -> Tokens:
+        """Exchanges a login for a member's tokens and adopts them; see ``Refresher.log_in``."""
+        return await self._refresher.log_in(request)
+
+    async def _log_out(self) -> None:
+        """Forgets the member."""
+        await self._refresher.forget()
 
     # Requests
 

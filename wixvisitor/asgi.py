@@ -6,29 +6,33 @@ reference to the scope, and to a message with a cookie, before it waits or raise
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, Self
 from urllib.parse import quote
 
 from wixvisitor._session import VisitorSession
 from wixvisitor._web.catalog_reader import CatalogReader
 from wixvisitor._web.headers import NOTHING, Additions
+from wixvisitor._web.login_asgi import LoginApp
+from wixvisitor._web.login_flow import LoginFlow, OnLogin
+from wixvisitor._web.member import MemberRequired, member_of
+from wixvisitor._web.scope import KEY, ASGIApp, Message, Receive, Scope, Send, known
 from wixvisitor._web.site import PoolOrMaker, Site
 from wixvisitor._web.visit import Visit
 from wixvisitor._wire.catalog import CATALOG_PATHS
 from wixvisitor.cookies import VisitorCookie
-from wixvisitor.errors import ConfigurationError
 
-__all__ = ["CATALOG_PATHS", "CatalogReader", "VisitorMiddleware", "get_catalog_visitor", "get_visitor"]
+__all__ = [
+    "CATALOG_PATHS",
+    "CatalogReader",
+    "MemberRequired",
+    "VisitorMiddleware",
+    "get_catalog_visitor",
+    "get_member",
+    "get_visitor",
+    "login_router",
+]
 
-# The types of ASGI 3.0 (asgi.readthedocs.io)
-Scope = MutableMapping[str, Any]
-Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
-ASGIApp = Callable[[Scope, Receive, Send], Awaitable[None]]
-
-KEY: Final = "wixvisitor"
 _STARTS: Final = ("http.response.start", "websocket.accept", "websocket.http.response.start")
 
 
@@ -130,6 +134,71 @@ async def get_visitor(scope: Mapping[str, Any]) -> VisitorSession:
     return await known(visit).visitor()
 
 
+async def get_member(scope: Mapping[str, Any], *, login: str | None = "/auth/login") -> VisitorSession:
+    """Returns the member of the browser that made this request. Makes no call to Wix.
+
+    Args:
+        scope: the request's scope.
+        login: the path of ``login_router``'s login, as browsers see it. None: there is no way to log in.
+
+    Raises:
+        MemberRequired: no member is logged in. Answer with its ``status_code`` and ``headers``.
+        ConfigurationError, StorageError: as ``get_visitor``.
+
+    Concurrency: all calls within a request get the same object.
+    """
+    visit, query = known(scope.get(KEY)), scope.get("query_string", b"").decode("latin-1")
+    del scope
+    return await member_of(visit, query, login)
+
+
+def login_router(
+    redirect_uri: str,
+    *,
+    after_login: str = "/",
+    after_logout: str = "/",
+    login_page: str | None = None,
+    forms: bool = False,
+    idp: str | None = None,
+    keys: Sequence[str | bytes] | None = None,
+    on_login: OnLogin | None = None,
+) -> LoginApp:
+    """Returns an ASGI app with the routes of logins: ``login``, the callback, and ``logout``.
+
+    Put it inside ``VisitorMiddleware``, below the path at which browsers see it: with the callback
+    ``https://shop.example/auth/callback`` that is ``/auth``. ``GET /auth/login?next=/account`` begins a login on
+    Wix's page, and a form that posts to ``/auth/logout?next=/`` ends it. docs/members.md has the details.
+
+    Args:
+        redirect_uri: the callback's address, as it is listed at Wix. The other routes are beside it. Its origin is the
+            one whose pages may post.
+        after_login: the path to which a login leads without ``next``.
+        after_logout: the path to which a logout leads without ``next``.
+        login_page: the path of your own login page. Members who have to log in are sent there, with ``next``; and
+            logins that failed, with ``error`` and ``next``. None: Wix's page, and a short page of ours.
+        forms: whether there are the routes ``POST login``, ``POST register`` and ``POST verify`` for your own forms.
+        idp: ``"google"``, ``"facebook"``, or the ID of an identity provider: skips Wix's page.
+        keys: the keys of the cookies of logins that have begun; None: those of the visitor's cookie. Needed with a
+            ``SharedCookie``.
+        on_login: called with the member and the ``MemberLogin`` after each login. ``login.previous`` has the tokens
+            from before, so that your code can compare the carts.
+
+    Raises:
+        ConfigurationError: an argument is wrong.
+    """
+    flow = LoginFlow(
+        redirect_uri,
+        after_login=after_login,
+        after_logout=after_logout,
+        login_page=login_page,
+        forms=forms,
+        idp=idp,
+        keys=keys,
+        on_login=on_login,
+    )
+    return LoginApp(flow)
+
+
 async def get_catalog_visitor(scope: Mapping[str, Any]) -> CatalogReader:
     """Returns the reader of the catalogue, whose visitor all browsers share. Makes no call to Wix.
 
@@ -146,17 +215,6 @@ async def get_catalog_visitor(scope: Mapping[str, Any]) -> CatalogReader:
     visit = scope.get(KEY)
     del scope
     return known(visit).catalog()
-
-
-def known(visit: object) -> Visit:
-    """Returns the visit that the middleware has put into a scope under ``KEY``.
-
-    Raises:
-        ConfigurationError: the app is not wrapped in ``VisitorMiddleware``.
-    """
-    if not isinstance(visit, Visit):
-        raise ConfigurationError("This app has no visitors: wrap it, app = VisitorMiddleware(app, pool, cookie=…)")
-    return visit
 
 
 def _sending(visit: Visit, send: Send) -> Send:

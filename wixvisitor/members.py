@@ -331,7 +331,7 @@ class Members:
         if not code:
             raise MemberLoginError("The address has no code")
         request = wire.code_request(self._session.client_id, code, login.code_verifier, login.redirect_uri)
-        return await self._session._refresher.log_in(request)
+        return await self._session._log_in(request)
 
     # Your own login form
 
@@ -490,7 +490,7 @@ class Members:
             request = wire.sign_on_request(email, profile, authorization)
             session_token, member_id = await self._sign_on(request)
         assert member_id is not None
-        return await self._session._refresher.log_in(wire.external_request(member_id, session_token, authorization))
+        return await self._session._log_in(wire.external_request(member_id, session_token, authorization))
 
     async def _sign_on(self, request: Any) -> tuple[str, str]:
         answer = await self._session._refresher.post(request)
@@ -536,7 +536,7 @@ class Members:
         try:
             return await Redirects(self._session).create(wire.logout_body(self._session.client_id, return_to))
         finally:
-            await self._session._refresher.forget()
+            await self._session._log_out()
 
     async def _post(self, path: str, body: dict[str, Any], *secret: str) -> Any:
         """Returns the JSON of an answer of the login API.

@@ -116,8 +116,9 @@ async def wix(fake: FakeWix, anyio_backend: str) -> AsyncGenerator[str]:
 
 @asynccontextmanager
 async def serving(app: Any, **options: Any) -> AsyncGenerator[int]:
-    """Serves in this event loop, on a free port of 127.0.0.1, which it hands out."""
-    config = uvicorn.Config(app, host="127.0.0.1", port=0, log_config=None, timeout_graceful_shutdown=1, **options)
+    """Serves in this event loop, on a free port of 127.0.0.1, which it hands out, or on the given ``port``."""
+    options = {"port": 0, "log_config": None, "timeout_graceful_shutdown": 1} | options
+    config = uvicorn.Config(app, host="127.0.0.1", **options)
     server = uvicorn.Server(config)
     task = asyncio.create_task(server.serve())
     while not server.started:

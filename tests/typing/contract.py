@@ -17,7 +17,8 @@ from wixvisitor import aiohttp as for_aiohttp
 from wixvisitor import asgi as for_asgi
 from wixvisitor import fastapi as for_fastapi
 from wixvisitor.asgi import CATALOG_PATHS, CatalogReader
-from wixvisitor.fastapi import CatalogVisitor, CurrentVisitor
+from wixvisitor.fastapi import CatalogVisitor, CurrentMember, CurrentVisitor
+from wixvisitor.members import MemberLogin
 from wixvisitor.storage import (
     ConditionalStorage,
     FileStorage,
@@ -107,6 +108,27 @@ async def catalogues(scope: dict[str, object], connection: HTTPConnection, reque
     assert_type(CATALOG_PATHS, tuple[str, ...])
     for_fastapi.setup(FastAPI(), VisitorPool("id"), catalog_paths=[*CATALOG_PATHS, "/more/"])
     for_aiohttp.setup(web.Application(), VisitorPool("id"), catalog_paths=("/more/",))
+
+
+async def members(scope: dict[str, object], connection: HTTPConnection, request: web.Request) -> None:
+    """A member in each framework, and the routes of logins."""
+
+    async def on_login(member: VisitorSession, login: MemberLogin) -> None:
+        assert_type(login.previous, Tokens)
+        await member.set_tokens(login.previous)
+
+    uri = "https://shop.example/auth/callback"
+    assert_type(await for_asgi.get_member(scope, login=None), VisitorSession)
+    assert_type(await for_fastapi.get_member(connection), VisitorSession)
+    assert_type(await for_aiohttp.get_member(request), VisitorSession)
+    FastAPI().include_router(for_fastapi.login_router(uri, on_login=on_login))
+    web.Application().add_routes(for_aiohttp.login_router(uri, forms=True, login_page="/sign-in"))
+    FastAPI().mount("/auth", for_asgi.login_router(uri, keys=["…"]))
+
+
+async def account(member: CurrentMember) -> None:
+    """What a handler of FastAPI gets that needs a member."""
+    assert_type(member, VisitorSession)
 
 
 database: TokenStorage = SQLAlchemyStorage("postgresql+psycopg://localhost/shop")

@@ -190,7 +190,7 @@ async def test_litestars_middleware(make, pools):
 
     pool = make()
     visitors = DefineMiddleware(VisitorMiddleware, pool=pool, cookie=IdCookie([KEY]))
-    app = Litestar([home], middleware=[visitors], on_shutdown=[pool.aclose])
+    app = Litestar([home], middleware=[visitors], on_shutdown=[pool.aclose], logging_config=None)
     async with AsyncTestClient(app, base_url=SHOP) as browser:
         assert (await browser.get("/")).json() == 404
         assert not is_closed(pool)

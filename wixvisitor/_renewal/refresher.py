@@ -174,7 +174,29 @@ class Refresher:
         Cancellation: the tokens are saved and adopted all the same.
         """
         granted: list[Tokens] = []
-        await self._in_order(partial(self._log_in, request, granted), "log_in")
+
+        async def work() -> None:
+            granted.append(await self._exchange(request))
+            await self._set(self.state.given(granted[0]))
+
+        await self._in_order(work, "log_in")
+        return granted[0]
+
+    async def exchange(self, request: TokenRequest) -> Tokens:
+        """Exchanges a login for a member's tokens, in order with what was set before. They are not adopted.
+
+        Raises:
+            MemberLoginError: Wix refused the login.
+            TokenRequestError, ConfigurationError: Wix could not be asked.
+
+        Cancellation: the code has been used all the same.
+        """
+        granted: list[Tokens] = []
+
+        async def work() -> None:
+            granted.append(await self._exchange(request))
+
+        await self._in_order(work, "log_in")
         return granted[0]
 
     async def post(self, request: TokenRequest) -> TokenAnswer:
@@ -373,7 +395,7 @@ class Refresher:
         if outcome.error is not None:
             raise outcome.error
 
-    async def _log_in(self, request: TokenRequest, granted: list[Tokens]) -> None:
+    async def _exchange(self, request: TokenRequest) -> Tokens:
         self._endpoint.check_open()
         seconds = self.settings.renew_timeout
         try:
@@ -385,9 +407,7 @@ class Refresher:
             raise
         if isinstance(answer, Refused):
             raise exchange_error(answer.answer)
-        tokens = Tokens(answer.access_token, RefreshToken(answer.refresh_token or "", TokenRole.MEMBER))
-        granted.append(tokens)
-        await self._set(self.state.given(tokens))
+        return Tokens(answer.access_token, RefreshToken(answer.refresh_token or "", TokenRole.MEMBER))
 
     async def _forget(self) -> None:
         lineage, before = self.state.lineage(), self.state.cooldown

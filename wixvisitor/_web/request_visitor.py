@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import anyio
+
 from wixvisitor import _checks
 from wixvisitor._auth import VisitorAuth
 from wixvisitor._http.arguments import URLTypes
 from wixvisitor._session import VisitorSession
 from wixvisitor._tokens import RefreshToken, Tokens
+from wixvisitor._wire.token_endpoint import TokenRequest
 
 if TYPE_CHECKING:
     from wixvisitor._web.visit import Visit
@@ -53,6 +56,14 @@ class RequestVisitor(VisitorSession):
                 record could not be removed.
         """
         await self._visit.adopt(self, _checks.checked_tokens(tokens))
+
+    async def _log_in(self, request: TokenRequest) -> Tokens:
+        """Exchanges a login; the request continues as the member, under a new id."""
+        return await self._visit.log_in(self, request)
+
+    async def _log_out(self) -> None:
+        with anyio.CancelScope(shield=True):  # a logout is not left half done; each step of a store takes 10 s at most
+            await self._visit.log_out(self)
 
     async def renew_token(self, refresh_token: RefreshToken | None = None) -> Tokens:
         """As ``VisitorSession.renew_token``; a member's refresh token is a login if the session holds no tokens."""

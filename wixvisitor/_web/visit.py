@@ -11,6 +11,7 @@ Rule 7, OTHER SITES: a request from another site's page changes no cookie, unles
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import weakref
 from typing import Final
@@ -30,6 +31,7 @@ from wixvisitor._web.request import Request, opens_page
 from wixvisitor._web.request_visitor import RequestVisitor
 from wixvisitor._web.sender import Sender, sender_of
 from wixvisitor._web.visits import Visits, is_newer, new_content, new_key
+from wixvisitor._wire.token_endpoint import TokenRequest
 from wixvisitor.cookies._content import CookieContent
 from wixvisitor.errors import ConfigurationError
 
@@ -124,18 +126,46 @@ class Visit:
 
     # Login and logout: rule 2, OURS
 
-    async def adopt(self, visitor: RequestVisitor, tokens: Tokens) -> None:
-        """See ``RequestVisitor.set_tokens``."""
+    async def log_in(self, visitor: RequestVisitor, request: TokenRequest) -> Tokens:
+        """Exchanges a login for a member's tokens. The request continues as the member, under a new id.
+
+        Raises: as ``Refresher.exchange`` and ``RequestVisitor.set_tokens``. The visitor is as before.
+        """
+        self._check_not_foreign()
+        self._check_not_started()
+        number = self.visits.order.number()  # a logout that comes during the exchange is later than this login
+        tokens = await visitor._refresher.exchange(request)
+        await self.adopt(visitor, tokens, is_another=True, number=number)
+        return tokens
+
+    async def log_out(self, visitor: RequestVisitor) -> None:
+        """Forgets the member. The request continues without a visitor, under a new id."""
+        await self.adopt(visitor, EMPTY_TOKENS, is_another=True)
+
+    def owner(self) -> str | None:
+        """Returns a text that is the same in the browser's next request, if that comes as the same visitor.
+
+        None if the browser may not be remembered.
+        """
+        if not self.allowed:
+            return None
+        key = self.visits.cookie.key_of(self._tokens()) or self._content.key
+        return hashlib.sha256(f"wixvisitor owner\0{key}".encode()).hexdigest()[:32]
+
+    async def adopt(
+        self, visitor: RequestVisitor, tokens: Tokens, *, is_another: bool = False, number: int | None = None
+    ) -> None:
+        """See ``RequestVisitor.set_tokens``; with ``is_another`` the id changes, whatever the tokens are."""
         self._check_not_foreign()
         before = visitor.get_tokens()
         if self.allowed:
             self.visits.kept.check(self.sender.reading, tokens)
-        if not _is_another(before, tokens):
+        if not is_another and not _is_another(before, tokens):
             await VisitorSession.set_tokens(visitor, tokens)
             self._is_set = True
             return
         self._check_not_started()
-        number, left = self.visits.order.number(), self._content
+        number, left = self.visits.order.number() if number is None else number, self._content
         content = await self._new_content(is_login=not _checks.is_empty(tokens))
         session = await self.visits.session(content, allowed=self.allowed)
         if not _checks.is_empty(tokens):

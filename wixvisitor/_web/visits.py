@@ -215,6 +215,10 @@ class Visits:
         except VersionConflict:
             logger.debug("wixvisitor: another request of this browser has saved its tokens first")
 
+    def is_transport_error(self, error: BaseException) -> bool:
+        """Whether the HTTP client raised this because Wix could not be reached."""
+        return isinstance(error, self._own._connections.current().family.TransportError)
+
     def has_news(self, session: VisitorSession) -> bool:
         """Whether ``note`` may have work to do: this session, or any before it, has got an ``X-Wix-Consistent``."""
         return self._has_noted or bool(session._refresher.state.consistent)

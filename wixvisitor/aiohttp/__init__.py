@@ -9,7 +9,6 @@ Needs the extra ``aiohttp``.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from typing import Final
 
 try:
     from aiohttp import web
@@ -22,17 +21,24 @@ from wixvisitor._session import VisitorSession
 from wixvisitor._web.catalog_reader import CatalogReader
 from wixvisitor._web.headers import Additions
 from wixvisitor._web.site import PoolOrMaker, Site
-from wixvisitor._web.visit import Visit
 from wixvisitor._wire.catalog import CATALOG_PATHS
 from wixvisitor._wire.redaction import drops_frames
 from wixvisitor.aiohttp._client import client_middleware
+from wixvisitor.aiohttp._login import get_member, login_router
+from wixvisitor.aiohttp._visit import SITE, visit_of
 from wixvisitor.cookies import VisitorCookie
 from wixvisitor.errors import ConfigurationError
 
-__all__ = ["CATALOG_PATHS", "CatalogReader", "client_middleware", "get_catalog_visitor", "get_visitor", "setup"]
-
-_SITE: Final = web.AppKey("wixvisitor_site", Site)
-_VISIT: Final = web.RequestKey("wixvisitor_visit", Visit)
+__all__ = [
+    "CATALOG_PATHS",
+    "CatalogReader",
+    "client_middleware",
+    "get_catalog_visitor",
+    "get_member",
+    "get_visitor",
+    "login_router",
+    "setup",
+]
 
 
 def setup(
@@ -66,7 +72,7 @@ def setup(
     Raises:
         ConfigurationError: an argument is wrong, or the app has been set up already.
     """
-    if _SITE in app:
+    if SITE in app:
         raise ConfigurationError("setup: this app has been set up already")
     site = Site(
         pool,
@@ -76,7 +82,7 @@ def setup(
         catalog_paths=catalog_paths,
         trusted_origins=trusted_origins,
     )
-    app[_SITE] = site
+    app[SITE] = site
     app.middlewares.append(_finish)
     app.on_response_prepare.append(_add_headers)
 
@@ -97,7 +103,7 @@ async def get_visitor(request: web.Request) -> VisitorSession:
 
     Concurrency: all calls within a request get the same object.
     """
-    return await _visit(request).visitor()
+    return await visit_of(request).visitor()
 
 
 async def get_catalog_visitor(request: web.Request) -> CatalogReader:
@@ -110,43 +116,11 @@ async def get_catalog_visitor(request: web.Request) -> CatalogReader:
 
     Concurrency: one object for all requests.
     """
-    return _visit(request).catalog()
-
-
-def _visit(request: web.Request) -> Visit:
-    visit = request.get(_VISIT)
-    if visit is None:
-        site = request.config_dict.get(_SITE)
-        if site is None:
-            raise ConfigurationError("This app has no visitors: call wixvisitor.aiohttp.setup(app, pool, cookie=…)")
-        visit = request[_VISIT] = Visit(site.visits(), _Request(request))
-    return visit
-
-
-class _Request:
-    """A request as this layer sees it. Its repr shows nothing."""
-
-    __slots__ = ("is_websocket", "method", "native")
-
-    def __init__(self, request: web.Request) -> None:
-        self.native = request
-        self.method = request.method
-        self.is_websocket = (request.headers.get("Upgrade") or "").lower() == "websocket"
-
-    @drops_frames
-    def get(self, name: str, /) -> str | None:
-        """Returns the header of this name, None if there is none."""
-        found = self.native.headers.getall(name, None)
-        return None if found is None else "; ".join(found)
-
-    @property
-    def path(self) -> str:
-        """The path, encoded, as the browser sent it."""
-        return self.native.rel_url.raw_path
+    return visit_of(request).catalog()
 
 
 async def _add_headers(request: web.Request, response: web.StreamResponse) -> None:
-    visit = _visit(request)
+    visit = visit_of(request)
     if visit.started or visit.starts_unseen():
         return
     await visit.settle()
@@ -169,7 +143,7 @@ def _add(response: web.StreamResponse, added: Additions) -> None:
 async def _finish(
     request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
 ) -> web.StreamResponse:
-    visit = _visit(request)  # made at the request's beginning, because its start time counts
+    visit = visit_of(request)  # made at the request's beginning, because its start time counts
     try:
         return await handler(request)
     finally:

@@ -43,7 +43,7 @@ from wixvisitor.cookies._content import (
 from wixvisitor.cookies._sealed import NO_COOKIES, PURPOSES, SealedForm
 from wixvisitor.cookies._spelling import content_of, tokens_of
 from wixvisitor.errors import ConfigurationError
-from wixvisitor.storage._sealing import generate_key
+from wixvisitor.storage._sealing import Sealer, generate_key
 
 __all__ = ["IdCookie", "SealedCookie", "SharedCookie", "generate_key"]
 
@@ -168,12 +168,18 @@ class SharedCookie:
         if name not in _LIVES:
             raise ConfigurationError(f"name: expected one of {', '.join(_LIVES)}")
         self.name = name
+        self.is_secure = secure
         self._reserving = _Reservation(
             [generate_key()], name="wixvisitor-new", max_age=120, secure=secure, same_site=same_site
         )
         self.reservation: SealedForm | None = self._reserving
         self.is_embedded = self._reserving.is_embedded
         self._attributes = f"Path=/; {'Secure; ' if secure else ''}{SITES[same_site]}"
+
+    def sealer_for(self, purpose: str) -> Sealer | None:
+        """Returns None, since this cookie has no keys that other processes have."""
+        del purpose
+        return None
 
     def names(self, client_id: str) -> Names:
         """Returns the front end's name, and a second one, in case another site's front end uses the first."""

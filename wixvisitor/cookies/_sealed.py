@@ -65,6 +65,7 @@ class SealedForm:
         if isinstance(max_age, bool) or not isinstance(max_age, int) or not 0 < max_age <= _MAX_LIFE:
             raise ConfigurationError("max_age: expected whole seconds, at most 400 days")
         self.name = f"__Host-{chosen}" if secure else chosen
+        self.is_secure = secure
         self.reservation: SealedForm | None = None
         self._is_chosen = name is not None
         self._max_age = max_age
@@ -73,6 +74,10 @@ class SealedForm:
         self._attributes = f"Path=/; Max-Age={max_age}; {'Secure; ' if secure else ''}HttpOnly; {site}"
         self._sealer = Sealer(keys, self._purpose)
         self._other_forms = [Sealer(keys, purpose) for purpose in PURPOSES if purpose != self._purpose]
+
+    def sealer_for(self, purpose: str) -> Sealer | None:
+        """Returns a sealer with this cookie's keys for another purpose."""
+        return self._sealer.for_purpose(purpose)
 
     def names(self, client_id: str) -> Names:
         """Returns the names of a site's cookie. Older versions used a name that does not depend on the site."""

@@ -77,6 +77,13 @@ class Sealer:
         self._purpose = purpose
         self.key_ids = tuple(self._ciphers)
 
+    def for_purpose(self, purpose: str) -> Sealer:
+        """Returns a sealer with the same keys for another purpose."""
+        other = object.__new__(Sealer)
+        other._ciphers, other._deriving_key, other._purpose = self._ciphers, self._deriving_key, purpose
+        other.key_ids = self.key_ids
+        return other
+
     def seal(self, plaintext: bytes, context: tuple[str, ...]) -> str:
         """Returns an envelope, in ASCII. Two envelopes of the same plaintext differ.
 
