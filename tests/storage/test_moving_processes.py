@@ -68,6 +68,7 @@ async def _live(storage: MovingStorage, number: int, line: Any, choice: random.R
             await _renew(storage, f"client:{2 * choice.randrange(number // 2)}", done, logs_out=choice.random() < 0.002)
             await asyncio.sleep(0)
 
+    line.send("begun")
     async with storage:
         await asyncio.gather(*(work() for _ in range(8)))
     done.seconds = time.monotonic() - began
@@ -109,6 +110,8 @@ async def moved(
         worker = context.Process(target=live, args=(old, new, number, theirs, seed), daemon=True)
         worker.start()
         workers.append((worker, ours))
+    for _, line in workers:
+        assert await anyio.to_thread.run_sync(line.recv) == "begun"
     copying = [sys.executable, "-m", "wixvisitor", "copy", f"sqlite:{old._path}", place, *options, "--json"]
     for attempt in range(kills):
         process = await anyio.to_thread.run_sync(lambda: subprocess.Popen(copying, cwd=TOP, stderr=subprocess.DEVNULL))
