@@ -18,13 +18,13 @@ import weakref
 from collections import deque
 from collections.abc import Callable, Hashable
 from contextlib import nullcontext, suppress
+from queue import Empty, SimpleQueue
 from typing import Any, Final, TypeVar
 
 import anyio
 
 from wixvisitor._tasks.shared_task import current_loop, event_in
 from wixvisitor.errors import StorageError
-from wixvisitor.storage._inbox import Inbox, new_inbox
 
 T = TypeVar("T")
 
@@ -113,7 +113,6 @@ class Threads:
     """
 
     def __init__(self) -> None:
-        self._inboxes: set[Inbox[_Call]] = set()  # of all threads
         self._reset()
         atexit.register(self._at_the_end)
         if hasattr(os, "register_at_fork"):
@@ -121,16 +120,13 @@ class Threads:
 
     def _reset(self) -> None:
         """Starts without threads. A forked child does so too, since threads and their calls stay in the parent."""
-        for inbox in self._inboxes:
-            with suppress(OSError):  # the program has closed all its files
-                inbox.close()
         self._lock = threading.Lock()
         self._lanes: dict[Hashable, deque[_Call]] = {}  # for each lane with a call under way: the calls that wait
         self._ready: deque[_Call] = deque()  # calls that are first in their lane, while no thread is free
         self._under_way: set[_Call] = set()
         self._limits = weakref.WeakKeyDictionary[Any, _Limits]()  # by asyncio's event loop
-        self._idle: list[Inbox[_Call]] = []  # of idle threads without a handed call; the one that worked last is taken
-        self._inboxes.clear()
+        # Where idle threads without a handed call wait. The thread that worked last is taken.
+        self._idle: list[SimpleQueue[_Call]] = []
         self._number = 0
 
     async def run(self, lane: Hashable, work: Callable[[], T], *, seconds: float | None = None) -> T:
@@ -253,8 +249,7 @@ class Threads:
     # In the threads
 
     def _work(self, call: _Call | None) -> None:
-        inbox: Inbox[_Call] = new_inbox()
-        self._inboxes.add(inbox)
+        inbox: SimpleQueue[_Call] = SimpleQueue()
         while call is not None:
             call.make()
             with self._lock:
@@ -268,20 +263,17 @@ class Threads:
             del done
             if call is None:
                 call = self._wait(inbox)
-        self._inboxes.discard(inbox)
-        inbox.close()
 
-    def _wait(self, inbox: Inbox[_Call]) -> _Call | None:
+    def _wait(self, inbox: SimpleQueue[_Call]) -> _Call | None:
         """Returns the next call; None if none came for some seconds, and then the thread ends."""
-        call = inbox.get(_IDLE)
-        if call is None:
-            with self._lock:
-                if inbox in self._idle:
-                    self._idle.remove(inbox)
-                    self._number -= 1
-                    return None
-            call = inbox.get(None)  # it was handed over just now
-        return call
+        with suppress(Empty):
+            return inbox.get(timeout=_IDLE)
+        with self._lock:
+            if inbox in self._idle:
+                self._idle.remove(inbox)
+                self._number -= 1
+                return None
+        return inbox.get()  # it was handed over just now
 
     def _at_the_end(self) -> None:
         """Waits for calls under way, so that a save whose caller has gone is not cut off."""
