@@ -100,9 +100,7 @@ def drained(fake: FakeWix) -> list[Call]:
     with fake._lock:
         log = fake._log.calls
         count = next((number for number, call in enumerate(log) if call.under_way), len(log))
-        calls = log[:count]
-        del log[:count]
-    return calls
+        return [log.popleft() for _ in range(count)]
 
 
 def used(fake: FakeWix) -> set[str]:
