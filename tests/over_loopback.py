@@ -77,7 +77,7 @@ def client_over_loopback(request: pytest.FixtureRequest, monkeypatch: pytest.Mon
     def client(fake: FakeWix, module: ModuleType | None = None, **arguments: Any) -> Any:
         family = module or httpx
         if fake not in servers:
-            listener = _listener()
+            listener = _listener("127.0.0.1", 0)
             servers[fake] = _ServerThread(fake.app, listener), listener.getsockname()[1]
             servers[fake][0].start()
         base, make = TRANSPORTS[kind](family)
