@@ -188,11 +188,11 @@ class VisitorSession(_checks.NotCopied):
         Concurrency: any number of callers get the same visitor.
         Cancellation: leaves the renewal running; ask again for its result.
         """
-        from wixvisitor._renewal.decision import is_older_copy  # noqa: PLC0415 - as above
-
         if tokens is not None:
             _checks.checked_tokens(tokens)
         if tokens is not None and not _checks.is_empty(tokens):
+            from wixvisitor._renewal.decision import is_older_copy  # noqa: PLC0415 - as above
+
             await self._refresher.load()
             held = self._refresher.state.tokens()
             if tokens != held and not is_older_copy(tokens, held):

@@ -153,17 +153,23 @@ def _check_fields(kind: type, content: Mapping[str, Any], name: str) -> None:
         raise ValueError(f"{name}: this is not its JSON")
 
 
-class Redirects:
+class _OfSession:
+    """Calls for one visitor."""
+
+    __slots__ = ("_session",)
+
+    def __init__(self, session: Any) -> None:
+        self._session: VisitorSession = session
+
+
+class Redirects(_OfSession):
     """Addresses of Wix's own pages for this visitor.
 
     Concurrency: share it between tasks.
     Cancellation: leaves nothing behind.
     """
 
-    __slots__ = ("_session",)
-
-    def __init__(self, session: Any) -> None:
-        self._session: VisitorSession = session
+    __slots__ = ()
 
     @drops_frames_async
     async def create(self, body: Mapping[str, Any]) -> str:
@@ -186,17 +192,14 @@ class Redirects:
             ) from None
 
 
-class Checkout:
+class Checkout(_OfSession):
     """The checkout of this visitor's cart, on Wix's page.
 
     Concurrency: share it between tasks.
     Cancellation: leaves nothing behind.
     """
 
-    __slots__ = ("_session",)
-
-    def __init__(self, session: Any) -> None:
-        self._session: VisitorSession = session
+    __slots__ = ()
 
     async def url(self, *, return_to: str, thank_you: str | None = None, cart_id: str | None = None) -> str:
         """Returns the address of Wix's checkout page. The browser has to visit it.
@@ -220,17 +223,14 @@ class Checkout:
         return await Redirects(self._session).create(wire.checkout_body(cart_id, return_to, thank_you))
 
 
-class Members:
+class Members(_OfSession):
     """Logins, registrations and logouts of one visitor.
 
     Concurrency: share it between tasks. Of two logins at the same time the last one wins, in the store as well.
     Cancellation: a login whose exchange has begun is completed: the member's tokens are saved and adopted all the same.
     """
 
-    __slots__ = ("_session",)
-
-    def __init__(self, session: Any) -> None:
-        self._session: VisitorSession = session
+    __slots__ = ()
 
     # Wix's login page
 

@@ -294,7 +294,7 @@ class Refresher:
             Whether it asked Wix and brought new tokens.
         """
         job = self._start(need, rejection)
-        if need is Need.LOADED or not self.settings.observers.listeners:
+        if need is Need.LOADED:
             return await self._result(job, need, rejection)
         with self.settings.observers.waiting(self.state.key):
             return await self._result(job, need, rejection)
