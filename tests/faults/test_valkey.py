@@ -96,12 +96,14 @@ async def test_restarted_empty_in_a_renewal(
     async with machines(still, client_id, server, 2) as sessions:
         await ask(sessions)
         still.advance(LIFETIME + 1)
-        gate = still.hold(times=1)
+        gate = still.hold(times=2)
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(ask, sessions)
+            tasks.start_soon(ask, sessions[:1])
             await gate.wait_for(1)
             await anyio.to_thread.run_sync(server.stop)
             await anyio.to_thread.run_sync(server.start)
+            tasks.start_soon(ask, sessions[1:])
+            await gate.wait_for(2)  # the first one's lease is gone
             gate.release()
         renewed = sessions[0].get_tokens()
         assert renewed.access_token.value in await stored(server, client_id)  # at once, not at the next renewal
