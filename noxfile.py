@@ -198,6 +198,7 @@ def interop(session: nox.Session) -> None:
         session.skip("no npm on this machine: the real @wix/sdk needs Node 18 or later")
     install(session, "tests")
     npm_install(session)
+    npm_install(session, "tools/apis")
     session.run("pytest", "-m", "interop", *session.posargs, env={"WIXVISITOR_REQUIRE_INTEROP": "1"})
 
 

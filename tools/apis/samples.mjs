@@ -4,6 +4,7 @@ import { REST_NAMES } from './typings.mjs';
 const SDK_NAMES = Object.fromEntries(Object.entries(REST_NAMES).map(([sdk, rest]) => [rest, sdk]));
 // Wix's own address type: the SDK calls some of its fields otherwise.
 const ADDRESS_NAMES = { formattedAddress: 'formatted', geocode: 'location', addressLine: 'addressLine1' };
+const ADDRESS_ANSWERS = ['countryFullname', 'subdivisionFullname']; // of answers; the SDK leaves them out of requests
 const REST_OBJECTS = [
   { fields: ['id', 'width', 'height', 'url'], make: image },
   { fields: ['posters', 'id'], make: video },
@@ -90,6 +91,7 @@ export class Samples {
 
   add(made, property, sdk, required) {
     const { name } = property;
+    if (ADDRESS_ANSWERS.includes(name)) return;
     const twin = [name, SDK_NAMES[name], ADDRESS_NAMES[name]].find((one) => one && sdk.properties.some((p) => p.name === one));
     const here = required.filter(([first]) => first === name);
     if (!twin || !(here.some(({ length }) => length === 1) || this.wants(this.within.length))) return;

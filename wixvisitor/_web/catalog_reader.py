@@ -56,8 +56,8 @@ class CatalogReader(NotCopied):
         """Sends a request that reads.
 
         Args:
-            method: GET; or POST, where the path's last segment is ``query``, ``query-platformized``, ``search``, ``count`` or
-                ``aggregate``.
+            method: GET; or POST, where the path's last segment is ``query``, ``query-platformized``, ``search``,
+                ``count`` or ``aggregate``.
             url: below ``base_url``, or absolute; on an allowed origin and one of the listed paths.
             arguments: ``content``, ``json``, ``params``, ``headers`` and ``timeout`` of ``httpx.AsyncClient.request``.
 
