@@ -9,6 +9,7 @@ import re
 import warnings
 from typing import Any
 
+import httpx
 import pytest
 
 from tools.apis.description import Argument, Method, Module, Type, read_description
@@ -42,6 +43,8 @@ def at_top(arguments: tuple[Argument, ...]) -> set[str]:
     return {argument.at[0] for argument in arguments}
 
 
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
+@pytest.mark.parametrize("family", [httpx])
 async def test_each_function_sends_its_request(wix: Wix, shopper: VisitorSession) -> None:
     """With every argument: the method, the path, and each argument under its name in the body or the query."""
     for one in MODULES:
