@@ -13,7 +13,9 @@ import httpx
 import pytest
 
 from tools.apis.description import Argument, Method, Module, Type, read_description
+from tools.apis.paging import Paging, paging_of
 from wixvisitor import VisitorSession
+from wixvisitor.apis import each
 
 from .conftest import Wix
 
@@ -61,6 +63,32 @@ async def test_each_function_sends_its_request(wix: Wix, shopper: VisitorSession
                 keys = {key.partition(".")[0] for key in request.url.params} or {""}
                 assert keys <= at_top(method.arguments) | {""}, method.name
     assert len(wix.requests) == 158
+
+
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
+@pytest.mark.parametrize("family", [httpx])
+async def test_each_function_with_pages_goes_on(wix: Wix, shopper: VisitorSession) -> None:
+    """After a first page, by what its answer says by its type, `each` asks for the second, and for no third."""
+    paged = [(one, method, paging) for one in MODULES for method in one.methods if (paging := paging_of(one, method))]
+    for one, method, paging in paged:
+        wix.requests.clear()
+        for last in (False, True):
+            wix.answer(json={paging.key: [{}], **metadata(one, method, paging, last=last)})
+        required = {one_.name: value_of(one, one_.type) for one_ in method.arguments if one_.required}
+        required = {name: {} if name in ("query", "search") else value for name, value in required.items()}
+        found = [item async for item in each(function_of(one, method), shopper, **required)]
+        assert (len(found), len(wix.requests)) == (2, 2), method.name
+    assert len(paged) == 39
+
+
+def metadata(one: Module, method: Method, paging: Paging, *, last: bool) -> dict[str, Any]:
+    """What Wix says about the pages, by the type of the answer."""
+    fields = one.fields(method.answer.base)
+    said: dict[str, Any] = {"cursors": {} if last else {"next": "n"}} if paging.cursor else {"total": 2}
+    if "total" in fields or "totalResults" in fields:
+        return {"total" if "total" in fields else "totalResults": 2}
+    (key,) = (key for key, kind in fields.items() if said.keys() <= one.fields(kind.base).keys())
+    return {key: said}
 
 
 def test_each_function_is_alike() -> None:
