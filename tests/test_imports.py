@@ -34,6 +34,7 @@ ORDER = (
     "_session",
     "_status",
     "_pool",
+    "blocking",
     "",  # wixvisitor/__init__.py
     "cookies",
     "_web",

@@ -17,10 +17,10 @@ An interrupt (Ctrl-C) cancels the call, which leaves what a cancellation leaves:
 from __future__ import annotations
 
 import functools
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from types import TracebackType
-from typing import Any, Concatenate, Generic, ParamSpec, Self, TypedDict, TypeVar, Unpack, overload
+from typing import Any, Concatenate, Generic, ParamSpec, Self, TypedDict, TypeVar, Unpack
 
 import httpx
 
@@ -30,9 +30,10 @@ from wixvisitor._http.sync_response import read_in_loop
 from wixvisitor._pool import VisitorPool
 from wixvisitor._renewal.changes import Event, Policy, TokensChanged
 from wixvisitor._session import VisitorSession
-from wixvisitor._tasks.background_loop import Call, User, background
+from wixvisitor._tasks.background_loop import Call, background
 from wixvisitor._tokens import Tokens
 from wixvisitor._wire.token_endpoint import TokenAnswer, Verdict
+from wixvisitor.errors import ConfigurationError
 from wixvisitor.members import Checkout, Members, Redirects
 from wixvisitor.storage import TokenStorage
 
@@ -79,11 +80,8 @@ class PoolArguments(_SharedArguments, total=False):
     new_visitors_per_minute: int | None
 
 
-class _User:
-    """Keeps the loop alive during one call of ``run``."""
-
-    async def aclose(self) -> None:
-        """Does nothing."""
+class _Pool(VisitorPool):
+    is_closed = False  # in every event loop, for its sessions as well
 
 
 class _Blocking(Generic[A]):
@@ -91,8 +89,13 @@ class _Blocking(Generic[A]):
 
     __slots__ = ("__weakref__", "_inner", "_user")
 
-    def __init__(self, inner: A, user: User) -> None:
+    def __init__(self, inner: A, user: Any) -> None:
         self._inner, self._user = inner, user
+
+    def _run(self, work: Call[R]) -> R:
+        if getattr(self._user, "is_closed", False):
+            raise ConfigurationError("This BlockingVisitorPool is closed. Enter it again, or make another one.")
+        return background.run(self._user, work)
 
     def __repr__(self) -> str:
         return f"<blocking {self._inner!r}>"
@@ -105,7 +108,7 @@ def _blocking(method: Callable[Concatenate[Any, P], Awaitable[R]]) -> Callable[C
     def call(self: _Blocking[Any], /, *arguments: Any, **options: Any) -> R:
         work = Call(functools.partial(method, self._inner, *arguments, **options))
         del arguments, options  # error reporters print local variables
-        return background.run(self._user, work)
+        return self._run(work)
 
     return call
 
@@ -123,23 +126,13 @@ class BlockingMembers(_Blocking[Members]):
     complete = _blocking(Members.complete)
     send_password_reset = _blocking(Members.send_password_reset)
     logout = _blocking(Members.logout)
-
-    @overload
-    def login_external(self, member_id: str, *, api_key: str) -> Tokens: ...
-    @overload
-    def login_external(self, *, email: str, api_key: str, profile: Mapping[str, Any] | None = None) -> Tokens: ...
-    def login_external(self, member_id: str | None = None, **options: Any) -> Tokens:
-        """As ``Members.login_external``."""
-        work: Call[Tokens] = Call(functools.partial(self._inner.login_external, member_id, **options))
-        options.clear()  # error reporters print local variables
-        return background.run(self._user, work)
+    login_external = _blocking(Members.login_external)
 
 
 class BlockingRedirects(_Blocking[Redirects]):
     """``session.redirects`` without ``await``."""
 
     __slots__ = ()
-
     create = _blocking(Redirects.create)
 
 
@@ -147,17 +140,27 @@ class BlockingCheckout(_Blocking[Checkout]):
     """``session.checkout`` without ``await``."""
 
     __slots__ = ()
-
     url = _blocking(Checkout.url)
 
 
-class BlockingVisitorSession(_Blocking[VisitorSession]):
+class _Closed(_Blocking[A]):
+    __slots__ = ()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Closes it. May be called twice."""
+        background.close(self._user)
+
+
+class BlockingVisitorSession(_Closed[VisitorSession]):
     """One Wix visitor, for code that is not async. Its arguments and methods are those of ``VisitorSession``.
 
     Use it with ``with``, or call ``close()`` at the end. A closed session can be used again.
-
-    Raises:
-        ConfigurationError: an argument is wrong.
+    Raises ``ConfigurationError`` if an argument is wrong.
     """
 
     __slots__ = ()
@@ -167,7 +170,7 @@ class BlockingVisitorSession(_Blocking[VisitorSession]):
         super().__init__(inner, inner)
 
     @classmethod
-    def _of_pool(cls, inner: VisitorSession, pool: User) -> Self:
+    def _of_pool(cls, inner: VisitorSession, pool: object) -> Self:
         session = cls.__new__(cls)
         _Blocking.__init__(session, inner, pool)
         return session
@@ -179,15 +182,10 @@ class BlockingVisitorSession(_Blocking[VisitorSession]):
         self._load()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self.close()
-
     def close(self) -> None:
         """As ``VisitorSession.aclose``; the pool closes its own sessions. May be called twice."""
         if self._user is self._inner:
-            background.close(self._inner)
+            super().close()
 
     generate_visitor_tokens = _blocking(VisitorSession.generate_visitor_tokens)
     set_tokens = _blocking(VisitorSession.set_tokens)
@@ -250,7 +248,7 @@ class BlockingVisitorSession(_Blocking[VisitorSession]):
         opening = self._inner.stream(method, url, **arguments)
         del arguments  # error reporters print local variables
         with background.entered(self._user, opening) as response:
-            yield read_in_loop(response, functools.partial(background.run, self._user))
+            yield read_in_loop(response, self._run)
 
     def call(
         self,
@@ -264,44 +262,38 @@ class BlockingVisitorSession(_Blocking[VisitorSession]):
         For example ``visitor.call(my_function, "apples", number=3)``. Raises what the function raises. The function
         must not call this blocking session: it uses the async one that it gets.
         """
-        work = Call(functools.partial(function, self._inner, *arguments, **options))
-        return background.run(self._user, work)
+        return self._run(Call(functools.partial(function, self._inner, *arguments, **options)))
 
 
-class BlockingVisitorPool(_Blocking[VisitorPool]):
+class BlockingVisitorPool(_Closed[VisitorPool]):
     """Many visitors of one site, for code that is not async. Its arguments and methods are those of ``VisitorPool``.
 
     Use it with ``with``, or call ``close()`` at the end.
-
-    Raises:
-        ConfigurationError: an argument is wrong.
+    Raises ``ConfigurationError`` if an argument is wrong.
     """
 
     __slots__ = ()
 
     def __init__(self, client_id: str, **arguments: Unpack[PoolArguments]) -> None:
-        inner = VisitorPool(client_id, **arguments)
+        inner = _Pool(client_id, **arguments)
         super().__init__(inner, inner)
 
     _open = _blocking(VisitorPool.__aenter__)
     _session = _blocking(VisitorPool.session)
 
     def __enter__(self) -> Self:
+        self._user.is_closed = False
         self._open()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self.close()
-
     def close(self) -> None:
         """As ``VisitorPool.aclose``. May be called twice."""
-        background.close(self._inner)
+        self._user.is_closed = True
+        super().close()
 
     def session(self, key: str) -> BlockingVisitorSession:
         """As ``VisitorPool.session``: equal keys lead to the same visitor."""
-        return BlockingVisitorSession._of_pool(self._session(key), self._inner)
+        return BlockingVisitorSession._of_pool(self._session(key), self._user)
 
     forget = _blocking(VisitorPool.forget)
     status = _blocking(VisitorPool.status)
@@ -309,4 +301,4 @@ class BlockingVisitorPool(_Blocking[VisitorPool]):
 
 def run(function: Callable[P, Awaitable[R]], /, *arguments: P.args, **options: P.kwargs) -> R:
     """Runs an async function in the background loop, for example ``run(storage.aclose)``; raises what it raises."""
-    return background.run(_User(), Call(functools.partial(function, *arguments, **options)))
+    return background.run(None, Call(functools.partial(function, *arguments, **options)))

@@ -16,9 +16,11 @@ def read_in_loop(response: httpx.Response, run: Callable[[Call[Any]], Any]) -> h
     """Returns a plain answer, of httpx or httpx2 as the given one is. The given one's owner closes it.
 
     Args:
-        response: the answer of an async client, whose body was not read.
+        response: the answer of an async client, whose body may not have been read.
         run: makes a call in its event loop.
     """
+    if response.is_stream_consumed:  # a mock's, or it was read on the way
+        return response
     kind = type(response)
     family: Any = sys.modules[kind.__module__.partition(".")[0]]  # httpx or httpx2: each accepts its own streams only
 

@@ -114,8 +114,12 @@ class BackgroundLoop:
         self._thread: threading.Thread | None = None
         self._loop: Any = None
 
-    def run(self, user: User, call: Call[T]) -> T:
+    def run(self, user: User | None, call: Call[T]) -> T:
         """Makes the call in the loop and returns its result, or raises what it raises.
+
+        Args:
+            user: keeps the loop alive after the call, until it is closed; None for a single call.
+            call: the call.
 
         Raises:
             RuntimeError: this thread runs an event loop, the background loop itself or another one.
@@ -152,10 +156,11 @@ class BackgroundLoop:
                     self._users.discard(user)
 
     @contextmanager
-    def _in_use(self, user: User) -> Iterator[BlockingPortal]:
+    def _in_use(self, user: User | None) -> Iterator[BlockingPortal]:
         self._check_outside()
         with self._lock:
-            self._users.add(user)
+            if user is not None:
+                self._users.add(user)
             portal, thread = self._portal or self._start(), self._thread
             self._calls += 1
         try:
@@ -186,7 +191,7 @@ class BackgroundLoop:
     def _start(self) -> BlockingPortal:
         """Starts the loop's thread. The lock is held by the caller."""
         started: Future[BlockingPortal] = Future()
-        self._thread = threading.Thread(target=self._serve, args=(started,), name="wixvisitor", daemon=True)
+        self._thread = threading.Thread(target=self._serve, args=(started,), name="wixvisitor-loop", daemon=True)
         self._thread.start()
         self._portal = started.result()
         return self._portal
