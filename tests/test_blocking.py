@@ -322,7 +322,7 @@ with start_blocking_portal() as wix, wix.wrap_async_context_manager(FakeWix().se
 """
     )
     assert told == "404"
-    assert seconds < 3.0
+    assert seconds < 20.0
 
 
 def test_a_script_that_ends_while_wix_hangs() -> None:
@@ -344,7 +344,7 @@ print(len(fake.calls))
 """
     )
     assert told == "1"
-    assert seconds < 4.5
+    assert seconds < 20.0  # Wix hangs for 600
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")

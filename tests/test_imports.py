@@ -27,6 +27,7 @@ ORDER = (
     "_tasks",
     "storage",
     "_http",
+    "_doors",
     "_checks",
     "_renewal",
     "_auth",

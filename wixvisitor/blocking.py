@@ -17,23 +17,21 @@ An interrupt (Ctrl-C) cancels the call, which leaves what a cancellation leaves:
 from __future__ import annotations
 
 import functools
-from collections.abc import Awaitable, Callable, Iterator, Sequence
-from contextlib import contextmanager
-from types import TracebackType
-from typing import Any, Concatenate, Generic, ParamSpec, Self, TypedDict, TypeVar, Unpack
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AbstractContextManager
+from typing import Concatenate, ParamSpec, Self, TypedDict, TypeVar, Unpack
 
 import httpx
 
 from wixvisitor._auth import VisitorAuth
+from wixvisitor._doors import ClosedDoor, Door, blocking
 from wixvisitor._http.arguments import AnyClient, ClientMaker, RequestArguments, URLTypes
-from wixvisitor._http.sync_response import read_in_loop
 from wixvisitor._pool import VisitorPool
 from wixvisitor._renewal.changes import Event, Policy, TokensChanged
 from wixvisitor._session import VisitorSession
 from wixvisitor._tasks.background_loop import Call, background
 from wixvisitor._tokens import Tokens
 from wixvisitor._wire.token_endpoint import TokenAnswer, Verdict
-from wixvisitor.errors import ConfigurationError
 from wixvisitor.members import Checkout, Members, Redirects
 from wixvisitor.storage import TokenStorage
 
@@ -48,7 +46,6 @@ __all__ = [
 
 P = ParamSpec("P")
 R = TypeVar("R")
-A = TypeVar("A")
 
 
 class _SharedArguments(TypedDict, total=False):
@@ -84,79 +81,37 @@ class _Pool(VisitorPool):
     is_closed = False  # in every event loop, for its sessions as well
 
 
-class _Blocking(Generic[A]):
-    """An async object whose methods are called in the background loop."""
-
-    __slots__ = ("__weakref__", "_inner", "_user")
-
-    def __init__(self, inner: A, user: Any) -> None:
-        self._inner, self._user = inner, user
-
-    def _run(self, work: Call[R]) -> R:
-        if getattr(self._user, "is_closed", False):
-            raise ConfigurationError("This BlockingVisitorPool is closed. Enter it again, or make another one.")
-        return background.run(self._user, work)
-
-    def __repr__(self) -> str:
-        return f"<blocking {self._inner!r}>"
-
-
-def _blocking(method: Callable[Concatenate[Any, P], Awaitable[R]]) -> Callable[Concatenate[_Blocking[Any], P], R]:
-    """Returns an async method as a plain one, with the same arguments and documentation."""
-
-    @functools.wraps(method)
-    def call(self: _Blocking[Any], /, *arguments: Any, **options: Any) -> R:
-        work = Call(functools.partial(method, self._inner, *arguments, **options))
-        del arguments, options  # error reporters print local variables
-        return self._run(work)
-
-    return call
-
-
-class BlockingMembers(_Blocking[Members]):
+class BlockingMembers(Door[Members]):
     """``session.members`` without ``await``."""
 
     __slots__ = ()
 
-    start_login = _blocking(Members.start_login)
-    finish_login = _blocking(Members.finish_login)
-    login = _blocking(Members.login)
-    register = _blocking(Members.register)
-    verify = _blocking(Members.verify)
-    complete = _blocking(Members.complete)
-    send_password_reset = _blocking(Members.send_password_reset)
-    logout = _blocking(Members.logout)
-    login_external = _blocking(Members.login_external)
+    start_login = blocking(Members.start_login)
+    finish_login = blocking(Members.finish_login)
+    login = blocking(Members.login)
+    register = blocking(Members.register)
+    verify = blocking(Members.verify)
+    complete = blocking(Members.complete)
+    send_password_reset = blocking(Members.send_password_reset)
+    logout = blocking(Members.logout)
+    login_external = blocking(Members.login_external)
 
 
-class BlockingRedirects(_Blocking[Redirects]):
+class BlockingRedirects(Door[Redirects]):
     """``session.redirects`` without ``await``."""
 
     __slots__ = ()
-    create = _blocking(Redirects.create)
+    create = blocking(Redirects.create)
 
 
-class BlockingCheckout(_Blocking[Checkout]):
+class BlockingCheckout(Door[Checkout]):
     """``session.checkout`` without ``await``."""
 
     __slots__ = ()
-    url = _blocking(Checkout.url)
+    url = blocking(Checkout.url)
 
 
-class _Closed(_Blocking[A]):
-    __slots__ = ()
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Closes it. May be called twice."""
-        background.close(self._user)
-
-
-class BlockingVisitorSession(_Closed[VisitorSession]):
+class BlockingVisitorSession(ClosedDoor[VisitorSession]):
     """One Wix visitor, for code that is not async. Its arguments and methods are those of ``VisitorSession``.
 
     Use it with ``with``, or call ``close()`` at the end. A closed session can be used again.
@@ -172,10 +127,10 @@ class BlockingVisitorSession(_Closed[VisitorSession]):
     @classmethod
     def _of_pool(cls, inner: VisitorSession, pool: object) -> Self:
         session = cls.__new__(cls)
-        _Blocking.__init__(session, inner, pool)
+        Door.__init__(session, inner, pool)
         return session
 
-    _load = _blocking(VisitorSession.__aenter__)
+    _load = blocking(VisitorSession.__aenter__)
 
     def __enter__(self) -> Self:
         """Reads the storage; mints no visitor. Raises ``StorageError`` if it cannot be read."""
@@ -187,19 +142,19 @@ class BlockingVisitorSession(_Closed[VisitorSession]):
         if self._user is self._inner:
             super().close()
 
-    generate_visitor_tokens = _blocking(VisitorSession.generate_visitor_tokens)
-    set_tokens = _blocking(VisitorSession.set_tokens)
-    renew_token = _blocking(VisitorSession.renew_token)
-    auth_headers = _blocking(VisitorSession.auth_headers)
-    request = _blocking(VisitorSession.request)
-    get = _blocking(VisitorSession.get)
-    head = _blocking(VisitorSession.head)
-    options = _blocking(VisitorSession.options)
-    post = _blocking(VisitorSession.post)
-    put = _blocking(VisitorSession.put)
-    patch = _blocking(VisitorSession.patch)
-    delete = _blocking(VisitorSession.delete)
-    graphql = _blocking(VisitorSession.graphql)
+    generate_visitor_tokens = blocking(VisitorSession.generate_visitor_tokens)
+    set_tokens = blocking(VisitorSession.set_tokens)
+    renew_token = blocking(VisitorSession.renew_token)
+    auth_headers = blocking(VisitorSession.auth_headers)
+    request = blocking(VisitorSession.request)
+    get = blocking(VisitorSession.get)
+    head = blocking(VisitorSession.head)
+    options = blocking(VisitorSession.options)
+    post = blocking(VisitorSession.post)
+    put = blocking(VisitorSession.put)
+    patch = blocking(VisitorSession.patch)
+    delete = blocking(VisitorSession.delete)
+    graphql = blocking(VisitorSession.graphql)
 
     def get_tokens(self) -> Tokens:
         """As ``VisitorSession.get_tokens``."""
@@ -239,16 +194,14 @@ class BlockingVisitorSession(_Closed[VisitorSession]):
         """The checkout of this visitor's cart."""
         return BlockingCheckout(self._inner.checkout, self._user)
 
-    @contextmanager
-    def stream(self, method: str, url: URLTypes, **arguments: Unpack[RequestArguments]) -> Iterator[httpx.Response]:
+    def stream(
+        self, method: str, url: URLTypes, **arguments: Unpack[RequestArguments]
+    ) -> AbstractContextManager[httpx.Response]:
         """``with visitor.stream("GET", …) as response``: the body is read as it comes, with ``iter_bytes`` and so on.
 
         Raises: as ``request``.
         """
-        opening = self._inner.stream(method, url, **arguments)
-        del arguments  # error reporters print local variables
-        with background.entered(self._user, opening) as response:
-            yield read_in_loop(response, self._run)
+        return self._opened(self._inner.stream(method, url, **arguments))
 
     def call(
         self,
@@ -265,7 +218,7 @@ class BlockingVisitorSession(_Closed[VisitorSession]):
         return self._run(Call(functools.partial(function, self._inner, *arguments, **options)))
 
 
-class BlockingVisitorPool(_Closed[VisitorPool]):
+class BlockingVisitorPool(ClosedDoor[VisitorPool]):
     """Many visitors of one site, for code that is not async. Its arguments and methods are those of ``VisitorPool``.
 
     Use it with ``with``, or call ``close()`` at the end.
@@ -278,8 +231,8 @@ class BlockingVisitorPool(_Closed[VisitorPool]):
         inner = _Pool(client_id, **arguments)
         super().__init__(inner, inner)
 
-    _open = _blocking(VisitorPool.__aenter__)
-    _session = _blocking(VisitorPool.session)
+    _open = blocking(VisitorPool.__aenter__)
+    _session = blocking(VisitorPool.session)
 
     def __enter__(self) -> Self:
         self._user.is_closed = False
@@ -295,8 +248,8 @@ class BlockingVisitorPool(_Closed[VisitorPool]):
         """As ``VisitorPool.session``: equal keys lead to the same visitor."""
         return BlockingVisitorSession._of_pool(self._session(key), self._user)
 
-    forget = _blocking(VisitorPool.forget)
-    status = _blocking(VisitorPool.status)
+    forget = blocking(VisitorPool.forget)
+    status = blocking(VisitorPool.status)
 
 
 def run(function: Callable[P, Awaitable[R]], /, *arguments: P.args, **options: P.kwargs) -> R:
