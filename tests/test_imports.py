@@ -33,6 +33,7 @@ ORDER = (
     "_auth",
     "members",
     "_session",
+    "_diagnose",
     "_status",
     "_pool",
     "blocking",

@@ -36,6 +36,7 @@ def wix(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeWix]:
         ("docs/observability.md", 3, 0),
         ("docs/members.md", 4, 0),
         ("docs/stand-in.md", 2, 0),
+        ("docs/doctor.md", 1, 0),
         ("docs/blocking.md", 5, 2),  # the script's visitor, and one of the pool
     ],
 )
@@ -82,6 +83,7 @@ def test_code_stands_within_the_first_twenty_lines() -> None:
         "docs/observability.md",
         "docs/members.md",
         "docs/blocking.md",
+        "docs/doctor.md",
         "docs/security.md",
         "docs/reliability.md",
         "examples/README.md",
