@@ -29,7 +29,7 @@ def wix(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeWix]:
 @pytest.mark.parametrize(
     ("page", "blocks", "visitors"),
     [
-        ("README.md", 14, 4),  # the first block's, step 2's (the one of all later steps), and the pool's two
+        ("README.md", 15, 5),  # the first block's, step 2's (the one of all later steps), the pool's two, the script's
         ("docs/web.md", 8, 0),
         ("docs/speed.md", 1, 0),
         ("docs/storage.md", 4, 0),
