@@ -27,6 +27,7 @@ from examples.shop.history import History
 from tests.interop.conftest import missing_node, missing_packages
 from tests.storage.conftest import free_port
 from wixvisitor import VisitorPool
+from wixvisitor.cookies import generate_key
 from wixvisitor.testing import FakeWix
 
 TOP = Path(__file__).parent.parent.parent
@@ -136,12 +137,15 @@ def open_shop(fake: FakeWix, wix: str) -> Callable[..., Any]:
     """Opens the shop in this process, with FakeWix' clock: ``fake.advance`` lets tokens expire."""
 
     @asynccontextmanager
-    async def opening(cookie: Any, *, tls: dict[str, str] | None = None, **arguments: Any) -> AsyncGenerator[str]:
-        history = History(clock=fake.now)
+    async def opening(
+        cookie: Any, *, host: str = "127.0.0.1", tls: dict[str, str] | None = None, **arguments: Any
+    ) -> AsyncGenerator[str]:
+        history, port = History(clock=fake.now), free_port()
         pool = VisitorPool(CLIENT_ID, base_url=wix, clock=fake.now, on_change=history.note, **arguments)
-        app = make_app(pool, cookie=cookie, history=history, kept_in="a test")
-        async with serving(app, **(tls or {})) as port:
-            yield f"{'https://localhost' if tls else 'http://127.0.0.1'}:{port}"
+        url = f"https://localhost:{port}" if tls else f"http://{host}:{port}"
+        app = make_app(pool, cookie=cookie, origin=url, keys=[generate_key()], history=history, kept_in="a test")
+        async with serving(app, port=port, **(tls or {})):
+            yield url
 
     return opening
 

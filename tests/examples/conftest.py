@@ -69,7 +69,8 @@ async def open_shop(fake: FakeWix, client_id: str, no_backoff: None) -> AsyncGen
             on_change=history.note,
         )
         pools.append(pool)
-        app = make_app(pool, cookie=cookie or IdCookie([generate_key()]), history=history, kept_in="a test")
+        cookie = cookie or IdCookie([generate_key()])
+        app = make_app(pool, cookie=cookie, origin=URL, keys=[generate_key()], history=history, kept_in="a test")
         return Street(app, fake, history)
 
     yield opening

@@ -202,7 +202,7 @@ function duration(seconds) {
 async function showVisitor() {
   const state = await askAsVisitor("/api/visitor").catch(() => ({})); // an ornament: whoever does not get it misses nothing
   if (!state.visitor) return;
-  one("[data-visitor-line]").textContent = `Visitor ${state.visitor}, token good for ${duration(state.expires_in)}`;
+  one("[data-visitor-line]").textContent = `${state.role === "member" ? "Member" : "Visitor"} ${state.visitor}, token good for ${duration(state.expires_in)}`;
 }
 
 function tick() {
@@ -231,7 +231,7 @@ async function open() {
       attempt(event.target, () => openFront(shelf)).then(showVisitor);
     });
     await openFront(shelf);
-  } else if (one("[data-count][data-unknown]") && one("[data-visitor], [data-cart], [data-products]")) {
+  } else if (one("[data-count][data-unknown]") && one("[data-visitor], [data-cart], [data-products], [data-sign-in], [data-thanks]")) {
     await attempt(null, async () => showCount(await askAsVisitor("/api/cart")));
   }
   if (one("[data-state=expires_in]")) tick();
