@@ -65,6 +65,7 @@ class Settings:
         parser = _parser()
         given = vars(parser.parse_args(argv))
         given["origin"] = given["origin"] or f"http://{HOST}:{given['port']}"
+        given["secure"] |= given["origin"].startswith("https:")
         try:
             settings = cls(**given)
             settings.check()
@@ -175,7 +176,7 @@ def _parser() -> argparse.ArgumentParser:
         metavar="URL",
         help=f"the shop's as browsers see it, like https://shop.example; default: http://{HOST}:PORT",
     )
-    parser.add_argument("--secure", action="store_true", help="cookies for https, behind a proxy that speaks it")
+    parser.add_argument("--secure", action="store_true", help="cookies for https; the default if that is the origin's")
     return parser
 
 

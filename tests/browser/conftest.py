@@ -156,16 +156,18 @@ class ShopProcess:
 
     arguments: tuple[str, ...]
     environment: dict[str, str] = attrs.field(factory=dict)
+    host: str = "127.0.0.1"
     port: int = attrs.field(factory=free_port)
     process: subprocess.Popen[bytes] | None = None
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
+        return f"http://{self.host}:{self.port}"
 
     async def start(self) -> None:
         """Starts it and waits until it answers."""
-        command = [sys.executable, "-m", "examples.shop", "--port", str(self.port), *self.arguments]
+        place = ("--port", str(self.port), "--origin", self.url)
+        command = [sys.executable, "-m", "examples.shop", *place, *self.arguments]
         self.process = subprocess.Popen(  # noqa: ASYNC220 - starting takes a millisecond
             command, cwd=TOP, env=os.environ | self.environment, start_new_session=True
         )
@@ -173,7 +175,7 @@ class ShopProcess:
             for _ in range(600):
                 assert self.process.poll() is None, "the shop has ended"
                 try:
-                    if (await client.get(f"{self.url}/health")).status_code == 200:
+                    if (await client.get(f"http://127.0.0.1:{self.port}/health")).status_code == 200:
                         return
                 except httpx.TransportError:
                     await asyncio.sleep(0.05)
@@ -192,8 +194,8 @@ async def shop_process(wix: str) -> AsyncGenerator[Callable[..., Any]]:
     """Starts shops in processes of their own, over the same FakeWix."""
     shops = []
 
-    async def start(*arguments: str, **environment: str) -> ShopProcess:
-        shop = ShopProcess(("--base-url", wix, *arguments), environment)
+    async def start(*arguments: str, host: str = "127.0.0.1", **environment: str) -> ShopProcess:
+        shop = ShopProcess(("--base-url", wix, *arguments), environment, host)
         shops.append(shop)
         await shop.start()
         return shop

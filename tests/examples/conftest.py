@@ -20,6 +20,7 @@ from wixvisitor.storage import MemoryStorage
 from wixvisitor.testing import FakeWix
 
 URL = "https://shop.example"
+WIX = "www.wixapis.com"
 
 
 @pytest.fixture
@@ -32,7 +33,7 @@ class Street:
     """An open shop, and the Wix behind it.
 
     Attributes:
-        browsers: makes a browser: a client with a cookie jar of its own, which follows redirects.
+        browsers: makes a browser: a client with a cookie jar of its own, which follows redirects, also to Wix's pages.
     """
 
     app: FastAPI
@@ -41,7 +42,8 @@ class Street:
 
     def browser(self) -> httpx.AsyncClient:
         transport = httpx.ASGITransport(self.app, raise_app_exceptions=False)
-        return httpx.AsyncClient(transport=transport, base_url=URL, follow_redirects=True)
+        wix = {f"all://{WIX}": httpx.ASGITransport(self.fake.app)}
+        return httpx.AsyncClient(transport=transport, mounts=wix, base_url=URL, follow_redirects=True)
 
 
 @pytest.fixture
