@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from fastapi import FastAPI
 from fastapi.staticfiles import StaticFiles
 
 from examples.shop import api, checkout, members, pages, trouble
+from examples.shop.carts import Carts
 from examples.shop.guard import Guard, headers_for
 from examples.shop.history import History
 from examples.shop.settings import ORIGIN
 from examples.shop.views import HERE
-from wixvisitor import VisitorPool
+from wixvisitor import Tokens, VisitorPool, VisitorSession
 from wixvisitor.cookies import VisitorCookie
 from wixvisitor.fastapi import login_router, setup
 
@@ -23,6 +24,7 @@ def make_app(
     cookie: VisitorCookie,
     origin: str = ORIGIN,
     keys: Sequence[str] | None = None,
+    session_of: Callable[[Tokens], VisitorSession] | None = None,
     history: History | None = None,
     kept_in: str = "",
     close: bool = True,
@@ -34,6 +36,7 @@ def make_app(
         cookie: where they live.
         origin: the shop's, as browsers see it. At Wix ``/auth/callback`` there has to be listed.
         keys: the keys of the cookies of logins; None: those of ``cookie``. A ``SharedCookie`` has none.
+        session_of: makes a session for the tokens of before a login, so that carts can be compared; None: they are not.
         history: what is known of the visitors besides.
         kept_in: where they live, in words for the page.
         close: whether the pool is closed at shutdown.
@@ -54,6 +57,7 @@ def make_app(
             login_page=members.SIGN_IN,
             forms=True,
             keys=keys,
+            on_login=Carts(session_of).bring if session_of else None,
         )
     )
     for part in (pages, members, checkout, api):

@@ -17,7 +17,7 @@ from examples.shop.app import make_app
 from examples.shop.catalogue import PRODUCTS
 from examples.shop.history import History
 from examples.shop.settings import HOST, Settings
-from wixvisitor import VisitorPool
+from wixvisitor import VisitorPool, VisitorSession
 from wixvisitor.testing import FakeWix
 
 
@@ -40,10 +40,11 @@ def run(settings: Settings) -> None:
 def app_from_environment() -> FastAPI:
     """Returns the shop that the environment describes: each worker process makes its own."""
     settings, history = Settings.from_environment(os.environ), History()
+    wix = settings.base_url or "https://www.wixapis.com"
     pool = VisitorPool(
         settings.site,
         storage=settings.storage(),
-        base_url=settings.base_url or "https://www.wixapis.com",
+        base_url=wix,
         on_change=history.note,
         renew_timeout=5.0,  # a shopper who waits longer than that is gone; the visitor is not
     )
@@ -52,6 +53,7 @@ def app_from_environment() -> FastAPI:
         cookie=settings.cookie(),
         origin=settings.origin,
         keys=settings.keys.split(","),
+        session_of=lambda tokens: VisitorSession(settings.site, tokens=tokens, base_url=wix),
         history=history,
         kept_in=settings.kept_in,
     )

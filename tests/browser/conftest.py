@@ -26,7 +26,7 @@ from examples.shop.catalogue import CLIENT_ID, PRODUCTS
 from examples.shop.history import History
 from tests.interop.conftest import missing_node, missing_packages
 from tests.storage.conftest import free_port
-from wixvisitor import VisitorPool
+from wixvisitor import VisitorPool, VisitorSession
 from wixvisitor.cookies import generate_key
 from wixvisitor.testing import FakeWix
 
@@ -143,7 +143,15 @@ def open_shop(fake: FakeWix, wix: str) -> Callable[..., Any]:
         history, port = History(clock=fake.now), free_port()
         pool = VisitorPool(CLIENT_ID, base_url=wix, clock=fake.now, on_change=history.note, **arguments)
         url = f"https://localhost:{port}" if tls else f"http://{host}:{port}"
-        app = make_app(pool, cookie=cookie, origin=url, keys=[generate_key()], history=history, kept_in="a test")
+        app = make_app(
+            pool,
+            cookie=cookie,
+            origin=url,
+            keys=[generate_key()],
+            session_of=lambda tokens: VisitorSession(CLIENT_ID, tokens=tokens, base_url=wix),
+            history=history,
+            kept_in="a test",
+        )
         async with serving(app, port=port, **(tls or {})):
             yield url
 

@@ -71,6 +71,10 @@ class Shopper:
             ):
                 await button.click()
 
+    async def goes_back(self, pages: int) -> None:
+        """Presses the back button. A page that the browser has kept is not loaded, so nothing can be waited for."""
+        await self.page.evaluate(f"void history.go(-{pages})")
+
     async def things(self) -> int:
         """How many things the cart's page shows."""
         await self.opens("/cart")
@@ -98,13 +102,10 @@ class Shopper:
         assert await self.page.locator("[data-email]").inner_text() == ANNA
         return True
 
-    async def checks_the_looks(self, place: Path | None = None) -> None:
+    async def checks_the_looks(self) -> None:
         """Nothing sticks out, every text can be read, and the browser has complained of nothing."""
         assert await self.page.evaluate("document.documentElement.scrollWidth <= innerWidth"), self.page.url
         assert await self.page.evaluate(PALE) == []
-        if place is not None:
-            await self.page.wait_for_load_state("networkidle")
-            await self.page.screenshot(path=place)
         assert self.complaints == []
 
 
@@ -258,8 +259,7 @@ async def test_the_back_button(open_shop, playwright, chromium, cookie, fake):
         await one.begins()
         await one.sends_the_form()
         await one.page.get_by_role("heading", name="Hello, Anna Berg").wait_for()
-        await one.page.go_back()  # Wix's page, where this login is over
-        await one.page.go_back()  # the shop's form
+        await one.goes_back(2)  # over Wix's page to the shop's form
         await one.page.get_by_text("You are logged in already.").wait_for()
         await one.page.goto(one.callbacks[0])
         assert one.page.url == f"{url}/account"
@@ -269,7 +269,7 @@ async def test_the_back_button(open_shop, playwright, chromium, cookie, fake):
         await one.opens("/account")
         await one.page.get_by_role("button", name="Log out").click()
         await one.page.get_by_text("You are logged out.").wait_for()
-        await one.page.go_back()
+        await one.goes_back(1)
         await one.page.locator("[data-sign-in]").wait_for()
         assert ANNA not in await one.page.content()
         await one.page.goto(one.callbacks[0])
@@ -313,3 +313,36 @@ async def test_a_server_that_is_killed_during_a_login(shop_process, shopper, tmp
     assert await one.is_anna()
     assert await one.things() == 2
     assert len(fake.visitors) == CATALOGUE + 1
+
+
+# Pictures
+
+
+@pytest.mark.parametrize(
+    ("picture", "size", "scheme"), [("shop", (1280, 800), "light"), ("shop-phone", (390, 844), "dark")]
+)
+async def test_pictures(open_shop, shopper, shots: Path, picture, size, scheme):
+    """The pages of members on a desk and on a phone, by day and by night; each fits, and each text can be read."""
+    async with open_shop(IdCookie([generate_key()], secure=False), host="localhost") as url:
+        view = {"width": size[0], "height": size[1]}
+        one = Shopper(await shopper(viewport=view, color_scheme=scheme, reduced_motion="reduce"), url)
+
+        async def takes(name: str) -> None:
+            await one.checks_the_looks()
+            await one.page.wait_for_load_state("networkidle")
+            await one.page.locator("[data-visitor-line]", has_text="token good for").wait_for()
+            await one.page.screenshot(path=shots / f"{picture}-{name}.png")
+            assert (shots / f"{picture}-{name}.png").stat().st_size > 5_000
+
+        await one.fills_a_cart()
+        await one.opens("/account")
+        await one.sends_the_form(password="wrong")
+        await one.page.locator("[data-error]").wait_for()
+        await takes("sign-in")
+        await one.sends_the_form()
+        await one.page.wait_for_url("**/account")
+        await takes("account")
+        await one.page.get_by_role("link", name="Check out").click()
+        await one.page.get_by_role("button", name="Place order").click()
+        await one.page.wait_for_url("**/thanks*")
+        await takes("thanks")

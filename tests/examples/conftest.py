@@ -14,7 +14,7 @@ from examples.shop.app import make_app
 from examples.shop.catalogue import PRODUCTS
 from examples.shop.history import History
 from tests.constants import EPOCH
-from wixvisitor import VisitorPool
+from wixvisitor import VisitorPool, VisitorSession
 from wixvisitor.cookies import IdCookie, SharedCookie, generate_key
 from wixvisitor.storage import MemoryStorage
 from wixvisitor.testing import FakeWix
@@ -72,7 +72,15 @@ async def open_shop(fake: FakeWix, client_id: str, no_backoff: None) -> AsyncGen
         )
         pools.append(pool)
         cookie = cookie or IdCookie([generate_key()])
-        app = make_app(pool, cookie=cookie, origin=URL, keys=[generate_key()], history=history, kept_in="a test")
+        app = make_app(
+            pool,
+            cookie=cookie,
+            origin=URL,
+            keys=[generate_key()],
+            session_of=lambda tokens: VisitorSession(client_id, tokens=tokens, client=fake.client()),
+            history=history,
+            kept_in="a test",
+        )
         return Street(app, fake, history)
 
     yield opening

@@ -192,6 +192,36 @@ async def test_a_login_that_wix_has_ended(street: Street, anna: FakeWix):
     assert "Hello, Anna Berg" in page.text
 
 
+@pytest.mark.parametrize("trouble", [None, "outage"])
+async def test_a_member_who_has_another_cart(street: Street, anna: FakeWix, trouble: str | None):
+    """If a login leads to an older cart, it gets what the guest had and it lacks; in an outage it stays as it is."""
+    anna.cart_at_login = "member"
+    async with street.browser() as first, street.browser() as browser:
+        await fills_a_cart(first)
+        await logs_in(first)
+        for product, quantity in ((MUG, 5), (PRODUCTS[2].id, 3)):
+            await browser.post("/api/cart/lines", json={"product_id": product, "quantity": quantity})
+        if trouble:
+            anna.fail(503, path="/ecom/*")  # the first call after the login
+        assert "Hello, Anna Berg" in (await logs_in(browser)).text
+        lines = {line["name"]: line["quantity"] for line in (await browser.get("/api/cart")).json()["lines"]}
+    assert lines == {"Harbour mug": 2} | ({} if trouble else {"Breakfast bowl": 3})
+
+
+async def test_another_members_cart(street: Street, anna: FakeWix):
+    """A member who logs in where another one was brings along nothing of theirs."""
+    anna.cart_at_login = "member"
+    anna.add_member("ben@example.com", PASSWORD)
+    async with street.browser() as first, street.browser() as browser:
+        page = await opens(first, "/sign-in")
+        await sends(first, page, "/auth/login", email="ben@example.com", password=PASSWORD)
+        await fills_a_cart(browser)
+        await logs_in(browser)
+        page = await opens(browser, "/sign-in")
+        await sends(browser, page, "/auth/login", email="ben@example.com", password=PASSWORD)
+        assert await count(browser) == 0
+
+
 # Registration and passwords
 
 

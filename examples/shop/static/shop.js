@@ -191,6 +191,21 @@ async function openFront(shelf) {
   }
 }
 
+// A login that was refused comes back without the email address: it belongs into no address bar
+
+function rememberEmail(event) {
+  const email = event.target.elements.email?.value;
+  if (email) sessionStorage.setItem("email", email);
+}
+
+function fillEmail() {
+  const email = sessionStorage.getItem("email");
+  sessionStorage.removeItem("email");
+  if (!email || !one("[data-error]")) return;
+  for (const input of all("[data-sign-in] [name=email]")) input.value = email;
+  one("[data-sign-in] [name=password]")?.focus();
+}
+
 // The visitor's state; asking for it calls nobody
 
 function duration(seconds) {
@@ -219,6 +234,8 @@ function tick() {
 }
 
 async function open() {
+  for (const form of all("[data-sign-in] form")) form.addEventListener("submit", rememberEmail);
+  fillEmail();
   const told = one("[data-status]").textContent;
   if (told) {
     say(told);
