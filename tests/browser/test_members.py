@@ -280,6 +280,24 @@ async def test_the_back_button(open_shop, playwright, chromium, cookie, fake):
     assert len(fake.token_calls("authorization_code")) == 1
 
 
+async def test_an_outage_during_a_login(anna, fake, shots: Path):
+    """If the code cannot be exchanged, a page that can be read says so, and leads on; the cart stays."""
+    one = await anna()
+    await one.begins()
+    outage = fake.fail(503, grant_type="authorization_code", times=None)
+    await one.sends_the_form()
+    await one.page.get_by_role("heading", name="Please try again").wait_for()
+    assert await one.page.evaluate("getComputedStyle(document.querySelector('li')).listStyleType") == "none"
+    assert await one.page.evaluate(PALE) == []
+    await one.page.screenshot(path=shots / "login-outage.png")
+    outage.remove()
+    fake.advance(60)
+    await one.page.get_by_role("link", name="Log in").click()
+    await one.sends_the_form()
+    await one.page.get_by_role("heading", name="Hello, Anna Berg").wait_for()
+    assert await one.things() == 2
+
+
 @pytest.mark.parametrize("moment", ["at-wix", "away", "exchange"])
 async def test_a_server_that_is_killed_during_a_login(shop_process, shopper, tmp_path, fake, moment):
     """``kill -9`` between login and callback: the login goes on; if its code was used, the shopper logs in again."""
