@@ -47,7 +47,7 @@ class Carts:
 
 async def _add_missing(member: VisitorSession, before: Json) -> None:
     now = await _cart_of(member)
-    if now.get("id") == before["id"]:
+    if now.get("id") == before.get("id"):
         return
     there = [_reference(line) for line in now.get("lineItems") or ()]
     missing = [line for line in before["lineItems"] if _reference(line) not in there]

@@ -187,9 +187,7 @@ def _keys(store: str) -> str:
     if kind == "sqlite":
         return _kept_key(Path(f"{path or 'visitors.db'}.key"))
     if kind != "shared":  # there the keys are for logins that have begun, and for nothing that lasts
-        sys.stderr.write(
-            f"{KEYS} is not set: the cookies' key is new, and this start's visitors are lost at the next.\n"
-        )
+        sys.stderr.write(_NEW_KEY)
     return generate_key()
 
 

@@ -351,11 +351,15 @@ async def test_pictures(open_shop, shopper, shots: Path, picture, size, scheme):
             await one.page.locator("[data-visitor-line]", has_text="token good for").wait_for()
             await one.page.screenshot(path=shots / f"{picture}-{name}.png")
             assert (shots / f"{picture}-{name}.png").stat().st_size > 5_000
+            await one.page.set_viewport_size({"width": 320, "height": size[1]})  # the narrowest phones
+            await one.checks_the_looks()
+            await one.page.set_viewport_size(view)
 
         await one.fills_a_cart()
         await one.opens("/account")
         await one.sends_the_form(password="wrong")
         await one.page.locator("[data-error]").wait_for()
+        assert await one.page.locator("#email").input_value() == ANNA  # kept by the tab
         await takes("sign-in")
         await one.sends_the_form()
         await one.page.wait_for_url("**/account")

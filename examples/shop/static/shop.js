@@ -191,16 +191,24 @@ async function openFront(shelf) {
   }
 }
 
-// A login that was refused comes back without the email address: it belongs into no address bar
+// A login that was refused comes back without the email address, which should be in no address bar: the tab keeps it
+
+function tabStorage() {
+  try {
+    return sessionStorage;
+  } catch {
+    return null; // the browser keeps nothing for this shop
+  }
+}
 
 function rememberEmail(event) {
   const email = event.target.elements.email?.value;
-  if (email) sessionStorage.setItem("email", email);
+  if (email) tabStorage()?.setItem("email", email);
 }
 
 function fillEmail() {
-  const email = sessionStorage.getItem("email");
-  sessionStorage.removeItem("email");
+  const email = tabStorage()?.getItem("email");
+  tabStorage()?.removeItem("email");
   if (!email || !one("[data-error]")) return;
   for (const input of all("[data-sign-in] [name=email]")) input.value = email;
   one("[data-sign-in] [name=password]")?.focus();
