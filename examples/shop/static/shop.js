@@ -202,16 +202,17 @@ function tabStorage() {
 }
 
 function rememberEmail(event) {
-  const email = event.target.elements.email?.value;
-  if (email) tabStorage()?.setItem("email", email);
+  const input = event.target.elements.email;
+  if (input) tabStorage()?.setItem("email", JSON.stringify([input.id, input.value]));
 }
 
 function fillEmail() {
-  const email = tabStorage()?.getItem("email");
+  const [id, email] = JSON.parse(tabStorage()?.getItem("email") ?? "[]");
   tabStorage()?.removeItem("email");
-  if (!email || !one("[data-error]")) return;
-  for (const input of all("[data-sign-in] [name=email]")) input.value = email;
-  one("[data-sign-in] [name=password]")?.focus();
+  const input = id && one("[data-error]") && document.getElementById(id);
+  if (!input) return;
+  input.value = email;
+  input.form.elements.password?.focus();
 }
 
 // The visitor's state; asking for it calls nobody
