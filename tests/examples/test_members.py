@@ -142,6 +142,17 @@ async def test_a_login_on_wixs_page(street: Street, anna: FakeWix):
     assert "You are logged in already." in page.text
 
 
+async def test_a_login_that_is_cancelled_on_wixs_page(street: Street, anna: FakeWix):
+    """The shop says so, keeps where the shopper wanted to go, and the cart is as it was."""
+    async with street.browser() as browser:
+        await fills_a_cart(browser)
+        page = await sends(browser, await opens(browser, "/auth/login?next=/cart"), "login", action="cancel")
+        assert page.url == f"{URL}/sign-in?error=refused&next=%2Fcart"
+        assert "the login was cancelled" in page.text
+        assert await count(browser) == 2
+        assert (await sends(browser, page, "/auth/login", email=ANNA, password=PASSWORD)).url == f"{URL}/cart"
+
+
 @pytest.mark.parametrize("cookie", [None, SharedCookie("wixSession")], ids=["id", "shared"])
 async def test_a_logout(open_shop: Opening, anna: FakeWix, cookie: Any):
     """Afterwards the account asks for a login, and the cart is another visitor's; whatever the cookie is."""
@@ -281,6 +292,18 @@ async def test_an_order(street: Street, anna: FakeWix):
         assert order.id in page.text
         check_basics(page.text)
         assert (await opens(browser, "/account")).text.count("It is empty") == 1
+
+
+async def test_an_order_of_a_guest(street: Street, anna: FakeWix):
+    """A guest pays without an account, and stays the same visitor."""
+    async with street.browser() as browser:
+        await fills_a_cart(browser)
+        page = await pays(browser)
+        assert [order.member_id for order in anna.orders] == [None]
+        assert anna.orders[0].id in page.text
+        assert "Your account" not in page.text
+        assert (await role(browser), await count(browser)) == ("visitor", 0)
+    assert len(anna.visitors) == 1
 
 
 async def test_a_checkout_without_a_cart(street: Street):
