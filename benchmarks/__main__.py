@@ -33,6 +33,7 @@ QUESTIONS: Final = (
     "auth_headers",
     "renewal",
     "events",
+    "blocking",
     "stores",
     "web_load",
     "middleware",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -30,7 +29,7 @@ def wix(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeWix]:
 @pytest.mark.parametrize(
     ("page", "blocks", "visitors"),
     [
-        ("README.md", 15, 4),  # the first block's, step 2's (the one of all later steps), and the pool's two
+        ("README.md", 16, 5),  # the first block's, step 2's (the one of all later steps), the pool's two, the script's
         ("docs/web.md", 8, 0),
         ("docs/speed.md", 1, 0),
         ("docs/storage.md", 4, 0),
@@ -38,6 +37,8 @@ def wix(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeWix]:
         ("docs/members.md", 4, 0),
         ("docs/stand-in.md", 2, 0),
         ("docs/apis.md", 4, 0),
+        ("docs/doctor.md", 1, 0),
+        ("docs/blocking.md", 5, 2),  # the script's visitor, and one of the pool
     ],
 )
 def test_code_blocks_run_in_order(wix: FakeWix, page: str, blocks: int, visitors: int) -> None:
@@ -47,7 +48,6 @@ def test_code_blocks_run_in_order(wix: FakeWix, page: str, blocks: int, visitors
     examples = list(document)
     for example in examples:
         example.evaluate()
-    document.namespace.get("process", contextlib.ExitStack()).close()  # the event loop of the Flask app in docs/web.md
     assert len(examples) >= blocks
     assert len(wix.visitors) == visitors
     assert wix.unmatched == []
@@ -60,7 +60,7 @@ def test_the_flask_app_of_the_page_serves(wix: FakeWix) -> None:
     for example in document:
         example.evaluate()
     browser = document.namespace["flask_app"].test_client()
-    with contextlib.closing(document.namespace["process"]):
+    with document.namespace["browsers"]:
         answers = [browser.get("/cart", base_url="https://shop.example") for _ in range(2)]
     assert [answer.status_code for answer in answers] == [200, 200]
     assert ["Set-Cookie" in answer.headers for answer in answers] == [True, False]
@@ -83,6 +83,8 @@ def test_code_stands_within_the_first_twenty_lines() -> None:
         "docs/storage.md",
         "docs/observability.md",
         "docs/members.md",
+        "docs/blocking.md",
+        "docs/doctor.md",
         "docs/security.md",
         "docs/reliability.md",
         "examples/README.md",

@@ -17,6 +17,7 @@ from wixvisitor._version import __version__
 if TYPE_CHECKING:
     from wixvisitor import errors, storage
     from wixvisitor._auth import VisitorAuth
+    from wixvisitor._diagnose import diagnose
     from wixvisitor._pool import VisitorPool
     from wixvisitor._renewal.changes import ChangeReason, Event, TokensChanged
     from wixvisitor._renewal.events import (
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from wixvisitor._status import PoolStatus
     from wixvisitor._tokens import EMPTY_TOKENS, AccessToken, RefreshToken, TokenRole, Tokens
     from wixvisitor._wire.api_errors import raise_for_error
+    from wixvisitor._wire.diagnosis import Diagnosis, Finding
     from wixvisitor._wire.graphql import GraphQLResult
     from wixvisitor._wire.redaction import redact
     from wixvisitor._wire.token_endpoint import TokenAnswer, is_refusal, judge_refusal
@@ -49,7 +51,9 @@ __all__ = [
     "AccessToken",
     "ChangeReason",
     "ConfigurationError",
+    "Diagnosis",
     "Event",
+    "Finding",
     "GraphQLResult",
     "InvalidTokenResponse",
     "LeaseWaited",
@@ -73,6 +77,7 @@ __all__ = [
     "WixAPIError",
     "WixVisitorError",
     "__version__",
+    "diagnose",
     "errors",
     "is_refusal",
     "judge_refusal",
@@ -83,6 +88,7 @@ __all__ = [
 
 _HOMES: Final = {
     "_auth": ("VisitorAuth",),
+    "_diagnose": ("diagnose",),
     "_pool": ("VisitorPool",),
     "_renewal.changes": ("ChangeReason", "Event", "TokensChanged"),
     "_renewal.events": ("LeaseWaited", "PauseBegan", "PauseEnded", "StoreCalled", "TokenRequested", "TokenWaited"),
@@ -90,6 +96,7 @@ _HOMES: Final = {
     "_status": ("PoolStatus",),
     "_tokens": ("EMPTY_TOKENS", "AccessToken", "RefreshToken", "TokenRole", "Tokens"),
     "_wire.api_errors": ("raise_for_error",),
+    "_wire.diagnosis": ("Diagnosis", "Finding"),
     "_wire.graphql": ("GraphQLResult",),
     "_wire.redaction": ("redact",),
     "_wire.token_endpoint": ("TokenAnswer", "is_refusal", "judge_refusal"),

@@ -2,25 +2,41 @@
 
 Three steps for each request: ``begin`` reads the cookie, ``await visit.visitor()`` returns the browser's visitor, and
 ``await visit.headers()`` returns the headers that the answer needs, with the cookie. The rules are those of the other
-integrations. A server whose handlers run in threads keeps one event loop in a thread of its own, and calls all of this
-there: ``anyio.from_thread.start_blocking_portal``. docs/web.md has an example for Flask and one for Tornado.
+integrations. A server whose handlers run in threads, like Flask, uses ``BlockingBrowserVisitors``: the same without
+``await``. docs/web.md has an example for Flask and one for Tornado.
 """
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, Final, Self, Unpack
 from urllib.parse import quote
 
+import httpx
+
+from wixvisitor._doors import ClosedDoor, Door, awaitable, blocking
+from wixvisitor._http.arguments import RequestArguments, URLTypes
 from wixvisitor._session import VisitorSession
+from wixvisitor._tasks.background_loop import Call
 from wixvisitor._web.catalog_reader import CatalogReader
 from wixvisitor._web.site import PoolOrMaker, Site
 from wixvisitor._web.visit import Visit
 from wixvisitor._wire.catalog import CATALOG_PATHS
+from wixvisitor.blocking import BlockingVisitorSession
 from wixvisitor.cookies import VisitorCookie
 
-__all__ = ["CATALOG_PATHS", "BrowserVisit", "BrowserVisitors", "CatalogReader"]
+__all__ = [
+    "CATALOG_PATHS",
+    "BlockingBrowserVisit",
+    "BlockingBrowserVisitors",
+    "BlockingCatalogReader",
+    "BrowserVisit",
+    "BrowserVisitors",
+    "CatalogReader",
+]
 
 _SAFE: Final = "/%:@!$&'()*+,;=~"  # RFC 3986, section 3.3: pchar, the slash, and what is encoded already
 
@@ -42,7 +58,7 @@ class BrowserVisitors:
     Raises:
         ConfigurationError: an argument is wrong.
 
-    Concurrency: for one event loop. A thread has to call each method there, for instance through a portal.
+    Concurrency: for one event loop. Threads use ``BlockingBrowserVisitors``.
     """
 
     def __init__(
@@ -149,6 +165,83 @@ class BrowserVisit:
 
     def __repr__(self) -> str:
         return f"<BrowserVisit, {self._visit!r}>"
+
+
+class BlockingBrowserVisitors(ClosedDoor[BrowserVisitors]):
+    """``BrowserVisitors`` for servers whose handlers run in threads. Its arguments and methods are the same.
+
+    Its pool is a ``VisitorPool``, used in the background loop of ``wixvisitor.blocking``. All may be made before
+    a server forks, as gunicorn does with ``preload_app``.
+
+    Use it with ``with``, or call ``close()`` at the end: both close the pool and its storage.
+
+    Concurrency: may be shared between threads.
+    """
+
+    __slots__ = ()
+
+    def __init__(
+        self,
+        pool: PoolOrMaker,
+        *,
+        cookie: VisitorCookie | None = None,
+        consent: Callable[[Any], bool] | None = None,
+        catalog_paths: Sequence[str] = CATALOG_PATHS,
+        trusted_origins: Sequence[str] = (),
+    ) -> None:
+        inner = BrowserVisitors(
+            pool, cookie=cookie, consent=consent, catalog_paths=catalog_paths, trusted_origins=trusted_origins
+        )
+        super().__init__(inner, inner)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def begin(
+        self, method: str, path: str, headers: Mapping[str, str] | Iterable[tuple[str, str]], request: object = None
+    ) -> BlockingBrowserVisit:
+        """As ``BrowserVisitors.begin``."""
+        begin = functools.partial(self._inner.begin, method, path, headers, request)
+        del headers, request  # error reporters print local variables
+        return BlockingBrowserVisit(self._run(Call(awaitable(begin))), self._user)
+
+
+class BlockingBrowserVisit(Door[BrowserVisit]):
+    """``BrowserVisit`` without ``await``. ``BlockingBrowserVisitors.begin`` returns it."""
+
+    __slots__ = ()
+
+    headers = blocking(BrowserVisit.headers)
+    _visitor = blocking(BrowserVisit.visitor)
+
+    def visitor(self) -> BlockingVisitorSession:
+        """As ``BrowserVisit.visitor``."""
+        return BlockingVisitorSession._of_pool(self._visitor(), self._user)
+
+    def catalog(self) -> BlockingCatalogReader:
+        """As ``BrowserVisit.catalog``."""
+        return BlockingCatalogReader(self._inner.catalog(), self._user)
+
+    def end(self) -> None:
+        """As ``BrowserVisit.end``."""
+        self._run(Call(awaitable(self._inner.end)))
+
+
+class BlockingCatalogReader(Door[CatalogReader]):
+    """``CatalogReader`` without ``await``."""
+
+    __slots__ = ()
+
+    request = blocking(CatalogReader.request)
+    get = blocking(CatalogReader.get)
+    post = blocking(CatalogReader.post)
+    graphql = blocking(CatalogReader.graphql)
+
+    def stream(
+        self, method: str, url: URLTypes, **arguments: Unpack[RequestArguments]
+    ) -> AbstractContextManager[httpx.Response]:
+        """As ``CatalogReader.stream``."""
+        return self._opened(self._inner.stream(method, url, **arguments))
 
 
 class _Request:

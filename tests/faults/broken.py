@@ -16,7 +16,7 @@ import anyio.lowlevel
 from wixvisitor._http import internals
 from wixvisitor._http.connection_pool import ExclusivePool
 from wixvisitor._http.idle import PooledConnection
-from wixvisitor._renewal import endpoint, limiter
+from wixvisitor._renewal import endpoint, permit_queue
 from wixvisitor._renewal.breaker import Breaker
 
 
@@ -71,12 +71,12 @@ def pause_one_visitor() -> Any:
 def new_visitors_first() -> Any:
     """New visitors go before those that exist."""
 
-    def new_first(self: limiter._Queue) -> Iterator[Any]:
+    def new_first(self: permit_queue.Queue) -> Iterator[Any]:
         known, new = self.lines
         yield from new
         yield from known
 
-    return patch.object(limiter._Queue, "__iter__", new_first)
+    return patch.object(permit_queue.Queue, "__iter__", new_first)
 
 
 BROKEN_CONNECTIONS: Final[dict[str, tuple[str, tuple[str, ...], Callable[[], AbstractContextManager[Any]]]]] = {

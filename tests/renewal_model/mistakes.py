@@ -8,7 +8,7 @@ from unittest.mock import patch
 
 import attrs
 
-from wixvisitor._renewal import refresher
+from wixvisitor._renewal import work
 from wixvisitor._renewal.decision import Snapshot, Unread
 from wixvisitor._renewal.records import Records
 from wixvisitor._renewal.run import Outcome, Renewal
@@ -37,7 +37,7 @@ def _does_not_load_again() -> Any:
             self.has_turn = True
             return await super()._renew()
 
-    return patch.object(refresher, "Renewal", Blind)
+    return patch.object(work, "Renewal", Blind)
 
 
 def _keeps_its_own_after_losing() -> Any:

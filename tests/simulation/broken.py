@@ -18,7 +18,7 @@ import attrs
 import httpx
 
 from wixvisitor import EMPTY_TOKENS, VisitorSession
-from wixvisitor._renewal import decision, refresher
+from wixvisitor._renewal import decision, work
 from wixvisitor._renewal.changes import ChangeReason
 from wixvisitor._renewal.decision import Action, Need, Snapshot, Unread
 from wixvisitor._renewal.lane import Job, Lane
@@ -26,6 +26,7 @@ from wixvisitor._renewal.records import Records
 from wixvisitor._renewal.refresher import Refresher
 from wixvisitor._renewal.run import Outcome, Renewal
 from wixvisitor._renewal.state import TokenState
+from wixvisitor._renewal.work import Work
 from wixvisitor._tasks.shared_task import SharedTask
 from wixvisitor._wire.token_endpoint import Granted
 from wixvisitor.errors import StorageError, TokenRequestError, WixVisitorError
@@ -50,7 +51,7 @@ def _no_recheck_after_the_lease() -> Any:
             self.looked = False
             return await super()._renew()
 
-    return patch.object(refresher, "Renewal", Blind)
+    return patch.object(work, "Renewal", Blind)
 
 
 def _publish_after_waking() -> Any:
@@ -107,8 +108,8 @@ def _shield_instead_of_a_task() -> Any:
 
 
 async def _renew_here(refresher: Refresher, need: Need) -> bool:
-    state = refresher.state
-    renewal = Renewal(refresher.settings, refresher._records(), refresher._endpoint, need, state.held)
+    state, records = refresher.state, Records(refresher.settings, refresher.state.key)
+    renewal = Renewal(refresher.settings, records, refresher._endpoint, need, state.held)
     outcome = await renewal.run()
     state.publish(outcome, state.edition)
     return outcome.reason is not None
@@ -164,10 +165,10 @@ def _set_nothing() -> Any:
 def _forget_nothing() -> Any:
     """``forget`` returns, and has done nothing."""
 
-    async def nothing(self: Refresher) -> None:
+    async def nothing(self: Work) -> None:
         await anyio.lowlevel.checkpoint()
 
-    return patch.object(Refresher, "_forget", nothing)
+    return patch.object(Work, "forget", nothing)
 
 
 def _delete_on_any_error() -> Any:

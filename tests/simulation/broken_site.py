@@ -9,7 +9,7 @@ from unittest.mock import patch
 import anyio
 import attrs
 
-from wixvisitor._renewal import limiter, quota
+from wixvisitor._renewal import limiter, permit_queue, quota
 from wixvisitor._renewal.breaker import Admission, Breaker
 from wixvisitor._renewal.decision import Unread
 from wixvisitor._renewal.doubts import Doubts
@@ -83,12 +83,12 @@ def _a_turn_outlives_the_pause() -> Any:
 def _one_line_for_all() -> Any:
     """Renewals and new visitors stand in one line."""
 
-    def in_one_line(self: limiter._Queue) -> None:
+    def in_one_line(self: permit_queue.Queue) -> None:
         self.under_way = self.in_a_row = 0
         line: dict[Any, None] = {}
         self.lines = line, line
 
-    return patch.object(limiter._Queue, "__init__", in_one_line)
+    return patch.object(permit_queue.Queue, "__init__", in_one_line)
 
 
 def _the_cap_counts_nothing() -> Any:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -12,7 +11,6 @@ import pytest
 import tornado.httpserver
 import tornado.netutil
 import tornado.web
-from anyio.from_thread import BlockingPortal, start_blocking_portal
 from flask import Flask, g, request
 
 from tests.constants import CART
@@ -20,7 +18,7 @@ from tests.stores import TroubledStorage
 from tests.web.conftest import COOKIES, KEY
 from wixvisitor import EMPTY_TOKENS, ConfigurationError, VisitorPool
 from wixvisitor.cookies import IdCookie
-from wixvisitor.web import BrowserVisitors
+from wixvisitor.web import BlockingBrowserVisitors, BrowserVisitors
 
 SHOP = "https://shop.example"
 
@@ -30,63 +28,56 @@ def pool(still, client_id) -> VisitorPool:
     return VisitorPool(client_id, client=still.client(), clock=still.now)
 
 
-@pytest.fixture
-def portal() -> Iterator[BlockingPortal]:
-    with start_blocking_portal() as portal:
-        yield portal
-
-
-def flask_shop(portal: BlockingPortal, visitors: BrowserVisitors) -> Flask:
+def flask_shop(visitors: BlockingBrowserVisitors) -> Flask:
     """The example of docs/web.md, with more pages."""
     app = Flask(__name__)
 
     @app.before_request
     def begin() -> None:
-        g.visit = portal.call(visitors.begin, request.method, request.path, request.headers, request)
+        g.visit = visitors.begin(request.method, request.path, request.headers, request)
 
     @app.after_request
     def keep(response: Any) -> Any:
         own = response.headers
-        for name, value in portal.call(g.visit.headers, own.get("Vary", ""), own.get("Cache-Control", "")):
+        for name, value in g.visit.headers(own.get("Vary", ""), own.get("Cache-Control", "")):
             (own.add if name == "Set-Cookie" else own.set)(name, value)
         return response
 
     @app.teardown_request
     def end(_: Any) -> None:
-        portal.call(g.visit.end)
+        g.visit.end()
 
-    add_pages(app, portal)
+    add_pages(app)
     return app
 
 
-def add_pages(app: Flask, portal: BlockingPortal) -> None:
+def add_pages(app: Flask) -> None:
     @app.get("/health")
     def health() -> str:
         return "fine"
 
     @app.get("/cart")
     def cart() -> str:
-        visitor = portal.call(g.visit.visitor)
-        return str(portal.call(visitor.get, CART).status_code)
+        return str(g.visit.visitor().get(CART).status_code)
 
     @app.get("/broken")
     def broken() -> None:
-        portal.call(portal.call(g.visit.visitor).generate_visitor_tokens)
+        g.visit.visitor().generate_visitor_tokens()
         raise ZeroDivisionError
 
     @app.get("/cached")
     def cached() -> Any:
-        portal.call(g.visit.visitor)
+        g.visit.visitor()
         return "for a minute", {"Vary": "Accept", "Cache-Control": "max-age=60"}
 
     @app.post("/logout")
     def logout() -> str:
-        portal.call(portal.call(g.visit.visitor).set_tokens, EMPTY_TOKENS)
+        g.visit.visitor().set_tokens(EMPTY_TOKENS)
         return "out"
 
     @app.get("/products")
     def products() -> Any:
-        answer = portal.call(g.visit.catalog().get, "/stores/v3/products/mug")
+        answer = g.visit.catalog().get("/stores/v3/products/mug")
         return str(answer.status_code), {"Cache-Control": "public"}
 
 
@@ -95,10 +86,11 @@ def browser_of(app: Flask) -> httpx.Client:
 
 
 @pytest.mark.parametrize("form", ["id", "sealed", "wixSession"])
-def test_flask(portal, pool, still, form):
+def test_flask(pool, still, form):
     """In Flask each browser is one visitor, also after its token has expired; a health check is none."""
-    app = flask_shop(portal, BrowserVisitors(pool, cookie=COOKIES[form]()))
-    with browser_of(app) as anna, browser_of(app) as ben:
+    visitors = BlockingBrowserVisitors(pool, cookie=COOKIES[form]())
+    app = flask_shop(visitors)
+    with visitors, browser_of(app) as anna, browser_of(app) as ben:
         assert "set-cookie" not in anna.get("/health").headers
         assert still.visitors == {}
         for _ in range(2):
@@ -107,10 +99,11 @@ def test_flask(portal, pool, still, form):
     assert len(still.visitors) == 2
 
 
-def test_flasks_answers(portal, pool, still):
+def test_flasks_answers(pool, still):
     """The cookie is on the page of an unhandled error; caches are told; the catalogue needs no cookie."""
-    app = flask_shop(portal, BrowserVisitors(pool, cookie=IdCookie([KEY])))
-    with browser_of(app) as browser:
+    visitors = BlockingBrowserVisitors(pool, cookie=IdCookie([KEY]))
+    app = flask_shop(visitors)
+    with visitors, browser_of(app) as browser:
         broken = browser.get("/broken")
         assert (broken.status_code, "set-cookie" in broken.headers) == (500, True)
         assert browser.get("/cart").headers.get_list("vary") == ["Cookie"]
@@ -124,10 +117,11 @@ def test_flasks_answers(portal, pool, still):
         assert products["cache-control"] == "public"
 
 
-def test_flasks_threads(portal, pool, still):
+def test_flasks_threads(pool, still):
     """A page's parallel calls, each in a thread of its own, are one visitor; a logout changes the id."""
-    app = flask_shop(portal, BrowserVisitors(pool, cookie=IdCookie([KEY])))
-    with browser_of(app) as browser, ThreadPoolExecutor(6) as threads:
+    visitors = BlockingBrowserVisitors(pool, cookie=IdCookie([KEY]))
+    app = flask_shop(visitors)
+    with visitors, browser_of(app) as browser, ThreadPoolExecutor(6) as threads:
         browser.get("/health", headers={"Sec-Fetch-Dest": "document"})
         assert {one.text for one in threads.map(lambda _: browser.get("/cart"), range(6))} == {"404"}
         assert len(still.visitors) == 1
@@ -139,11 +133,11 @@ def test_flasks_threads(portal, pool, still):
     assert threading.active_count() < 20
 
 
-def test_consent(portal, pool, still):
+def test_consent(pool, still):
     """It is asked with the object that ``begin`` was given."""
-    visitors = BrowserVisitors(pool, cookie=IdCookie([KEY]), consent=lambda own: "consent" in own.cookies)
-    app = flask_shop(portal, visitors)
-    with browser_of(app) as browser:
+    visitors = BlockingBrowserVisitors(pool, cookie=IdCookie([KEY]), consent=lambda own: "consent" in own.cookies)
+    app = flask_shop(visitors)
+    with visitors, browser_of(app) as browser:
         assert "set-cookie" not in browser.get("/cart").headers
         browser.cookies.set("consent", "yes")
         assert "set-cookie" in browser.get("/cart").headers

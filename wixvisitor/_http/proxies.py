@@ -45,6 +45,12 @@ def from_environment(proxy_class: Any) -> tuple[dict[str, Any], Bypass]:
     return found, Bypass(given.get("no", ""))
 
 
+def names() -> list[str]:
+    """Returns the names of the environment variables that name a proxy."""
+    given = getproxies()
+    return [_name_of(scheme) for scheme in _SCHEMES if given.get(scheme)]
+
+
 def environment_error() -> str | None:
     """Returns an error message if httpx's own client cannot use the environment's proxy variables, else None."""
     found, bypass = from_environment(httpx.Proxy)

@@ -1,15 +1,13 @@
 """Limits a pool's token requests: permits, a circuit breaker, and a cap for new visitors.
 
-A permit allows one visitor to ask the token endpoint. Visitors that have a cart go before visitors that have nothing
-yet, so there are two lines: one for renewals and for mints that replace a visitor, and one for new visitors. While
-visitors wait in both, every fourth permit goes to a new visitor.
+A permit allows one visitor to ask the token endpoint. Who gets the next one is the queue's rule (``permit_queue``).
 """
 
 from __future__ import annotations
 
 import functools
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from math import inf
 from typing import Final
@@ -21,6 +19,7 @@ from wixvisitor._renewal.decision import Cooldown
 from wixvisitor._renewal.doubts import Doubts
 from wixvisitor._renewal.events import PauseBegan, PauseEnded
 from wixvisitor._renewal.observers import Observers, described
+from wixvisitor._renewal.permit_queue import Queue, Waiter
 from wixvisitor._renewal.quota import Quota
 from wixvisitor._renewal.routes import MAX_RENEWALS, Routes
 from wixvisitor._tasks import shared_task
@@ -28,7 +27,6 @@ from wixvisitor._tasks.locks import fork_safe_lock
 from wixvisitor._tasks.log import fields, logger
 from wixvisitor.errors import TokenRequestError, WixVisitorError
 
-_IN_A_ROW: Final = 3  # permits for visitors that exist, while a new visitor waits
 _MINUTE: Final = 60.0  # seconds
 _MAX_COOLDOWNS: Final = 1_000  # visitors whose cooldown is remembered; the oldest is dropped
 _LATE: Final = 1.0  # seconds; a wait that took so much longer was a standstill of the process
@@ -52,7 +50,7 @@ class Permit:
         self.has_minted = False
         self.began = inf
         self._limiter = limiter
-        self._queue: _Queue | None = None
+        self._queue: Queue | None = None
 
     async def confirm(self, seconds: float) -> None:
         """Waits until Wix may be asked. A cooldown may have begun since the permit was given, while the store worked.
@@ -93,59 +91,6 @@ class Permit:
         return self._limiter.pool_cooldown() is not None
 
 
-class _Waiter:
-    __slots__ = ("cooldown", "has_permit", "loop", "visitor", "woken")
-
-    def __init__(self, visitor: str) -> None:
-        self.visitor = visitor
-        self.loop = shared_task.current_loop()
-        self.woken = anyio.Event()
-        self.has_permit = False
-        self.cooldown: Cooldown | None = None
-
-    def wake(self) -> None:
-        shared_task.call_in(self.loop, self.woken.set)
-
-
-class _Queue:
-    """The permits of one event loop: how many are out, and two lines of waiters, the second one for new visitors."""
-
-    __slots__ = ("in_a_row", "lines", "under_way")
-
-    def __init__(self) -> None:
-        self.under_way = 0
-        self.in_a_row = 0
-        self.lines: tuple[dict[_Waiter, None], dict[_Waiter, None]] = ({}, {})
-
-    def __iter__(self) -> Iterator[_Waiter]:
-        """Yields the waiters in the order in which they get permits."""
-        known, new = self.lines
-        first, second = (new, known) if new and self.in_a_row >= _IN_A_ROW else (known, new)
-        yield from first
-        yield from second
-
-    def serve(self, waiter: _Waiter) -> None:
-        """Gives this waiter a permit."""
-        is_new = waiter in self.lines[1]
-        self.in_a_row = self.in_a_row + 1 if self.lines[1] and not is_new else 0
-        self.leave(waiter)
-        self.under_way += 1
-        waiter.has_permit = True
-        waiter.wake()
-
-    def stop(self, cooldown: Cooldown) -> None:
-        """Sends all waiters away: they raise the cooldown's cause."""
-        for waiter in list(self):
-            self.leave(waiter)
-            waiter.cooldown = cooldown
-            waiter.wake()
-
-    def leave(self, waiter: _Waiter) -> None:
-        """Takes this waiter out of its line, if it is in one."""
-        for line in self.lines:
-            line.pop(waiter, None)
-
-
 class Limiter:
     """A pool's permits for the token endpoint.
 
@@ -184,7 +129,7 @@ class Limiter:
         self._routes = Routes()
         self._frozen_at: OrderedDict[int, float] = OrderedDict()  # hashes of refresh tokens
         self._quota = Quota(new_per_minute)
-        self._queues: dict[object, _Queue] = {}
+        self._queues: dict[object, Queue] = {}
         self._cooldowns: OrderedDict[str, Cooldown] = OrderedDict()
         self._lock = fork_safe_lock()
 
@@ -292,7 +237,7 @@ class Limiter:
         await self._enter(permit, seconds)
 
     async def _enter(self, permit: Permit, seconds: float) -> None:
-        deadline, waiter = anyio.current_time() + max(seconds, 0.0), _Waiter(permit.visitor)
+        deadline, waiter = anyio.current_time() + max(seconds, 0.0), Waiter(permit.visitor)
         with self._lock:
             queue = self._queue(waiter.loop)
             queue.lines[permit.is_new][waiter] = None
@@ -311,7 +256,7 @@ class Limiter:
             raise
         permit._queue, permit.began = queue, self._clock()
 
-    async def _wait(self, waiter: _Waiter, deadline: float) -> float:
+    async def _wait(self, waiter: Waiter, deadline: float) -> float:
         """Waits until the waiter is woken or should look at the clock again; raises if its time is over.
 
         Returns:
@@ -333,10 +278,10 @@ class Limiter:
 
     # Under the lock
 
-    def _queue(self, loop: object) -> _Queue:
+    def _queue(self, loop: object) -> Queue:
         for old in [old for old in self._queues if old is not loop and shared_task.has_ended(old)]:
             del self._queues[old]
-        return self._queues.setdefault(loop, _Queue())
+        return self._queues.setdefault(loop, Queue())
 
     def _dispatch(self) -> None:
         """Gives out the free permits, or sends all waiters away during a cooldown."""
@@ -347,7 +292,7 @@ class Limiter:
             while queue.under_way < self.number and (waiter := self._next(queue)) is not None:
                 queue.serve(waiter)
 
-    def _next(self, queue: _Queue) -> _Waiter | None:
+    def _next(self, queue: Queue) -> Waiter | None:
         now = self._clock()
         is_hopeless = functools.cache(self._is_hopeless)
         for waiter in queue:

@@ -1,4 +1,4 @@
-"""One visitor's tokens: the only module that calls decision, endpoint and storage.
+"""One visitor's tokens: decides for every caller, and starts the visitor's jobs. What a job does is in ``work``.
 
 One loop serves every caller: ``decision.TABLE`` says what happens next; the caller uses the token, fails, or waits for
 a job of the visitor's lane and decides again.
@@ -12,59 +12,26 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from functools import partial
 
-import anyio
-import attrs
-
 from wixvisitor._checks import checked_refresh, checked_tokens
 from wixvisitor._http.clients import Connections
 from wixvisitor._http.compat import Unanswered
-from wixvisitor._renewal import reports
 from wixvisitor._renewal.changes import ChangeReason
-from wixvisitor._renewal.decision import Action, Cooldown, Need, Snapshot
+from wixvisitor._renewal.decision import Action, Need, Snapshot
 from wixvisitor._renewal.endpoint import TokenEndpoint
-from wixvisitor._renewal.events import PauseBegan, PauseEnded, TokenWaited
+from wixvisitor._renewal.events import TokenWaited
 from wixvisitor._renewal.lane import GRACE, LAST_STEPS, Job, Lane
-from wixvisitor._renewal.loading import KnownRecords, read
-from wixvisitor._renewal.observers import described
-from wixvisitor._renewal.records import Records
-from wixvisitor._renewal.run import Outcome, Renewal, renewed_elsewhere
+from wixvisitor._renewal.loading import KnownRecords
+from wixvisitor._renewal.run import renewed_elsewhere
 from wixvisitor._renewal.settings import Settings
-from wixvisitor._renewal.state import Late, TokenState
-from wixvisitor._tasks.log import fields, logger
-from wixvisitor._tokens import RefreshToken, TokenRole, Tokens
-from wixvisitor._wire.members import exchange_error
-from wixvisitor._wire.redaction import safe_cause
-from wixvisitor._wire.token_endpoint import Refused, TokenAnswer, TokenRequest
+from wixvisitor._renewal.state import TokenState
+from wixvisitor._renewal.work import Rejection, Work, next_action
+from wixvisitor._tokens import RefreshToken, Tokens
+from wixvisitor._wire.token_endpoint import TokenAnswer, TokenRequest
 from wixvisitor.errors import ConfigurationError, SessionExpired, StorageError, TokenRequestError, WixVisitorError
 
 CLOSING = GRACE + LAST_STEPS  # seconds that closing takes at most
 _ROUNDS = 8  # how often a caller decides again before it gives up
 _ASKED = (ChangeReason.MINTED, ChangeReason.RENEWED, ChangeReason.REPLACED)
-
-
-@attrs.define(eq=False, repr=False, match_args=False)
-class Rejection:
-    """A 401 of an API.
-
-    Attributes:
-        token: the snapshot whose access token was sent.
-        route: where it came from; some routes answer 401 whatever the token is (``routes``).
-        unanswered: the 401, which is read before its caller waits for a renewal; None if no caller waits.
-        was_taken: whether it was read.
-    """
-
-    token: Snapshot
-    route: str
-    unanswered: Unanswered | None
-    was_taken: bool = False
-
-    async def take(self) -> bool:
-        """Reads the 401, so that its connection is free for the renewal, and returns whether that was now."""
-        if self.was_taken or self.unanswered is None:
-            return False
-        await self.unanswered.take()
-        self.was_taken = True
-        return True
 
 
 class Refresher:
@@ -96,11 +63,9 @@ class Refresher:
         Args:
             known: what was made of records that were read before; a record that did not change is not parsed again.
         """
-        held, edition = self.state.held, self.state.edition
+        held = self.state.held
         if held is None and self.settings.loads_end_at_once and not self._lane:
-            self._endpoint.check_open()
-            found = await read(self._records(), known)
-            self.state.note_loaded(found.snapshot, edition)
+            await self._work().load(known)
         if held is not None and held.was_forgotten:  # the store may know of a new visitor
             await self._join(Need.LOADED)
         await self._get(Need.LOADED)
@@ -131,7 +96,7 @@ class Refresher:
         rejection = Rejection(token, route, unanswered)
         if unanswered is not None:
             return await self._get(Need.ANOTHER, rejection)
-        _, action = self._next(Need.ANOTHER, rejection)
+        _, action = next_action(self.state, Need.ANOTHER, rejection)
         if action is Action.FAIL:
             self._fail(Need.ANOTHER)
         elif action in (Action.RENEW, Action.SAVE):
@@ -158,7 +123,7 @@ class Refresher:
         Cancellation: they are saved and published all the same.
         """
         checked_tokens(tokens)
-        await self._in_order(partial(self._set, self.state.given(tokens)), "set_tokens")
+        await self._in_order(partial(self._work().set, self.state.given(tokens)), "set_tokens")
 
     async def log_in(self, request: TokenRequest) -> Tokens:
         """Exchanges a login for a member's tokens and adopts them, in order with what was set before and after.
@@ -173,13 +138,13 @@ class Refresher:
 
         Cancellation: the tokens are saved and adopted all the same.
         """
-        granted: list[Tokens] = []
+        work, granted = self._work(), list[Tokens]()
 
-        async def work() -> None:
-            granted.append(await self._exchange(request))
-            await self._set(self.state.given(granted[0]))
+        async def log_in() -> None:
+            granted.append(await work.exchange(request))
+            await work.set(self.state.given(granted[0]))
 
-        await self._in_order(work, "log_in")
+        await self._in_order(log_in, "log_in")
         return granted[0]
 
     async def exchange(self, request: TokenRequest) -> Tokens:
@@ -191,12 +156,12 @@ class Refresher:
 
         Cancellation: the code has been used all the same.
         """
-        granted: list[Tokens] = []
+        work, granted = self._work(), list[Tokens]()
 
-        async def work() -> None:
-            granted.append(await self._exchange(request))
+        async def exchange() -> None:
+            granted.append(await work.exchange(request))
 
-        await self._in_order(work, "log_in")
+        await self._in_order(exchange, "log_in")
         return granted[0]
 
     async def post(self, request: TokenRequest) -> TokenAnswer:
@@ -209,7 +174,7 @@ class Refresher:
 
         Cancellation: it is removed all the same.
         """
-        await self._in_order(self._forget, "forget")
+        await self._in_order(self._work().forget, "forget")
 
     async def aclose(self) -> None:
         """Ends what is under way in this event loop: lets it finish for 2 s, then cancels it, and tells who waits.
@@ -227,7 +192,7 @@ class Refresher:
     async def _get(self, need: Need, rejection: Rejection | None = None) -> Snapshot | None:
         """Returns what the need asks for; None if a 401 is the caller's to see."""
         for _ in range(_ROUNDS):
-            held, action = self._next(need, rejection)
+            held, action = next_action(self.state, need, rejection)
             if action is Action.USE_AND_RENEW:
                 self._start(Need.BACKGROUND)
             if action in (Action.USE, Action.USE_AND_RENEW):
@@ -260,12 +225,6 @@ class Refresher:
                 self.settings.observers.tell(TokenWaited(key=self.state.key, outcome="paused", seconds=0.0))
             raise
 
-    def _next(self, need: Need, rejection: Rejection | None) -> tuple[Snapshot | None, Action]:
-        if rejection is None:
-            return self.state.next_action(need)
-        may_renew = self.settings.limiter.may_renew_for(rejection.route)
-        return self.state.next_after_401(rejection.token, may_renew=may_renew)
-
     def _after_failure(self, need: Need, error: WixVisitorError) -> Snapshot | None:
         """Returns the token that goes on although a renewal failed, None if a 401 is the caller's to see; or raises."""
         working = self.state.working() if need is Need.TOKEN else None
@@ -284,7 +243,7 @@ class Refresher:
             if job is None:
                 held = self.state.held
                 job = Job(need, self._owner(), saves=held is not None and held.unsaved is not None)
-                self._lane.add(job, partial(self._renew, job, need, rejection), name=need.name.lower())
+                self._lane.add(job, partial(self._work().renew, job, need, rejection), name=need.name.lower())
             return job
 
     async def _join(self, need: Need, rejection: Rejection | None = None) -> bool:
@@ -311,126 +270,23 @@ class Refresher:
         _raise(job)
         return job.result is not None and job.result.reason in _ASKED
 
-    async def _in_order(self, work: Callable[[], Awaitable[None]], name: str) -> None:
+    async def _in_order(self, step: Callable[[], Awaitable[object]], name: str) -> None:
         """Does one piece of work after the other, in a task of its own: the last call wins, in the store as well."""
         self._lane.check_outside()
         with self.state.lock:
             job = Job(None, self._owner())
-            self._lane.add(job, partial(self._do, work), name=name)
+            self._lane.add(job, partial(self._work().guarded, step), name=name)
         await job.wait()
         _raise(job)
         if job.result is None and job.error is None:
             raise StorageError(f"the session was closed before the store had answered to {name}; try again")
 
-    # In the job's own task
-
-    async def _renew(self, job: Job, need: Need, rejection: Rejection | None) -> Outcome | None:
-        edition = self.state.edition
-        if not self._is_still_needed(need, rejection):
-            return None
-        self._endpoint.check_open()
-        renewal = Renewal(self.settings, self._records(), self._endpoint, need, self.state.held, job.now_saves)
-        if need is Need.ANOTHER and rejection is not None:
-            renewal.may_ask = partial(self.settings.limiter.take_renewal_for, rejection.route)
-        try:
-            outcome = await renewal.run()
-            self._publish(outcome, edition)
-        except Late:
-            raise
-        except WixVisitorError as error:
-            if error._was_frozen:
-                text = "wixvisitor: the process stood still while the token endpoint was asked"
-                logger.info(text, extra=fields(self.state.key))
-                raise
-            before = self.state.cooldown
-            self.state.fail(error, need, edition)
-            self._tell_pause(before)
-            reports.log_failure(error, need, self.state.key, still_works=self.state.working() is not None)
-            raise
-        except Exception as error:
-            raise self._unexpected(error) from safe_cause(error, self._secrets())
-        if outcome.error is not None:
-            raise outcome.error
-        return outcome
-
-    def _publish(self, outcome: Outcome, edition: int | None) -> None:
-        """Publishes the outcome, and tells what changed."""
-        before = self.state.cooldown
-        event = self.state.publish(outcome, edition)
-        self.settings.observers.tell(event)
-        self._tell_pause(before)
-
-    def _tell_pause(self, before: Cooldown | None) -> None:
-        """Tells that the visitor's own token requests pause, or work again."""
-        now, observers, key = self.state.cooldown, self.settings.observers, self.state.key
-        if now is before or not observers.listeners:
-            return
-        if now is None:
-            observers.tell(PauseEnded(key=key))
-        else:
-            seconds = now.until - now.since
-            observers.tell(PauseBegan(key=key, seconds=seconds, failures=now.failures, **described(now.cause)))
-
-    def _is_still_needed(self, need: Need, rejection: Rejection | None) -> bool:
-        """Whether a renewal is needed now that its time has come: the job before it may have set fresh tokens."""
-        if need in (Need.LOADED, Need.FORCED):
-            return True
-        if need is Need.BACKGROUND:
-            return self._next(Need.TOKEN, None)[1] is Action.USE_AND_RENEW
-        return self._next(need, rejection)[1] in (Action.LOAD, Action.SAVE, Action.RENEW)
-
-    async def _do(self, work: Callable[[], Awaitable[None]]) -> bool:
-        try:
-            await work()
-            return True
-        except (WixVisitorError, Late):
-            raise
-        except Exception as error:
-            raise self._unexpected(error) from safe_cause(error, self._secrets())
-
-    async def _set(self, given: Snapshot) -> None:
-        given = attrs.evolve(given, lineage=self.state.lineage())
-        outcome = await Renewal(self.settings, self._records(), self._endpoint, Need.LOADED, given).run()
-        self._publish(attrs.evolve(outcome, reason=ChangeReason.SET), None)
-        if outcome.error is not None:
-            raise outcome.error
-
-    async def _exchange(self, request: TokenRequest) -> Tokens:
-        self._endpoint.check_open()
-        seconds = self.settings.renew_timeout
-        try:
-            async with self.settings.limiter.permit(self.state.key, is_new=False, seconds=seconds) as permit:
-                await permit.confirm(seconds)
-                answer = await self._endpoint.exchange(request, anyio.current_time() + seconds, permit)
-        except WixVisitorError as error:
-            error._was_frozen = False  # a login is not repeated after a standstill: its code may have been used
-            raise
-        if isinstance(answer, Refused):
-            raise exchange_error(answer.answer)
-        return Tokens(answer.access_token, RefreshToken(answer.refresh_token or "", TokenRole.MEMBER))
-
-    async def _forget(self) -> None:
-        lineage, before = self.state.lineage(), self.state.cooldown
-        event = self.state.forget()
-        try:
-            self.state.note_forgotten(await self._records().forget(lineage))
-        finally:
-            self.settings.observers.tell(event)
-            self._tell_pause(before)
-
-    def _unexpected(self, error: Exception) -> WixVisitorError:
-        return reports.unexpected(error, self._secrets())
-
-    def _secrets(self) -> tuple[str, str]:
-        tokens = self.state.tokens()
-        return tokens.access_token.value, tokens.refresh_token.value
-
     def _owner(self) -> object:
         """Returns the pool's live session of this visitor, which is kept while a job is under way."""
         return self.settings.limiter.live.get(self.state.key)
 
-    def _records(self) -> Records:
-        return Records(self.settings, self.state.key)  # made when needed: most visitors are idle
+    def _work(self) -> Work:
+        return Work(self.settings, self.state, self._endpoint)
 
 
 def _raise(job: Job) -> None:

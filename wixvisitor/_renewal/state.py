@@ -107,14 +107,14 @@ class TokenState:
             rest = decision.rest_of(self._cooldown_at(now), now)
         return held, decision.decide(state, need, rest)
 
-    def next_after_401(self, rejected: Snapshot, *, may_renew: bool) -> tuple[Snapshot | None, Action]:
+    def next_after_401(self, rejected: Snapshot, route: str) -> tuple[Snapshot | None, Action]:
         """Notes that an API answered 401 to this token; returns the snapshot, and what its caller does next.
 
         Args:
             rejected: the token that was sent.
-            may_renew: whether a renewal may help for the route that answered.
+            route: where the 401 came from; some routes answer 401 whatever the token is (``routes``).
         """
-        now = self._settings.clock()
+        now, may_renew = self._settings.clock(), self._settings.limiter.may_renew_for(route)
         with self.lock:
             held = self.held
             if held is None or not held.value:

@@ -57,6 +57,10 @@ def _run(arguments: Arguments | FakeArguments) -> int:
         from wixvisitor.cli import _copy_command  # noqa: PLC0415
 
         return _copy_command.run(arguments)
+    if arguments.command == "doctor":
+        from wixvisitor.cli import _doctor_command  # noqa: PLC0415
+
+        return _doctor_command.run(arguments)
     from wixvisitor.cli import _tokens_command  # noqa: PLC0415
 
     return _tokens_command.run(arguments)

@@ -31,6 +31,10 @@ _COPY: Final = (
     "Copies the visitors that TO lacks, and overwrites none. It may be interrupted and called again. Programs may go "
     "on meanwhile, if all of them use MovingStorage(old, new): docs/storage.md has the recipe."
 )
+_DOCTOR: Final = (
+    "Looks at a site as a visitor, with at most 15 calls, and says what to do where something is wrong. It changes no "
+    "cart and logs nobody in. It makes one visitor, or renews the one of --file."
+)
 _PLACE: Final = (
     "visitors/, visitors.db, sqlite:PATH, file:PATH, redis://…, postgresql+psycopg://…, mysql+asyncmy://…, or env:NAME "
     "for a URL in an environment variable, where no list of processes shows its password"
@@ -47,13 +51,14 @@ class _Parser(argparse.ArgumentParser):
 
 @attrs.frozen(kw_only=True)
 class Arguments:
-    """The command ``tokens`` and its options, None where one was not given.
+    """A command and its options, None where one was not given.
 
     Attributes:
         client_id: ``--client-id``.
         environment_client_id: ``WIX_CLIENT_ID``.
         old: where ``copy`` reads.
         new: where ``copy`` writes.
+        redirect_uri: where the ``doctor`` lets logins and checkouts return.
 
     """
 
@@ -70,6 +75,7 @@ class Arguments:
     old_prefix: str | None = None
     new_prefix: str | None = None
     create_table: bool = False
+    redirect_uri: str | None = None
 
 
 def parse(argv: Sequence[str] | None) -> Arguments | FakeArguments:
@@ -99,6 +105,7 @@ def _parser() -> argparse.ArgumentParser:
     tokens.add_argument("--base-url", metavar="URL", help="default: https://www.wixapis.com")
     add_fake(commands, epilog=_CODES)
     _add_copy(commands)
+    _add_doctor(commands)
     return parser
 
 
@@ -116,3 +123,14 @@ def _path(text: str) -> str:
     if not text or "\0" in text:
         raise argparse.ArgumentTypeError("expected a path")
     return str(Path(text).expanduser()) + (os.sep if text.endswith(os.sep) else "")
+
+
+def _add_doctor(commands: Any) -> None:
+    doctor = commands.add_parser("doctor", help="what is wrong, and what to do", description=_DOCTOR, epilog=_CODES)
+    doctor.add_argument("--client-id", metavar="ID", help=f"the site's client ID; default: {CLIENT_ID_VARIABLE}")
+    doctor.add_argument("--redirect-uri", metavar="URI", help="can a login and a checkout return there?")
+    doctor.add_argument(
+        "--file", type=_path, default=argparse.SUPPRESS, metavar="PATH", help="look as the visitor of this file"
+    )
+    doctor.add_argument("--base-url", metavar="URL", help="default: https://www.wixapis.com")
+    doctor.add_argument("--json", action="store_true", dest="as_json", help="for programs")

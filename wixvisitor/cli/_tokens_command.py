@@ -86,15 +86,15 @@ async def _renewed(old: VisitorFile, arguments: Arguments) -> VisitorFile:
         raise ConfigurationError(f"--renew needs the site's client ID: --client-id or {CLIENT_ID_VARIABLE}")
     base_url = arguments.base_url or None
     # A file in a directory is read and locked like a single file.
-    async with FileStorage(old.path) as storage, _session(old, client_id, base_url, storage) as session:
+    async with FileStorage(old.path) as storage, session_of(old, client_id, base_url, storage) as session:
         tokens = await session.renew_token()
     if not old.is_record:
         replace_tokens(old, tokens)
     return _kept(old, tokens)
 
 
-def _session(old: VisitorFile, client_id: str, base_url: str | None, storage: FileStorage) -> VisitorSession:
-    """Returns a session that never replaces the visitor: this command must not put a new visitor into the file."""
+def session_of(old: VisitorFile, client_id: str, base_url: str | None, storage: FileStorage) -> VisitorSession:
+    """Returns a session that never replaces the visitor: no command must put a new visitor into a file."""
     if old.key is None:
         return VisitorSession(client_id, tokens=old.tokens, base_url=base_url, on_refused="raise")
     return VisitorSession(client_id, storage=storage, key=old.key, base_url=base_url, on_refused="raise")
