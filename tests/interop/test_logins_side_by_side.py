@@ -9,8 +9,9 @@ import pytest
 
 from wixvisitor import TokenRole
 
-from .compare_logins import SITUATIONS, Row, compare, for_readme, render, run
+from .compare_logins import Row, compare, for_readme, render, run
 from .guests import ours
+from .login_situations import SITUATIONS
 
 pytestmark = pytest.mark.interop
 
