@@ -199,6 +199,8 @@ async def test_forms_that_are_none(framework):
             assert (await send(broken, "application/json")).status_code == 400
         assert (await send(b"email=a", form)).headers["location"] == "/sign-in?error=fields&next=%2F"
         assert (await send(b"email=a&email=b&password=c", form)).headers["location"].startswith("/sign-in?error=fields")
+        packed = await send(b"no gzip", form, **{"Content-Encoding": "gzip"})  # aiohttp's server unpacks it
+        assert packed.headers["location"] == "/sign-in?error=fields&next=%2F"
         assert (await send(body, form, Origin="https://evil.example")).status_code == 403
         assert town.wix.calls == []
 
@@ -400,6 +402,20 @@ async def test_two_callbacks_on_one_host():
         assert len(headers) == 1
         header += headers[0].partition(";")[0] + "; "
     assert all(cookies[number % 2].find(header, f"{number}" * 43)[0] for number in range(6))
+
+
+def test_a_websocket_to_the_routes():
+    """The routes as an ASGI app close a websocket before it is accepted."""
+    from starlette.applications import Starlette
+    from starlette.routing import Mount
+    from starlette.testclient import TestClient
+    from starlette.websockets import WebSocketDisconnect
+
+    from wixvisitor.asgi import login_router
+
+    app = Starlette(routes=[Mount("/auth", login_router("https://shop.example/auth/callback"))])
+    with TestClient(app) as client, pytest.raises(WebSocketDisconnect), client.websocket_connect("/auth/login"):
+        pass
 
 
 def test_a_websocket_that_needs_a_member():

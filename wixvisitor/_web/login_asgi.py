@@ -22,6 +22,9 @@ class LoginApp:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serves one request, by the path that the browser asked for, or by the path below a mount."""
+        if scope["type"] == "websocket":  # servers answer 403 to a close before the handshake's end
+            await send({"type": "websocket.close"})
+            return
         if scope["type"] != "http":
             raise RuntimeError("login_router: it serves HTTP only")
         asked, below = known(scope.get(KEY)).request.path, scope.get("root_path", "")
