@@ -433,6 +433,20 @@ async def test_logout(wix: Wix, status: int) -> None:
     ]
 
 
+async def test_logout_of_a_session_that_was_not_used(wix: Wix) -> None:
+    """A logout finds the member in the store, also if it is the session's first call."""
+    storage = MemoryStorage()
+    member = attrs.evolve(VISITOR, refresh_token=RefreshToken("JWS.member", TokenRole.MEMBER))
+    async with wix.session(tokens=member, storage=storage):
+        pass
+    session = wix.session(tokens=None, storage=storage)
+    assert await session.members.logout("https://shop.example/") == PAGE
+    assert wix.calls[-1].headers["authorization"] == member.access_token.value
+    record = await storage.load(f"{CLIENT_ID}:default")
+    assert record is None or "JWS.member" not in record.value
+    await session.aclose()
+
+
 async def test_checkout_and_other_pages(wix: Wix) -> None:
     """The checkout is that of the current cart, or of a given one; other pages are asked for by REST's keys."""
     async with wix.session() as session:

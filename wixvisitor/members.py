@@ -526,11 +526,14 @@ class Members(_OfSession):
 
         Raises:
             WixAPIError: Wix refuses; the tokens are dropped all the same.
-            StorageError: the record could not be removed.
+            StorageError: the record could not be read or removed.
+            ConfigurationError: the session has no tokens.
             What ``VisitorSession.request`` raises; the tokens are dropped all the same.
 
-        Cancellation: the tokens are dropped all the same.
+        Cancellation: the tokens are dropped all the same, unless the store was being read.
         """
+        if is_empty(self._session.get_tokens()):  # it may not have read its store yet
+            await self._session._refresher.load()
         if is_empty(self._session.get_tokens()):
             raise ConfigurationError("logout: this session has no member")
         try:

@@ -183,6 +183,25 @@ async def test_a_script(framework):
         assert (foreign.status_code, foreign.json()) == (403, {"error": "foreign"})
 
 
+async def test_forms_in_an_outage(framework):
+    """If Wix answers 503, the form says to try again: neither the password nor the code is called wrong."""
+    async with open_town(framework, forms=True, login_page="/sign-in") as town, town.browser() as browser:
+        form = {"email": "anna@example.com", "password": PASSWORD, "next": "/account"}
+        await browser.post("/auth/register", form)
+        for path, content in (("login", form), ("verify", {"code": "123456"})):
+            place = wire.LOGIN_PATH if path == "login" else wire.VERIFY_PATH
+            town.wix.answers[place] = lambda _: httpx.Response(503, json={"message": "later"})
+            away = await browser.post(f"/auth/{path}", content)
+            assert (away.status_code, "Please try again" in away.text) == (503, True)
+            headers = {"Origin": town.origin}
+            script = await browser.client.post(f"/auth/{path}", json=content, headers=headers)
+            assert (script.status_code, script.json()) == (503, {"error": "unavailable"})
+            town.wix.answers.clear()
+        answer = await browser.post("/auth/verify", {"code": "123456"})
+        await browser.get(town.wix.approve(answer.headers["location"]))
+        assert await browser.who() == "member1"
+
+
 async def test_forms_that_are_none(framework):
     """A form that is too large, of another type, broken or incomplete is an answer, and Wix is not asked."""
     async with open_town(framework, forms=True, login_page="/sign-in") as town, town.browser() as browser:
