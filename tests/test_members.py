@@ -397,6 +397,17 @@ async def test_an_external_login(wix: Wix) -> None:
     ]
 
 
+@pytest.mark.parametrize("path", [wire.SIGN_ON_PATH, "/oauth2/token"])
+async def test_an_external_login_in_an_outage(wix: Wix, path: str) -> None:
+    """If Wix does not answer now, an external login says so, and the session is the visitor's."""
+    wix.answers[path] = lambda _: httpx.Response(503, headers={"Retry-After": "7"})
+    async with wix.session() as session:
+        with pytest.raises(TokenRequestError) as caught:
+            await session.members.login_external(email="anna@example.com", api_key=API_KEY)
+        assert (caught.value.status_code, caught.value.retry_after) == (503, 7)
+        assert session.get_tokens() == VISITOR
+
+
 async def test_the_api_key_follows_no_redirect(wix: Wix) -> None:
     """A redirect of the sign-on is an error: the key is sent nowhere else."""
     wix.answers[wire.SIGN_ON_PATH] = lambda _: httpx.Response(307, headers={"Location": "https://evil.example/"})

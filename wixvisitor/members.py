@@ -492,6 +492,13 @@ class Members(_OfSession):
 
     async def _sign_on(self, request: Any) -> tuple[str, str]:
         answer = await self._session._refresher.post(request)
+        if answer.status_code == 429 or answer.status_code >= 500:
+            raise TokenRequestError(
+                f"Wix's sign-on answered {answer.status_code}; try again later",
+                status_code=answer.status_code,
+                request_id=answer.request_id,
+                retry_after=answer.retry_after,
+            )
         if answer.status_code // 100 != 2:
             raise wire.exchange_error(answer)
         return wire.read_sign_on(answer.json)

@@ -19,7 +19,7 @@ from tests.constants import CLIENT_ID
 from tests.web.conftest import KEY
 from tests.web.logins import APPS, OPENS, Town, Wix
 from wixvisitor import VisitorPool
-from wixvisitor.cookies import IdCookie
+from wixvisitor.cookies import IdCookie, SealedCookie
 from wixvisitor.testing._serve import _listener
 
 from .curl import Curl, Reply, in_node, replies_of
@@ -91,7 +91,7 @@ async def open_shop(framework: str, directory: Path, **options: Any) -> AsyncIte
     town.options = {"forms": True, "login_page": "/sign-in", **options}
     client = httpx.AsyncClient(transport=httpx.MockTransport(town.wix))
     town.pool = VisitorPool(CLIENT_ID, client=client, clock=lambda: town.now)
-    town.cookie = IdCookie([KEY])
+    town.cookie = SealedCookie([KEY]) if framework == "asgi" else IdCookie([KEY])  # each kind somewhere
     app = APPS[framework](town, {})
     authority = trustme.CA()
     authority.cert_pem.write_to_path(str(directory / "ca.pem"))
