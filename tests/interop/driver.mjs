@@ -27,10 +27,8 @@ const commands = {
     client = createClient({ modules: { currentCart, redirects }, auth });
   },
   call: ({ method, args, times }) => Promise.all(Array.from({ length: times }, () => outcome(method, args))),
-  begin: ({ method, args, times }) => {
-    begun.push(...Array.from({ length: times }, () => outcome(method, args)));
-  },
-  end: () => Promise.all(begun.splice(0)),
+  begin: ({ method, args, times }) => begun.push(Array.from({ length: times }, () => outcome(method, args))) - 1,
+  end: ({ number }) => Promise.all(begun[number]),
   property: ({ name }) => name.split('.').reduce((object, part) => object[part], client),
   savedTokens: () => JSON.stringify(client.auth.getTokens()),
   stringified: ({ text }) => JSON.stringify(JSON.parse(text)),

@@ -37,8 +37,8 @@ class Guest(Shopper, Protocol):
     async def begins(self) -> str:
         """Begins a login on Wix's page: the page's address."""
 
-    async def comes_back(self, address: str) -> Errors:
-        """Ends the login that began last, with the address to which Wix sent the browser."""
+    def coming_back(self, address: str) -> AbstractAsyncContextManager[Errors]:
+        """Ends the login that began last, with the address to which Wix sent the browser, while the block runs."""
 
     async def logs_in(self, password: str) -> Errors:
         """Sends the shop's own form."""
@@ -72,9 +72,17 @@ class OurGuest(Ours):
         self.login = await self.session.members.start_login(CALLBACK)
         return self.login.url
 
-    async def comes_back(self, address: str) -> Errors:
+    @asynccontextmanager
+    async def coming_back(self, address: str) -> AsyncGenerator[Errors]:
         assert self.login is not None
-        return await _told(self.session.members.finish_login(self.login, address))
+        login, errors = self.login, Errors()
+
+        async def finish() -> None:
+            errors.extend(await _told(self.session.members.finish_login(login, address)))
+
+        async with anyio.create_task_group() as group:
+            group.start_soon(finish)
+            yield errors
 
     async def logs_in(self, password: str) -> Errors:
         return await _told(self.session.members.login(EMAIL, password))
@@ -119,23 +127,25 @@ class TheirGuest(Theirs):
     @asynccontextmanager
     async def adding(self, times: int) -> AsyncGenerator[Errors]:
         errors: Errors = []
-        await self.sdk.begin_calls(times, "currentCart.addToCurrentCart", mugs(self.fake))
+        begun = await self.sdk.begin_calls(times, "currentCart.addToCurrentCart", mugs(self.fake))
         yield errors
-        errors.extend(_texts(await self.sdk.end_calls()))
+        errors.extend(_texts(await self.sdk.end_calls(begun)))
 
     async def begins(self) -> str:
         self.login = await self.sdk.call("auth.generateOAuthData", CALLBACK)
         options = {"prompt": "login", "responseMode": "query"}
         return str((await self.sdk.call("auth.getAuthUrl", self.login, options))["authUrl"])
 
-    async def comes_back(self, address: str) -> Errors:
+    @asynccontextmanager
+    async def coming_back(self, address: str) -> AsyncGenerator[Errors]:
+        errors: Errors = []
         found = await self.sdk.call("auth.parseFromUrl", address, "query")
-        try:
-            tokens = await self.sdk.call("auth.getMemberTokens", found["code"], found["state"], self.login)
+        begun = await self.sdk.begin_calls(1, "auth.getMemberTokens", found["code"], found["state"], self.login)
+        yield errors
+        (tokens,) = await self.sdk.end_calls(begun)
+        errors.extend(_texts([tokens]))
+        if not errors:
             await self.sdk.call("auth.setTokens", tokens)
-        except SdkError as error:
-            return _texts([error])
-        return []
 
     async def logs_in(self, password: str) -> Errors:
         (outcome,) = await self.sdk.call_at_once(1, "auth.login", {"email": EMAIL, "password": password})

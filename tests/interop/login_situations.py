@@ -42,13 +42,20 @@ async def approved(guest: Guest, fake: FakeWix) -> str:
     return fake.log_in(await guest.begins(), EMAIL)
 
 
+async def comes_back(guest: Guest, address: str) -> Errors:
+    """The end of a login."""
+    async with guest.coming_back(address) as told:
+        pass
+    return told
+
+
 def failing(fault: Callable[[FakeWix], object]) -> Act:
     """The exchange of the code fails, and the shopper goes on."""
 
     async def act(guest: Guest, fake: FakeWix) -> Errors:
         address = await approved(guest, fake)
         fault(fake)
-        told = await guest.comes_back(address)
+        told = await comes_back(guest, address)
         return told + await guest.add_mug()
 
     return act
@@ -59,26 +66,37 @@ def repeated(act: Act) -> Act:
 
     async def again(guest: Guest, fake: FakeWix) -> Errors:
         told = await act(guest, fake)
-        return told + await guest.comes_back(await approved(guest, fake))
+        return told + await comes_back(guest, await approved(guest, fake))
 
     return again
 
 
+async def unanswered(guest: Guest, fake: FakeWix) -> Errors:
+    address = await approved(guest, fake)
+    gate = fake.hold(grant_type=CODE)
+    fake.drop(grant_type=CODE)
+    async with guest.coming_back(address) as told:
+        await gate.wait_for(1)
+        served = await guest.add_mug()
+        gate.release()
+    return told + served
+
+
 async def used_code(guest: Guest, fake: FakeWix) -> Errors:
     address = await approved(guest, fake)
-    told = await guest.comes_back(address) + await guest.comes_back(address)
+    told = await comes_back(guest, address) + await comes_back(guest, address)
     return told + await guest.add_mug()
 
 
 async def foreign_state(guest: Guest, fake: FakeWix) -> Errors:
     foreign = await approved(guest, fake)
     await guest.begins()
-    return await guest.comes_back(foreign) + await guest.add_mug()
+    return await comes_back(guest, foreign) + await guest.add_mug()
 
 
 async def refused_by_shopper(guest: Guest, fake: FakeWix) -> Errors:
     address = await approved(guest, fake)
-    told = await guest.comes_back(address.replace("code=", "error=access_denied&was="))
+    told = await comes_back(guest, address.replace("code=", "error=access_denied&was="))
     return told + await guest.add_mug()
 
 
@@ -90,7 +108,7 @@ async def abandoned(guest: Guest, fake: FakeWix) -> Errors:
 async def restarted(guest: Guest, fake: FakeWix) -> Errors:
     address = await approved(guest, fake)
     await guest.restarts()
-    return await guest.comes_back(address) + await guest.add_mug()
+    return await comes_back(guest, address) + await guest.add_mug()
 
 
 def renewing(times: int) -> Act:
@@ -103,7 +121,7 @@ def renewing(times: int) -> Act:
         gate = fake.hold(grant_type="refresh_token")
         async with guest.adding(times) as errors:
             await gate.wait_for(1)
-            told = await guest.comes_back(address)
+            told = await comes_back(guest, address)
             gate.release()
         return told + errors
 
@@ -112,7 +130,7 @@ def renewing(times: int) -> Act:
 
 async def begun_in_a_hiccup(guest: Guest, fake: FakeWix) -> Errors:
     fake.fail(503)
-    told = await guest.comes_back(await approved(guest, fake))
+    told = await comes_back(guest, await approved(guest, fake))
     return told + await guest.add_mug()
 
 
@@ -170,6 +188,7 @@ SITUATIONS = (
         Situation(f"the exchange of the code {name}; a second login at once", repeated(failing(EXCHANGE[name])), MEMBER)
         for name in ("answers 503", "answers 429", "works, but its answer is lost")
     ),
+    Situation("the exchange of the code gets no answer; a call meanwhile", unanswered, VISITOR),
     Situation("the same callback twice", used_code, MEMBER),
     Situation("the callback of another login", foreign_state, VISITOR),
     Situation("the shopper refuses on Wix's page", refused_by_shopper, VISITOR),

@@ -59,13 +59,13 @@ class RealSdk:
         """What each of so many concurrent calls returned or threw."""
         return _outcomes(await self._ask("call", method=method, args=arguments, times=times))
 
-    async def begin_calls(self, times: int, method: str, *arguments: Any) -> None:
-        """Begins so many concurrent calls. Other commands may follow before ``end_calls``."""
-        await self._ask("begin", method=method, args=arguments, times=times)
+    async def begin_calls(self, times: int, method: str, *arguments: Any) -> int:
+        """Begins so many concurrent calls: a number for ``end_calls``, before which other commands may come."""
+        return int(await self._ask("begin", method=method, args=arguments, times=times))
 
-    async def end_calls(self) -> Sequence[Any]:
-        """What each call that was begun returned or threw."""
-        return _outcomes(await self._ask("end"))
+    async def end_calls(self, number: int) -> Sequence[Any]:
+        """What each of these calls returned or threw."""
+        return _outcomes(await self._ask("end", number=number))
 
     async def property(self, name: str) -> Any:
         """A property of the client, `"auth.captchaVisibleSiteKey"` for instance."""
