@@ -278,7 +278,8 @@ async def test_forged_cookies(shop):
         "; ".join(f"a{number}={'y' * 4_000}" for number in range(30)),
         "\x01=\x02; =; ;;; \xff=\xfe; " + login,
     ):
-        refused(await shop.anna.send(shop.address, *WORDS, cookies=header), 303, 400, 431)
+        reply = await shop.anna.send(shop.address, *WORDS, cookies=header)
+        refused(reply, 0, 400, 431)  # 0: a server may hang up while too long a header is still being sent
 
 
 async def test_cookies_of_another_key(shop, tmp_path):

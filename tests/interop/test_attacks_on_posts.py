@@ -85,7 +85,7 @@ async def test_wrong_bodies(shop):
         given = [*SITE, "-H", "Content-Type: application/json", "-H", f"Transfer-Encoding: {encoding}"]
         given = given if encoding == "chunked" else given[:-2]
         big = json.dumps({"email": "a" * 1_000_000, "password": PASSWORD}).encode()
-        refused(await shop.anna.send("/auth/login", *given, body=big, keeps=False), 413)
+        refused(await shop.anna.send("/auth/login", *given, body=big, keeps=False), 0, 413)  # 0: it may hang up before
     assert len(shop.wix.calls) == calls
 
 
