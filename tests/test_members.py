@@ -397,6 +397,17 @@ async def test_an_external_login(wix: Wix) -> None:
     ]
 
 
+@pytest.mark.parametrize("path", [wire.SIGN_ON_PATH, "/oauth2/token"])
+async def test_an_external_login_in_an_outage(wix: Wix, path: str) -> None:
+    """If Wix does not answer now, an external login says so, and the session is the visitor's."""
+    wix.answers[path] = lambda _: httpx.Response(503, headers={"Retry-After": "7"})
+    async with wix.session() as session:
+        with pytest.raises(TokenRequestError) as caught:
+            await session.members.login_external(email="anna@example.com", api_key=API_KEY)
+        assert (caught.value.status_code, caught.value.retry_after) == (503, 7)
+        assert session.get_tokens() == VISITOR
+
+
 async def test_the_api_key_follows_no_redirect(wix: Wix) -> None:
     """A redirect of the sign-on is an error: the key is sent nowhere else."""
     wix.answers[wire.SIGN_ON_PATH] = lambda _: httpx.Response(307, headers={"Location": "https://evil.example/"})
@@ -433,6 +444,48 @@ async def test_logout(wix: Wix, status: int) -> None:
     ]
 
 
+@pytest.mark.parametrize("odd", ["<html>", "", "[" * 100_000, "[]", '{"state": []}', '{"cart": 1}'])
+@pytest.mark.usefixtures("no_collection")
+async def test_answers_of_another_form(wix: Wix, odd: str) -> None:
+    """An answer that is no JSON, or not the JSON that is needed, is an error of ours."""
+    for path in (wire.LOGIN_PATH, wire.REDIRECT_PATH, "/ecom/v2/carts/current"):
+        wix.answers[path] = lambda _: httpx.Response(200, text=odd)
+    async with wix.session() as session:
+        with pytest.raises((MemberLoginError, TokenRequestError)):
+            await session.members.login("anna@example.com", PASSWORD)
+        with pytest.raises(WixAPIError, match="no address"):
+            await session.redirects.create({})
+        with pytest.raises(WixAPIError, match="no cart"):
+            await session.checkout.url(return_to="https://shop.example/")
+        assert session.get_tokens() == VISITOR
+
+
+async def test_callbacks_of_another_form(wix: Wix) -> None:
+    """An address that cannot be parsed is no callback. Parameters that are absent may be None."""
+    async with wix.session() as session:
+        login = await session.members.start_login(CALLBACK)
+        for odd in ("https://[/?code=c", "", "?", {"state": "\udcff"}, {}):
+            with pytest.raises(MemberLoginError, match="state"):
+                await session.members.finish_login(login, odd)
+        absent: Any = {"error": None, "error_description": None}
+        await session.members.finish_login(login, {"code": "c", "state": login.state, **absent})
+        assert session.logged_in()
+
+
+async def test_logout_of_a_session_that_was_not_used(wix: Wix) -> None:
+    """A logout finds the member in the store, also if it is the session's first call."""
+    storage = MemoryStorage()
+    member = attrs.evolve(VISITOR, refresh_token=RefreshToken("JWS.member", TokenRole.MEMBER))
+    async with wix.session(tokens=member, storage=storage):
+        pass
+    session = wix.session(tokens=None, storage=storage)
+    assert await session.members.logout("https://shop.example/") == PAGE
+    assert wix.calls[-1].headers["authorization"] == member.access_token.value
+    record = await storage.load(f"{CLIENT_ID}:default")
+    assert record is None or "JWS.member" not in record.value
+    await session.aclose()
+
+
 async def test_checkout_and_other_pages(wix: Wix) -> None:
     """The checkout is that of the current cart, or of a given one; other pages are asked for by REST's keys."""
     async with wix.session() as session:
@@ -457,6 +510,7 @@ async def test_checkout_and_other_pages(wix: Wix) -> None:
 
 async def test_a_password_reset(wix: Wix) -> None:
     """Wix is asked to send the email, with the site's client ID and the address to come back to."""
+    wix.answers[wire.RECOVERY_PATH] = lambda _: httpx.Response(204)
     async with wix.session() as session:
         await session.members.send_password_reset("anna@example.com", "https://shop.example/reset")
     (body,) = wix.bodies(wire.RECOVERY_PATH)

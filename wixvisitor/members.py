@@ -20,6 +20,7 @@ from wixvisitor._checks import is_empty
 from wixvisitor._tokens import EMPTY_TOKENS, Tokens
 from wixvisitor._wire import members as wire
 from wixvisitor._wire.api_errors import error_of, raise_for_error
+from wixvisitor._wire.json_text import parsed, parsed_object
 from wixvisitor._wire.redaction import drops_frames, drops_frames_async, redact
 from wixvisitor.errors import (
     ConfigurationError,
@@ -137,11 +138,8 @@ class LoginOutcome:
 
 
 def _object(text: str | bytes, name: str) -> dict[str, Any]:
-    try:
-        content = json.loads(text)
-    except (ValueError, RecursionError):
-        content = None
-    if not isinstance(content, dict):
+    content = parsed_object(text)
+    if content is None:
         raise ValueError(f"{name}: this is not its JSON")
     return content
 
@@ -185,7 +183,7 @@ class Redirects(_OfSession):
         """
         response = raise_for_error(await self._session.post(wire.REDIRECT_PATH, json=dict(body)))
         try:
-            return wire.read_redirect(response.json())
+            return wire.read_redirect(parsed(response.content))
         except ValueError:
             raise WixAPIError(
                 "the answer has no address to send the browser to", status_code=response.status_code
@@ -215,8 +213,8 @@ class Checkout(_OfSession):
         """
         if cart_id is None:
             response = raise_for_error(await self._session.get(wire.CART_PATH))
-            content = response.json()
-            cart = content.get("cart") if isinstance(content, dict) else None
+            content = parsed_object(response.content) or {}
+            cart = content.get("cart")
             cart_id = cart.get("id") if isinstance(cart, dict) else None
             if not isinstance(cart_id, str):
                 raise WixAPIError("the answer has no cart with an ID", status_code=response.status_code)
@@ -322,7 +320,7 @@ class Members(_OfSession):
         return await self._finish(login, wire.callback_params(url_or_params, login.response_mode))
 
     async def _finish(self, login: MemberLogin, params: Mapping[str, str]) -> Tokens:
-        if not hmac.compare_digest(params.get("state", "").encode(), login.state.encode()):
+        if not hmac.compare_digest(params.get("state", "").encode("utf-8", "replace"), login.state.encode()):
             raise MemberLoginError("The state is not this login's: another browser, another tab, or a forged address")
         if error := params.get("error"):
             text = redact(params.get("error_description") or error)[:300]
@@ -494,6 +492,13 @@ class Members(_OfSession):
 
     async def _sign_on(self, request: Any) -> tuple[str, str]:
         answer = await self._session._refresher.post(request)
+        if answer.status_code == 429 or answer.status_code >= 500:
+            raise TokenRequestError(
+                f"Wix's sign-on answered {answer.status_code}; try again later",
+                status_code=answer.status_code,
+                request_id=answer.request_id,
+                retry_after=answer.retry_after,
+            )
         if answer.status_code // 100 != 2:
             raise wire.exchange_error(answer)
         return wire.read_sign_on(answer.json)
@@ -512,7 +517,7 @@ class Members(_OfSession):
             MemberLoginError: Wix refuses; ``reason`` says why.
             What ``VisitorSession.request`` raises.
         """
-        await self._post(wire.RECOVERY_PATH, wire.recovery_body(self._session.client_id, email, redirect_uri))
+        await self._send(wire.RECOVERY_PATH, wire.recovery_body(self._session.client_id, email, redirect_uri))
 
     @drops_frames_async
     async def logout(self, return_to: str) -> str:
@@ -526,11 +531,14 @@ class Members(_OfSession):
 
         Raises:
             WixAPIError: Wix refuses; the tokens are dropped all the same.
-            StorageError: the record could not be removed.
+            StorageError: the record could not be read or removed.
+            ConfigurationError: the session has no tokens.
             What ``VisitorSession.request`` raises; the tokens are dropped all the same.
 
-        Cancellation: the tokens are dropped all the same.
+        Cancellation: the tokens are dropped all the same, unless the store was being read.
         """
+        if is_empty(self._session.get_tokens()):  # it may not have read its store yet
+            await self._session._refresher.load()
         if is_empty(self._session.get_tokens()):
             raise ConfigurationError("logout: this session has no member")
         try:
@@ -543,17 +551,22 @@ class Members(_OfSession):
 
         Raises:
             MemberLoginError: the answer is an error. It shows no secret.
+            TokenRequestError: the answer is no JSON.
         """
-        response = await self._session.post(path, json=body)
-        if not response.is_success:
-            raise wire.login_error(error_of(response, secret)) from None
-        try:
-            return response.json()
-        except ValueError:
+        response = await self._send(path, body, *secret)
+        content = parsed(response.content)
+        if content is None:
             raise TokenRequestError(
                 f"Wix's login API answered {response.status_code} with something that is no JSON; try again later",
                 status_code=response.status_code,
-            ) from None
+            )
+        return content
+
+    async def _send(self, path: str, body: dict[str, Any], *secret: str) -> Any:
+        response = await self._session.post(path, json=body)
+        if not response.is_success:
+            raise wire.login_error(error_of(response, secret)) from None
+        return response
 
 
 def _outcome(content: Any) -> LoginOutcome:

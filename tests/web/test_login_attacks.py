@@ -469,11 +469,12 @@ async def test_a_login_in_the_background_of_another_site(town, victim, destinati
 
 @pytest.mark.parametrize("method", ["HEAD", "PUT", "OPTIONS", "POST"])
 async def test_another_method(town, victim, method):
-    """Only a GET begins a login, and only a GET ends one."""
+    """Only a GET begins a login, and only a GET ends one; the answer says so."""
     calls = len(town.wix.calls)
     for path in ("/auth/login", "/auth/callback?code=1&state=2"):
         answer = await victim.client.request(method, path, headers={"Origin": town.origin})
-        assert answer.status_code in (405, 404)
+        assert answer.status_code == 405
+        assert {"GET"} <= set(answer.headers["allow"].replace(" ", "").split(",")) <= {"GET", "HEAD"}
     assert len(town.wix.calls) == calls
 
 
