@@ -1,0 +1,287 @@
+"""Judges logins, logouts and checkouts: rule 15. It does not ask the code.
+
+A login's tokens are known when Wix has exchanged its code. From then on they are tokens that the app sets, in the order
+of the calls of ``finish_login``; if the call then fails they must not be seen again.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import TYPE_CHECKING, Any
+
+import attrs
+
+from wixvisitor import (
+    AccessToken,
+    ConfigurationError,
+    RefreshToken,
+    StorageError,
+    TokenRole,
+    Tokens,
+    VisitorSession,
+)
+from wixvisitor.members import MemberLogin, MemberLoginError
+
+from .wix import Identity
+
+if TYPE_CHECKING:
+    from .scheduler import Process
+    from .watch import Watch
+
+Place = tuple["Process", str]
+
+
+@attrs.define(eq=False)
+class Finishing:
+    """One call of ``finish_login``.
+
+    Attributes:
+        code: with which it was called.
+        tokens: what Wix has granted; before that, tokens that are nobody's.
+        must_fail: whether it has to fail, whatever Wix says.
+        since: when it was called.
+        asked_at: when it asked Wix.
+        stopped_for: seconds that the process had been stopped by then.
+        is_granted: whether Wix has exchanged the code.
+        was_told: whether its caller has got tokens or an error; not one that was cancelled.
+        is_over: whether it asks no more.
+    """
+
+    place: Place
+    code: str
+    tokens: Tokens
+    must_fail: bool
+    since: float
+    stopped_for: float
+    asked_at: float = 0.0
+    is_granted: bool = False
+    was_told: bool = False
+    is_over: bool = False
+
+
+@attrs.frozen(eq=False)
+class LoggingOut:
+    """One call of ``logout``.
+
+    Attributes:
+        held: who the session was.
+        stored: who was in the store.
+        had_read: whether the session had read the store.
+        earlier: what ``Watch.app_forgets`` returned.
+    """
+
+    place: Place
+    session: VisitorSession
+    held: Identity | None
+    stored: Identity | None
+    had_read: bool
+    earlier: Any
+
+
+class Logins:
+    """What was seen of logins, logouts and checkouts."""
+
+    def __init__(self, watch: Watch) -> None:
+        self._watch = watch
+        self._calls: dict[Place, list[Finishing]] = defaultdict(list)
+        self._void: dict[Identity, str] = {}
+        self._reached: set[tuple[Place, Identity]] = set()
+        self._gone: dict[tuple[str, Identity], float] = {}
+        self._closed_at: dict[Process, float] = {}
+
+    # A login begins
+
+    def begun(
+        self, process: Process, key: str, login: MemberLogin, before: Identity | None, after: Identity | None
+    ) -> None:
+        """``start_login`` has returned: what the visitor had is kept, whose cart may be another one's afterwards."""
+        wix = self._watch.wix
+        previous, whose = wix.identity(login.previous.access_token.value), wix.pages.visitor_of(login.url)
+        self._watch.note(process, f"has begun a login for {key}, before it was {wix.name(previous)}")
+        if previous != after:
+            self._fail(f"{process.name} begins a login of {wix.name(after)} and says it was {wix.name(previous)}")
+        if before is not None and before == after and whose != before[0]:
+            self._fail(f"{process.name} begins a login for {key} whose link is not {wix.name(before)}'s")
+        if MemberLogin.from_json(login.to_json()) != login:
+            self._fail(f"{process.name} begins a login for {key} that is another one when it was saved and read")
+
+    # … and is finished
+
+    def finishes(self, process: Process, key: str, code: str, *, must_fail: bool) -> Finishing:
+        """``finish_login`` is about to be called."""
+        place, now = (process, key), process.scheduler.now
+        nobody = f"login {sum(map(len, self._calls.values())) + 1}"
+        tokens = Tokens(AccessToken(nobody, 0), RefreshToken(nobody, TokenRole.MEMBER))
+        call = Finishing(place, code, tokens, must_fail, now, process.stopped_for)
+        self._calls[place].append(call)
+        self._watch.app_logs_in(process, key, tokens)
+        return call
+
+    def asks(self, process: Process, code: str) -> Finishing | None:
+        """A code is about to be sent to Wix, for one of these calls."""
+        calls = [call for place, calls in self._calls.items() if place[0] is process for call in calls]
+        waiting = [call for call in calls if call.code == code and not call.asked_at and not call.is_over]
+        if process.killed or not waiting:
+            if not process.killed:
+                self._fail(f"{process.name} sends a code for which no login is finished, or sends it again")
+            return None
+        call = waiting[0]
+        if call.must_fail:
+            self._fail(f"{process.name} sends a code for {call.place[1]} though the callback was not its own")
+        call.asked_at = process.scheduler.now
+        return call
+
+    def granted(self, call: Finishing | None, answer: dict[str, Any]) -> None:
+        """Wix has exchanged a code."""
+        if call is None:
+            return
+        new = Tokens(AccessToken(answer["access_token"], 0), RefreshToken(answer["refresh_token"], TokenRole.MEMBER))
+        old, call.tokens, call.is_granted = call.tokens, new, True
+        if call.is_over:
+            self.voids(call, "whose caller was told that it had failed")
+        else:
+            self._watch.login_is_granted(*call.place, old, new)
+
+    def arrives(self, call: Finishing | None) -> None:
+        """The tokens are in the process. They are not lost, also if the caller has left."""
+        if call is None or not call.is_granted:
+            return
+        process, watch = call.place[0], self._watch
+        now = process.scheduler.now
+        if now - call.asked_at < 0.9 * watch.renew_timeout:
+            process.scheduler.at(now + watch.bound, lambda: self._check_reached(call, now))
+
+    def _check_reached(self, call: Finishing, arrived: float) -> None:
+        (process, key), watch = call.place, self._watch
+        identity = watch.wix.identity(call.tokens.access_token.value)
+        has_reason = process.killed or call.was_told or process.stopped_for > call.stopped_for
+        has_reason = has_reason or self._closed_at.get(process, -1.0) >= call.since
+        has_reason = has_reason or watch.store_has_failed(process, key, since=arrived)
+        if not has_reason and identity is not None and (call.place, identity) not in self._reached:
+            self._fail(f"{process.name} has lost the login of {watch.wix.name(identity)} for {key}, whose caller left")
+
+    def finished(self, call: Finishing, tokens: Tokens) -> None:
+        """``finish_login`` has returned."""
+        process, key = call.place
+        call.was_told = call.is_over = True
+        if call.must_fail:
+            self._fail(f"{process.name} finishes a login for {key} that is not its own")
+        elif not call.is_granted or tokens.access_token.value != call.tokens.access_token.value:
+            self._fail(f"{process.name} finishes a login for {key} with tokens that are not the member's")
+        else:
+            self._watch.app_has_set(process, key, call.tokens)
+
+    def failed(self, call: Finishing, error: BaseException) -> None:
+        """``finish_login`` has raised: but for the store's errors, nothing has changed."""
+        process, key = call.place
+        call.was_told = call.is_over = True
+        if call.is_granted:
+            self._watch.app_has_not_set(process, key, call.tokens)
+        if isinstance(error, StorageError):
+            return
+        if call.must_fail and not isinstance(error, MemberLoginError):
+            self._fail(f"{process.name} says {type(error).__name__} of a callback for {key} that is not its own")
+        self.voids(call, f"whose login failed with {type(error).__name__}")
+
+    def voids(self, call: Finishing, why: str) -> None:
+        """These tokens must not be seen."""
+        process, key = call.place
+        self._watch.login_is_void(process, key, call.tokens)
+        identity = self._watch.wix.identity(call.tokens.access_token.value)
+        if identity is not None:
+            self._void[identity] = why
+            if (call.place, identity) in self._reached:
+                self._fail(f"{process.name} has {self._watch.wix.name(identity)} for {key}, {why}")
+
+    # A logout
+
+    def logs_out(self, process: Process, key: str, session: VisitorSession) -> LoggingOut:
+        """``logout`` is about to be called."""
+        watch, wix = self._watch, self._watch.wix
+        held, stored = (wix.identity(one.access_token.value) for one in (session.get_tokens(), watch.stored(key)))
+        had_read = session._refresher.state.held is not None
+        earlier = watch.app_forgets(process, key, takes_long=True)
+        return LoggingOut((process, key), session, held, stored, had_read, earlier)
+
+    def logged_out(self, call: LoggingOut, error: BaseException | None) -> None:
+        """It has returned or raised: in either case the tokens are gone, here and soon everywhere."""
+        (process, key), watch = call.place, self._watch
+        watch.app_ends_to_forget(process, key)
+        if isinstance(error, ConfigurationError) and error.status_code is None:
+            if not call.had_read and call.stored is not None and watch.has_been_stored(key, watch.bound):
+                self._fail(f"{process.name} says that nobody is logged in for {key}, and has not read the store")
+            return
+        if isinstance(error, StorageError):
+            watch.app_has_not_forgotten(process, key)
+            return
+        watch.app_has_forgotten(process, key, call.earlier)
+        self._check_is_gone(call)
+        for identity in (call.held, call.stored):
+            if identity is not None:
+                self._gone[key, identity] = process.scheduler.now
+
+    def left_logging_out(self, call: LoggingOut) -> None:
+        """Its caller was cancelled; the tokens are gone a little later."""
+        (process, key), watch = call.place, self._watch
+        now = process.scheduler.now
+
+        def check() -> None:
+            watch.app_ends_to_forget(process, key)
+            is_closed = process.ended or self._closed_at.get(process, -1.0) >= now
+            if not is_closed and not watch.store_has_failed(process, key, since=now):
+                self._check_is_gone(call)
+
+        if not process.killed:
+            process.scheduler.at(now + watch.bound, check)
+
+    def _check_is_gone(self, call: LoggingOut) -> None:
+        identity = self._watch.wix.identity(call.session.get_tokens().access_token.value)
+        if identity is not None and identity == call.held:
+            name = self._watch.wix.name(identity)
+            self._fail(f"{call.place[0].name} still has {name} for {call.place[1]}, who was logged out")
+
+    def renewed(self, process: Process, key: str, identity: Identity) -> None:
+        """Wix has renewed this member or visitor for a process."""
+        since = self._gone.get((key, identity))
+        is_late = since is not None and process.scheduler.now - since > self._watch.bound
+        if is_late and not process.stopped_for and not self._watch.has_gone_back(key):
+            self._fail(f"{process.name} renews {self._watch.wix.name(identity)} for {key}, who was logged out")
+
+    # Visitors and carts
+
+    def mints(self, process: Process, key: str) -> None:
+        """A new visitor is asked for."""
+        watch, stored = self._watch, self._watch.stored(key)
+        if process.killed or process.stopped_for or watch.has_gone_back(key) or watch.has_wild_clocks:
+            return
+        value = stored.refresh_token.value
+        if value and value not in watch.wix.refused and watch.has_been_stored(key, watch.bound):
+            name = watch.wix.name(watch.wix.identity(stored.access_token.value))
+            self._fail(f"{process.name} asks for a new visitor for {key}, which is {name}")
+
+    def checks_out(self, process: Process, key: str, url: str, before: Identity | None, after: Identity | None) -> None:
+        """``checkout.url`` has returned: it leads to the cart of the visitor, who was the same before and after."""
+        whose = self._watch.wix.pages.visitor_of(url)
+        if before is not None and before == after and whose != before[0]:
+            self._fail(f"{process.name} leads {self._watch.wix.name(before)} of {key} to another one's cart")
+
+    # What is seen of all of them
+
+    def closes(self, process: Process) -> None:
+        """The app has closed its pool or its sessions."""
+        self._closed_at[process] = process.scheduler.now
+        for place, calls in self._calls.items():
+            for call in calls if place[0] is process else ():
+                call.is_over = call.is_over or not call.asked_at
+
+    def reaches(self, process: Process, key: str, tokens: Tokens) -> None:
+        """These tokens are held, or are about to be saved."""
+        identity = self._watch.wix.identity(tokens.access_token.value)
+        if identity is None:
+            return
+        self._reached.add(((process, key), identity))
+        if identity in self._void:
+            self._fail(f"{process.name} has {self._watch.wix.name(identity)} for {key}, {self._void[identity]}")
+
+    def _fail(self, text: str) -> None:
+        self._watch.fail(15, text)
