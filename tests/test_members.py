@@ -433,6 +433,19 @@ async def test_logout(wix: Wix, status: int) -> None:
     ]
 
 
+async def test_a_logout_before_the_store_was_read(wix: Wix) -> None:
+    """A session that was not used yet logs out the member of its record."""
+    storage = MemoryStorage()
+    member = attrs.evolve(VISITOR, refresh_token=RefreshToken("JWS.member", TokenRole.MEMBER))
+    async with wix.session(tokens=member, storage=storage) as session:
+        await session.auth_headers()
+    unread = wix.session(tokens=None, storage=storage)
+    assert await unread.members.logout("https://shop.example/") == PAGE
+    assert wix.calls[-1].headers["Authorization"] == member.access_token.value
+    record = await storage.load(f"{CLIENT_ID}:default")
+    assert record is None or "JWS.member" not in record.value
+
+
 async def test_checkout_and_other_pages(wix: Wix) -> None:
     """The checkout is that of the current cart, or of a given one; other pages are asked for by REST's keys."""
     async with wix.session() as session:

@@ -527,16 +527,22 @@ class Members(_OfSession):
         Raises:
             WixAPIError: Wix refuses; the tokens are dropped all the same.
             StorageError: the record could not be removed.
+            ConfigurationError: neither the session nor its record has tokens.
             What ``VisitorSession.request`` raises; the tokens are dropped all the same.
 
         Cancellation: the tokens are dropped all the same.
         """
-        if is_empty(self._session.get_tokens()):
-            raise ConfigurationError("logout: this session has no member")
+        session, is_nobody = self._session, False
         try:
-            return await Redirects(self._session).create(wire.logout_body(self._session.client_id, return_to))
+            if is_empty(session.get_tokens()):
+                await session._refresher.load()  # nothing was read yet, or another process has logged in
+            is_nobody = is_empty(session.get_tokens())
+            if not is_nobody:
+                return await Redirects(session).create(wire.logout_body(session.client_id, return_to))
         finally:
-            await self._session._log_out()
+            if not is_nobody:
+                await session._log_out()
+        raise ConfigurationError("logout: this session has no member")
 
     async def _post(self, path: str, body: dict[str, Any], *secret: str) -> Any:
         """Returns the JSON of an answer of the login API.

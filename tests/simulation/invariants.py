@@ -31,7 +31,7 @@
 
 Here are those that follow from the tokens alone, as functions that yield what is wrong; the others stand where the
 thing can be seen: 2, 3, 5 and 14 in ``watch``, 4 in ``shopper``, 7 and 9 in ``life`` and ``world``, 10 to 13 in
-``site``, 15 in ``logins``.
+``site``, 15 in ``logins`` and ``logouts``.
 """
 
 from __future__ import annotations

@@ -152,6 +152,7 @@ class Life:
     async def reopen(self) -> None:
         """Closes everything, which takes no longer than promised whatever the store does, and begins anew."""
         self.world.watch.note(self.process, "closes")
+        self.world.watch.logins.is_closing(self.process)
         await self._aclose()
         self.world.watch.pool_is_gone(self.process)
         await self._open()
@@ -217,6 +218,7 @@ class Life:
     async def _close(self) -> None:
         """Rule 9."""
         watch = self.world.watch
+        watch.logins.is_closing(self.process)
         sessions = [session for (owner, _), session in watch.sessions.items() if owner is self.process]
         await self._aclose()
         for session in sessions:
@@ -244,7 +246,7 @@ class _Wire(httpx.AsyncBaseTransport):
         name = f"call-{watch.requests}"
         is_mint = fields["grantType"] == "anonymous"
         if is_mint:
-            watch.logins.mints(process, key)
+            watch.logouts.mints(process, key)
         call = watch.call_of_site(process, key, name, is_mint=is_mint)
         way = life.world.wix.way(is_token_call=True, body=request.content)
         try:
@@ -260,6 +262,8 @@ class _Wire(httpx.AsyncBaseTransport):
             self._tell_site(call, way, None)
             raise
         except BaseException:
+            if login is not None:
+                watch.logins.broken_off(login)
             if call is not None and life.site is not None and not process.killed:
                 life.site.broke_off(call)
             raise
@@ -278,7 +282,7 @@ class _Wire(httpx.AsyncBaseTransport):
         if way.instead is None and status == httpx.codes.OK:
             watch.granted(process, key, is_renewal=bool(token))
             if token:
-                watch.logins.renewed(process, key, self._life.world.wix.whose(token))
+                watch.logouts.renewed(process, key, self._life.world.wix.whose(token))
             if self._life.site is not None:  # else each session learns for itself
                 watch.told_time(process)
         return False

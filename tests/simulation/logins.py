@@ -1,4 +1,4 @@
-"""Judges logins, logouts and checkouts: rule 15. It does not ask the code.
+"""Judges logins and checkouts: rule 15, with ``logouts``. It does not ask the code.
 
 A login's tokens are known when Wix has exchanged its code. From then on they are tokens that the app sets, in the order
 of the calls of ``finish_login``; if the call then fails they must not be seen again.
@@ -11,17 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from wixvisitor import (
-    AccessToken,
-    ConfigurationError,
-    RefreshToken,
-    StorageError,
-    TokenRole,
-    Tokens,
-    VisitorSession,
-)
+from wixvisitor import AccessToken, RefreshToken, StorageError, TokenRole, Tokens
 from wixvisitor.members import MemberLogin, MemberLoginError
 
+from .site import MAX_ATTEMPT
 from .wix import Identity
 
 if TYPE_CHECKING:
@@ -45,6 +38,7 @@ class Finishing:
         is_granted: whether Wix has exchanged the code.
         was_told: whether its caller has got tokens or an error; not one that was cancelled.
         is_over: whether it asks no more.
+        has_arrived: whether the answer came in time.
     """
 
     place: Place
@@ -57,37 +51,19 @@ class Finishing:
     is_granted: bool = False
     was_told: bool = False
     is_over: bool = False
-
-
-@attrs.frozen(eq=False)
-class LoggingOut:
-    """One call of ``logout``.
-
-    Attributes:
-        held: who the session was.
-        stored: who was in the store.
-        had_read: whether the session had read the store.
-        earlier: what ``Watch.app_forgets`` returned.
-    """
-
-    place: Place
-    session: VisitorSession
-    held: Identity | None
-    stored: Identity | None
-    had_read: bool
-    earlier: Any
+    has_arrived: bool = False
 
 
 class Logins:
-    """What was seen of logins, logouts and checkouts."""
+    """What was seen of logins and checkouts."""
 
     def __init__(self, watch: Watch) -> None:
         self._watch = watch
         self._calls: dict[Place, list[Finishing]] = defaultdict(list)
         self._void: dict[Identity, str] = {}
         self._reached: set[tuple[Place, Identity]] = set()
-        self._gone: dict[tuple[str, Identity], float] = {}
         self._closed_at: dict[Process, float] = {}
+        self._closing: set[Process] = set()
 
     # A login begins
 
@@ -148,17 +124,33 @@ class Logins:
             return
         process, watch = call.place[0], self._watch
         now = process.scheduler.now
-        if now - call.asked_at < 0.9 * watch.renew_timeout:
+        call.has_arrived = call.has_arrived or now - call.asked_at < 0.9 * watch.renew_timeout
+        if call.has_arrived:
             process.scheduler.at(now + watch.bound, lambda: self._check_reached(call, now))
+
+    def broken_off(self, call: Finishing) -> None:
+        """The exchange was cancelled in the process. That is for a closed app, or when its time is over."""
+        process = call.place[0]
+        is_late = process.scheduler.now - call.asked_at > 0.9 * min(self._watch.renew_timeout, MAX_ATTEMPT)
+        if not (
+            is_late or self.is_closed(process, call.since) or process.killed or process.stopped_for > call.stopped_for
+        ):
+            self._fail(f"{process.name} breaks off the exchange of a login for {call.place[1]}")
 
     def _check_reached(self, call: Finishing, arrived: float) -> None:
         (process, key), watch = call.place, self._watch
-        identity = watch.wix.identity(call.tokens.access_token.value)
-        has_reason = process.killed or call.was_told or process.stopped_for > call.stopped_for
-        has_reason = has_reason or self._closed_at.get(process, -1.0) >= call.since
-        has_reason = has_reason or watch.store_has_failed(process, key, since=arrived)
-        if not has_reason and identity is not None and (call.place, identity) not in self._reached:
-            self._fail(f"{process.name} has lost the login of {watch.wix.name(identity)} for {key}, whose caller left")
+        has_reason = process.killed or call.was_told or watch.store_has_failed(process, key, since=arrived)
+        if not has_reason and not self._is_reached(call):
+            self._fail(f"{process.name} has lost a login for {key}, whose caller left")
+
+    def _is_reached(self, call: Finishing) -> bool:
+        """Whether the tokens were held or saved, or need not be: the app was closed, or its process was stopped."""
+        process, identity = call.place[0], self._watch.wix.identity(call.tokens.access_token.value)
+        if process.stopped_for > call.stopped_for or self.is_closed(process, call.since):
+            return True
+        if call.place not in self._watch.sessions:
+            return True  # the app has let it go
+        return identity is not None and (call.place, identity) in self._reached
 
     def finished(self, call: Finishing, tokens: Tokens) -> None:
         """``finish_login`` has returned."""
@@ -178,6 +170,8 @@ class Logins:
         if call.is_granted:
             self._watch.app_has_not_set(process, key, call.tokens)
         if isinstance(error, StorageError):
+            if call.has_arrived and not self._is_reached(call):
+                self._fail(f"{process.name} does not hold the login for {key} that it could not save")
             return
         if call.must_fail and not isinstance(error, MemberLoginError):
             self._fail(f"{process.name} says {type(error).__name__} of a callback for {key} that is not its own")
@@ -193,71 +187,7 @@ class Logins:
             if (call.place, identity) in self._reached:
                 self._fail(f"{process.name} has {self._watch.wix.name(identity)} for {key}, {why}")
 
-    # A logout
-
-    def logs_out(self, process: Process, key: str, session: VisitorSession) -> LoggingOut:
-        """``logout`` is about to be called."""
-        watch, wix = self._watch, self._watch.wix
-        held, stored = (wix.identity(one.access_token.value) for one in (session.get_tokens(), watch.stored(key)))
-        had_read = session._refresher.state.held is not None
-        earlier = watch.app_forgets(process, key, takes_long=True)
-        return LoggingOut((process, key), session, held, stored, had_read, earlier)
-
-    def logged_out(self, call: LoggingOut, error: BaseException | None) -> None:
-        """It has returned or raised: in either case the tokens are gone, here and soon everywhere."""
-        (process, key), watch = call.place, self._watch
-        watch.app_ends_to_forget(process, key)
-        if isinstance(error, ConfigurationError) and error.status_code is None:
-            if not call.had_read and call.stored is not None and watch.has_been_stored(key, watch.bound):
-                self._fail(f"{process.name} says that nobody is logged in for {key}, and has not read the store")
-            return
-        if isinstance(error, StorageError):
-            watch.app_has_not_forgotten(process, key)
-            return
-        watch.app_has_forgotten(process, key, call.earlier)
-        self._check_is_gone(call)
-        for identity in (call.held, call.stored):
-            if identity is not None:
-                self._gone[key, identity] = process.scheduler.now
-
-    def left_logging_out(self, call: LoggingOut) -> None:
-        """Its caller was cancelled; the tokens are gone a little later."""
-        (process, key), watch = call.place, self._watch
-        now = process.scheduler.now
-
-        def check() -> None:
-            watch.app_ends_to_forget(process, key)
-            is_closed = process.ended or self._closed_at.get(process, -1.0) >= now
-            if not is_closed and not watch.store_has_failed(process, key, since=now):
-                self._check_is_gone(call)
-
-        if not process.killed:
-            process.scheduler.at(now + watch.bound, check)
-
-    def _check_is_gone(self, call: LoggingOut) -> None:
-        identity = self._watch.wix.identity(call.session.get_tokens().access_token.value)
-        if identity is not None and identity == call.held:
-            name = self._watch.wix.name(identity)
-            self._fail(f"{call.place[0].name} still has {name} for {call.place[1]}, who was logged out")
-
-    def renewed(self, process: Process, key: str, identity: Identity) -> None:
-        """Wix has renewed this member or visitor for a process."""
-        since = self._gone.get((key, identity))
-        is_late = since is not None and process.scheduler.now - since > self._watch.bound
-        if is_late and not process.stopped_for and not self._watch.has_gone_back(key):
-            self._fail(f"{process.name} renews {self._watch.wix.name(identity)} for {key}, who was logged out")
-
-    # Visitors and carts
-
-    def mints(self, process: Process, key: str) -> None:
-        """A new visitor is asked for."""
-        watch, stored = self._watch, self._watch.stored(key)
-        if process.killed or process.stopped_for or watch.has_gone_back(key) or watch.has_wild_clocks:
-            return
-        value = stored.refresh_token.value
-        if value and value not in watch.wix.refused and watch.has_been_stored(key, watch.bound):
-            name = watch.wix.name(watch.wix.identity(stored.access_token.value))
-            self._fail(f"{process.name} asks for a new visitor for {key}, which is {name}")
+    # A checkout
 
     def checks_out(self, process: Process, key: str, url: str, before: Identity | None, after: Identity | None) -> None:
         """``checkout.url`` has returned: it leads to the cart of the visitor, who was the same before and after."""
@@ -267,12 +197,21 @@ class Logins:
 
     # What is seen of all of them
 
+    def is_closing(self, process: Process) -> None:
+        """The app is about to close its pool or its sessions."""
+        self._closing.add(process)
+
     def closes(self, process: Process) -> None:
-        """The app has closed its pool or its sessions."""
+        """It has closed them."""
+        self._closing.discard(process)
         self._closed_at[process] = process.scheduler.now
         for place, calls in self._calls.items():
             for call in calls if place[0] is process else ():
                 call.is_over = call.is_over or not call.asked_at
+
+    def is_closed(self, process: Process, since: float) -> bool:
+        """Whether the app is closing, or was closed since then."""
+        return process in self._closing or self._closed_at.get(process, -1.0) >= since
 
     def reaches(self, process: Process, key: str, tokens: Tokens) -> None:
         """These tokens are held, or are about to be saved."""

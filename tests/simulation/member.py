@@ -73,8 +73,9 @@ class Member(Shopper):
         if not self._world.logins[key]:
             return  # it did not work
         login = MemberLogin.from_json(self._chance.choice(self._world.logins[key]))
-        how = self._chance.choices((self._as_it_should, self._cancelled_there, self._of_another, self._again), (8, 1, 1, 2))
-        await self._come_back(key, login, *how[0](key, login))
+        ways = self._as_it_should, self._cancelled_there, self._of_another, self._again
+        [way] = self._chance.choices(ways, (8, 1, 1, 2))
+        await self._come_back(key, login, *way(key, login))
 
     def _as_it_should(self, key: str, login: MemberLogin) -> tuple[str, bool]:
         url = self._pages.log_in(login.url)
@@ -148,7 +149,8 @@ class Member(Shopper):
 
     async def _all_at_once(self, key: str) -> None:
         """Logins, logouts and whatever else there is, under one key and at the same time."""
-        others = (self._finish, self._log_in, self._log_out_at_wix, self._forget, self._check_out, self._renew, self._add)
+        logins = self._finish, self._log_in, self._log_out_at_wix
+        others = *logins, self._forget, self._check_out, self._renew, self._add
         async with anyio.create_task_group() as group:
             group.start_soon(self._finish, key)
             for other in self._chance.choices(others, k=self._chance.randint(1, 3)):
@@ -169,16 +171,16 @@ class Member(Shopper):
 
         async def log_out() -> None:
             session = await self._life.session(key)
-            call = self._watch.logins.logs_out(self._process, key, session)
+            call = self._watch.logouts.logs_out(self._process, key, session)
             try:
                 url = await session.members.logout("https://shop.example/")
             except (WixVisitorError, httpx.HTTPError) as error:
-                self._watch.logins.logged_out(call, error)
+                self._watch.logouts.logged_out(call, error)
                 raise
             except BaseException:
-                self._watch.logins.left_logging_out(call)
+                self._watch.logouts.left_logging_out(call)
                 raise
-            self._watch.logins.logged_out(call, None)
+            self._watch.logouts.logged_out(call, None)
             if self._chance.random() < 0.5:
                 self._pages.log_out(url)
 
@@ -204,5 +206,3 @@ class Member(Shopper):
 
 def _code(url: str) -> str:
     return dict(parse_qsl(urlsplit(url).query)).get("code", "")
-
-

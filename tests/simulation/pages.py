@@ -1,4 +1,4 @@
-"""Wix's hosted pages and redirect sessions, as the simulation has them: FakeWix's own, without a server or a browser."""
+"""Wix's hosted pages and redirect sessions, as the simulation has them: FakeWix's own, without a server."""
 
 from __future__ import annotations
 
@@ -58,7 +58,8 @@ class Pages:
 
     def exchange(self, fields: dict[str, str]) -> tuple[Visitor, TokenResponse]:
         """The member's tokens for a code, which works once."""
-        return exchange_code(self._site, self._call("POST", TOKEN_PATH, body=json.dumps(fields).encode()), _client(fields))
+        call = self._call("POST", TOKEN_PATH, body=json.dumps(fields).encode())
+        return exchange_code(self._site, call, fields["clientId"])
 
     # What a browser does
 
@@ -115,7 +116,3 @@ class Pages:
             received_at=self._site.server_time(),
             request_id="",
         )
-
-
-def _client(fields: dict[str, str]) -> str:
-    return fields["clientId"]

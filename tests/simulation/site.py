@@ -25,7 +25,7 @@ EPS = 1e-6  # seconds; what happens within them happens at once
 _SOON = 0.05  # seconds in which a caller is told of a pause
 _STREAK = 3  # visitors in a row that meet a failure, before it is the site's
 _ATTEMPTS = 3  # of one call
-_MAX_ATTEMPT = 10.0  # seconds
+MAX_ATTEMPT = 10.0  # seconds
 _MAX = 60.0  # seconds that a pause lasts at most, unless Wix names a time …
 _LONGEST_NAMED = 300.0  # … which is kept up to here
 _ID = re.compile(r"call-\d+")
@@ -210,7 +210,7 @@ class Site:
             self._is_sure = False
             return
         seconds = self._now - call.attempt_began
-        if seconds >= _MAX_ATTEMPT - EPS:
+        if seconds >= MAX_ATTEMPT - EPS:
             self.failed(call, None, None)
             return
         self._is_over(call)

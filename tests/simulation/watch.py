@@ -24,6 +24,7 @@ from wixvisitor.storage import VersionConflict
 from .doubt import PoolDoubts
 from .invariants import Violation, Wrong, belong_together, holds_token, is_ones_own, may_follow
 from .logins import Logins
+from .logouts import Logouts
 from .past import Asked, Past, State
 from .site import STORE_LIMIT, Call, Site
 from .wix import CLIENT_ID, EPOCH, NOT_ABOUT_THE_TOKEN, Answer, Identity, WixModel
@@ -74,7 +75,7 @@ class Watch:
         has_wild_clocks: whether clocks differ by more than can be told apart; then nothing is known to be late.
         calls_hang: whether a call of the store goes on when it is given up; the store sees no failure then.
         sites: how each process's pool treats the token endpoint.
-        logins: the judge of logins, logouts and checkouts.
+        logins, logouts: the judges of logins and checkouts, and of logouts.
     """
 
     def __init__(self) -> None:
@@ -131,6 +132,7 @@ class Watch:
         self._errors: list[BaseException] = []
         self._long_forgets: dict[tuple[Process, str], int] = defaultdict(int)
         self.logins = Logins(self)
+        self.logouts = Logouts(self)
 
     def fail(self, number: int, text: str) -> None:
         """Keeps the violation if it is the first."""
@@ -491,6 +493,7 @@ class Watch:
         """Returns for which key a token call is; the renewal that makes it has just read the store.
 
         Args:
+            process: where it is made.
             key_of_login: of the exchange of a login, which needs no lease.
         """
         key = key_of_login or self._task_keys.get((process, _work_under_way()), "?")
@@ -669,7 +672,8 @@ class Watch:
         self.note(process, f"{'logs out' if takes_long else 'forgets'} {key}")
         self._long_forgets[process, key] += takes_long
         self._forgets_at[process, key] = process.scheduler.now
-        self.app_has_not_forgotten(process, key)
+        if not takes_long:
+            self.app_has_not_forgotten(process, key)
         if process in self.sites:
             self.sites[process].forgets(key)
         return self._deleted[process, key], list(self._open_sets[process, key])
@@ -677,6 +681,7 @@ class Watch:
     def app_ends_to_forget(self, process: Process, key: str) -> None:
         """A logout has ended, or has surely come to its end."""
         self._long_forgets[process, key] -= 1
+        self._forgets_at[process, key] = process.scheduler.now
 
     def app_has_forgotten(self, process: Process, key: str, before: tuple[int, list[Tokens]]) -> None:
         """The visitor is forgotten, and what was set before is over."""

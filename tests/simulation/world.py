@@ -106,13 +106,13 @@ class Scenario:
         )
 
     def _with_members(self, chance: random.Random) -> Scenario:
-        """Members are rarely refused for good, and never all of the time."""
+        """Whoever closes the app is alone in it."""
         others = (lambda _: self, lambda _: self, self._with_slow_store, self._with_crowd, self._with_rollbacks)
         drawn: Scenario = chance.choice(others)(chance)
         return attrs.evolve(
             drawn,
-            shoppers=min(drawn.shoppers, chance.randint(0, 1)),
-            members=chance.randint(1, 2),
+            shoppers=0 if drawn.closes else min(drawn.shoppers, chance.randint(0, 1)),
+            members=1 if drawn.closes else chance.randint(1, 2),
             thinking=chance.choice((2.0, 10.0)),
         )
 
