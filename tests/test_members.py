@@ -397,6 +397,21 @@ async def test_an_external_login(wix: Wix) -> None:
     ]
 
 
+async def test_a_sign_on_that_hangs(wix: Wix) -> None:
+    """A sign-on that Wix never answers ends after ``renew_timeout``; the visitor stays."""
+
+    async def hang(request: httpx.Request) -> httpx.Response:
+        if request.url.path == wire.SIGN_ON_PATH:
+            await anyio.sleep_forever()
+        return wix(request)
+
+    client = httpx.AsyncClient(transport=httpx.MockTransport(hang))
+    async with wix.session(client=client, renew_timeout=0.05) as session:
+        with anyio.fail_after(5), pytest.raises(TokenRequestError, match=r"sign-on gave no answer within 0\.05 s"):
+            await session.members.login_external(email="anna@example.com", api_key=API_KEY)
+        assert session.get_tokens() == VISITOR
+
+
 async def test_the_api_key_follows_no_redirect(wix: Wix) -> None:
     """A redirect of the sign-on is an error: the key is sent nowhere else."""
     wix.answers[wire.SIGN_ON_PATH] = lambda _: httpx.Response(307, headers={"Location": "https://evil.example/"})
@@ -455,6 +470,10 @@ async def test_checkout_and_other_pages(wix: Wix) -> None:
         wix.fail("/ecom/v2/carts/current", 404, application_error("CURRENT_CART_NOT_FOUND"))
         with pytest.raises(WixAPIError, match="CURRENT_CART_NOT_FOUND"):
             await session.checkout.url(return_to="https://shop.example/")
+        for page in ("<html>We will be right back</html>", "[]", '{"cart": {"id": 1}}'):
+            wix.answers["/ecom/v2/carts/current"] = lambda _, page=page: httpx.Response(200, text=page)
+            with pytest.raises(WixAPIError, match="no cart with an ID"):
+                await session.checkout.url(return_to="https://shop.example/")
         for odd in ({}, [], {"redirectSession": {"fullUrl": "javascript:alert(1)"}}):
             wix.fail(wire.REDIRECT_PATH, 200, odd)
             with pytest.raises(WixAPIError, match="no address"):

@@ -210,16 +210,15 @@ class Checkout(_OfSession):
             cart_id: the cart (V2), whose ID is the checkout's; None: the current cart.
 
         Raises:
-            WixAPIError: there is no cart (404), or Wix refuses.
+            WixAPIError: there is no cart (404), Wix refuses, or its answer has no cart or address.
             What ``VisitorSession.request`` raises.
         """
         if cart_id is None:
             response = raise_for_error(await self._session.get(wire.CART_PATH))
-            content = response.json()
-            cart = content.get("cart") if isinstance(content, dict) else None
-            cart_id = cart.get("id") if isinstance(cart, dict) else None
-            if not isinstance(cart_id, str):
-                raise WixAPIError("the answer has no cart with an ID", status_code=response.status_code)
+            try:
+                cart_id = wire.read_cart_id(response.json())
+            except ValueError:
+                raise WixAPIError("the answer has no cart with an ID", status_code=response.status_code) from None
         return await Redirects(self._session).create(wire.checkout_body(cart_id, return_to, thank_you))
 
 
