@@ -183,7 +183,14 @@ class Redirects(_OfSession):
             WixAPIError: Wix refuses, or its answer has no address.
             What ``VisitorSession.request`` raises.
         """
-        response = raise_for_error(await self._session.post(wire.REDIRECT_PATH, json=dict(body)))
+        return await self._create(body)
+
+    @drops_frames_async
+    async def _create(self, body: Mapping[str, Any], *secret: str) -> str:
+        """``create`` for a body that holds secrets; the error shows none of them."""
+        response = await self._session.post(wire.REDIRECT_PATH, json=dict(body))
+        if not response.is_success:
+            raise error_of(response, secret)
         try:
             return wire.read_redirect(response.json())
         except ValueError:
@@ -233,6 +240,7 @@ class Members(_OfSession):
 
     # Wix's login page
 
+    @drops_frames_async
     async def start_login(
         self,
         redirect_uri: str,
@@ -288,7 +296,7 @@ class Members(_OfSession):
             session_token=session_token,
             idp=idp,
         )
-        url = await Redirects(self._session).create(body)
+        url = await Redirects(self._session)._create(body, session_token or "")
         return MemberLogin(
             url=url,
             state=state,
@@ -324,8 +332,9 @@ class Members(_OfSession):
         if not hmac.compare_digest(params.get("state", "").encode(), login.state.encode()):
             raise MemberLoginError("The state is not this login's: another browser, another tab, or a forged address")
         if error := params.get("error"):
-            text = redact(params.get("error_description") or error)[:300]
-            raise MemberLoginError(f"Wix did not log in: {text}", code=redact(error)[:100])
+            known = login.code_verifier, login.state, params.get("code", "")
+            text = redact(params.get("error_description") or error, known)[:300]
+            raise MemberLoginError(f"Wix did not log in: {text}", code=redact(error, known)[:100])
         code = params.get("code")
         if not code:
             raise MemberLoginError("The address has no code")
@@ -361,7 +370,8 @@ class Members(_OfSession):
             recaptcha_token=recaptcha_token,
             invisible_recaptcha_token=invisible_recaptcha_token,
         )
-        return _outcome(await self._post(wire.LOGIN_PATH, body, password))
+        secret = password, recaptcha_token, invisible_recaptcha_token
+        return _outcome(await self._post(wire.LOGIN_PATH, body, *secret))
 
     @drops_frames_async
     async def register(
@@ -393,7 +403,8 @@ class Members(_OfSession):
             recaptcha_token=recaptcha_token,
             invisible_recaptcha_token=invisible_recaptcha_token,
         )
-        return _outcome(await self._post(wire.REGISTER_PATH, body, password))
+        secret = password, recaptcha_token, invisible_recaptcha_token
+        return _outcome(await self._post(wire.REGISTER_PATH, body, *secret))
 
     @drops_frames_async
     async def verify(self, code: str, outcome: LoginOutcome) -> LoginOutcome:
@@ -543,7 +554,7 @@ class Members(_OfSession):
                 await session._log_out()
         raise ConfigurationError("logout: this session has no member")
 
-    async def _post(self, path: str, body: dict[str, Any], *secret: str) -> Any:
+    async def _post(self, path: str, body: dict[str, Any], *secret: str | None) -> Any:
         """Returns the JSON of an answer of the login API.
 
         Raises:
@@ -551,7 +562,7 @@ class Members(_OfSession):
         """
         response = await self._session.post(path, json=body)
         if not response.is_success:
-            raise wire.login_error(error_of(response, secret)) from None
+            raise wire.login_error(error_of(response, tuple(filter(None, secret)))) from None
         try:
             return response.json()
         except ValueError:

@@ -6,7 +6,7 @@ of the calls of ``finish_login``; if the call then fails they must not be seen a
 
 from __future__ import annotations
 
-from collections import defaultdict
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from .watch import Watch
 
 Place = tuple["Process", str]
+_finishing: ContextVar[Finishing | None] = ContextVar("finishing", default=None)
 
 
 @attrs.define(eq=False)
@@ -37,7 +38,6 @@ class Finishing:
         stopped_for: seconds that the process had been stopped by then.
         is_granted: whether Wix has exchanged the code.
         was_told: whether its caller has got tokens or an error; not one that was cancelled.
-        is_over: whether it asks no more.
         has_arrived: whether the answer came in time.
     """
 
@@ -50,7 +50,6 @@ class Finishing:
     asked_at: float = 0.0
     is_granted: bool = False
     was_told: bool = False
-    is_over: bool = False
     has_arrived: bool = False
 
 
@@ -59,7 +58,7 @@ class Logins:
 
     def __init__(self, watch: Watch) -> None:
         self._watch = watch
-        self._calls: dict[Place, list[Finishing]] = defaultdict(list)
+        self._number = 0
         self._void: dict[Identity, str] = {}
         self._reached: set[tuple[Place, Identity]] = set()
         self._closed_at: dict[Process, float] = {}
@@ -86,22 +85,22 @@ class Logins:
     def finishes(self, process: Process, key: str, code: str, *, must_fail: bool) -> Finishing:
         """``finish_login`` is about to be called."""
         place, now = (process, key), process.scheduler.now
-        nobody = f"login {sum(map(len, self._calls.values())) + 1}"
+        self._number += 1
+        nobody = f"login {self._number}"
         tokens = Tokens(AccessToken(nobody, 0), RefreshToken(nobody, TokenRole.MEMBER))
         call = Finishing(place, code, tokens, must_fail, now, process.stopped_for)
-        self._calls[place].append(call)
         self._watch.app_logs_in(process, key, tokens)
+        _finishing.set(call)
         return call
 
     def asks(self, process: Process, code: str) -> Finishing | None:
-        """A code is about to be sent to Wix, for one of these calls."""
-        calls = [call for place, calls in self._calls.items() if place[0] is process for call in calls]
-        waiting = [call for call in calls if call.code == code and not call.asked_at and not call.is_over]
-        if process.killed or not waiting:
-            if not process.killed:
-                self._fail(f"{process.name} sends a code for which no login is finished, or sends it again")
+        """A code is about to be sent to Wix, in the work that the call has started. Returns the call."""
+        call = _finishing.get()
+        if process.killed:
             return None
-        call = waiting[0]
+        if call is None or call.code != code or call.asked_at:
+            self._fail(f"{process.name} sends a code for which no login is finished, or sends it again")
+            return None
         if call.must_fail:
             self._fail(f"{process.name} sends a code for {call.place[1]} though the callback was not its own")
         call.asked_at = process.scheduler.now
@@ -113,7 +112,7 @@ class Logins:
             return
         new = Tokens(AccessToken(answer["access_token"], 0), RefreshToken(answer["refresh_token"], TokenRole.MEMBER))
         old, call.tokens, call.is_granted = call.tokens, new, True
-        if call.is_over:
+        if call.was_told:
             self.voids(call, "whose caller was told that it had failed")
         else:
             self._watch.login_is_granted(*call.place, old, new)
@@ -155,7 +154,7 @@ class Logins:
     def finished(self, call: Finishing, tokens: Tokens) -> None:
         """``finish_login`` has returned."""
         process, key = call.place
-        call.was_told = call.is_over = True
+        call.was_told = True
         if call.must_fail:
             self._fail(f"{process.name} finishes a login for {key} that is not its own")
         elif not call.is_granted or tokens.access_token.value != call.tokens.access_token.value:
@@ -166,7 +165,7 @@ class Logins:
     def failed(self, call: Finishing, error: BaseException) -> None:
         """``finish_login`` has raised: but for the store's errors, nothing has changed."""
         process, key = call.place
-        call.was_told = call.is_over = True
+        call.was_told = True
         if call.is_granted:
             self._watch.app_has_not_set(process, key, call.tokens)
         if isinstance(error, StorageError):
@@ -205,9 +204,6 @@ class Logins:
         """It has closed them."""
         self._closing.discard(process)
         self._closed_at[process] = process.scheduler.now
-        for place, calls in self._calls.items():
-            for call in calls if place[0] is process else ():
-                call.is_over = call.is_over or not call.asked_at
 
     def is_closed(self, process: Process, since: float) -> bool:
         """Whether the app is closing, or was closed since then."""
