@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 from collections.abc import Callable
@@ -14,7 +15,7 @@ import httpx
 import pytest
 
 from tests.constants import CLIENT_ID
-from tests.stores import FailingStorage
+from tests.stores import FailingStorage, TroubledStorage
 from wixvisitor import (
     EMPTY_TOKENS,
     AccessToken,
@@ -446,6 +447,30 @@ async def test_logout(wix: Wix, status: int) -> None:
     assert wix.bodies(wire.REDIRECT_PATH) == [
         {"logout": {"clientId": CLIENT_ID}, "callbacks": {"postFlowUrl": "https://shop.example/"}}
     ]
+
+
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])  # whose cancellation strikes once
+async def test_a_caller_that_leaves_amid_a_logout(wix: Wix) -> None:
+    """A caller that is cancelled leaves at once, however slow the store is; the tokens are dropped all the same."""
+    storage, asked, gate = TroubledStorage(), anyio.Event(), anyio.Event()
+
+    async def hang(request: httpx.Request) -> httpx.Response:
+        asked.set()
+        await anyio.sleep_forever()
+        raise AssertionError
+
+    async with wix.session(client=httpx.AsyncClient(transport=httpx.MockTransport(hang)), storage=storage) as session:
+        await session.auth_headers()
+        storage.before["save"] = lambda *_: gate.wait()
+        leaving = asyncio.ensure_future(session.members.logout("https://shop.example/"))
+        await asked.wait()
+        leaving.cancel()
+        await asyncio.wait([leaving], timeout=1)
+        assert leaving.cancelled()
+        gate.set()
+    assert session.get_tokens() == EMPTY_TOKENS
+    record = await storage.load(f"{CLIENT_ID}:default")
+    assert record is None or "JWS.visitor" not in record.value
 
 
 async def test_a_logout_before_the_store_was_read(wix: Wix) -> None:

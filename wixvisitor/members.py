@@ -542,17 +542,25 @@ class Members(_OfSession):
 
         Cancellation: the tokens are dropped all the same.
         """
-        session, is_nobody = self._session, False
+        session = self._session
         try:
             if is_empty(session.get_tokens()):
                 await session._refresher.load()  # nothing was read yet, or another process has logged in
             is_nobody = is_empty(session.get_tokens())
-            if not is_nobody:
-                return await Redirects(session).create(wire.logout_body(session.client_id, return_to))
-        finally:
-            if not is_nobody:
-                await session._log_out()
-        raise ConfigurationError("logout: this session has no member")
+            body = wire.logout_body(session.client_id, return_to)
+            url = "" if is_nobody else await Redirects(session).create(body)
+        except Exception:
+            await session._log_out()
+            raise
+        except GeneratorExit:
+            raise
+        except BaseException:  # cancelled: the caller leaves at once
+            session._refresher.start_to_forget()
+            raise
+        if is_nobody:
+            raise ConfigurationError("logout: this session has no member")
+        await session._log_out()
+        return url
 
     async def _post(self, path: str, body: dict[str, Any], *secret: str | None) -> Any:
         """Returns the JSON of an answer of the login API.
