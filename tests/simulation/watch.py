@@ -384,6 +384,7 @@ class Watch:
             self.fail(1, f"{process.name} deletes {place[1]}, though the app has not asked for it")
         self._past.deletes(place, process.scheduler.now)
         self._stored.pop(place[1], None)
+        self._kept_since[place[1]] = process.scheduler.now
         self._set_and_stored.pop(place[1], None)
 
     def _is_forgetting(self, process: Process, key: str) -> bool:

@@ -64,6 +64,7 @@ class Scenario:
     closes: bool = False
     rollbacks: int = 0
     members: int = 0
+    revokes_reused: bool = False
 
     @classmethod
     def of(cls, seed: int, chance: random.Random) -> Scenario:
@@ -114,6 +115,7 @@ class Scenario:
             shoppers=0 if drawn.closes else min(drawn.shoppers, chance.randint(0, 1)),
             members=1 if drawn.closes else chance.randint(1, 2),
             thinking=chance.choice((2.0, 10.0)),
+            revokes_reused=chance.random() < 0.3,
         )
 
     def _with_rollbacks(self, chance: random.Random) -> Scenario:
@@ -184,6 +186,7 @@ class World:
             rotate_refresh_tokens=scenario.rotates,
             one_time_refresh_tokens=scenario.one_time,
             clock_skew=scenario.wix_skew,
+            revoke_on_code_reuse=scenario.revokes_reused,
             refusal_shape=self._chance.choice(("oauth", "wix", "legacy")),
             refusal_status=self._chance.choice((400, 401, 403)),
         )
