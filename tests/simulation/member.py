@@ -32,6 +32,12 @@ class Member(Shopper):
         super().__init__(life)
         self._pages = life.world.wix.pages
 
+    async def run(self) -> None:
+        """Shops until the faults are over; in some processes the first call is a logout."""
+        if self._chance.random() < 0.4:
+            await self._log_out_at_wix(self._chance.choice(self._world.scenario.keys))
+        await super().run()
+
     def _actions(self) -> dict[Action, int]:
         return {
             self._call: 10,
