@@ -341,6 +341,8 @@ class Site:
     def _counts(self, call: Call) -> None:
         at, named, pause = call.last, min(call.retry_after or 0.0, _LONGEST_NAMED), self._cooldown
         if pause is not None and call.began < pause.until:
+            if named and at > pause.until:
+                pause.began = at  # it was over, and lasts again from now on
             pause.until = max(pause.until, at + named if named else 0.0)  # it was under way when the pause began
             pause.latest = max(pause.latest, pause.until)
             return
