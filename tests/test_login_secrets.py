@@ -37,6 +37,7 @@ TOKEN, PAGE = "/oauth2/token", "/_hosted/login"
 MUGS = {
     "catalogItems": [{"quantity": 1, "catalogReference": {"appId": STORES_APP_ID, "catalogItemId": BUILT_IN[0].id}}]
 }
+_DIGITS = 6  # of a code by mail, which may stand in another number by chance
 SECRET_FIELDS = {"code", "codeVerifier", "password", "sessionToken", "session_token", "stateToken"}
 
 Flow = Callable[[VisitorSession, FakeWix], Awaitable[object]]
@@ -222,7 +223,8 @@ def learn(watch: Watch, *requests: Any) -> None:
     while todo:
         thing = todo.pop()
         if isinstance(thing, dict):
-            watch.known |= {value for name, value in thing.items() if name in SECRET_FIELDS and isinstance(value, str)}
+            found = {value for name, value in thing.items() if name in SECRET_FIELDS and isinstance(value, str)}
+            watch.known |= {f'"{value}"' if len(value) <= _DIGITS else value for value in found}
             todo += thing.values()
         elif isinstance(thing, list):
             todo += thing

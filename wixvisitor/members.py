@@ -52,6 +52,7 @@ Prompt = Literal["login", "none"]
 ResponseMode = Literal["query", "fragment", "web_message"]
 LoginState = Literal["success", "email_verification_required", "owner_approval_required"]
 
+_MIN_SECRET: Final = 4  # characters; to mask a shorter text everywhere would hide Wix's own error code
 _MAX_PAGE: Final = 1_048_576  # bytes of Wix's page that are read for a login without a browser
 
 
@@ -571,7 +572,8 @@ class Members(_OfSession):
         """
         response = await self._session.post(path, json=body)
         if not response.is_success:
-            raise wire.login_error(error_of(response, tuple(filter(None, secret)))) from None
+            known = tuple(text for text in secret if text and len(text) >= _MIN_SECRET)
+            raise wire.login_error(error_of(response, known)) from None
         try:
             return response.json()
         except ValueError:

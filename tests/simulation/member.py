@@ -172,6 +172,8 @@ class Member(Shopper):
     async def _finish_and_close(self, key: str) -> None:
         """The app is closed while a login is finished, and the browser comes once more."""
         await self._begin(key)
+        if not self._world.logins[key]:
+            return  # else two pools would be in use at once
         async with anyio.create_task_group() as group:
             group.start_soon(self._finish, key)
             await anyio.sleep(self._chance.expovariate(4.0))

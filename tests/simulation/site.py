@@ -314,7 +314,10 @@ class Site:
 
     def _finish(self, call: Call) -> None:
         self._is_over(call)
-        if call.has_failed and call.status != 429:
+        if call.has_failed and call.is_cut:  # before it was repeated: the pool does not know of a failure
+            self._unknown.add(call.key)
+            self._is_sure = False
+        elif call.has_failed and call.status != 429:
             self._note_failure(call)
 
     def _is_over(self, call: Call) -> None:

@@ -741,8 +741,8 @@ class Watch:
             return
         was_unsaved, before, seen.held = seen.held is not None and seen.held.unsaved, seen.tokens, held
         seen.tokens, state = session.get_tokens(), seen.state
-        if held is None:  # forgotten
-            self._past.forget(place)
+        if held is None:  # forgotten, with all that was known
+            self._session_is_gone(process, key)
             seen.state = None
         elif not held.unsaved:
             seen.state = self._past.known(place, held.value) or self._still(state, held.value)
