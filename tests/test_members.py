@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 from collections.abc import Callable
@@ -14,7 +15,7 @@ import httpx
 import pytest
 
 from tests.constants import CLIENT_ID
-from tests.stores import FailingStorage
+from tests.stores import FailingStorage, TroubledStorage
 from wixvisitor import (
     EMPTY_TOKENS,
     AccessToken,
@@ -408,6 +409,21 @@ async def test_an_external_login_in_an_outage(wix: Wix, path: str) -> None:
         assert session.get_tokens() == VISITOR
 
 
+async def test_a_sign_on_that_hangs(wix: Wix) -> None:
+    """A sign-on that Wix never answers ends after ``renew_timeout``; the visitor stays."""
+
+    async def hang(request: httpx.Request) -> httpx.Response:
+        if request.url.path == wire.SIGN_ON_PATH:
+            await anyio.sleep_forever()
+        return wix(request)
+
+    client = httpx.AsyncClient(transport=httpx.MockTransport(hang))
+    async with wix.session(client=client, renew_timeout=0.05) as session:
+        with anyio.fail_after(5), pytest.raises(TokenRequestError, match=r"sign-on gave no answer within 0\.05 s"):
+            await session.members.login_external(email="anna@example.com", api_key=API_KEY)
+        assert session.get_tokens() == VISITOR
+
+
 async def test_the_api_key_follows_no_redirect(wix: Wix) -> None:
     """A redirect of the sign-on is an error: the key is sent nowhere else."""
     wix.answers[wire.SIGN_ON_PATH] = lambda _: httpx.Response(307, headers={"Location": "https://evil.example/"})
@@ -472,18 +488,41 @@ async def test_callbacks_of_another_form(wix: Wix) -> None:
         assert session.logged_in()
 
 
-async def test_logout_of_a_session_that_was_not_used(wix: Wix) -> None:
-    """A logout finds the member in the store, also if it is the session's first call."""
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])  # whose cancellation strikes once
+async def test_a_caller_that_leaves_amid_a_logout(wix: Wix) -> None:
+    """A caller that is cancelled leaves at once, however slow the store is; the tokens are dropped all the same."""
+    storage, asked, gate = TroubledStorage(), anyio.Event(), anyio.Event()
+
+    async def hang(request: httpx.Request) -> httpx.Response:
+        asked.set()
+        await anyio.sleep_forever()
+        raise AssertionError
+
+    async with wix.session(client=httpx.AsyncClient(transport=httpx.MockTransport(hang)), storage=storage) as session:
+        await session.auth_headers()
+        storage.before["save"] = lambda *_: gate.wait()
+        leaving = asyncio.ensure_future(session.members.logout("https://shop.example/"))
+        await asked.wait()
+        leaving.cancel()
+        await asyncio.wait([leaving], timeout=1)
+        assert leaving.cancelled()
+        gate.set()
+    assert session.get_tokens() == EMPTY_TOKENS
+    record = await storage.load(f"{CLIENT_ID}:default")
+    assert record is None or "JWS.visitor" not in record.value
+
+
+async def test_a_logout_before_the_store_was_read(wix: Wix) -> None:
+    """A session that was not used yet logs out the member of its record."""
     storage = MemoryStorage()
     member = attrs.evolve(VISITOR, refresh_token=RefreshToken("JWS.member", TokenRole.MEMBER))
-    async with wix.session(tokens=member, storage=storage):
-        pass
-    session = wix.session(tokens=None, storage=storage)
-    assert await session.members.logout("https://shop.example/") == PAGE
-    assert wix.calls[-1].headers["authorization"] == member.access_token.value
+    async with wix.session(tokens=member, storage=storage) as session:
+        await session.auth_headers()
+    unread = wix.session(tokens=None, storage=storage)
+    assert await unread.members.logout("https://shop.example/") == PAGE
+    assert wix.calls[-1].headers["Authorization"] == member.access_token.value
     record = await storage.load(f"{CLIENT_ID}:default")
     assert record is None or "JWS.member" not in record.value
-    await session.aclose()
 
 
 async def test_checkout_and_other_pages(wix: Wix) -> None:
@@ -495,6 +534,10 @@ async def test_checkout_and_other_pages(wix: Wix) -> None:
         wix.fail("/ecom/v2/carts/current", 404, application_error("CURRENT_CART_NOT_FOUND"))
         with pytest.raises(WixAPIError, match="CURRENT_CART_NOT_FOUND"):
             await session.checkout.url(return_to="https://shop.example/")
+        for page in ("<html>We will be right back</html>", "[]", '{"cart": {"id": 1}}'):
+            wix.answers["/ecom/v2/carts/current"] = lambda _, page=page: httpx.Response(200, text=page)
+            with pytest.raises(WixAPIError, match="no cart with an ID"):
+                await session.checkout.url(return_to="https://shop.example/")
         for odd in ({}, [], {"redirectSession": {"fullUrl": "javascript:alert(1)"}}):
             wix.fail(wire.REDIRECT_PATH, 200, odd)
             with pytest.raises(WixAPIError, match="no address"):

@@ -53,6 +53,7 @@ Prompt = Literal["login", "none"]
 ResponseMode = Literal["query", "fragment", "web_message"]
 LoginState = Literal["success", "email_verification_required", "owner_approval_required"]
 
+_MIN_SECRET: Final = 4  # characters; to mask a shorter text everywhere would hide Wix's own error code
 _MAX_PAGE: Final = 1_048_576  # bytes of Wix's page that are read for a login without a browser
 
 
@@ -181,7 +182,14 @@ class Redirects(_OfSession):
             WixAPIError: Wix refuses, or its answer has no address.
             What ``VisitorSession.request`` raises.
         """
-        response = raise_for_error(await self._session.post(wire.REDIRECT_PATH, json=dict(body)))
+        return await self._create(body)
+
+    @drops_frames_async
+    async def _create(self, body: Mapping[str, Any], *secret: str) -> str:
+        """``create`` for a body that holds secrets; the error shows none of them."""
+        response = await self._session.post(wire.REDIRECT_PATH, json=dict(body))
+        if not response.is_success:
+            raise error_of(response, secret)
         try:
             return wire.read_redirect(parsed(response.content))
         except ValueError:
@@ -208,16 +216,15 @@ class Checkout(_OfSession):
             cart_id: the cart (V2), whose ID is the checkout's; None: the current cart.
 
         Raises:
-            WixAPIError: there is no cart (404), or Wix refuses.
+            WixAPIError: there is no cart (404), Wix refuses, or its answer has no cart or address.
             What ``VisitorSession.request`` raises.
         """
         if cart_id is None:
             response = raise_for_error(await self._session.get(wire.CART_PATH))
-            content = parsed_object(response.content) or {}
-            cart = content.get("cart")
-            cart_id = cart.get("id") if isinstance(cart, dict) else None
-            if not isinstance(cart_id, str):
-                raise WixAPIError("the answer has no cart with an ID", status_code=response.status_code)
+            try:
+                cart_id = wire.read_cart_id(parsed(response.content))
+            except ValueError:
+                raise WixAPIError("the answer has no cart with an ID", status_code=response.status_code) from None
         return await Redirects(self._session).create(wire.checkout_body(cart_id, return_to, thank_you))
 
 
@@ -232,6 +239,7 @@ class Members(_OfSession):
 
     # Wix's login page
 
+    @drops_frames_async
     async def start_login(
         self,
         redirect_uri: str,
@@ -287,7 +295,7 @@ class Members(_OfSession):
             session_token=session_token,
             idp=idp,
         )
-        url = await Redirects(self._session).create(body)
+        url = await Redirects(self._session)._create(body, session_token or "")
         return MemberLogin(
             url=url,
             state=state,
@@ -313,7 +321,8 @@ class Members(_OfSession):
             MemberLoginError: the state is another login's, the shopper refused, or Wix refuses the code. A code works
                 once. Nothing changed.
             TokenRequestError: Wix could not be asked; begin again. Nothing changed.
-            StorageError: the tokens could not be saved; they are held, and the next use saves them again.
+            StorageError: the tokens could not be saved; they are held, and the next use saves them again. If the
+                session was closed meanwhile, they may be lost: begin again.
 
         Cancellation: once the exchange has begun, the tokens are saved and adopted all the same.
         """
@@ -323,8 +332,9 @@ class Members(_OfSession):
         if not hmac.compare_digest(params.get("state", "").encode("utf-8", "replace"), login.state.encode()):
             raise MemberLoginError("The state is not this login's: another browser, another tab, or a forged address")
         if error := params.get("error"):
-            text = redact(params.get("error_description") or error)[:300]
-            raise MemberLoginError(f"Wix did not log in: {text}", code=redact(error)[:100])
+            known = login.code_verifier, login.state, params.get("code", "")
+            text = redact(params.get("error_description") or error, known)[:300]
+            raise MemberLoginError(f"Wix did not log in: {text}", code=redact(error, known)[:100])
         code = params.get("code")
         if not code:
             raise MemberLoginError("The address has no code")
@@ -360,7 +370,8 @@ class Members(_OfSession):
             recaptcha_token=recaptcha_token,
             invisible_recaptcha_token=invisible_recaptcha_token,
         )
-        return _outcome(await self._post(wire.LOGIN_PATH, body, password))
+        secret = password, recaptcha_token, invisible_recaptcha_token
+        return _outcome(await self._post(wire.LOGIN_PATH, body, *secret))
 
     @drops_frames_async
     async def register(
@@ -392,7 +403,8 @@ class Members(_OfSession):
             recaptcha_token=recaptcha_token,
             invisible_recaptcha_token=invisible_recaptcha_token,
         )
-        return _outcome(await self._post(wire.REGISTER_PATH, body, password))
+        secret = password, recaptcha_token, invisible_recaptcha_token
+        return _outcome(await self._post(wire.REGISTER_PATH, body, *secret))
 
     @drops_frames_async
     async def verify(self, code: str, outcome: LoginOutcome) -> LoginOutcome:
@@ -532,21 +544,32 @@ class Members(_OfSession):
         Raises:
             WixAPIError: Wix refuses; the tokens are dropped all the same.
             StorageError: the record could not be read or removed.
-            ConfigurationError: the session has no tokens.
+            ConfigurationError: neither the session nor its record has tokens.
             What ``VisitorSession.request`` raises; the tokens are dropped all the same.
 
-        Cancellation: the tokens are dropped all the same, unless the store was being read.
+        Cancellation: the tokens are dropped all the same.
         """
-        if is_empty(self._session.get_tokens()):  # it may not have read its store yet
-            await self._session._refresher.load()
-        if is_empty(self._session.get_tokens()):
-            raise ConfigurationError("logout: this session has no member")
+        session = self._session
         try:
-            return await Redirects(self._session).create(wire.logout_body(self._session.client_id, return_to))
-        finally:
-            await self._session._log_out()
+            if is_empty(session.get_tokens()):
+                await session._refresher.load()  # nothing was read yet, or another process has logged in
+            is_nobody = is_empty(session.get_tokens())
+            body = wire.logout_body(session.client_id, return_to)
+            url = "" if is_nobody else await Redirects(session).create(body)
+        except Exception:
+            await session._log_out()
+            raise
+        except GeneratorExit:
+            raise
+        except BaseException:  # cancelled: the caller leaves at once
+            session._refresher.start_to_forget()
+            raise
+        if is_nobody:
+            raise ConfigurationError("logout: this session has no member")
+        await session._log_out()
+        return url
 
-    async def _post(self, path: str, body: dict[str, Any], *secret: str) -> Any:
+    async def _post(self, path: str, body: dict[str, Any], *secret: str | None) -> Any:
         """Returns the JSON of an answer of the login API.
 
         Raises:
@@ -562,10 +585,11 @@ class Members(_OfSession):
             )
         return content
 
-    async def _send(self, path: str, body: dict[str, Any], *secret: str) -> Any:
+    async def _send(self, path: str, body: dict[str, Any], *secret: str | None) -> Any:
         response = await self._session.post(path, json=body)
         if not response.is_success:
-            raise wire.login_error(error_of(response, secret)) from None
+            known = tuple(text for text in secret if text and len(text) >= _MIN_SECRET)
+            raise wire.login_error(error_of(response, known)) from None
         return response
 
 

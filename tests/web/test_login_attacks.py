@@ -579,6 +579,26 @@ async def test_secrets_of_a_login(caplog):
         assert secret not in "".join(cookies)
 
 
+async def test_where_a_login_leads_shows_no_secret(town, victim, caplog):
+    """No address, page, cookie or log line of a whole login, a checkout's silent login and a logout holds a secret."""
+    caplog.set_level(logging.DEBUG)
+    answers = [await victim.get("/auth/login?next=/account")]
+    address = town.wix.approve(answers[0].headers["location"])
+    answers.append(await victim.get(address))
+    answers.append(await victim.get("/auth/login?prompt=none&next=/thanks"))
+    silent = town.wix.approve(answers[-1].headers["location"])
+    answers += [await victim.get(silent), await victim.post("/auth/logout", {})]
+    assert [answer.status_code // 100 for answer in answers] == [3] * 5
+    exchanges = [body for body in town.wix.bodies("/oauth2/token") if body["grantType"] == "authorization_code"]
+    assert len(exchanges) == 2
+    ours = "\n".join(record.getMessage() for record in caplog.records if record.name.startswith("wixvisitor"))
+    shown = ours + "".join(f"{answer.text} {answer.headers.multi_items()}" for answer in answers)
+    for exchange in exchanges:
+        assert exchange["code"] not in shown
+        assert exchange["codeVerifier"] not in shown
+    assert "JWS." not in shown
+
+
 @pytest.mark.parametrize("framework", ["fastapi", "asgi"])
 async def test_no_frame_holds_a_password_or_a_code(framework):
     """An unexpected error leaves no password, code or verifier in a frame or in the error's text."""

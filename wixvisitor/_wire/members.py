@@ -174,6 +174,19 @@ def read_redirect(content: Any) -> str:
     return url
 
 
+def read_cart_id(content: Any) -> str:
+    """Returns the ID of the cart.
+
+    Raises:
+        ValueError: the answer has none.
+    """
+    cart = content.get("cart") if isinstance(content, dict) else None
+    cart_id = cart.get("id") if isinstance(cart, dict) else None
+    if not isinstance(cart_id, str):
+        raise ValueError("the answer has no cart.id")
+    return cart_id
+
+
 def read_outcome(content: Any) -> tuple[str, str, str]:
     """Returns the state of a login with a password, its session token and its state token; ``""`` for none.
 
