@@ -284,9 +284,12 @@ class VisitorSession(_checks.NotCopied):
         """Exchanges a login for a member's tokens and adopts them; see ``Refresher.log_in``."""
         return await self._refresher.log_in(request)
 
-    async def _log_out(self) -> None:
-        """Forgets the member."""
-        await self._refresher.forget()
+    async def _log_out(self, *, waits: bool = True) -> None:
+        """Forgets the member; without waiting for the store if the caller was cancelled."""
+        if waits:
+            await self._refresher.forget()
+        else:
+            self._refresher.start_to_forget()
 
     # Requests
 

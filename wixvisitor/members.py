@@ -561,8 +561,8 @@ class Members(_OfSession):
             raise
         except GeneratorExit:
             raise
-        except BaseException:  # cancelled: the caller leaves at once
-            session._refresher.start_to_forget()
+        except BaseException:  # cancelled
+            await session._log_out(waits=False)
             raise
         if is_nobody:
             raise ConfigurationError("logout: this session has no member")

@@ -26,6 +26,7 @@ from wixvisitor._renewal.lane import Lane
 from wixvisitor._renewal.records import Records
 from wixvisitor._renewal.refresher import Refresher
 from wixvisitor._renewal.run import Renewal
+from wixvisitor._renewal.work import Work
 from wixvisitor._wire.token_endpoint import Refused
 from wixvisitor.errors import MemberLoginError
 from wixvisitor.members import MemberLogin, Members, Redirects
@@ -88,9 +89,9 @@ def _a_failed_login_is_a_logout() -> Any:
 
 def _a_refused_code_is_a_refused_visitor() -> Any:
     """A login that Wix refuses makes a new visitor."""
-    exchange = Refresher._exchange
+    exchange = Work.exchange
 
-    async def or_mint(self: Refresher, request: Any) -> Tokens:
+    async def or_mint(self: Work, request: Any) -> Tokens:
         try:
             return await exchange(self, request)
         except MemberLoginError:
@@ -98,7 +99,7 @@ def _a_refused_code_is_a_refused_visitor() -> Any:
             await self.settings.storage.delete(self._records().scoped_key)
             raise
 
-    return patch.object(Refresher, "_exchange", or_mint)
+    return patch.object(Work, "exchange", or_mint)
 
 
 def _a_lost_answer_is_a_login() -> Any:
@@ -121,24 +122,24 @@ def _a_lost_answer_is_a_login() -> Any:
 
 def _the_visitors_refresh_token_stays() -> Any:
     """A login brings an access token, and the refresh token stays the visitor's."""
-    exchange = Refresher._exchange
+    exchange = Work.exchange
 
-    async def half(self: Refresher, request: Any) -> Tokens:
+    async def half(self: Work, request: Any) -> Tokens:
         tokens, old = await exchange(self, request), self.state.tokens().refresh_token.value
         return Tokens(tokens.access_token, RefreshToken(old, TokenRole.MEMBER)) if old else tokens
 
-    return patch.object(Refresher, "_exchange", half)
+    return patch.object(Work, "exchange", half)
 
 
 def _a_member_is_a_visitor() -> Any:
     """A login's tokens count as a visitor's, so that a refused member is replaced unasked."""
-    exchange = Refresher._exchange
+    exchange = Work.exchange
 
-    async def as_visitor(self: Refresher, request: Any) -> Tokens:
+    async def as_visitor(self: Work, request: Any) -> Tokens:
         tokens = await exchange(self, request)
         return Tokens(tokens.access_token, RefreshToken(tokens.refresh_token.value, TokenRole.VISITOR))
 
-    return patch.object(Refresher, "_exchange", as_visitor)
+    return patch.object(Work, "exchange", as_visitor)
 
 
 def _a_login_waits_for_none() -> Any:
@@ -228,13 +229,13 @@ def _links_are_kept() -> Any:
 
 def _log_the_code() -> Any:
     """A debug line says which code is exchanged."""
-    exchange = Refresher._exchange
+    exchange = Work.exchange
 
-    async def and_say_so(self: Refresher, request: Any) -> Tokens:
+    async def and_say_so(self: Work, request: Any) -> Tokens:
         logging.getLogger("wixvisitor").debug("exchanges %s", request.content)
         return await exchange(self, request)
 
-    return patch.object(Refresher, "_exchange", and_say_so)
+    return patch.object(Work, "exchange", and_say_so)
 
 
 def _what_is_held_is_renewed() -> Any:

@@ -61,7 +61,7 @@ class RequestVisitor(VisitorSession):
         """Exchanges a login; the request continues as the member, under a new id."""
         return await self._visit.log_in(self, request)
 
-    async def _log_out(self) -> None:
+    async def _log_out(self, *, waits: bool = True) -> None:  # noqa: ARG002 - the answer needs the new id
         with anyio.CancelScope(shield=True):  # a logout is not left half done; each step of a store takes 10 s at most
             await self._visit.log_out(self)
 
