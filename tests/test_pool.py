@@ -458,8 +458,10 @@ async def test_forget_while_a_renewal_saves_forgets(
     await entered.wait()
     forgotten = set(still.visitors)
     storage.before.clear()
-    await pool.forget("k")
-    gate.set()
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(pool.forget, "k")  # waits for the save, which nothing cuts off
+        await anyio.wait_all_tasks_blocked()
+        gate.set()
     await pool.aclose()
     assert not (await pool_of(storage=storage).session("k")).get_tokens().refresh_token.value
     async with pool:

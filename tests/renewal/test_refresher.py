@@ -786,8 +786,10 @@ async def test_late_loses_in_a_basic_store(
     still.advance(LIFETIME - 300)
     await session.auth_headers()
     await entered.wait()
-    await session.set_tokens(member)
-    gate.set()
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(session.set_tokens, member)
+        await anyio.wait_all_tasks_blocked()
+        gate.set()
     await session.aclose()
     assert session.get_tokens() == member
     assert await stored(session_of, storage) == member
