@@ -4,6 +4,8 @@ A condition is what a test does not vary for its own sake: the event loop, the H
 of the cookie. Their whole product is for CI. The ordinary run takes each case of a test under one combination of
 conditions, and each value of every condition at least once for each test. The combinations take turns. The tests of a
 `StorageContract` count as cases of one test for each file: each runs over every storage, on one of the event loops.
+
+``ONLY_IN_CI`` marks what takes seconds and shows little more than its neighbours.
 """
 
 from __future__ import annotations
@@ -14,9 +16,13 @@ from typing import Any, NamedTuple
 
 import pytest
 
+from tests.constants import IN_CI
 from wixvisitor.testing import StorageContract
 
-CONDITIONS = frozenset({"anyio_backend", "client", "door", "family", "form", "framework", "kind_and_loop", "town"})
+CONDITIONS = frozenset(
+    {"anyio_backend", "backend", "client", "door", "family", "form", "framework", "kind_and_loop", "town"}
+)
+ONLY_IN_CI = pytest.mark.skipif(not IN_CI, reason="in CI only")
 _APART = ("browser", "faults", "interop")  # marks of tests that are no part of the ordinary run
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 import wixvisitor
+from tests.commands import NEEDED_PLUGINS
 from wixvisitor.storage import FileStorage, MemoryStorage, TokenStorage
 from wixvisitor.testing import StorageContract
 
@@ -220,7 +221,7 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> str:
         capture_output=True,
         text=True,
         cwd=place,
-        env=os.environ | {"PYTHONPATH": str(Path(wixvisitor.__file__).parents[1])},
+        env=os.environ | NEEDED_PLUGINS | {"PYTHONPATH": str(Path(wixvisitor.__file__).parents[1])},
     )
     return result.stdout + result.stderr
 
