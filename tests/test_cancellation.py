@@ -14,12 +14,11 @@ import httpx
 import pytest
 import trio
 
+from tests.constants import CART, LIFETIME
 from wixvisitor import TokenRequestError, Tokens, VisitorPool, VisitorSession
 from wixvisitor.storage import ANY_VERSION, AnyVersion, MemoryStorage
 from wixvisitor.testing import FakeWix
 
-LIFETIME = 14_400
-CART = "/ecom/v2/carts/current"
 SessionMaker = Callable[..., VisitorSession]
 Until = Callable[..., Awaitable[None]]
 anyio_only = pytest.mark.anyio

@@ -12,6 +12,7 @@ import anyio
 import anyio.to_thread
 import pytest
 
+from tests.constants import CART, FINE, LIFETIME
 from tests.stores import FailingStorage
 from wixvisitor import (
     AccessToken,
@@ -29,9 +30,6 @@ from wixvisitor.testing import FakeWix
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("no_backoff")]
 
-CART = "/ecom/v2/carts/current"
-LIFETIME = 14_400
-FINE = (200, 404)
 SessionMaker = Callable[..., VisitorSession]
 Until = Callable[..., Awaitable[None]]
 
