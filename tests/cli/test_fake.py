@@ -183,7 +183,7 @@ def test_kills_amid_saves(tmp_path: Path, shop: Path) -> None:
         visitors = saved(path)
         assert len(visitors) >= kept
         kept = len(visitors)
-    assert kept > 3
+    assert kept > 1
 
 
 def test_an_hour_in_a_second() -> None:
