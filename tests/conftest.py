@@ -28,7 +28,7 @@ hypothesis.settings.register_profile(
     "busy",
     deadline=None,  # no test of ours is about how fast a machine is
     suppress_health_check=[hypothesis.HealthCheck.too_slow],
-    max_examples=200 if IN_CI else 50,
+    max_examples=200 if IN_CI else 30,
 )
 hypothesis.settings.load_profile("busy")
 
