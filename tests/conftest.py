@@ -17,7 +17,7 @@ import hypothesis
 import pytest
 import trustme
 
-from tests.constants import CLIENT_ID, EPOCH, IN_CI
+from tests.constants import CLIENT_ID, EPOCH, IN_CI, SessionMaker
 from wixvisitor import AccessToken, RefreshToken, TokenRole, Tokens, VisitorSession
 from wixvisitor.testing import FakeWix
 
@@ -77,9 +77,6 @@ def no_collection() -> Iterator[None]:
     gc.disable()
     yield
     gc.enable()
-
-
-SessionMaker = Callable[..., VisitorSession]
 
 
 @pytest.fixture

@@ -6,7 +6,6 @@ import gc
 import threading
 import time
 import weakref
-from collections.abc import Awaitable, Callable
 from types import ModuleType
 from typing import Any
 
@@ -15,7 +14,7 @@ import anyio.lowlevel
 import anyio.to_thread
 import pytest
 
-from tests.constants import CART, FINE, LIFETIME
+from tests.constants import CART, FINE, LIFETIME, PoolMaker, Until
 from tests.stores import TroubledStorage
 from wixvisitor import (
     ConfigurationError,
@@ -32,9 +31,6 @@ from wixvisitor.testing import FakeWix
 
 pytestmark = [pytest.mark.usefixtures("no_backoff")]
 anyio_test = pytest.mark.anyio
-
-PoolMaker = Callable[..., VisitorPool]
-Until = Callable[..., Awaitable[None]]
 
 
 @pytest.fixture

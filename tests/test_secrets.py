@@ -17,7 +17,7 @@ import httpx
 import pytest
 
 import wixvisitor
-from tests.constants import CART, LIFETIME
+from tests.constants import CART, LIFETIME, SessionMaker
 from tests.stores import TroubledStorage
 from wixvisitor import (
     AccessToken,
@@ -38,7 +38,6 @@ pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("no_backoff")]
 
 PACKAGE = Path(wixvisitor.__file__).parent
 LOOKS_LIKE_A_TOKEN = re.compile(r"eyJ[A-Za-z0-9_-]{32,}")  # longer than the header, which is no secret
-SessionMaker = Callable[..., VisitorSession]
 
 
 @attrs.define

@@ -5,14 +5,14 @@ from __future__ import annotations
 import asyncio
 import json
 import threading
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import Any
 
 import anyio
 import anyio.to_thread
 import pytest
 
-from tests.constants import CART, FINE, LIFETIME
+from tests.constants import CART, FINE, LIFETIME, SessionMaker, Until
 from tests.stores import FailingStorage
 from wixvisitor import (
     AccessToken,
@@ -29,9 +29,6 @@ from wixvisitor.storage import ANY_VERSION, AnyVersion, MemoryStorage, Record
 from wixvisitor.testing import FakeWix
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("no_backoff")]
-
-SessionMaker = Callable[..., VisitorSession]
-Until = Callable[..., Awaitable[None]]
 
 
 def _tokens(name: str) -> Tokens:

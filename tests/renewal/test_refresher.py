@@ -15,7 +15,7 @@ import httpx
 import pytest
 import respx
 
-from tests.constants import CART, LIFETIME
+from tests.constants import CART, LIFETIME, SessionMaker, Until
 from tests.stores import PlainStorage
 from wixvisitor import (
     EMPTY_TOKENS,
@@ -37,9 +37,7 @@ from wixvisitor.testing import FakeWix
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("no_backoff")]
 
-SessionMaker = Callable[..., VisitorSession]
 TokensFrom = Callable[..., Tokens]
-Until = Callable[..., Awaitable[None]]
 
 
 async def together(count: int, call: Callable[[], Awaitable[Any]]) -> list[Any]:

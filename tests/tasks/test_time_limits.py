@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
 from typing import Any
 
 import anyio
 import pytest
 
-from tests.constants import LIFETIME
+from tests.constants import LIFETIME, SessionMaker
 from tests.stores import TroubledStorage
 from wixvisitor import StorageError, TokenRequestError, Tokens, VisitorPool, VisitorSession
 from wixvisitor._renewal import limiter
@@ -18,7 +17,6 @@ from wixvisitor._tasks import time_limits
 from wixvisitor.testing import FakeWix
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("no_backoff", "small")]
-SessionMaker = Callable[..., VisitorSession]
 TOKEN = "/oauth2/token"
 BUDGET = 0.3  # seconds of renew_timeout
 FROZEN = 0.8  # seconds
