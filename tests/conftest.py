@@ -17,7 +17,7 @@ import hypothesis
 import pytest
 import trustme
 
-from tests.constants import CLIENT_ID, EPOCH, IN_CI, SessionMaker
+from tests.constants import CLIENT_ID, EPOCH, IN_CI, Clock, SessionMaker
 from wixvisitor import AccessToken, RefreshToken, TokenRole, Tokens, VisitorSession
 from wixvisitor.testing import FakeWix
 
@@ -60,6 +60,12 @@ def family(request: pytest.FixtureRequest) -> ModuleType:
 @pytest.fixture
 def still() -> FakeWix:
     return FakeWix(clock=lambda: EPOCH)
+
+
+@pytest.fixture
+def clock() -> Clock:
+    """For what has no fake: it stands still unless a test moves it."""
+    return Clock()
 
 
 @pytest.fixture

@@ -18,3 +18,13 @@ IN_CI = bool(os.environ.get("CI"))  # CI takes what is long, and larger numbers 
 SessionMaker = Callable[..., VisitorSession]
 PoolMaker = Callable[..., VisitorPool]
 Until = Callable[..., Awaitable[None]]
+
+
+class Clock:
+    """Seconds since the epoch, which a test moves."""
+
+    now = EPOCH
+
+    def __call__(self) -> float:
+        """Returns them."""
+        return self.now

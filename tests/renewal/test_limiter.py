@@ -10,9 +10,9 @@ from typing import Any
 
 import anyio
 import anyio.lowlevel
-import attrs
 import pytest
 
+from tests.constants import Clock
 from wixvisitor import TokenRequestError
 from wixvisitor._renewal.limiter import Limiter, Permit
 
@@ -20,21 +20,6 @@ pytestmark = pytest.mark.anyio
 
 LIMIT = TokenRequestError("slow down", status_code=429, request_id="r-1", retry_after=30.0)
 OUTAGE = TokenRequestError("out of order", status_code=503)
-
-
-@attrs.define
-class Clock:
-    """Epoch seconds that stand still."""
-
-    now: float = 1_800_000_000.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
 
 
 TurnsMaker = Callable[..., Limiter]
