@@ -72,7 +72,7 @@ SMALL = {"CI": ""}  # for what repeats the tests under another condition: as muc
 
 @nox.session
 def tests(session: nox.Session) -> None:
-    """All tests but those of Node, Chromium and real faults; in CI larger, with branch coverage and a stampede."""
+    """All tests but those of Node, Chromium and real faults; in CI larger, under each condition, with a stampede."""
     install(session, "tests")
     arguments = ["-m", "pytest", *SPREAD, "-m", ORDINARY, *session.posargs]
     if not os.environ.get("CI") or session.posargs:

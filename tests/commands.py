@@ -23,6 +23,11 @@ from wixvisitor.testing import FakeWix
 
 SECRET = re.compile(r"JWS|eyJ|[A-Za-z0-9][A-Za-z0-9_=-]{43,}")  # a token, or a part of one
 
+NEEDED_PLUGINS = {  # for pytest in a process of its own, which imports all that are installed else
+    "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
+    "PYTEST_PLUGINS": "anyio.pytest_plugin,wixvisitor.testing.plugin",
+}
+
 
 @attrs.frozen
 class Written:

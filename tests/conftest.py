@@ -17,17 +17,18 @@ import hypothesis
 import pytest
 import trustme
 
-from tests.constants import CLIENT_ID, EPOCH, IN_CI
+from tests.constants import CLIENT_ID, EPOCH, IN_CI, Clock, SessionMaker
 from wixvisitor import AccessToken, RefreshToken, TokenRole, Tokens, VisitorSession
 from wixvisitor.testing import FakeWix
 
+from .diagonal import on_the_diagonal, parameters
 from .over_loopback import CANNOT, TRANSPORTS, client_over_loopback  # noqa: F401 - a fixture
 
 hypothesis.settings.register_profile(
     "busy",
     deadline=None,  # no test of ours is about how fast a machine is
     suppress_health_check=[hypothesis.HealthCheck.too_slow],
-    max_examples=200 if IN_CI else 50,
+    max_examples=200 if IN_CI else 30,
 )
 hypothesis.settings.load_profile("busy")
 
@@ -62,6 +63,12 @@ def still() -> FakeWix:
 
 
 @pytest.fixture
+def clock() -> Clock:
+    """For what has no fake: it stands still unless a test moves it."""
+    return Clock()
+
+
+@pytest.fixture
 def no_backoff(monkeypatch: pytest.MonkeyPatch) -> None:
     """Retries of the token endpoint without their pauses; as many attempts as ever."""
     monkeypatch.setattr("wixvisitor._renewal.endpoint.back_off", lambda _: 0.0)
@@ -76,9 +83,6 @@ def no_collection() -> Iterator[None]:
     gc.disable()
     yield
     gc.enable()
-
-
-SessionMaker = Callable[..., VisitorSession]
 
 
 @pytest.fixture
@@ -169,12 +173,18 @@ def _use_one_certificate(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leaves out what a client cannot do: trio with aiohttp, other event loops than the one it was first used in."""
+    """Leaves out what a client cannot do: trio with aiohttp, other event loops than the one it was first used in.
+
+    Outside of CI also what is not on the diagonal, except where a test is named with its parameters.
+    """
     kind = config.getoption("--client")
     words = CANNOT.get(kind, ())
-    left_out = [item for item in items if any(word in f"{item.name} {_parameters(item)}" for word in words)]
-    config.hook.pytest_deselected(items=left_out)
-    items[:] = [item for item in items if item not in left_out]
+    taken = [item for item in items if not any(word in f"{item.name} {parameters(item)}" for word in words)]
+    if not IN_CI and not any("[" in argument for argument in config.args):
+        taken = on_the_diagonal(taken)
+    kept = set(taken)
+    config.hook.pytest_deselected(items=[item for item in items if item not in kept])
+    items[:] = taken
 
 
 @hypothesis.settings(max_examples=1, database=None)
@@ -196,7 +206,3 @@ def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> 
     if nextitem is None or nextitem.path != item.path:
         gc.collect()
         gc.freeze()
-
-
-def _parameters(item: pytest.Item) -> dict[str, Any]:
-    return item.callspec.params if isinstance(item, pytest.Function) and hasattr(item, "callspec") else {}

@@ -20,22 +20,26 @@ class Call(NamedTuple):
 
 
 class PlainStorage:
-    """A store that knows no versions."""
+    """A store that knows no versions: three methods, a text in and a text out.
 
-    def __init__(self) -> None:
-        self._texts: dict[str, str] = {}
+    Attributes:
+        texts: what it keeps; another one that is given them is the same store, opened again.
+    """
 
-    async def load(self, key: str) -> str | None:
+    def __init__(self, texts: dict[str, Any] | None = None) -> None:
+        self.texts = {} if texts is None else texts
+
+    async def load(self, key: str) -> Any:
         """Returns what was saved."""
-        return self._texts.get(key)
+        return self.texts.get(key)
 
     async def save(self, key: str, value: str) -> None:
         """Keeps it."""
-        self._texts[key] = value
+        self.texts[key] = value
 
     async def delete(self, key: str) -> None:
         """Forgets it."""
-        self._texts.pop(key, None)
+        self.texts.pop(key, None)
 
 
 class FailingStorage(MemoryStorage):

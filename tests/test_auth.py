@@ -17,16 +17,14 @@ import httpx
 import httpx2
 import pytest
 
-from tests.constants import CART, FINE, LIFETIME
-from wixvisitor import ConfigurationError, SessionExpired, Tokens, VisitorAuth, VisitorSession
+from tests.constants import CART, FINE, LIFETIME, SessionMaker, Until
+from wixvisitor import ConfigurationError, SessionExpired, Tokens, VisitorAuth
 from wixvisitor.testing import FakeWix
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("no_backoff")]
 
 ADD = f"{CART}/add-line-items"
 IAM = "/_api/iam/authentication/v2/login"
-SessionMaker = Callable[..., VisitorSession]
-Until = Callable[..., Awaitable[None]]
 
 
 async def together(count: int, call: Callable[[], Awaitable[Any]]) -> list[Any]:

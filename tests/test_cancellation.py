@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import gc
 import sys
-from collections.abc import Awaitable, Callable
 from typing import Any
 
 import anyio
@@ -14,14 +13,11 @@ import httpx
 import pytest
 import trio
 
+from tests.constants import CART, LIFETIME, SessionMaker, Until
 from wixvisitor import TokenRequestError, Tokens, VisitorPool, VisitorSession
 from wixvisitor.storage import ANY_VERSION, AnyVersion, MemoryStorage
 from wixvisitor.testing import FakeWix
 
-LIFETIME = 14_400
-CART = "/ecom/v2/carts/current"
-SessionMaker = Callable[..., VisitorSession]
-Until = Callable[..., Awaitable[None]]
 anyio_only = pytest.mark.anyio
 
 

@@ -17,13 +17,11 @@ import aiohttp
 import httpx
 import pytest
 
-from tests.constants import CART, CLIENT_ID
+from tests.constants import CART, CLIENT_ID, SessionMaker
 from wixvisitor import AccessToken, RefreshToken, TokenRole, Tokens, VisitorPool, VisitorSession
 from wixvisitor._renewal.records import render
 from wixvisitor.aiohttp import client_middleware
 from wixvisitor.testing import FakeWix
-
-SessionMaker = Callable[..., VisitorSession]
 
 
 @pytest.fixture

@@ -42,7 +42,7 @@ from wixvisitor import (
 from wixvisitor.storage import MemoryStorage
 from wixvisitor.testing import FakeWix
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("no_backoff")]
 
 request_id: contextvars.ContextVar[str] = contextvars.ContextVar("request_id", default="none")
 

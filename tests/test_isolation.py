@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 import weakref
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from types import ModuleType
 from typing import Any
@@ -18,11 +18,9 @@ import httpx_aiohttp.httpx2
 import pytest
 from yarl import URL
 
-from tests.constants import CART, FINE, LIFETIME
-from wixvisitor import TokenRequestError, Tokens, VisitorPool, VisitorSession
+from tests.constants import CART, FINE, LIFETIME, SessionMaker
+from wixvisitor import TokenRequestError, Tokens, VisitorPool
 from wixvisitor.testing import FakeWix
-
-SessionMaker = Callable[..., VisitorSession]
 
 
 @attrs.frozen

@@ -27,7 +27,7 @@ from wixvisitor import ConfigurationError, TokenRequestError, VisitorPool, Visit
 from wixvisitor.opentelemetry import instrument, uninstrument
 from wixvisitor.testing import FakeWix
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("no_backoff")]
 
 DASHBOARD = Path(__file__).parents[1] / "examples/observability/grafana.json"
 

@@ -6,7 +6,6 @@ import gc
 import threading
 import time
 import weakref
-from collections.abc import Awaitable, Callable
 from types import ModuleType
 from typing import Any
 
@@ -15,7 +14,7 @@ import anyio.lowlevel
 import anyio.to_thread
 import pytest
 
-from tests.constants import CART, FINE, LIFETIME
+from tests.constants import CART, FINE, LIFETIME, PoolMaker, Until
 from tests.stores import TroubledStorage
 from wixvisitor import (
     ConfigurationError,
@@ -32,9 +31,6 @@ from wixvisitor.testing import FakeWix
 
 pytestmark = [pytest.mark.usefixtures("no_backoff")]
 anyio_test = pytest.mark.anyio
-
-PoolMaker = Callable[..., VisitorPool]
-Until = Callable[..., Awaitable[None]]
 
 
 @pytest.fixture
@@ -458,8 +454,10 @@ async def test_forget_while_a_renewal_saves_forgets(
     await entered.wait()
     forgotten = set(still.visitors)
     storage.before.clear()
-    await pool.forget("k")
-    gate.set()
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(pool.forget, "k")  # waits for the save, which nothing cuts off
+        await anyio.wait_all_tasks_blocked()
+        gate.set()
     await pool.aclose()
     assert not (await pool_of(storage=storage).session("k")).get_tokens().refresh_token.value
     async with pool:

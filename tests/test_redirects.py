@@ -15,7 +15,7 @@ import httpx_aiohttp
 import httpx_aiohttp.httpx2
 import pytest
 
-from tests.constants import CART
+from tests.constants import CART, SessionMaker
 from wixvisitor import Tokens, VisitorSession
 from wixvisitor._http.bound_header import bind, supports_binding
 from wixvisitor.testing import FakeWix
@@ -25,7 +25,6 @@ from .origins import NAME, Place, place
 pytestmark = pytest.mark.anyio
 
 STATE = "state-of-this-visitor"
-SessionMaker = Callable[..., VisitorSession]
 
 CLIENTS: dict[str, Callable[[], Any]] = {
     "httpx": lambda: httpx.AsyncClient(follow_redirects=True),

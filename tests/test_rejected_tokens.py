@@ -14,14 +14,13 @@ import anyio
 import anyio.lowlevel
 import pytest
 
-from tests.constants import CART, FINE
+from tests.constants import CART, FINE, SessionMaker
 from tests.stores import FailingStorage, TroubledStorage
 from wixvisitor import EMPTY_TOKENS, SessionExpired, StorageError, Tokens, VisitorSession
 from wixvisitor.storage import MemoryStorage
 from wixvisitor.testing import FakeWix
 
 pytestmark = pytest.mark.anyio
-SessionMaker = Callable[..., VisitorSession]
 
 
 def sent_tokens(fake: FakeWix) -> list[str]:

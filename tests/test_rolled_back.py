@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.constants import CLIENT_ID, LIFETIME
+from tests.constants import CLIENT_ID, LIFETIME, SessionMaker
 from tests.stores import FailingStorage, PlainStorage
 from wixvisitor import (
     EMPTY_TOKENS,
@@ -18,7 +18,6 @@ from wixvisitor import (
     StorageError,
     Tokens,
     VisitorPool,
-    VisitorSession,
 )
 from wixvisitor._renewal.records import render
 from wixvisitor.cookies import generate_key
@@ -28,7 +27,6 @@ from wixvisitor.storage.sqlite import SQLiteStorage
 from wixvisitor.testing import FakeWix
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("no_backoff")]
-SessionMaker = Callable[..., VisitorSession]
 KEY = f"{CLIENT_ID}:default"
 
 

@@ -7,13 +7,12 @@ from typing import Any
 
 import pytest
 
-from tests.constants import CLIENT_ID
+from tests.constants import CLIENT_ID, SessionMaker
 from wixvisitor import EMPTY_TOKENS, StorageError, TokenRole, Tokens, VisitorSession
 from wixvisitor.storage import ANY_VERSION, AnyVersion, MemoryStorage, Record, VersionConflict
 from wixvisitor.testing import FakeWix
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("no_backoff")]
-SessionMaker = Callable[..., VisitorSession]
 KEY = f"{CLIENT_ID}:default"
 
 

@@ -13,7 +13,7 @@ import httpx
 import pytest
 
 import wixvisitor
-from tests.constants import CART, LIFETIME
+from tests.constants import CART, LIFETIME, SessionMaker
 from tests.secrecy import Watch, chain, failure_of, watching
 from tests.stores import TroubledStorage
 from wixvisitor import (
@@ -32,8 +32,6 @@ from wixvisitor.testing import FakeWix
 from .conftest import CLIENT_ID
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("no_backoff")]
-
-SessionMaker = Callable[..., VisitorSession]
 
 
 @pytest.fixture

@@ -9,16 +9,14 @@ from typing import Any
 
 import pytest
 
-from tests.constants import LIFETIME
+from tests.constants import LIFETIME, SessionMaker
 from tests.stores import FailingStorage, PlainStorage, TroubledStorage
-from wixvisitor import AccessToken, RefreshToken, StorageError, Tokens, VisitorSession
+from wixvisitor import AccessToken, RefreshToken, StorageError, Tokens
 from wixvisitor.storage import FileStorage, MemoryStorage, TokenStorage
 from wixvisitor.storage.sqlite import SQLiteStorage
 from wixvisitor.testing import FakeWix
 
 pytestmark = pytest.mark.anyio
-
-SessionMaker = Callable[..., VisitorSession]
 
 
 @pytest.fixture(params=["memory", "file", "sqlite", "plain"])

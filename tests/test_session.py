@@ -16,7 +16,7 @@ import httpx2
 import pytest
 import trio
 
-from tests.constants import CART, LIFETIME
+from tests.constants import CART, LIFETIME, SessionMaker
 from wixvisitor import (
     EMPTY_TOKENS,
     AccessToken,
@@ -36,7 +36,6 @@ from wixvisitor import (
 from wixvisitor.storage import MemoryStorage
 from wixvisitor.testing import FakeWix
 
-SessionMaker = Callable[..., VisitorSession]
 TokensFrom = Callable[..., Tokens]
 anyio_test = pytest.mark.anyio
 pytestmark = pytest.mark.usefixtures("no_backoff")

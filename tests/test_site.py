@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -11,15 +11,12 @@ import anyio
 import httpx
 import pytest
 
-from tests.constants import CART, FINE, LIFETIME
+from tests.constants import CART, FINE, LIFETIME, PoolMaker, Until
 from wixvisitor import ConfigurationError, TokenRequestError, VisitorPool, VisitorSession, WixVisitorError
 from wixvisitor.storage import MemoryStorage, Record
 from wixvisitor.testing import FakeWix
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("no_backoff")]
-
-PoolMaker = Callable[..., VisitorPool]
-Until = Callable[..., Awaitable[None]]
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from wixvisitor.storage import FileStorage
 from wixvisitor.storage.sqlite import SQLiteStorage
 from wixvisitor.testing import FakeWix
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("no_backoff")]
 
 
 def pool_of(fake: FakeWix, storage: Any = None) -> VisitorPool:

@@ -13,13 +13,12 @@ import httpx2
 import httpx_retries
 import pytest
 
-from tests.constants import CLIENT_ID, IN_CI
+from tests.constants import CLIENT_ID, IN_CI, SessionMaker
 from wixvisitor import TokenRequestError, VisitorSession
 from wixvisitor.testing import FakeWix
 
 from .storms import CART, all_is_well, churn, churn_natively, descriptors, hanging, impatient
 
-SessionMaker = Callable[..., VisitorSession]
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("no_backoff")]
 
 

@@ -14,7 +14,7 @@ import attrs
 import httpx
 import pytest
 
-from tests.constants import LIFETIME
+from tests.constants import LIFETIME, SessionMaker
 from tests.stores import TroubledStorage
 from wixvisitor import (
     ConfigurationError,
@@ -22,7 +22,6 @@ from wixvisitor import (
     StorageError,
     TokenRequestError,
     Tokens,
-    VisitorSession,
 )
 from wixvisitor.storage import MemoryStorage
 from wixvisitor.testing import FakeWix
@@ -30,7 +29,6 @@ from wixvisitor.testing import FakeWix
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("no_backoff")]
 
 PAGE = "<html><body>Access denied</body></html>"
-SessionMaker = Callable[..., VisitorSession]
 
 
 @attrs.frozen

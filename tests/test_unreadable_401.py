@@ -12,13 +12,12 @@ import anyio
 import anyio.lowlevel
 import pytest
 
-from tests.constants import CART, FINE
-from wixvisitor import Tokens, VisitorSession
+from tests.constants import CART, FINE, SessionMaker
+from wixvisitor import Tokens
 from wixvisitor._http import compat
 from wixvisitor.testing import FakeWix
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("no_backoff", "soon")]
-SessionMaker = Callable[..., VisitorSession]
 Body = Callable[[ModuleType], AsyncIterator[bytes]]
 
 

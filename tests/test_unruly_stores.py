@@ -9,15 +9,14 @@ from typing import Any
 import anyio
 import pytest
 
-from tests.constants import CLIENT_ID, LIFETIME
+from tests.constants import CLIENT_ID, LIFETIME, SessionMaker
 from tests.stores import TroubledStorage
-from wixvisitor import StorageError, TokenRequestError, Tokens, VisitorSession, WixVisitorError
+from wixvisitor import StorageError, TokenRequestError, Tokens, WixVisitorError
 from wixvisitor._renewal.records import render
 from wixvisitor.storage import ANY_VERSION, AnyVersion, MemoryStorage, Record, VersionConflict
 from wixvisitor.testing import FakeWix
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("no_backoff")]
-SessionMaker = Callable[..., VisitorSession]
 
 
 class Lagging(MemoryStorage):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import gzip
 import io
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ import httpx
 import httpx_aiohttp
 import pytest
 
-from tests.constants import CART, FINE, LIFETIME
+from tests.constants import CART, FINE, LIFETIME, SessionMaker, Until
 from tests.origins import NAME, Place, place
 from tests.raw_server import raw_server, saying
 from wixvisitor import ConfigurationError, SessionExpired, TokenRequestError, Tokens, VisitorSession
@@ -27,8 +27,6 @@ pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("no_backoff")]
 
 ADD = f"{CART}/add-line-items"
 STATE = "state-of-this-visitor"
-SessionMaker = Callable[..., VisitorSession]
-Until = Callable[..., Awaitable[None]]
 
 
 @pytest.fixture

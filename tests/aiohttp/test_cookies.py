@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import traceback
-from collections.abc import AsyncGenerator, Callable, Iterator
+from collections.abc import AsyncGenerator, Iterator
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -13,15 +13,13 @@ import aiohttp
 import pytest
 from yarl import URL
 
-from tests.constants import CART
+from tests.constants import CART, SessionMaker
 from tests.raw_server import raw_server, saying
 from wixvisitor import ConfigurationError, Tokens, VisitorPool, VisitorSession
 from wixvisitor.aiohttp import client_middleware
 from wixvisitor.testing import FakeWix
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("no_backoff")]
-
-SessionMaker = Callable[..., VisitorSession]
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from tests.constants import CART, CLIENT_ID, FINE
 from wixvisitor import ConfigurationError, TokenRequestError, Tokens, VisitorPool, VisitorSession
 from wixvisitor.testing import FakeWix
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("no_backoff")]
 
 
 async def test_the_clients_own_is_used(served: Served, family: ModuleType) -> None:

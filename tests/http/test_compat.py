@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import aclosing
 from types import ModuleType
 from typing import Any
@@ -12,11 +12,11 @@ import anyio.lowlevel
 import attrs
 import pytest
 
-from wixvisitor import TokenRequestError, Tokens, VisitorSession
+from tests.constants import SessionMaker
+from wixvisitor import TokenRequestError, Tokens
 from wixvisitor._http import compat
 from wixvisitor.testing import FakeWix
 
-SessionMaker = Callable[..., VisitorSession]
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("no_backoff")]
 
 

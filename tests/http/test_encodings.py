@@ -14,14 +14,14 @@ from typing import Any
 import brotli  # type: ignore[import-untyped]
 import pytest
 
-from wixvisitor import InvalidTokenResponse, TokenRequestError, VisitorSession
+from tests.constants import SessionMaker
+from wixvisitor import InvalidTokenResponse, TokenRequestError
 from wixvisitor._http import encodings
 from wixvisitor._http.encodings import decoded, names_of
 from wixvisitor.testing import FakeWix
 
 pytestmark = pytest.mark.usefixtures("no_backoff")
 
-SessionMaker = Callable[..., VisitorSession]
 LIMIT = 65_536
 BODY = json.dumps({"access_token": "A" * 30, "refresh_token": "R" * 30, "expires_in": 14400}).encode()
 

@@ -11,12 +11,10 @@ from typing import Any
 import httpx
 import pytest
 
-from wixvisitor import VisitorSession
+from tests.constants import SessionMaker
 from wixvisitor._http.compat import family_of, family_of_request
 from wixvisitor.storage.sqlite import SQLiteStorage
 from wixvisitor.testing import FakeWix
-
-SessionMaker = Callable[..., VisitorSession]
 
 
 @pytest.fixture

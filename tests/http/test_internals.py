@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -18,7 +17,6 @@ from wixvisitor import Tokens, VisitorSession
 from wixvisitor._http import internals, own_client
 
 TOP = Path(wixvisitor.__file__).parent
-SessionMaker = Callable[..., VisitorSession]
 
 
 THEIRS = {  # names that no object of this package has

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Iterator
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
@@ -14,14 +14,13 @@ import httpx
 import pytest
 import respx
 
-from tests.constants import CLIENT_ID, LIFETIME
+from tests.constants import CLIENT_ID, LIFETIME, Until
 from tests.raw_server import Asked, raw_server, saying
 from tests.storms import CART, all_is_well, descriptors
 from wixvisitor import Tokens, VisitorPool, VisitorSession
 from wixvisitor._http import connection_pool, idle
 from wixvisitor.testing import FakeWix
 
-Until = Callable[..., Awaitable[None]]
 OK = saying("HTTP/1.1 200 OK\nContent-Length: 2\n\n{}")
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("no_backoff")]
 on_asyncio = pytest.mark.parametrize("anyio_backend", ["asyncio"])  # where the test's server runs

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 import os
-from collections.abc import Callable
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
@@ -15,7 +14,6 @@ from wixvisitor._http.own_client import own_client
 from wixvisitor._http.proxies import Bypass, from_environment
 
 WIX = "https://www.wixapis.com/x"
-SessionMaker = Callable[..., VisitorSession]
 
 
 @pytest.fixture(autouse=True)

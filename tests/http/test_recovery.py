@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import Any
 
 import anyio
@@ -15,13 +15,11 @@ import httpx_aiohttp
 import httpx_retries
 import pytest
 
-from tests.constants import CART, CLIENT_ID
+from tests.constants import CART, CLIENT_ID, SessionMaker, Until
 from wixvisitor import TokenRequestError, Tokens, VisitorSession
 from wixvisitor._http import recovery
 from wixvisitor.testing import FakeWix
 
-SessionMaker = Callable[..., VisitorSession]
-Until = Callable[..., Awaitable[None]]
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("no_backoff")]
 
 

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.constants import LIFETIME
 from wixvisitor import (
     EMPTY_TOKENS,
     AccessToken,
@@ -49,7 +50,6 @@ from wixvisitor._renewal.decision import (
 )
 
 NOW = 1_795_000_000.0
-LIFETIME = 14_400
 EXPIRES = int(NOW) + LIFETIME
 RENEW_AT = EXPIRES - 900.0
 

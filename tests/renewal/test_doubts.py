@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from tests.constants import EPOCH, LIFETIME
+from tests.constants import EPOCH, LIFETIME, SessionMaker
 from wixvisitor import (
     AccessToken,
     ConfigurationError,
@@ -28,7 +27,6 @@ anyio_test = pytest.mark.anyio
 pytestmark = pytest.mark.usefixtures("no_backoff")
 
 FORBIDDEN = {"message": "Forbidden"}
-SessionMaker = Callable[..., VisitorSession]
 
 
 # The rule

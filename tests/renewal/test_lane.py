@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import json
 import threading
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import Any
 
 import anyio
 import anyio.to_thread
 import pytest
 
+from tests.constants import CART, FINE, LIFETIME, SessionMaker, Until
 from tests.stores import FailingStorage
 from wixvisitor import (
     AccessToken,
@@ -28,12 +29,6 @@ from wixvisitor.storage import ANY_VERSION, AnyVersion, MemoryStorage, Record
 from wixvisitor.testing import FakeWix
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("no_backoff")]
-
-CART = "/ecom/v2/carts/current"
-LIFETIME = 14_400
-FINE = (200, 404)
-SessionMaker = Callable[..., VisitorSession]
-Until = Callable[..., Awaitable[None]]
 
 
 def _tokens(name: str) -> Tokens:
@@ -168,8 +163,11 @@ async def test_a_store_that_works_in_a_thread_has_its_limit(
     assert not still.calls
 
 
-async def test_closing_waits_for_no_hanging_store(session_of: SessionMaker, until: Until) -> None:
-    """``aclose`` ends within three seconds though a save hangs in a thread; who waited for it is told."""
+async def test_closing_waits_for_no_hanging_store(
+    session_of: SessionMaker, until: Until, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """``aclose`` keeps its time though a save hangs in a thread; who waited for it is told."""
+    monkeypatch.setattr("wixvisitor._renewal.lane.GRACE", 0.2)
     storage = Stalling()
     session = session_of(storage=storage)
     storage.stalls = True
@@ -183,8 +181,9 @@ async def test_closing_waits_for_no_hanging_store(session_of: SessionMaker, unti
         await until(lambda: storage.entered)
         since = anyio.current_time()
         await session.aclose()
-        assert anyio.current_time() - since < 3.0
+        took = anyio.current_time() - since
         storage.gate.set()
+    assert took < 2.0, took
 
 
 async def test_closing_does_not_wait_for_the_last_steps_of_a_slow_store(

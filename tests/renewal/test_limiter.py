@@ -10,9 +10,9 @@ from typing import Any
 
 import anyio
 import anyio.lowlevel
-import attrs
 import pytest
 
+from tests.constants import Clock
 from wixvisitor import TokenRequestError
 from wixvisitor._renewal.limiter import Limiter, Permit
 
@@ -20,21 +20,6 @@ pytestmark = pytest.mark.anyio
 
 LIMIT = TokenRequestError("slow down", status_code=429, request_id="r-1", retry_after=30.0)
 OUTAGE = TokenRequestError("out of order", status_code=503)
-
-
-@attrs.define
-class Clock:
-    """Epoch seconds that stand still."""
-
-    now: float = 1_800_000_000.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
 
 
 TurnsMaker = Callable[..., Limiter]
@@ -82,8 +67,9 @@ async def test_no_turn_in_time(turns_of: TurnsMaker) -> None:
         pass
 
 
-async def test_cancelled_waiter(turns_of: TurnsMaker) -> None:
-    """A waiter that is cancelled leaves its place to the next one."""
+@pytest.mark.parametrize("waits", [True, False], ids=["while it waits", "given its turn"])
+async def test_cancelled_waiter(turns_of: TurnsMaker, *, waits: bool) -> None:
+    """A waiter that is cancelled, also in the moment in which it is given its turn, leaves its place to the next."""
     limiter, order = turns_of(), list[str]()
     async with anyio.create_task_group() as tasks, anyio.create_task_group() as leaving:
         async with limiter.permit("first", is_new=False, seconds=60.0):
@@ -91,23 +77,12 @@ async def test_cancelled_waiter(turns_of: TurnsMaker) -> None:
             await anyio.wait_all_tasks_blocked()
             tasks.start_soon(_take, limiter, "stays", order)
             await anyio.wait_all_tasks_blocked()
-            leaving.cancel_scope.cancel()
-            await anyio.wait_all_tasks_blocked()
-    assert order == ["stays"]
-    assert limiter.under_way == 0
-
-
-async def test_a_turn_given_to_a_cancelled_waiter_is_the_next_ones(turns_of: TurnsMaker) -> None:
-    """A waiter that is given its turn and cancelled in the same moment frees it."""
-    limiter, order = turns_of(), list[str]()
-    async with anyio.create_task_group() as tasks, anyio.create_task_group() as leaving:
-        async with limiter.permit("first", is_new=False, seconds=60.0):
-            leaving.start_soon(_take, limiter, "leaves", order)
-            await anyio.wait_all_tasks_blocked()
-            tasks.start_soon(_take, limiter, "stays", order)
-            await anyio.wait_all_tasks_blocked()
+            if waits:
+                leaving.cancel_scope.cancel()
+                await anyio.wait_all_tasks_blocked()
         leaving.cancel_scope.cancel()
     assert order[-1] == "stays"
+    assert not waits or order == ["stays"]
     assert limiter.under_way == 0
 
 

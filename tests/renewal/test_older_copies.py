@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import pytest
 
-from tests.constants import LIFETIME
-from wixvisitor import AccessToken, RefreshToken, Tokens, VisitorSession
+from tests.constants import LIFETIME, SessionMaker
+from wixvisitor import AccessToken, RefreshToken, Tokens
 from wixvisitor._renewal.decision import is_older_copy
 from wixvisitor.storage import MemoryStorage
 from wixvisitor.testing import FakeWix
 
 pytestmark = pytest.mark.anyio
-SessionMaker = Callable[..., VisitorSession]
 
 
 async def test_given_again_and_again(still: FakeWix, session_of: SessionMaker) -> None:

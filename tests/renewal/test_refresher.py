@@ -15,6 +15,8 @@ import httpx
 import pytest
 import respx
 
+from tests.constants import CART, LIFETIME, SessionMaker, Until
+from tests.stores import PlainStorage
 from wixvisitor import (
     EMPTY_TOKENS,
     AccessToken,
@@ -35,11 +37,7 @@ from wixvisitor.testing import FakeWix
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("no_backoff")]
 
-CART = "/ecom/v2/carts/current"
-LIFETIME = 14_400
-SessionMaker = Callable[..., VisitorSession]
 TokensFrom = Callable[..., Tokens]
-Until = Callable[..., Awaitable[None]]
 
 
 async def together(count: int, call: Callable[[], Awaitable[Any]]) -> list[Any]:
@@ -90,22 +88,6 @@ class Trouble(MemoryStorage):
         self.saves += 1
         await self._maybe("save")
         return await super().save(key, value, expected=expected)
-
-
-class Basic:
-    """The least store there can be: three methods, plain text."""
-
-    def __init__(self) -> None:
-        self.texts: dict[str, str] = {}
-
-    async def load(self, key: str) -> str | None:
-        return self.texts.get(key)
-
-    async def save(self, key: str, value: str) -> None:
-        self.texts[key] = value
-
-    async def delete(self, key: str) -> None:
-        self.texts.pop(key, None)
 
 
 async def stored(session_of: SessionMaker, storage: Any, **arguments: Any) -> Tokens:
@@ -770,7 +752,7 @@ async def test_late_loses_in_a_basic_store(
     """Also without compare-and-set the store ends with the login, not with the late renewal."""
     gate, entered = anyio.Event(), anyio.Event()
 
-    class SlowSecondSave(Basic):
+    class SlowSecondSave(PlainStorage):
         saves = 0
 
         async def save(self, key: str, value: str) -> None:
@@ -786,8 +768,10 @@ async def test_late_loses_in_a_basic_store(
     still.advance(LIFETIME - 300)
     await session.auth_headers()
     await entered.wait()
-    await session.set_tokens(member)
-    gate.set()
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(session.set_tokens, member)
+        await anyio.wait_all_tasks_blocked()
+        gate.set()
     await session.aclose()
     assert session.get_tokens() == member
     assert await stored(session_of, storage) == member
@@ -1123,7 +1107,7 @@ async def test_a_record_that_cannot_be_understood_mints_nobody(
     still: FakeWix, session_of: SessionMaker, client_id: str, text: str
 ) -> None:
     """A damaged or foreign record is a StorageError and stays as it is."""
-    storage = Basic()
+    storage = PlainStorage()
     storage.texts[f"{client_id}:default"] = text
     session = session_of(storage=storage)
     assert isinstance((await together(1, session.auth_headers))[0], StorageError)
@@ -1260,7 +1244,7 @@ async def test_compare_and_set_alone_keeps_one_visitor(still: FakeWix, session_o
 
 async def test_a_basic_store_is_enough(still: FakeWix, session_of: SessionMaker, visitor: Tokens) -> None:
     """Three methods and plain text are enough for one process, also over restarts."""
-    storage = Basic()
+    storage = PlainStorage()
     session = session_of(storage=storage, tokens=visitor)
     await session.auth_headers()
     still.advance(LIFETIME + 1)

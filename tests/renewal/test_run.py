@@ -13,7 +13,7 @@ import httpx
 import pytest
 import trio
 
-from tests.constants import CART, EPOCH
+from tests.constants import CART, EPOCH, LIFETIME, SessionMaker
 from tests.stores import PlainStorage
 from wixvisitor import AccessToken, StorageError, Tokens, VisitorPool, VisitorSession
 from wixvisitor.storage import ANY_VERSION, AnyVersion, MemoryStorage
@@ -21,8 +21,6 @@ from wixvisitor.testing import FakeWix
 
 anyio_test = pytest.mark.anyio
 
-LIFETIME = 14_400
-SessionMaker = Callable[..., VisitorSession]
 Until = Callable[..., object]
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import gc
 import itertools
 import json
-from collections.abc import Callable
 from email.utils import formatdate
 from pathlib import Path
 from types import ModuleType
@@ -14,7 +13,7 @@ import anyio
 import httpx
 import pytest
 
-from tests.constants import CART, EPOCH, LIFETIME
+from tests.constants import CART, EPOCH, LIFETIME, SessionMaker
 from tests.stores import PlainStorage
 from wixvisitor import (
     EMPTY_TOKENS,
@@ -36,7 +35,6 @@ anyio_test = pytest.mark.anyio
 HOUR = 3_600.0
 PRODUCTS = "/stores/v3/products/query"
 WRONG = [-50 * 365 * 24 * HOUR, -20 * HOUR, -5 * HOUR, -2 * HOUR, -30.0, 30.0, 2 * HOUR, 5 * HOUR, 20 * HOUR]
-SessionMaker = Callable[..., VisitorSession]
 
 
 # What an answer tells

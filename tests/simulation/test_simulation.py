@@ -15,12 +15,14 @@ from .broken import BROKEN
 from .runs import replay_command, run, seeds_needed
 from .scheduler import BACKENDS
 
-SEEDS = 300 if IN_CI else 60
+SEEDS = 300 if IN_CI else 48
 CHUNKS = 12
 MOST_SEEDS = 200  # that a broken refresher may need
 RARE = {  # shown by dozens of seeds only, which takes seconds each
     *("a turn outlives the pause", "what is set late stands anew", "two doubtful answers are a refusal"),
     *("a logout is nothing held", "unordered sets", "a login keeps the number"),
+    *("lock across the network", "a refused state goes on to win", "the store always wins"),
+    *("the loser adopts nothing", "each by its own clock"),
 }
 
 
@@ -50,7 +52,7 @@ def test_every_invariant_is_seen_to_fail() -> None:
     assert frozenset().union(*(broken.caught_by for broken in BROKEN.values())) == frozenset(range(1, 16))
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("backend", BACKENDS if IN_CI else ["trio"])  # which draws lots itself, if it may
 def test_a_seed_is_the_same_world_every_time(backend: str) -> None:
     """A seed that is replayed in another process, with other hashes and addresses, happens again step by step."""
     command = [sys.executable, "-m", "tests.simulation", "5", "--on", backend]

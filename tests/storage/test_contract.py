@@ -10,24 +10,10 @@ from pathlib import Path
 import pytest
 
 import wixvisitor
+from tests.commands import NEEDED_PLUGINS
+from tests.stores import PlainStorage
 from wixvisitor.storage import FileStorage, MemoryStorage, TokenStorage
 from wixvisitor.testing import StorageContract
-
-
-class Least:
-    """Three methods, a text in and a text out."""
-
-    def __init__(self, texts: dict[str, str] | None = None) -> None:
-        self.texts = {} if texts is None else texts
-
-    async def load(self, key: str) -> str | None:
-        return self.texts.get(key)
-
-    async def save(self, key: str, value: str) -> None:
-        self.texts[key] = value
-
-    async def delete(self, key: str) -> None:
-        self.texts.pop(key, None)
 
 
 class TestMemoryStorage(StorageContract):
@@ -36,12 +22,12 @@ class TestMemoryStorage(StorageContract):
 
 
 class TestLeastStorage(StorageContract):
-    async def make_storage(self) -> Least:
-        return Least()
+    async def make_storage(self) -> PlainStorage:
+        return PlainStorage()
 
-    async def reopen(self, storage: TokenStorage) -> Least:
-        assert isinstance(storage, Least)
-        return Least(storage.texts)
+    async def reopen(self, storage: TokenStorage) -> PlainStorage:
+        assert isinstance(storage, PlainStorage)
+        return PlainStorage(storage.texts)
 
 
 class Files(StorageContract):
@@ -220,7 +206,7 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> str:
         capture_output=True,
         text=True,
         cwd=place,
-        env=os.environ | {"PYTHONPATH": str(Path(wixvisitor.__file__).parents[1])},
+        env=os.environ | NEEDED_PLUGINS | {"PYTHONPATH": str(Path(wixvisitor.__file__).parents[1])},
     )
     return result.stdout + result.stderr
 

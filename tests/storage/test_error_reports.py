@@ -13,7 +13,7 @@ import pytest
 from key_value.aio.stores.memory import MemoryStore
 
 import wixvisitor
-from tests.constants import IN_CI
+from tests.diagonal import ONLY_IN_CI
 from tests.web.conftest import KEY
 from tests.web.reported import check, reported
 from wixvisitor.errors import StorageError
@@ -37,8 +37,9 @@ def anyio_backend() -> str:
     return "asyncio"
 
 
+@ONLY_IN_CI
 @pytest.mark.machine
-@pytest.mark.parametrize("storage", ["file", "sqlite", "keyvalue", "sealed"] if IN_CI else ["sealed"])
+@pytest.mark.parametrize("storage", ["file", "sqlite", "keyvalue", "sealed"])
 def test_no_report_shows_a_record(storage: str, tmp_path: Path) -> None:
     """Sentry's SDK sends no token of a shop whose visitors are in this store, whatever goes wrong."""
     found = reported(framework="asgi", cookies=["id"], storage=storage, place=str(tmp_path))
@@ -46,14 +47,15 @@ def test_no_report_shows_a_record(storage: str, tmp_path: Path) -> None:
     assert "StorageError" in found["id/broken_store"]["kinds"]
 
 
+@ONLY_IN_CI
 @pytest.mark.machine
 def test_no_report_shows_a_record_of_redis(redis_url: str) -> None:
     """Sentry's SDK, which looks into redis-py, sends no token of a shop whose visitors are in Redis."""
     check(reported(framework="asgi", cookies=["id"], storage="redis", place=redis_url), ["id"])
 
 
+@ONLY_IN_CI
 @pytest.mark.machine
-@pytest.mark.skipif(not IN_CI, reason="in CI only")
 @pytest.mark.parametrize("kind", ["postgresql+psycopg", "postgresql+asyncpg", "mariadb+asyncmy"])
 async def test_no_report_shows_a_record_of_a_database(kind: str, request: pytest.FixtureRequest) -> None:
     """Sentry's SDK, which looks into SQLAlchemy and asyncpg, sends no token of a shop whose visitors are there."""

@@ -18,6 +18,7 @@ import anyio.to_thread
 import attrs
 import pytest
 
+from tests.diagonal import ONLY_IN_CI
 from wixvisitor.storage import VersionConflict
 from wixvisitor.storage.moving import MovingStorage
 from wixvisitor.storage.redis import RedisStorage
@@ -145,6 +146,7 @@ def check(done: list[Done], records: dict[str, Any]) -> float:
     return sum(one.renewals / one.seconds for one in done)
 
 
+@ONLY_IN_CI
 async def test_the_copying_process_is_killed(tmp_path: Path) -> None:
     """Killed amid its work and started again, it completes the move; no visitor, renewal or logout is lost."""
     old, new = SQLiteStorage(tmp_path / "old.db"), SQLiteStorage(tmp_path / "new.db")

@@ -57,7 +57,7 @@ def of_kind(kind: str, request: pytest.FixtureRequest, place: Path) -> Any:
 
 
 @pytest.mark.machine
-@pytest.mark.parametrize("kind", KINDS if IN_CI else KINDS[-2:])
+@pytest.mark.parametrize("kind", KINDS if IN_CI else KINDS[-1:])
 def test_spawned_processes(
     kind: str, request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -178,13 +178,14 @@ async def test_found_by_saves(machine: Machine, monkeypatch: pytest.MonkeyPatch)
 
 
 async def test_looking_all_the_time(machine: Machine) -> None:
-    """A process that looks every second removes after an hour all the same."""
+    """A process that looks all the time removes after an hour all the same."""
+    pause = 1 if IN_CI else 10
     storage = machine.open()
     await storage.save("old", "value")
     machine.passed += LIFE
-    for _ in range(3_600):
+    for _ in range(3_600 // pause):
         assert await storage.purge() == 0
-        machine.passed += 1
+        machine.passed += pause
     for _ in range(2):
         machine.passed += MINUTE
         await storage.purge()
@@ -250,8 +251,9 @@ async def test_one_jump(machine: Machine, years: float) -> None:
     for storage in processes:
         await storage.purge()
     machine.ahead = years * 365 * DAY
-    for _ in range(59):
-        processes.append(machine.open())  # one a minute
+    for minute in range(59):
+        if IN_CI or minute % 15 == 0:
+            processes.append(machine.open())
         for storage in processes:
             assert await storage.purge() == 0
         machine.passed += MINUTE

@@ -16,6 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import wixvisitor
+from tests.stores import PlainStorage
 from wixvisitor import ConfigurationError, StorageError, VisitorSession
 from wixvisitor.storage import (
     ANY_VERSION,
@@ -40,22 +41,6 @@ NEW = SealedStorage.generate_key()
 SECRET = '{"refreshToken":{"value":"JWS.header.classified.signature"}}'
 
 
-class Least:
-    """Three methods, a text in and a text out."""
-
-    def __init__(self) -> None:
-        self.texts: dict[str, Any] = {}
-
-    async def load(self, key: str) -> Any:
-        return self.texts.get(key)
-
-    async def save(self, key: str, value: str) -> None:
-        self.texts[key] = value
-
-    async def delete(self, key: str) -> None:
-        self.texts.pop(key, None)
-
-
 class Sealed(StorageContract):
     """A sealed store, opened again over the same records and with a key list of its own."""
 
@@ -76,8 +61,8 @@ class TestOverMemory(Sealed):
 
 
 class TestOverLeast(Sealed):
-    async def make_inner(self) -> Least:
-        return Least()
+    async def make_inner(self) -> PlainStorage:
+        return PlainStorage()
 
 
 class TestOverFiles(Sealed):
@@ -100,7 +85,7 @@ class TestOverSealed(Sealed):
 # What it can do
 
 
-class Closable(Least):
+class Closable(PlainStorage):
     """It can be closed, and lends without comparing."""
 
     closed = 0
@@ -115,7 +100,7 @@ class Closable(Least):
         self.texts[key] = holder
 
 
-class Conditional(Least):
+class Conditional(PlainStorage):
     """It compares and sets through keywords, lends nothing, and cannot be closed."""
 
     async def save(self, key: str, value: str, **condition: Any) -> str:  # type: ignore[override]
@@ -123,7 +108,7 @@ class Conditional(Least):
         return f"version {condition['expected']}"
 
 
-class Unsigned(Least):
+class Unsigned(PlainStorage):
     """Nobody can tell what its ``save`` takes."""
 
     class Save:
@@ -138,7 +123,7 @@ class Unsigned(Least):
 @pytest.mark.parametrize(
     ("inner", "conditional", "leases", "closable"),
     [
-        (Least(), False, False, False),
+        (PlainStorage(), False, False, False),
         (Unsigned(), False, False, False),
         (Closable(), False, True, True),
         (Conditional(), True, False, False),
@@ -184,7 +169,7 @@ async def test_passes_everything_on():
 
 async def test_a_store_without_records_keeps_texts():
     """Where the inner store returns plain texts, so does this one."""
-    storage = SealedStorage(Least(), keys=[NEW])
+    storage = SealedStorage(PlainStorage(), keys=[NEW])
     await storage.save(KEY, "value")
     assert await storage.load(KEY) == "value"
     assert await storage.load(OTHER) is None
@@ -204,14 +189,14 @@ async def test_a_conflict_is_the_inner_stores():
 @pytest.mark.parametrize("text", ["\ud800", "a\udfffb", "\ud83d\ude00", "\x00", "Zoë 🛒"])
 async def test_any_text_comes_back(text):
     """Values and keys are any Python text, lone surrogates and pairs of them included."""
-    storage = SealedStorage(Least(), keys=[NEW])
+    storage = SealedStorage(PlainStorage(), keys=[NEW])
     await storage.save(text, text)
     assert await storage.load(text) == text
 
 
 async def test_what_is_kept():
     """The inner store sees a text of ASCII that says what it is, differs each time, and holds nothing readable."""
-    inner = Least()
+    inner = PlainStorage()
     storage = SealedStorage(inner, keys=[NEW])
     await storage.save(KEY, SECRET)
     first = inner.texts[KEY]
@@ -226,7 +211,7 @@ async def test_what_is_kept():
 
 async def test_what_others_read_of_it():
     """The envelope is plain AES-256-GCM, as documented: another program with the key opens it."""
-    inner, key = Least(), os.urandom(32)
+    inner, key = PlainStorage(), os.urandom(32)
     await SealedStorage(inner, keys=[key]).save(KEY, SECRET)
     _, version, key_id, data = inner.texts[KEY].split(".")
     sealed = base64.urlsafe_b64decode(data + "=" * (-len(data) % 4))
@@ -238,7 +223,7 @@ async def test_what_others_read_of_it():
 # What does not open
 
 
-async def unopened(storage: SealedStorage, inner: Least, says: str) -> None:
+async def unopened(storage: SealedStorage, inner: PlainStorage, says: str) -> None:
     """Loading fails with these words, shows nothing of the record, and leaves it in place."""
     before = dict(inner.texts)
     with pytest.raises(StorageError, match=says) as caught:
@@ -249,7 +234,7 @@ async def unopened(storage: SealedStorage, inner: Least, says: str) -> None:
     assert inner.texts == before
 
 
-async def sealed_in(inner: Least, key: str = OLD) -> str:
+async def sealed_in(inner: PlainStorage, key: str = OLD) -> str:
     """Saves a record and returns its envelope."""
     await SealedStorage(inner, keys=[key]).save(KEY, SECRET)
     return str(inner.texts[KEY])
@@ -257,7 +242,7 @@ async def sealed_in(inner: Least, key: str = OLD) -> str:
 
 async def test_unknown_key():
     """A record of another key names that key and those at hand, and says what to do."""
-    inner = Least()
+    inner = PlainStorage()
     key_id = (await sealed_in(inner)).split(".")[2]
     storage = SealedStorage(inner, keys=[NEW])
     await unopened(storage, inner, f"sealed with key {key_id}, but keys has {storage._sealer.key_ids[0]}; put that key")
@@ -265,7 +250,7 @@ async def test_unknown_key():
 
 async def test_another_key_under_the_same_id():
     """A record whose key id was rewritten to one at hand does not open."""
-    inner = Least()
+    inner = PlainStorage()
     mark, version, _, data = (await sealed_in(inner)).split(".")
     storage = SealedStorage(inner, keys=[NEW])
     inner.texts[KEY] = ".".join([mark, version, storage._sealer.key_ids[0], data])
@@ -274,7 +259,7 @@ async def test_another_key_under_the_same_id():
 
 async def test_swapped_rows():
     """A record that was moved to another visitor's key opens for nobody."""
-    inner = Least()
+    inner = PlainStorage()
     await sealed_in(inner)
     storage = SealedStorage(inner, keys=[OLD])
     await storage.save(OTHER, "another visitor's")
@@ -287,7 +272,7 @@ async def test_swapped_rows():
 @pytest.mark.parametrize("cut", [1, 2, 3, 30, 100])
 async def test_cut_off(cut):
     """A record whose end is missing does not open."""
-    inner = Least()
+    inner = PlainStorage()
     inner.texts[KEY] = (await sealed_in(inner))[:-cut]
     await unopened(SealedStorage(inner, keys=[OLD]), inner, "cut off")
 
@@ -295,7 +280,7 @@ async def test_cut_off(cut):
 @pytest.mark.parametrize("rest", ["", ".", "1", "1.", "1.0123456789ab", "one.two.three", "1.KEY.x", "-1.x.y", "²"])
 async def test_a_mark_and_nothing_behind_it(rest):
     """What only begins like a sealed record does not open."""
-    inner = Least()
+    inner = PlainStorage()
     inner.texts[KEY] = f"wixvisitor-sealed.{rest}"
     await unopened(SealedStorage(inner, keys=[OLD]), inner, "does not open|sealed with key 0123456789ab")
 
@@ -303,7 +288,7 @@ async def test_a_mark_and_nothing_behind_it(rest):
 @pytest.mark.parametrize("text", ["", SECRET, "{}", "wixvisitor-sealed", SECRET.encode(), Record(SECRET, "7"), 7])
 async def test_plaintext(text):
     """A record that was never sealed is not accepted, whatever it is."""
-    inner = Least()
+    inner = PlainStorage()
     inner.texts[KEY] = text
     await unopened(SealedStorage(inner, keys=[OLD]), inner, "not sealed .*: load it without SealedStorage")
 
@@ -311,7 +296,7 @@ async def test_plaintext(text):
 @pytest.mark.parametrize("version", ["2", "10", "0"])
 async def test_unknown_envelope_version(version):
     """A later version's envelope says that wixvisitor is too old for it."""
-    inner = Least()
+    inner = PlainStorage()
     mark, _, *rest = (await sealed_in(inner)).split(".")
     inner.texts[KEY] = ".".join([mark, version, *rest])
     await unopened(SealedStorage(inner, keys=[OLD]), inner, f"version {version}; update wixvisitor")
@@ -319,7 +304,7 @@ async def test_unknown_envelope_version(version):
 
 async def test_another_purpose():
     """What was sealed with the same key for something else, a cookie say, is no record."""
-    inner = Least()
+    inner = PlainStorage()
     inner.texts[KEY] = "wixvisitor-sealed." + Sealer([OLD], "wixvisitor cookie").seal(SECRET.encode(), (KEY,))
     await unopened(SealedStorage(inner, keys=[OLD]), inner, "does not open")
 
@@ -329,7 +314,7 @@ async def test_another_purpose():
 
 async def test_rotation():
     """An old record opens with both keys; saved again it opens with the new one alone, and not with the old one."""
-    inner = Least()
+    inner = PlainStorage()
     await sealed_in(inner, OLD)
     both, new, old = (SealedStorage(inner, keys=keys) for keys in ([NEW, OLD], [NEW], [OLD]))
     assert await both.load(KEY) == await old.load(KEY) == SECRET
@@ -341,7 +326,7 @@ async def test_rotation():
 
 async def test_loading_does_not_seal_again():
     """A record keeps its key until it is saved."""
-    inner = Least()
+    inner = PlainStorage()
     before = await sealed_in(inner, OLD)
     await SealedStorage(inner, keys=[NEW, OLD]).load(KEY)
     assert inner.texts[KEY] == before
@@ -363,7 +348,7 @@ async def test_spellings_of_a_key(spelling):
         "with a newline": f" {text}\n",
         "generated": generate_key(),
     }
-    inner = Least()
+    inner = PlainStorage()
     await SealedStorage(inner, keys=[keys[spelling]]).save(KEY, "value")
     opener = keys["generated"] if spelling == "generated" else data
     assert await SealedStorage(inner, keys=(NEW, opener)).load(KEY) == "value"
@@ -394,7 +379,7 @@ async def test_spellings_of_a_key(spelling):
 def test_no_key(key):
     """Anything but 32 bytes is refused, by its place in the list and without showing it."""
     with pytest.raises(ConfigurationError, match=r"keys\[1\]: expected 32 random bytes") as caught:
-        SealedStorage(Least(), keys=[NEW, key])
+        SealedStorage(PlainStorage(), keys=[NEW, key])
     assert "cc" not in str(caught.value)
     assert "classified" not in str(caught.value)
     assert caught.value.__context__ is None
@@ -404,11 +389,11 @@ def test_no_key(key):
 def test_no_list_of_keys(keys):
     """The keys are a list with at least one; a single text is not taken for a list of letters."""
     with pytest.raises(ConfigurationError, match="keys: expected a list of keys") as caught:
-        SealedStorage(Least(), keys=keys)
+        SealedStorage(PlainStorage(), keys=keys)
     assert NEW not in str(caught.value)
 
 
-@pytest.mark.parametrize("inner", [None, "path", Least, object(), {}])
+@pytest.mark.parametrize("inner", [None, "path", PlainStorage, object(), {}])
 def test_no_storage(inner):
     """The inner store has load, save and delete, and is no class."""
     with pytest.raises(ConfigurationError, match="inner: expected an object with async load, save and delete"):

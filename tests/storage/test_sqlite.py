@@ -19,7 +19,7 @@ from typing import Any
 import anyio
 import pytest
 
-from tests.constants import IN_CI
+from tests.constants import IN_CI, Clock
 from wixvisitor import ConfigurationError, StorageError, VisitorPool, VisitorSession
 from wixvisitor.storage import Record, TokenStorage, VersionConflict
 from wixvisitor.storage._sqlite_file import connect
@@ -30,21 +30,6 @@ from wixvisitor.testing import FakeWix, StorageContract
 ROOT = Path(__file__).parents[2]
 anyio_test = pytest.mark.anyio
 posix = pytest.mark.skipif(os.name != "posix", reason="POSIX modes, signals and fork")
-
-
-class Clock:
-    """The time in seconds since the epoch, which a test moves."""
-
-    def __init__(self) -> None:
-        self.now = 1_800_000_000.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
 
 
 @pytest.fixture

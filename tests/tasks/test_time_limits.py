@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
 from typing import Any
 
 import anyio
 import pytest
 
-from tests.constants import LIFETIME
+from tests.constants import LIFETIME, SessionMaker
 from tests.stores import TroubledStorage
 from wixvisitor import StorageError, TokenRequestError, Tokens, VisitorPool, VisitorSession
 from wixvisitor._renewal import limiter
@@ -18,7 +17,6 @@ from wixvisitor._tasks import time_limits
 from wixvisitor.testing import FakeWix
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("no_backoff", "small")]
-SessionMaker = Callable[..., VisitorSession]
 TOKEN = "/oauth2/token"
 BUDGET = 0.3  # seconds of renew_timeout
 FROZEN = 0.8  # seconds
@@ -37,32 +35,25 @@ def freeze(seconds: float = FROZEN) -> None:
     time.sleep(seconds)
 
 
-async def test_the_answer_is_there(still: FakeWix, session_of: SessionMaker, visitor: Tokens) -> None:
-    """An answer that came while the process stood still is taken, though its time was over."""
+@pytest.mark.parametrize("after", [None, 0.1], ids=["meanwhile", "soon after"])
+async def test_the_answer_is_there(
+    still: FakeWix, session_of: SessionMaker, visitor: Tokens, after: float | None
+) -> None:
+    """An answer that came while the process stood still, or a moment after, is taken, though its time was over."""
     session = session_of(tokens=visitor, renew_timeout=BUDGET)
     still.advance(LIFETIME + 1)
     gate = still.hold(path=TOKEN, times=1, committed=True)
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(session.auth_headers)
         await gate.wait_for(1)
-        gate.release()
+        if after is None:
+            gate.release()
         freeze()
+        if after is not None:
+            await anyio.sleep(after)
+            gate.release()
     assert len(still.token_calls()) == 1
     assert session.get_tokens().refresh_token == visitor.refresh_token
-
-
-async def test_the_answer_comes_soon_after(still: FakeWix, session_of: SessionMaker, visitor: Tokens) -> None:
-    """An answer that comes a moment after the thaw is taken as well."""
-    session = session_of(tokens=visitor, renew_timeout=BUDGET)
-    still.advance(LIFETIME + 1)
-    gate = still.hold(path=TOKEN, times=1, committed=True)
-    async with anyio.create_task_group() as tasks:
-        tasks.start_soon(session.auth_headers)
-        await gate.wait_for(1)
-        freeze()
-        await anyio.sleep(0.1)
-        gate.release()
-    assert len(still.token_calls()) == 1
 
 
 async def test_no_answer_comes(

@@ -12,6 +12,7 @@ from typing import Any
 import httpx
 import pytest
 
+from tests.commands import NEEDED_PLUGINS
 from wixvisitor.testing import assert_no_visitor_cookie, assert_visitor_cookie
 
 pytest_plugins = ["pytester"]
@@ -35,9 +36,15 @@ def inner(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Any:
     def run(source: str, *, apart: bool = False) -> pytest.RunResult:
         pytester.makeini(f"{INI}    ignore::ResourceWarning\n" if apart else INI)
         pytester.makepyfile(source)
-        return pytester.runpytest_subprocess() if apart else pytester.runpytest_inprocess()
+        return _apart(pytester, monkeypatch) if apart else pytester.runpytest_inprocess()
 
     return run
+
+
+def _apart(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pytest.RunResult:
+    for name, value in NEEDED_PLUGINS.items():
+        monkeypatch.setenv(name, value)
+    return pytester.runpytest_subprocess()
 
 
 def test_pytest_finds_it():
@@ -225,14 +232,14 @@ def test_a_renewal_under_way_at_the_end(inner):
     """).assert_outcomes(passed=2)
 
 
-def test_without_the_extra(pytester):
+def test_without_the_extra(pytester, monkeypatch):
     """Where the extra is not installed a run works, and a test that uses a fixture is told what to install."""
     pytester.makeini(INI)
     pytester.makeconftest(
         "import sys\nsys.modules['starlette'] = sys.modules['graphql'] = sys.modules['uvicorn'] = None"
     )
     pytester.makepyfile("def test_other(): pass\ndef test_it(fake_wix): pass")
-    result = pytester.runpytest_subprocess()
+    result = _apart(pytester, monkeypatch)
     result.assert_outcomes(passed=1, errors=1)
     result.stdout.fnmatch_lines(["*ImportError: wixvisitor.testing needs *: pip install 'wixvisitor[[]testing]'*"])
 

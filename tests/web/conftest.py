@@ -10,7 +10,7 @@ import attrs
 import httpx
 import pytest
 
-from tests.web.shops import APPS, Shop
+from tests.web.shops import APPS, FORMS, Shop
 from wixvisitor import Tokens, VisitorPool
 from wixvisitor._web.visits import Visits
 from wixvisitor.cookies import IdCookie, SealedCookie, SharedCookie, VisitorCookie
@@ -32,6 +32,16 @@ COOKIES: dict[str, Callable[..., VisitorCookie]] = {
 @pytest.fixture
 def anyio_backend() -> str:
     return "asyncio"  # most frameworks run there only; what does not says so
+
+
+@pytest.fixture(params=APPS)
+def framework(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture(params=FORMS)
+def form(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
 
 
 @attrs.define

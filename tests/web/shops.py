@@ -12,6 +12,7 @@ from typing import Any
 import anyio
 import anyio.lowlevel
 import attrs
+import httpx
 
 from tests.constants import CART
 from wixvisitor import EMPTY_TOKENS, ConfigurationError, Tokens, VisitorPool, VisitorSession
@@ -21,6 +22,14 @@ from wixvisitor.cookies import VisitorCookie
 
 PRODUCTS = "/stores-reader/v1/products/query"
 METHODS = ["GET", "POST"]
+FORMS = ("id", "sealed", "wixSession")  # of the cookie
+DOCUMENT = {"Sec-Fetch-Dest": "document"}  # what a browser says when it asks for a page
+
+
+def body_of(response: httpx.Response) -> Any:
+    """What a handler answered as JSON, which had to go well."""
+    assert response.status_code == 200, response.text
+    return json.loads(response.text)
 
 
 @attrs.frozen

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
@@ -16,7 +15,7 @@ import pytest
 from tests.stores import PlainStorage, TroubledStorage
 from tests.web.browsers import PlainRequest
 from tests.web.conftest import KEY
-from tests.web.shops import APPS, Shop, starlette_app
+from tests.web.shops import APPS, Shop, body_of, starlette_app
 from wixvisitor import VisitorPool
 from wixvisitor._web.order import Order
 from wixvisitor._web.visit import Visit
@@ -29,11 +28,6 @@ from wixvisitor.testing import FakeWix
 pytestmark = pytest.mark.anyio
 HOUR, DAY = 3_600, 86_400
 FORMS = ("id", "sealed", "wixSession", "session", "wix-session")
-
-
-def body_of(response: httpx.Response) -> Any:
-    assert response.status_code == 200, response.text
-    return json.loads(response.text)
 
 
 @asynccontextmanager

@@ -15,6 +15,7 @@ import httpx2
 import pytest
 
 from tests.constants import CART
+from tests.stores import PlainStorage
 from tests.web.conftest import COOKIES
 from wixvisitor import ConfigurationError, TokenRequestError, Tokens, VisitorPool, VisitorSession
 from wixvisitor._wire.catalog import CATALOG_KEY
@@ -44,22 +45,6 @@ async def catalog_of(pool: VisitorPool, **options: Any) -> CatalogReader:
     middleware = VisitorMiddleware(app, pool, close=False, **options)
     await middleware({"type": "http", "method": "GET", "headers": []}, None, None)  # type: ignore[arg-type]
     return found[0]
-
-
-class Plain:
-    """The least storage: a text in, a text out."""
-
-    def __init__(self) -> None:
-        self.texts: dict[str, str] = {}
-
-    async def load(self, key: str) -> str | None:
-        return self.texts.get(key)
-
-    async def save(self, key: str, value: str) -> None:
-        self.texts[key] = value
-
-    async def delete(self, key: str) -> None:
-        self.texts.pop(key, None)
 
 
 Pools = Callable[..., VisitorPool]
@@ -141,7 +126,7 @@ async def test_a_refused_visitor_is_replaced_whatever_the_policy(pool_of, still)
 
 async def test_all_apps_of_a_pool_share_it(pool_of, still):
     """Two apps over one pool, and an app that is made anew, read as the same visitor; also over the least storage."""
-    pool = pool_of(storage=Plain())
+    pool = pool_of(storage=PlainStorage())
     catalogs = [await catalog_of(pool, cookie=COOKIES["id"]()) for _ in range(2)]
     async with anyio.create_task_group() as group:
         for catalog in catalogs:
@@ -198,7 +183,7 @@ def member_record(tokens: Tokens, client_id: str, *, role: str = "member", acces
 
 
 @pytest.mark.parametrize(("role", "access"), [("member", None), ("visitor", None), ("member", ""), ("member", "x.y")])
-@pytest.mark.parametrize("make", [MemoryStorage, Plain])
+@pytest.mark.parametrize("make", [MemoryStorage, PlainStorage])
 async def test_a_member_in_its_record_is_replaced(pool_of, still, client_id, member, make, role, access, caplog):
     """A member in the record, known by its role or only by its token, is not used: a new visitor takes the place."""
     storage = make()

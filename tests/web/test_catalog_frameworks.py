@@ -2,36 +2,15 @@
 
 from __future__ import annotations
 
-import json
-from typing import Any
-
 import anyio
-import httpx
 import pytest
 
-from tests.web.shops import APPS
+from tests.web.shops import DOCUMENT, body_of
 
 pytestmark = pytest.mark.anyio
 
-DOCUMENT = {"Sec-Fetch-Dest": "document"}
 SCRIPT = {"Sec-Fetch-Dest": "empty"}
-FORMS = ("id", "sealed", "wixSession")
 PUBLIC = "public, max-age=60"
-
-
-@pytest.fixture(params=APPS)
-def framework(request: pytest.FixtureRequest) -> str:
-    return str(request.param)
-
-
-@pytest.fixture(params=FORMS)
-def form(request: pytest.FixtureRequest) -> str:
-    return str(request.param)
-
-
-def body_of(response: httpx.Response) -> Any:
-    assert response.status_code == 200, response.text
-    return json.loads(response.text)
 
 
 async def test_a_crawler_makes_no_visitor(open_shop, framework, form):

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import json
-from typing import Any
-
 import httpx
 import pytest
 
 from tests.web.conftest import COOKIES, KEY
-from tests.web.shops import APPS, ASGI_APPS
+from tests.web.shops import APPS, ASGI_APPS, FORMS, body_of
 from wixvisitor import ConfigurationError, VisitorPool
 from wixvisitor._web.cross_site import checked_origins, is_cross_site
 from wixvisitor.asgi import VisitorMiddleware
@@ -18,15 +15,9 @@ from wixvisitor.testing import assert_visitor_cookie
 
 pytestmark = pytest.mark.anyio
 HOUR = 3_600
-FORMS = ("id", "sealed", "wixSession")
 CROSS = {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "document"}
 PARTNER = {"Origin": "https://partner.example", "Sec-Fetch-Site": "cross-site"}
 STRANGER = {"Origin": "https://stranger.example", "Sec-Fetch-Site": "cross-site"}
-
-
-def body_of(response: httpx.Response) -> Any:
-    assert response.status_code == 200, response.text
-    return json.loads(response.text)
 
 
 # Lax cookies: a return by cross-site POST

@@ -8,31 +8,12 @@ from http.cookies import SimpleCookie
 from typing import Any
 
 import anyio
-import httpx
 import pytest
 
-from tests.web.shops import APPS, ASGI_APPS
+from tests.web.shops import APPS, ASGI_APPS, DOCUMENT, body_of
 from wixvisitor import ConfigurationError
 
 pytestmark = pytest.mark.anyio
-
-DOCUMENT = {"Sec-Fetch-Dest": "document"}
-FORMS = ("id", "sealed", "wixSession")
-
-
-@pytest.fixture(params=APPS)
-def framework(request: pytest.FixtureRequest) -> str:
-    return str(request.param)
-
-
-@pytest.fixture(params=FORMS)
-def form(request: pytest.FixtureRequest) -> str:
-    return str(request.param)
-
-
-def body_of(response: httpx.Response) -> Any:
-    assert response.status_code == 200, response.text
-    return json.loads(response.text)
 
 
 async def test_a_browser_stays_one_visitor(open_shop, framework, form):

@@ -2,26 +2,17 @@
 
 from __future__ import annotations
 
-import json
-from typing import Any
-
-import httpx
 import pytest
 
 from tests.stores import TroubledStorage
 from tests.web.conftest import COOKIES, KEY, OTHER_KEY
+from tests.web.shops import FORMS, body_of
 from wixvisitor.cookies import CookieContent, IdCookie
 
 pytestmark = pytest.mark.anyio
 
 FRAMEWORKS = ("starlette", "aiohttp")
-FORMS = ("id", "sealed", "wixSession")
 LONG = 3_000  # aiohttp's server takes lines of 8,190 bytes, and refuses longer ones itself
-
-
-def body_of(response: httpx.Response) -> Any:
-    assert response.status_code == 200, response.text
-    return json.loads(response.text)
 
 
 def hostile(name: str, good: str) -> dict[str, bytes]:

@@ -6,25 +6,12 @@ import gc
 
 import pytest
 
+from tests.constants import Clock
 from wixvisitor._web.order import MAX_IDS, SECONDS, Order
 
 
 class Request:
     """Something that is under way."""
-
-
-class Clock:
-    """Seconds that a test moves."""
-
-    now = 1_000.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
 
 
 @pytest.fixture

@@ -11,6 +11,7 @@ import pytest
 
 from tests.web.browsers import Browser
 from tests.web.conftest import COOKIES, KEY
+from tests.web.shops import FORMS
 from wixvisitor import EMPTY_TOKENS, Tokens, VisitorPool
 from wixvisitor._web.ttl_cache import TTLCache
 from wixvisitor.asgi import VisitorMiddleware, get_visitor
@@ -20,7 +21,6 @@ from wixvisitor.storage.sqlite import SQLiteStorage
 from wixvisitor.testing import FakeWix
 
 pytestmark = pytest.mark.anyio
-FORMS = ["id", "sealed", "wixSession"]
 STORES = {
     "memory": lambda _: MemoryStorage(),
     "sqlite": lambda place: SQLiteStorage(place / "visitors.db"),

@@ -13,6 +13,7 @@ import pytest
 
 from tests.web.browsers import Browser
 from tests.web.conftest import COOKIES, KEY, OTHER_KEY
+from tests.web.shops import FORMS
 from wixvisitor import EMPTY_TOKENS, VisitorPool
 from wixvisitor._web.headers import longer_paths
 from wixvisitor._web.site_cookie import SiteCookie
@@ -26,7 +27,6 @@ pytestmark = pytest.mark.anyio
 OTHER_SITE = "11111111-7c1e-4a52-9d5e-1f2a3b4c5d6e"
 HOUR = 3600
 SEALED = (IdCookie, SealedCookie)
-FORMS = ("id", "sealed", "wixSession")
 
 # Two sites on one host: both forms of the cookie, with whose name
 NEIGHBOURS: dict[str, tuple[VisitorCookie, VisitorCookie]] = {

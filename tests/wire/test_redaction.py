@@ -130,6 +130,11 @@ def test_encoded_texts(encode):
     assert redacted.endswith("; a=b")
 
 
+def test_a_sealed_cookie_with_the_beginning_of_a_token():
+    """A sealed cookie is masked as a whole, also where chance has put ``eyJ`` into it."""
+    assert redact(f"shop=1.6cb7abaa0e2a.{'x' * 24}eyJ{'x' * 60}; Path=/") == "shop=[token]; Path=/"
+
+
 @pytest.mark.parametrize("form", [IdCookie, SealedCookie])
 def test_sealed_cookies(form):
     """The value of a sealed cookie is masked whatever the cookie's name is, since its bearer is the visitor."""

@@ -46,7 +46,7 @@ def redact(text: str, secrets: Iterable[str] = ()) -> str:
     spellings = {spelling for secret in filter(None, secrets) for spelling in _spellings(secret)}
     for secret in sorted(spellings, key=len, reverse=True):  # the longer first: one may contain another
         text = text.replace(secret, _MASK)
-    for pattern in (_TOKEN, _SEALED):
+    for pattern in (_SEALED, _TOKEN):  # in this order: a sealed cookie may contain what a token begins with
         text = re.sub(pattern, _MASK, text)  # ``re`` compiles at first use, and caches
     return re.sub(_NAMED, rf"\1{_MASK}", text)
 

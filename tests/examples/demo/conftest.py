@@ -2,32 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from examples.demo.command import main
 from tests import commands
+from tests.cli.conftest import no_client_id, url  # noqa: F401 - fixtures
 from tests.commands import Written
 from wixvisitor.testing import FakeWix
-
-
-@pytest.fixture(autouse=True)
-def no_client_id(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The machine's own environment says nothing about Wix."""
-    monkeypatch.delenv("WIX_CLIENT_ID", raising=False)
 
 
 @pytest.fixture
 def fake() -> FakeWix:
     return FakeWix()
-
-
-@pytest.fixture
-def url(fake: FakeWix) -> Iterator[str]:
-    with commands.served_in_a_thread(fake) as base_url:
-        yield base_url
 
 
 @pytest.fixture

@@ -22,7 +22,8 @@ from examples.demo import life, process
 from examples.demo.command import exit_code, main
 from examples.demo.facts import Facts, LifeFailed, Setting, facts_of, failed
 from examples.demo.story import Story, brief
-from tests.conftest import CLIENT_ID
+from tests.constants import CLIENT_ID, IN_CI
+from tests.diagonal import ONLY_IN_CI
 from wixvisitor.cli._visitor_file import read
 from wixvisitor.errors import ConfigurationError, SessionExpired, StorageError, TokenRequestError
 from wixvisitor.testing import FakeWix, Product
@@ -78,6 +79,7 @@ def test_the_whole_life(run_apart: Run, tmp_path: Path) -> None:
     assert re.search(r"One visitor stayed one visitor .* All 3\d claims were checked", one_line)
 
 
+@ONLY_IN_CI
 def test_the_file_stays_if_it_is_asked_for(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """`--file` holds the last visitor afterwards; a temporary file is gone."""
     temporary = tmp_path / "temporary"
@@ -148,6 +150,7 @@ def test_an_interruption_leaves_no_process_behind() -> None:
         os.kill(int(found[1]), 0)
 
 
+@ONLY_IN_CI
 @pytest.mark.skipif(os.name != "posix", reason="a broken pipe is POSIX's")
 def test_a_reader_who_goes_away_is_no_traceback() -> None:
     """`python -m examples.demo | head -1`."""
@@ -184,6 +187,7 @@ def test_wrong_configuration_exits_with_2(run: Run, tmp_path: Path, argv: tuple[
 # With a client ID
 
 
+@ONLY_IN_CI
 def test_a_client_id_leaves_out_what_only_a_stand_in_can_do(
     run_apart: Run, fake: FakeWix, url: str, client_id: str, tmp_path: Path
 ) -> None:
@@ -199,6 +203,7 @@ def test_a_client_id_leaves_out_what_only_a_stand_in_can_do(
     assert read(file).client_id == client_id
 
 
+@ONLY_IN_CI
 def test_a_file_with_a_visitor_is_resumed(
     run: Run, fake: FakeWix, url: str, client_id: str, record: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -211,6 +216,7 @@ def test_a_file_with_a_visitor_is_resumed(
     assert fake.token_calls("anonymous") == []
 
 
+@ONLY_IN_CI
 def test_a_shop_without_products_is_only_read(run: Run, url: str, client_id: str, fake: FakeWix) -> None:
     """Where no product can be had the cart is not filled, and the rest is told all the same."""
     for product in list(fake.products):
@@ -221,6 +227,7 @@ def test_a_shop_without_products_is_only_read(run: Run, url: str, client_id: str
     assert "empty (404)" in done.out
 
 
+@ONLY_IN_CI
 def test_products_that_cannot_be_had_are_passed_over(run: Run, url: str, client_id: str, fake: FakeWix) -> None:
     """A product that is sold out is not tried; one that Wix will not add makes way for the next."""
     for product in list(fake.products):
@@ -233,6 +240,7 @@ def test_products_that_cannot_be_had_are_passed_over(run: Run, url: str, client_
     assert "(Wix answered 200, 400)" in done.out
 
 
+@ONLY_IN_CI
 def test_html_in_place_of_a_cart_is_an_empty_cart(run: Run, url: str, client_id: str, fake: FakeWix) -> None:
     """An answer that is no JSON does not stop the demo."""
     fake.fail(200, body="<html>", path=life.CART, times=None)
@@ -242,6 +250,7 @@ def test_html_in_place_of_a_cart_is_an_empty_cart(run: Run, url: str, client_id:
     assert "empty (200)" in done.out
 
 
+@ONLY_IN_CI
 def test_a_renewal_that_brings_another_visitor_is_told(run: Run, url: str, client_id: str, fake: FakeWix) -> None:
     """The claims are checked against the real Wix as well."""
     elsewhere = fake.mint_visitor(client_id)
@@ -268,6 +277,7 @@ def test_what_stops_the_first_process_is_the_exit_code(
     assert said in done.err
 
 
+@ONLY_IN_CI
 def test_an_api_that_goes_away_exits_with_3(run: Run, url: str, client_id: str, fake: FakeWix) -> None:
     """So does a connection that breaks where no token is concerned."""
     fake.drop(path=life.CART, times=None)
@@ -276,6 +286,7 @@ def test_an_api_that_goes_away_exits_with_3(run: Run, url: str, client_id: str, 
     assert done.err.startswith("wixvisitor: ")
 
 
+@ONLY_IN_CI
 def test_a_file_that_cannot_be_used_exits_with_1(run: Run, url: str, client_id: str, tmp_path: Path) -> None:
     """Another program's file is left alone."""
     (tmp_path / "notes.json").write_text("{}")
@@ -402,7 +413,7 @@ def test_wrong_usage_exits_with_2(argv: list[str], capsys: pytest.CaptureFixture
     assert "usage: python -m examples.demo" in err
 
 
-@pytest.mark.parametrize("missing", ["rich", "starlette", "uvicorn", "graphql"])
+@pytest.mark.parametrize("missing", ["rich", "starlette", "uvicorn", "graphql"] if IN_CI else ["rich"])
 def test_the_demo_names_the_package_that_is_missing(missing: str) -> None:
     """Without a package that it needs the demo says in one line what to install, and exits with 2."""
     done = run_without(missing)
