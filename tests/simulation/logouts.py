@@ -66,7 +66,8 @@ class Logouts:
                 self._fail(f"{process.name} says that nobody is logged in for {key}, and has not read the store")
             return
         if isinstance(error, StorageError):
-            watch.app_has_not_forgotten(process, key)
+            if not watch.was_told_of_forgetting(process, key, call.earlier):  # it may be the load's error
+                watch.app_has_not_forgotten(process, key)
             return
         watch.app_has_forgotten(process, key, call.earlier)
         self._check_is_gone(call)

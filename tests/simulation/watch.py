@@ -692,6 +692,14 @@ class Watch:
             self.fail(1, f"{process.name} has not deleted {key}, though the app asked for it")
         self._open_sets[process, key] = [one for one in self._open_sets[process, key] if one not in earlier]
 
+    def was_told_of_forgetting(self, process: Process, key: str, before: tuple[int, list[Tokens]]) -> bool:
+        """Whether the record was removed since, and the session knows that."""
+        known = self._ends.get((process, key))
+        session = known() if known is not None else None
+        seen = None if session is None else self._seen.get(session)
+        is_known = seen is not None and seen.state is not None and seen.state.tokens == EMPTY_TOKENS
+        return is_known and self._deleted[process, key] > before[0]
+
     def app_has_not_forgotten(self, process: Process, key: str) -> None:
         """It raised, or goes on: the session holds nobody any more, also one that the app has let go."""
         known = self._ends.get((process, key))
