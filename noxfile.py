@@ -198,13 +198,27 @@ def interop(session: nox.Session) -> None:
         session.skip("no npm on this machine: the real @wix/sdk needs Node 18 or later")
     install(session, "tests")
     npm_install(session)
+    npm_install(session, "tools/apis")
     session.run("pytest", "-m", "interop", *session.posargs, env={"WIXVISITOR_REQUIRE_INTEROP": "1"})
 
 
 def npm_install(session: nox.Session, place: str = "tests/interop") -> None:
-    """Installs the real @wix/sdk for those who need it."""
+    """Installs what package.json pins there, such as the real @wix/sdk."""
     with session.chdir(place):
         session.run("npm", "install", "--no-package-lock", "--no-audit", "--no-fund", external=True)
+
+
+@nox.session
+def apis(session: nox.Session) -> None:
+    """Writes wixvisitor.apis anew; `-- --latest` shows what Wix has changed, `-- --check` whether it is up to date."""
+    session.install("attrs")
+    if session.posargs:
+        module = "tools.apis.latest" if "--latest" in session.posargs else "tools.apis"
+        session.run("python", "-m", module, *(option for option in session.posargs if option != "--latest"))
+        return
+    npm_install(session, "tools/apis")
+    session.run("node", "tools/apis/describe.mjs", external=True)
+    session.run("python", "-m", "tools.apis")
 
 
 @nox.session

@@ -1,7 +1,8 @@
-"""How long does it take to import wixvisitor, beside what it stands on, and what does its plugin add to pytest?"""
+"""How long does it take to import wixvisitor and its APIs, beside what they stand on, and what does its plugin add?"""
 
 from __future__ import annotations
 
+import pkgutil
 import resource
 import statistics
 import subprocess
@@ -12,12 +13,22 @@ from typing import Final
 from rich.progress import Progress
 
 from benchmarks.measuring import ENVIRONMENT, Answer, Verdict, interleaved, ratio
+from wixvisitor import apis
 
+SESSION: Final = "from wixvisitor import VisitorSession"
+API_MODULES: Final = tuple(
+    one.name
+    for one in pkgutil.walk_packages(apis.__path__, "wixvisitor.apis.")
+    if not one.ispkg and one.name.count(".") == 3 and not one.name.endswith(("_types", "_arguments"))
+)
+ALL_APIS: Final = f"{SESSION}; import {', '.join(API_MODULES)}"
 CASES: Final = (
     "pass",
     "import httpx, anyio, attrs",
     "import wixvisitor",
-    "from wixvisitor import VisitorSession",
+    SESSION,
+    ALL_APIS,
+    "import typing",
     "import httpx, asyncio",
     "import authlib.integrations.httpx_client",
 )
@@ -52,12 +63,18 @@ def measure(progress: Progress, *, quick: bool) -> Answer:
     found = interleaved(CASES, seconds_of, rounds=rounds, progress=progress, what="imports")
     net = {case: [took - start for took, start in zip(found[case], found["pass"], strict=True)] for case in CASES[1:]}
     starts = interleaved(tuple(PYTEST), seconds_of_pytest, rounds=rounds, progress=progress, what="pytest's start")
+    added_by_apis = [(every - one) / len(API_MODULES) for every, one in zip(net[ALL_APIS], net[SESSION], strict=True)]
+    shown = f"each of {len(API_MODULES)} API modules, after VisitorSession"
+    net[shown] = added_by_apis
+    del net[ALL_APIS]
     rows = [{"program": name, "ms": 1_000 * statistics.median(took)} for name, took in (net | starts).items()]
     beside, (bare, with_plugin) = "import httpx, anyio, attrs", starts.values()
     verdicts = [
         Verdict(what=what, beside=beside, figure=ratio(net[what], net[beside]), target=target, at_most=True)
-        for what, target in (("import wixvisitor", 1.10), ("from wixvisitor import VisitorSession", 1.15))
+        for what, target in (("import wixvisitor", 1.10), (SESSION, 1.15))
     ]
+    typing = {"beside": "import typing", "figure": ratio(added_by_apis, net["import typing"]), "target": 1.0}
+    verdicts.append(Verdict(what=shown, **typing, at_most=True))
     added = 1_000 * statistics.median(ours - theirs for ours, theirs in zip(with_plugin, bare, strict=True))
     start = {"what": "pytest's start with the plugin", "beside": "pytest's bare start", "at_most": True}
     verdicts += [

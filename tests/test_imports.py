@@ -38,6 +38,7 @@ ORDER = (
     "_pool",
     "blocking",
     "",  # wixvisitor/__init__.py
+    "apis",
     "cookies",
     "_web",
     "web",
@@ -56,6 +57,7 @@ PURE_MODULES = (
         f"_renewal.{name}"
         for name in ("breaker", "changes", "decision", "doubts", "events", "lineage", "quota", "routes")
     ),
+    *(f"apis.{name}" for name in ("_encoding", "_paging")),
     *(f"_web.{name}" for name in ("cross_site", "headers", "login_pages", "login_rules")),
     *(f"cookies.{name}" for name in ("_content", "_parts", "_spelling")),
 )

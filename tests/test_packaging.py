@@ -39,7 +39,7 @@ LITTER = (
     *("examples/shop/.env", "examples/shop/visitors.db"),
 )
 SECRET = b"JWS.left-behind"
-SOURCES = {".py", ".md", ".toml", ".html", ".css", ".js", ".mjs", ".json", ".svg", ".typed", ".seed"}
+SOURCES = {".py", ".md", ".toml", ".html", ".css", ".js", ".mjs", ".json", ".svg", ".typed", ".seed", ".txt"}
 WITHOUT_SUFFIX = {"LICENSE", "PKG-INFO", ".gitignore", ".npmrc"}
 
 

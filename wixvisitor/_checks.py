@@ -74,6 +74,17 @@ def checked_key(key: Any) -> str:
     return key
 
 
+def checked_retries(retries: Any) -> int:
+    """Returns how often a reading call is sent again.
+
+    Raises:
+        ConfigurationError: it is no whole number from 0 on.
+    """
+    if isinstance(retries, bool) or not isinstance(retries, int) or retries < 0:
+        raise ConfigurationError("max_retries: expected a whole number from 0 on")
+    return retries
+
+
 class NotCopied:
     """The base of objects that hold locks and connections, and so exist once: no pickle and no copy of them works.
 

@@ -70,6 +70,7 @@ class VisitorPool(_checks.NotCopied):
         judge_refusal: Callable[[TokenAnswer], Verdict] | None = None,
         is_refusal: Callable[[TokenAnswer], bool] | None = None,
         clock: Callable[[], float] | None = None,
+        max_retries: int = 2,
         max_token_requests: int = 4,
         new_visitors_per_minute: int | None = None,
     ) -> None:
@@ -92,6 +93,7 @@ class VisitorPool(_checks.NotCopied):
             judge_refusal=judge_refusal,
             is_refusal=is_refusal,
             clock=clock,
+            max_retries=max_retries,
             for_pool=True,
             max_token_requests=max_token_requests,
             new_visitors_per_minute=new_visitors_per_minute,

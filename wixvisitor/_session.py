@@ -65,6 +65,8 @@ class VisitorSession(_checks.NotCopied):
             it is confirmed.
         is_refusal: deprecated; its True means ``"certain"``, its False ``"never"``.
         clock: seconds since the epoch; for tests.
+        max_retries: how often a reading call of ``wixvisitor.apis`` is sent again after a connection error, a 503 or a
+            short 429. Requests by ``get``, ``post`` and the like are sent once.
 
     Use it with ``async with``, or call ``await session.aclose()`` at the end. The storage is read at entry or at first
     use. A closed session can be used again, also in another event loop.
@@ -97,6 +99,7 @@ class VisitorSession(_checks.NotCopied):
         judge_refusal: Callable[[TokenAnswer], Verdict] | None = None,
         is_refusal: Callable[[TokenAnswer], bool] | None = None,
         clock: Callable[[], float] | None = None,
+        max_retries: int = 2,
     ) -> None:
         # Imported when the first session is made, because these modules take long to import.
         from wixvisitor._http.clients import Connections  # noqa: PLC0415
@@ -118,6 +121,7 @@ class VisitorSession(_checks.NotCopied):
             judge_refusal=judge_refusal,
             is_refusal=is_refusal,
             clock=clock,
+            max_retries=max_retries,
         )
         if tokens is not None:
             _checks.checked_tokens(tokens)
@@ -248,6 +252,11 @@ class VisitorSession(_checks.NotCopied):
     def key(self) -> str:
         """The key of this visitor's record in the storage; ``on_change`` gets the same key."""
         return self._refresher.state.key
+
+    @property
+    def max_retries(self) -> int:
+        """How often a reading call of ``wixvisitor.apis`` is sent again."""
+        return self._settings.max_retries
 
     @property
     def auth(self) -> VisitorAuth:

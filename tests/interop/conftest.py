@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 from collections.abc import AsyncGenerator
+from pathlib import Path
 
 import pytest
 
@@ -40,16 +41,17 @@ def missing_node() -> str | None:
     return None
 
 
-def missing_packages() -> str | None:
-    """What is wrong with the packages, or None."""
-    pins = json.loads((HERE / "package.json").read_text())["dependencies"]
+def missing_packages(place: Path = HERE) -> str | None:
+    """What is wrong with the packages that are pinned there, or None."""
+    pins = json.loads((place / "package.json").read_text())["dependencies"]
+    shown = f"{place.parent.name}/{place.name}"
     for name, pinned in pins.items():
-        manifest = HERE / "node_modules" / name / "package.json"
+        manifest = place / "node_modules" / name / "package.json"
         if not manifest.exists():
-            return f"{name} is not installed; run `npm install` in tests/interop, or `nox -s interop`"
+            return f"{name} is not installed; run `npm install` in {shown}, or `nox -s interop`"
         installed = json.loads(manifest.read_text())["version"]
         if installed != pinned:
-            return f"{name} is {installed}, not {pinned}; run `npm install` in tests/interop"
+            return f"{name} is {installed}, not {pinned}; run `npm install` in {shown}"
     return None
 
 

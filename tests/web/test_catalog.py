@@ -394,7 +394,7 @@ def test_its_public_names():
     """It is no session: there is nothing that reads, sets or hands out tokens."""
     assert not issubclass(CatalogReader, VisitorSession)
     names = {name for name in dir(CatalogReader) if not name.startswith("_")}
-    assert names == {"get", "graphql", "post", "request", "stream"}
+    assert names == {"get", "graphql", "max_retries", "post", "request", "stream"}
 
 
 async def test_no_token_leaves_it(pool_of, still, family):

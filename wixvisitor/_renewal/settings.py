@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, cast, get_args
 
 import attrs
 
-from wixvisitor._checks import checked_client_id
+from wixvisitor._checks import checked_client_id, checked_retries
 from wixvisitor._renewal.changes import Event, Policy, TokensChanged
 from wixvisitor._renewal.decision import OnRefused
 from wixvisitor._renewal.observers import Observers
@@ -72,6 +72,7 @@ class Settings:
     clock: Callable[[], float]
     server_clock: ServerClock
     limiter: Limiter
+    max_retries: int = 2  # of reading calls of ``wixvisitor.apis``
     lock: threading.Lock = attrs.field(factory=fork_safe_lock)  # of the token states of all its visitors
     writes: dict[str, Any] = attrs.field(factory=dict)  # the write calls under way in the store, by key
     jitter: Callable[[], float] = random.random  # spreads load, protects nothing
@@ -94,6 +95,7 @@ def checked(
     is_refusal: Callable[[TokenAnswer], bool] | None,
     clock: Callable[[], float] | None,
     client: object = None,
+    max_retries: int = 2,
     for_pool: bool = False,
     max_token_requests: int | None = None,
     new_visitors_per_minute: int | None = None,
@@ -128,6 +130,7 @@ def checked(
         judge_refusal=_judge(judge_refusal, is_refusal),
         clock=now,
         server_clock=server_clock,
+        max_retries=checked_retries(max_retries),
         limiter=_limiter(server_clock, now, observers, at_once, new_visitors_per_minute),
     )
 

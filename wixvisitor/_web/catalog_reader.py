@@ -47,11 +47,17 @@ class CatalogReader(NotCopied):
         self._rules = CatalogRules(pool._settings.origins, paths)
         self._visitor: VisitorSession | None = None
 
+    @property
+    def max_retries(self) -> int:
+        """How often a reading call of ``wixvisitor.apis`` is sent again."""
+        return self._pool._settings.max_retries
+
     async def request(self, method: str, url: URLTypes, **arguments: Unpack[RequestArguments]) -> httpx.Response:
         """Sends a request that reads.
 
         Args:
-            method: GET; or POST, where the path's last segment is ``query``, ``search``, ``count`` or ``aggregate``.
+            method: GET; or POST, where the path's last segment is ``query``, ``query-platformized``, ``search``,
+                ``count`` or ``aggregate``.
             url: below ``base_url``, or absolute; on an allowed origin and one of the listed paths.
             arguments: ``content``, ``json``, ``params``, ``headers`` and ``timeout`` of ``httpx.AsyncClient.request``.
 

@@ -24,6 +24,7 @@ cookie's key cannot equal it, because it has no colon."""
 CATALOG_PATHS: Final[tuple[str, ...]] = (
     "/stores/",
     "/stores-reader/",  # the reader of both catalogs; @wix/auto_sdk_stores_products
+    "/v2/collections",  # stores_collections 1.0.51
     "/categories/",
     "/blog/",
     "/v3/posts",
@@ -31,7 +32,8 @@ CATALOG_PATHS: Final[tuple[str, ...]] = (
     "/events/v1/categories",  # events_categories 1.0.58
     "/events/v1/events",  # dev.wix.com, Events V1
     "/events/v3/events",  # events_wix-events-v-2 1.0.112
-    "/events/v3/ticket-definitions",  # events_ticket-definitions-v-2 1.0.133
+    "/events/v3/ticket-definitions",  # events_ticket-definitions-v-2 1.0.133, and the next
+    "/events-ticket-definitions/v3/ticket-definitions",
     "/bookings/v2/services",  # bookings_services 1.0.285, and the next
     "/_api/bookings/v2/services",
     "/bookings/v1/availability",  # bookings_availability-calendar 1.0.201, and the next two
@@ -47,7 +49,7 @@ CATALOG_PATHS: Final[tuple[str, ...]] = (
 """The paths that ``CatalogVisitor`` may read by default. ``catalog_paths`` replaces them."""
 
 READING_POSTS: Final = frozenset(
-    {"query", "search", "count", "aggregate"}
+    {"query", "query-platformized", "search", "count", "aggregate"}
 )  # a POST whose path ends in one of these segments changes nothing
 
 _MAX_DECODES: Final = 8  # a segment that is still encoded after so many decodings is suspicious, and does not match
