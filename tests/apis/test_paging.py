@@ -63,12 +63,16 @@ async def test_arguments_of_their_own(wix: Wix, shopper: VisitorSession) -> None
 
 
 async def test_a_cursor_that_leads_nowhere(wix: Wix, shopper: VisitorSession) -> None:
-    """The same cursor again ends it, and so does an answer without any metadata and items."""
+    """The same cursor again ends it, and so does an answer without items, or without a word about further ones."""
     for _ in range(3):
         wix.answer(json={"products": [{}], "pagingMetadata": {"cursors": {"next": "same"}}})
     assert len([one async for one in each(products_v3.query_products, shopper, query={})]) == 2
     wix.answers.clear()
     assert [one async for one in each(services.query_services, shopper, query={})] == []
+    wix.requests.clear()
+    wix.answer(json={"services": [{}]})
+    assert len([one async for one in each(services.query_services, shopper, query={})]) == 1
+    assert len(wix.requests) == 1
 
 
 async def test_an_error_on_the_way(wix: Wix, shopper: VisitorSession) -> None:

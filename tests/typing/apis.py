@@ -11,6 +11,7 @@ from wixvisitor.apis.ecom import current_cart, current_cart_arguments, current_c
 from wixvisitor.apis.events import ticket_reservations
 from wixvisitor.apis.stores import products_v3, products_v3_types
 from wixvisitor.fastapi import CatalogVisitor, CurrentVisitor
+from wixvisitor.testing import FakeWix
 
 
 async def good(visitor: VisitorSession, current: CurrentVisitor, catalog: CatalogVisitor) -> None:
@@ -58,6 +59,13 @@ async def bad(visitor: VisitorSession, catalog: CatalogVisitor) -> None:
     await current_cart.remove_line_items_from_current_cart(visitor, line_item_ids="abc")  # type: ignore[arg-type] # pyright: ignore[reportArgumentType]
     await current_cart.refresh_current_cart(catalog)  # type: ignore[arg-type] # pyright: ignore[reportArgumentType]
     answer = await current_cart.get_current_cart(visitor)
-    answer["cart"]["lineItem"]  # type: ignore[typeddict-item] # pyright: ignore # noqa: B018
+    answer["cart"]["lineItem"]  # type: ignore[typeddict-item] # pyright: ignore[reportTypedDictNotRequiredAccess, reportGeneralTypeIssues]
     each(current_cart.get_current_cart, visitor)  # type: ignore[arg-type] # pyright: ignore[reportArgumentType]
     each(products_v3.query_products, visitor, quer={})  # type: ignore[call-arg] # pyright: ignore[reportCallIssue]
+
+
+def answers(fake: FakeWix) -> None:
+    """The answers that a test gives may leave keys out, and have no other ones."""
+    fake.answer("events.events.query_events", {"events": [{"title": "Tea", "status": "UPCOMING"}]})
+    fake.answer("events.events.query_events", {"event": []})  # type: ignore[call-overload] # pyright: ignore[reportCallIssue, reportArgumentType]
+    fake.answer("events.events.query_event", {})  # type: ignore[call-overload] # pyright: ignore[reportCallIssue, reportArgumentType]

@@ -9,7 +9,8 @@ from typing import Final
 
 from tools.apis.answers import answer_types, shared_answer_types
 from tools.apis.arguments import ArgumentTypes, argument_types, shared_argument_types
-from tools.apis.description import read_description
+from tools.apis.description import Module, Shapes, read_description
+from tools.apis.fakes import TYPES, method_table, typed_answers
 from tools.apis.functions import functions
 from tools.apis.spelling import GENERATED
 
@@ -32,6 +33,19 @@ def generated() -> Iterator[tuple[str, str]]:
         if types.used:
             arguments = argument_types(types, "from wixvisitor.apis import shared_arguments as shared")
             yield f"{APIS}/{one.name}_arguments.py", "".join(arguments)
+    yield from for_the_fake(shared, modules)
+
+
+def for_the_fake(shared: Shapes, modules: tuple[Module, ...]) -> Iterator[tuple[str, str]]:
+    """Yields the files of ``FakeWix``, which knows nothing of ``wixvisitor.apis``."""
+    place = TYPES.replace(".", "/")
+    yield "wixvisitor/testing/_api_methods.py", "".join(method_table(modules))
+    yield "wixvisitor/testing/_api_answers.py", "".join(typed_answers(modules))
+    yield f"{place}/__init__.py", f'"""The types of the answers that tests give.\n\n{GENERATED}\n"""\n'
+    yield f"{place}/shared.py", "".join(shared_answer_types(shared, modules, partial=True))
+    for one in modules:
+        text = answer_types(one, f"from {TYPES} import shared", partial=True)
+        yield f"{place}/{one.name.replace('/', '_')}.py", "".join(text)
 
 
 def stale(files: dict[str, str]) -> Iterator[str]:
@@ -39,7 +53,7 @@ def stale(files: dict[str, str]) -> Iterator[str]:
     for path, text in files.items():
         if not (TOP / path).exists() or (TOP / path).read_text("utf-8") != text:
             yield path
-    for found in sorted((TOP / APIS).rglob("*.py")):
+    for found in sorted((TOP / "wixvisitor").rglob("*.py")):
         path = found.relative_to(TOP).as_posix()
         if path not in files and GENERATED in found.read_text("utf-8"):
             yield path

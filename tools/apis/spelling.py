@@ -37,13 +37,13 @@ def spelled(kind: Type, named: Callable[[str], str], *, nullable: bool = True) -
     return text
 
 
-def call(head: str, arguments: Sequence[str], tail: str = "", *, indent: str = "") -> str:
-    """Returns a call or a signature, in one line, with its arguments in a line of their own, or one a line."""
+def call(head: str, arguments: Sequence[str], tail: str = "", *, indent: str = "", own_line: bool = True) -> str:
+    """Returns a call in one line, with its arguments in a line of their own, or one a line. A tuple skips the second."""
     lines = [
         f"{indent}{head}({', '.join(arguments)}){tail}",
         f"{indent}{head}(\n{indent}    {', '.join(arguments)}\n{indent}){tail}",
     ]
-    for line in lines:
+    for line in lines[: 2 if own_line else 1]:
         if max(map(len, line.split("\n"))) <= WIDTH:
             return f"{line}\n"
     inner = "".join(f"{indent}    {argument},\n" for argument in arguments)

@@ -112,7 +112,7 @@ def following(
     cursor = (found.get("cursors") or {}).get("next")
     if cursor and pages.cursor is not None:
         return _with_cursor(pages.cursor, arguments, cursor)
-    if not count or found.get("hasNext") is False or pages.offset is None or _has_cursor(pages.cursor, arguments):
+    if not count or pages.offset is None or _has_cursor(pages.cursor, arguments):
         return None
     return _with_offset(pages.offset, arguments, found, count)
 
@@ -142,11 +142,20 @@ def _with_offset(
 ) -> dict[str, Any] | None:
     before = _at(place, arguments)
     offset = (before.get("offset") or 0) + count
-    limit, total = before.get("limit"), found.get("total", found.get("totalResults"))
-    if (limit and count < limit) or (isinstance(total, int) and offset >= total):
+    if not _has_more(found, offset, count, before.get("limit") or found.get("limit")):
         return None
     if not place:
         return {**arguments, "offset": offset}
     first, *rest = place
     paging = {**before, "offset": offset}
     return {**arguments, first: {**(arguments.get(first) or {}), rest[0]: paging} if rest else paging}
+
+
+def _has_more(found: Mapping[str, Any], offset: int, count: int, limit: int | None) -> bool:
+    """Whether an answer says that items follow this offset. An answer that does not say it is the last."""
+    total = found.get("total", found.get("totalResults"))
+    if found.get("hasNext") is not None:
+        return bool(found["hasNext"])
+    if isinstance(total, int):
+        return offset < total
+    return bool(found.get("tooManyToCount")) or (limit is not None and count >= limit)

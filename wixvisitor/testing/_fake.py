@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any, Self, overload
 
 from starlette.types import ASGIApp
 
+from wixvisitor.testing._answer_controls import answering
+from wixvisitor.testing._api_answers import TypedAnswers
 from wixvisitor.testing._app import FakeApp
 from wixvisitor.testing._calls import TOKEN_PATH, Call, CallLog
 from wixvisitor.testing._catalog import Product, catalog
@@ -32,7 +34,7 @@ if TYPE_CHECKING:
 BASE_URL = "https://www.wixapis.com"
 
 
-class FakeWix(FaultControls, VisitorControls, MemberControls, Settings):
+class FakeWix(TypedAnswers, FaultControls, VisitorControls, MemberControls, Settings):
     """A fake of Wix that keeps state: it mints visitors, recognises their tokens, and keeps one cart per visitor.
 
     Args:
@@ -50,7 +52,7 @@ class FakeWix(FaultControls, VisitorControls, MemberControls, Settings):
     The settings listed in ``Settings`` and ``MemberSettings`` are attributes and may be changed at any time. A call
     needs a token. Unlike with Wix, it needs no Accept or User-Agent header. The methods of ``FaultControls`` add
     faults; those of ``VisitorControls`` create visitors and revoke their tokens; those of ``MemberControls`` add
-    members, and show the mail and the orders.
+    members, and show the mail and the orders. ``answer`` gives the answers of the APIs that the fake does not play.
 
     Concurrency: safe from any thread. Several clients and servers may use one fake at once; they share its state.
 
@@ -82,6 +84,7 @@ class FakeWix(FaultControls, VisitorControls, MemberControls, Settings):
         self._lock = RLock()
         self._log = CallLog(lock=self._lock, limit=keep_calls)
         self._faults = Faults(lock=self._lock)
+        self._given: dict[str, Any] = {}
         self._settings = self
         self._visitors = Visitors(settings=self, server_time=self._server_time)
         self._members = Members(settings=self, server_time=self._server_time)
@@ -101,7 +104,7 @@ class FakeWix(FaultControls, VisitorControls, MemberControls, Settings):
             lock=self._lock,
         )
         return FakeApp(
-            routes=routes_app(site),
+            routes=answering(routes_app(site), site, self._given),
             faults=self._faults,
             log=self._log,
             now=self.now,

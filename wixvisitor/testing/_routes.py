@@ -17,6 +17,7 @@ from wixvisitor.testing import _cart_v2 as v2
 from wixvisitor.testing import _graphql as graphql
 from wixvisitor.testing import _iam as iam
 from wixvisitor.testing import _redirects as redirects
+from wixvisitor.testing import _reservations as reservations
 from wixvisitor.testing import _stores as stores
 from wixvisitor.testing._calls import CALL, TOKEN_PATH, Call
 from wixvisitor.testing._hosted_pages import hosted_routes
@@ -66,10 +67,15 @@ _OTHERS: dict[tuple[str, str], Handler] = {
     ("GET", "/members/v1/members/my"): iam.my_member,
     ("GET", "/stores-reader/v1/products/query"): stores.query_v1,
     ("POST", "/stores-reader/v1/products/query"): stores.query_v1,
+    ("POST", "/stores-reader/v1/products/query-platformized"): stores.query_platformized,
     ("GET", "/stores/v3/products/query"): stores.query_v3,
     ("POST", "/stores/v3/products/query"): stores.query_v3,
     ("POST", "/stores/v3/products/search"): stores.query_v3,
     ("GET", "/stores/v3/products/slug/{slug}"): stores.by_slug,
+    ("GET", "/stores/v3/products/{product_id}"): stores.by_id,
+    ("POST", "/events/v1/ticket-reservations"): reservations.create,
+    ("GET", "/events/v1/ticket-reservations/{reservation_id}"): reservations.get,
+    ("POST", "/events/v1/ticket-reservations/{reservation_id}/cancel"): reservations.cancel,
     ("POST", "/graphql/{version}"): graphql.execute,
 }
 

@@ -26,6 +26,13 @@ def query_v1(context: CallContext) -> Json:
     }
 
 
+def query_platformized(context: CallContext) -> Json:
+    """The answer to ``/stores-reader/v1/products/query-platformized``, the query of ``@wix/sdk``."""
+    answer = query_v1(context)
+    metadata = {"count": answer["metadata"]["items"], "offset": answer["metadata"]["offset"]}
+    return {"products": answer["products"], "metadata": {**metadata, "total": answer["totalResults"]}}
+
+
 def query_v3(context: CallContext) -> Json:
     """The answer to ``/stores/v3/products/query`` and ``search``, in pages with a cursor."""
     query = _object(context.body, "query") or _object(context.body, "search")
@@ -47,6 +54,14 @@ def by_slug(context: CallContext) -> Json:
         if product.slug == context.params["slug"]:
             return {"product": _product_v3(product)}
     raise application_error(404, "PRODUCT_NOT_FOUND", "Product not found")
+
+
+def by_id(context: CallContext) -> Json:
+    """One product."""
+    product = context.site.products.get(context.params["product_id"])
+    if product is None:
+        raise application_error(404, "PRODUCT_NOT_FOUND", "Product not found")
+    return {"product": _product_v3(product)}
 
 
 def _product_v1(product: Product) -> Json:

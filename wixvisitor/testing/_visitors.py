@@ -29,6 +29,7 @@ class Visitor:
     client_id: str
     member_id: str | None = None
     cart: Cart | None = None
+    reservations: dict[str, Any] = field(factory=dict, repr=False)
     created_at: float = 0.0
     seen_at: float = 0.0
 
