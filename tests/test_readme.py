@@ -29,7 +29,7 @@ def wix(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeWix]:
 @pytest.mark.parametrize(
     ("page", "blocks", "visitors"),
     [
-        ("README.md", 15, 5),  # the first block's, step 2's (the one of all later steps), the pool's two, the script's
+        ("README.md", 16, 5),  # the first block's, step 2's (the one of all later steps), the pool's two, the script's
         ("docs/web.md", 8, 0),
         ("docs/speed.md", 1, 0),
         ("docs/storage.md", 4, 0),
@@ -38,6 +38,7 @@ def wix(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeWix]:
         ("docs/stand-in.md", 2, 0),
         ("docs/doctor.md", 1, 0),
         ("docs/blocking.md", 5, 2),  # the script's visitor, and one of the pool
+        ("docs/apis.md", 4, 0),
     ],
 )
 def test_code_blocks_run_in_order(wix: FakeWix, page: str, blocks: int, visitors: int) -> None:

@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 
 from wixvisitor import ConfigurationError, VisitorSession, WixAPIError
+from wixvisitor.apis import each
+from wixvisitor.apis.data import items
 from wixvisitor.apis.ecom import checkout, current_cart, orders
 from wixvisitor.apis.events import events, rsvps
 from wixvisitor.apis.members import members
@@ -66,6 +68,21 @@ async def test_no_way_out_of_the_path(wix: Wix, shopper: VisitorSession, id: Any
     with pytest.raises(ConfigurationError, match=r"id: expected a text"):
         await orders.get_order(shopper, id=id)
     assert wix.requests == []
+
+
+async def test_data_items(wix: Wix, shopper: VisitorSession) -> None:
+    """Items of a collection are read and replaced as Wix's REST reference says."""
+    wix.answer(json={"dataItems": [{"id": "i", "data": {"title": "Tea"}}], "pagingMetadata": {"hasNext": False}})
+    found = [item async for item in each(items.query, shopper, data_collection_id="Teas", query={})]
+    await items.update(shopper, data_collection_id="Teas", data_item={"id": "i", "data": {"title": "Coffee"}})
+    await items.remove(shopper, data_collection_id="Teas", data_item_id=found[0]["id"])
+    first, second, third = wix.requests
+    assert (first.url.path, json.loads(first.content)) == (
+        "/wix-data/v2/items/query",
+        {"dataCollectionId": "Teas", "query": {}},
+    )
+    assert (second.method, second.url.path) == ("PUT", "/wix-data/v2/items/i")
+    assert (third.method, dict(third.url.params)["dataCollectionId"]) == ("DELETE", "Teas")
 
 
 async def test_error(wix: Wix, shopper: VisitorSession) -> None:

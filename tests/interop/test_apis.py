@@ -45,6 +45,7 @@ PACKED_BY_THE_SDK = {  # nested parameters in one, ".r"; REST documents plain on
     "members.members.list_members",
     "pricing_plans.orders.member_list_orders",
 }
+BY_HAND = {"data/items"}  # its package has no licence; written from Wix's REST reference
 TOKENS = Tokens(AccessToken("OauthNG.JWS.a.b.c", 4_000_000_000), RefreshToken("JWS.r", TokenRole.VISITOR))
 
 
@@ -62,7 +63,8 @@ def calls(request: pytest.FixtureRequest) -> list[dict[str, Any]]:
 def test_requests_equal_those_of_the_sdk(calls: list[dict[str, Any]]) -> None:
     """N of N: method, path, query, body, Authorization and Content-Type are the SDK's."""
     assert [call for call in calls if "error" in call] == []
-    assert len(calls) == sum(len(one.methods) for one in read_description()[1])
+    described = {one.name: one for one in read_description()[1] if one.name not in BY_HAND}
+    assert len(calls) == sum(len(one.methods) for one in described.values())
     names = [f"{call['module'].replace('/', '.')}.{snake(call['method'])}" for call in calls]
     differing = {
         name: (ours, theirs)

@@ -46,10 +46,11 @@ async def test_a_function_answers(fake: FakeWix, visitor: VisitorSession) -> Non
     def page(call: Call) -> Any:
         start = int(call.json["query"].get("cursorPaging", {}).get("cursor", "0"))
         cursors = {"next": str(start + 1)} if start < 2 else {}
-        return {"events": [{"title": f"{start} of {call.visitor_id}"}], "pagingMetadata": {"cursors": cursors}}
+        name = f"{start} of {call.visitor_id}"
+        return {"products": [{"name": name}], "pagingMetadata": {"cursors": cursors}}
 
-    fake.answer("events.events.query_events", page)
-    titles = [event["title"] async for event in each(events.query_events, visitor, query={})]
+    fake.answer("stores.products_v3.query_products", page)
+    titles = [product["name"] async for product in each(products_v3.query_products, visitor, query={})]
     [caller] = fake.visitors
     assert titles == [f"{number} of {caller}" for number in range(3)]
 

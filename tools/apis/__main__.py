@@ -13,6 +13,7 @@ from tools.apis.description import Module, Shapes, read_description
 from tools.apis.fakes import TYPES, method_table, typed_answers
 from tools.apis.functions import functions
 from tools.apis.spelling import GENERATED
+from tools.apis.table import with_table
 
 TOP: Final = Path(__file__).parents[2]
 APIS: Final = "wixvisitor/apis"
@@ -33,6 +34,7 @@ def generated() -> Iterator[tuple[str, str]]:
         if types.used:
             arguments = argument_types(types, "from wixvisitor.apis import shared_arguments as shared")
             yield f"{APIS}/{one.name}_arguments.py", "".join(arguments)
+    yield "docs/apis.md", with_table(TOP / "docs/apis.md", modules)
     yield from for_the_fake(shared, modules)
 
 

@@ -1,4 +1,4 @@
-"""``description.json`` in Python's terms."""
+"""``description.json`` and ``by_hand.json`` in Python's terms."""
 
 from __future__ import annotations
 
@@ -146,11 +146,12 @@ class Module:
         return self.own.types.get(name) or self.shared.types.get(name) or {}
 
 
-def read_description(path: Path = HERE / "description.json") -> tuple[Shapes, tuple[Module, ...]]:
-    """Returns the shared shapes and the modules."""
-    read = json.loads(path.read_text("utf-8"))
+def read_description() -> tuple[Shapes, tuple[Module, ...]]:
+    """Returns the shared shapes and the modules, with those that are described by hand."""
+    read = json.loads((HERE / "description.json").read_text("utf-8"))
+    by_hand = json.loads((HERE / "by_hand.json").read_text("utf-8"))
     shared = Shapes.of(read["shared"])
-    return shared, tuple(_modules(read["modules"], shared))
+    return shared, (*_modules(read["modules"], shared), *_modules(by_hand, shared))
 
 
 def _modules(read: Mapping[str, Any], shared: Shapes) -> Iterator[Module]:

@@ -38,7 +38,7 @@ def spelled(kind: Type, named: Callable[[str], str], *, nullable: bool = True) -
 
 
 def call(head: str, arguments: Sequence[str], tail: str = "", *, indent: str = "", own_line: bool = True) -> str:
-    """Returns a call in one line, with its arguments in a line of their own, or one a line. A tuple skips the second."""
+    """Returns a call in one line, with its arguments in a line of their own, or one a line. Tuples skip the second."""
     lines = [
         f"{indent}{head}({', '.join(arguments)}){tail}",
         f"{indent}{head}(\n{indent}    {', '.join(arguments)}\n{indent}){tail}",

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
         bookings_bookings,
         bookings_event_time_slots,
         bookings_services,
+        data_items,
         ecom_back_in_stock,
         ecom_checkout,
         ecom_current_cart,
@@ -279,6 +280,90 @@ class TypedAnswers(AnswerControls):
             self,
             name: Literal["bookings.services.search_services"],
             body: Given[bookings_services.SearchServicesResponse],
+        ) -> None: ...
+
+        @overload
+        def answer(
+            self,
+            name: Literal["data.items.aggregate"],
+            body: Given[data_items.AggregateDataItemsResponse],
+        ) -> None: ...
+
+        @overload
+        def answer(
+            self,
+            name: Literal["data.items.bulk_insert"],
+            body: Given[data_items.BulkDataItemsResponse],
+        ) -> None: ...
+
+        @overload
+        def answer(
+            self,
+            name: Literal["data.items.bulk_remove"],
+            body: Given[data_items.BulkDataItemsResponse],
+        ) -> None: ...
+
+        @overload
+        def answer(
+            self,
+            name: Literal["data.items.bulk_save"],
+            body: Given[data_items.BulkDataItemsResponse],
+        ) -> None: ...
+
+        @overload
+        def answer(
+            self,
+            name: Literal["data.items.bulk_update"],
+            body: Given[data_items.BulkDataItemsResponse],
+        ) -> None: ...
+
+        @overload
+        def answer(
+            self,
+            name: Literal["data.items.count"],
+            body: Given[data_items.CountDataItemsResponse],
+        ) -> None: ...
+
+        @overload
+        def answer(
+            self,
+            name: Literal["data.items.get"],
+            body: Given[data_items.DataItemResponse],
+        ) -> None: ...
+
+        @overload
+        def answer(
+            self,
+            name: Literal["data.items.insert"],
+            body: Given[data_items.DataItemResponse],
+        ) -> None: ...
+
+        @overload
+        def answer(
+            self,
+            name: Literal["data.items.query"],
+            body: Given[data_items.QueryDataItemsResponse],
+        ) -> None: ...
+
+        @overload
+        def answer(
+            self,
+            name: Literal["data.items.remove"],
+            body: Given[data_items.DataItemResponse],
+        ) -> None: ...
+
+        @overload
+        def answer(
+            self,
+            name: Literal["data.items.save"],
+            body: Given[data_items.DataItemResponse],
+        ) -> None: ...
+
+        @overload
+        def answer(
+            self,
+            name: Literal["data.items.update"],
+            body: Given[data_items.DataItemResponse],
         ) -> None: ...
 
         @overload
