@@ -26,6 +26,6 @@ def export(visitor: BlockingVisitorSession, collection: str, url: str, folder: P
 
 
 if __name__ == "__main__":
-    client_id, client = chosen_site()  # your client ID, and None
-    with BlockingVisitorSession(client_id, client=client) as visitor:
+    client_id, base_url = chosen_site()  # your client ID, and None
+    with BlockingVisitorSession(client_id, base_url=base_url) as visitor:
         print(export(visitor, "Books", "https://shop.example/books", Path()), "items")

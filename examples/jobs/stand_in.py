@@ -10,6 +10,8 @@ from wixvisitor.testing import Call, FakeWix, Product
 MEMBER: Final = ("anna@example.com", "correct horse")
 BOOKINGS: Final = "13d21c63-b5ec-5912-8397-c3a5ddb27a97"  # the app ID of Wix Bookings
 
+BOOKING: Final = "booking-1"
+
 _BOOKS: Final = [{"title": f"Book {n}", "slug": f"book-{n}", "_updatedDate": "2026-11-30"} for n in range(1, 251)]
 _READERS: Final = [{"email": f"reader{n}@example.com"} for n in range(1, 13)]
 _TOPICS: Final = [{"id": f"c{n}", "label": label} for n, label in enumerate(("Tea", "Cups", "Kettles"))]
@@ -28,7 +30,7 @@ _SLOT: Final[Any] = {
 
 def stand_in(**arguments: Any) -> FakeWix:
     """Returns a new FakeWix with all of it; takes what FakeWix takes."""
-    haircut = Product("booking-1", name="Haircut", price="35", app_id=BOOKINGS)
+    haircut = Product(BOOKING, name="Haircut", price="35", app_id=BOOKINGS)
     fake = FakeWix(**{"products": [*FakeWix().products, haircut], **arguments})
     fake.add_member(*MEMBER)
     fake.collections["Books"] = _BOOKS
@@ -36,11 +38,11 @@ def stand_in(**arguments: Any) -> FakeWix:
     _add_blog(fake)
     active: Any = {"planId": "plan-1", "planName": "Tea club", "status": "ACTIVE"}
     fake.answer("pricing_plans.orders.member_list_orders", {"orders": [active]})
-    fake.answer("forms.submissions.create_submission", lambda call: {"submission": {"id": "s1", **call.json["submission"]}})
+    fake.answer("forms.submissions.create_submission", _submitted)
     service: Any = {"id": "haircut", "name": "Haircut", "schedule": {"id": "schedule-1"}, "staffMemberIds": ["ben"]}
     fake.answer("bookings.services.query_services", {"services": [service]})
     fake.answer("bookings.availability.list_availability_time_slots", {"timeSlots": [_SLOT]})
-    fake.answer("bookings.bookings.create_booking", lambda call: {"booking": {"id": haircut.id, **call.json["booking"]}})
+    fake.answer("bookings.bookings.create_booking", _booked)
     return fake
 
 
@@ -69,3 +71,11 @@ def pages(key: str, items: list[Any]) -> Callable[[Call], Any]:
 def _post(call: Call) -> Any:
     slug = call.path.rpartition("/")[2]
     return {"post": {**next(post for post in _POSTS if post["slug"] == slug), "contentText": "Boil, pour, wait."}}
+
+
+def _submitted(call: Call) -> Any:
+    return {"submission": {"id": "submission-1", **call.json["submission"]}}
+
+
+def _booked(call: Call) -> Any:
+    return {"booking": {"id": BOOKING, **call.json["booking"]}}
