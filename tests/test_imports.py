@@ -274,3 +274,17 @@ def test_no_module_hides():
     """Every file is a module that pkgutil finds: no package lacks its ``__init__``."""
     found = {one.name.removeprefix("wixvisitor.") for one in pkgutil.walk_packages([str(TOP)], "wixvisitor.")}
     assert found | {""} == set(MODULES)
+
+
+def test_apis_are_imported_one_by_one():
+    """``import wixvisitor`` imports no API, and an API module neither another one nor any module of types."""
+    program = (
+        "import sys, json\nfrom wixvisitor import VisitorSession, VisitorPool\n"
+        "before = [name for name in sys.modules if name.startswith('wixvisitor.apis')]\n"
+        "import wixvisitor.apis.ecom.current_cart\n"
+        "print(json.dumps([before, sorted(name for name in sys.modules if name.startswith('wixvisitor.apis'))]))"
+    )
+    before, after = json.loads(python(program))
+    ours_by_hand = {f"wixvisitor.apis.{name}" for name in ("_encoding", "_paging", "_runtime")}
+    assert before == []
+    assert set(after) == {"wixvisitor.apis", "wixvisitor.apis.ecom", "wixvisitor.apis.ecom.current_cart", *ours_by_hand}

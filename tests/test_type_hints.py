@@ -13,7 +13,7 @@ import httpx
 import pytest
 
 import wixvisitor
-from wixvisitor import VisitorPool, VisitorSession
+from wixvisitor import VisitorPool, VisitorSession, apis
 from wixvisitor._http.arguments import RequestArguments
 from wixvisitor._web.request_visitor import RequestVisitor
 from wixvisitor.testing import StorageContract
@@ -21,9 +21,12 @@ from wixvisitor.testing import StorageContract
 HELD = (RequestVisitor, StorageContract)  # what users get, or look up, without an ordinary import
 
 
+MODULES_OF_TYPES = ("_types", "_arguments")  # of wixvisitor.apis: 1,500 classes, which are looked at in one test
+
+
 def public_modules() -> list[str]:
     found = pkgutil.walk_packages(wixvisitor.__path__, "wixvisitor.")
-    names = (one.name for one in found)
+    names = (one.name for one in found if not one.name.endswith(MODULES_OF_TYPES))
     return ["wixvisitor", *(name for name in names if not any(part.startswith("_") for part in name.split(".")))]
 
 
@@ -59,6 +62,16 @@ def test_hints_of_what_is_public(thing: Any) -> None:
     """Each public class, its methods, and each public function has hints that can be evaluated."""
     for one in (thing, *(methods_of(thing) if inspect.isclass(thing) else ())):
         typing.get_type_hints(one)
+
+
+def test_hints_of_the_apis_types() -> None:
+    """So do the types of all arguments and answers of `wixvisitor.apis`."""
+    names = [one.name for one in pkgutil.walk_packages(apis.__path__, "wixvisitor.apis.")]
+    modules = [importlib.import_module(name) for name in names if name.endswith(MODULES_OF_TYPES)]
+    kinds = [kind for module in modules for kind in vars(module).values() if typing.is_typeddict(kind)]
+    for kind in kinds:
+        typing.get_type_hints(kind)
+    assert len(kinds) > 1_000
 
 
 def test_the_walk_finds_what_people_use() -> None:

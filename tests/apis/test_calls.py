@@ -9,13 +9,15 @@ from typing import Any
 
 import pytest
 
-from wixvisitor import ConfigurationError, VisitorSession, WixAPIError
+from tests.constants import CLIENT_ID
+from wixvisitor import ConfigurationError, VisitorPool, VisitorSession, WixAPIError
 from wixvisitor.apis import each
 from wixvisitor.apis.data import items
 from wixvisitor.apis.ecom import checkout, current_cart, orders
-from wixvisitor.apis.events import events, rsvps
+from wixvisitor.apis.events import events, rsvps, ticket_definitions
 from wixvisitor.apis.members import members
-from wixvisitor.apis.stores import products_v3
+from wixvisitor.apis.stores import collections, products, products_v3
+from wixvisitor.web import CATALOG_PATHS, CatalogReader
 
 from .conftest import Wix
 
@@ -169,6 +171,23 @@ async def test_wrong_max_retries(session_for: Callable[..., VisitorSession]) -> 
         session_for(max_retries=-1)
     with pytest.raises(ConfigurationError, match="max_retries"):
         await products_v3.query_products(session_for(), query={}, max_retries=True)
+
+
+async def test_catalog_visitor(wix: Wix, session_for: Callable[..., VisitorSession]) -> None:
+    """What reads the catalogue takes a CatalogVisitor, whose number of repetitions is the pool's."""
+    wix.answer(json={"access_token": "OauthNG.JWS.a.b.c", "refresh_token": "JWS.r", "expires_in": 14_400})
+    async with wix.family.AsyncClient(transport=wix.family.MockTransport(wix.handle)) as client:
+        catalog = CatalogReader(VisitorPool(CLIENT_ID, client=client, max_retries=1), CATALOG_PATHS)
+        await products.query_products(catalog, query={"filter": {"slug": "mug"}})
+        await collections.get_collection(catalog, id="c")
+        await ticket_definitions.query_available_ticket_definitions(catalog, query={})
+        assert len(wix.requests) == 4
+        wix.answers = [wix.family.Response(503, headers=AT_ONCE) for _ in range(3)]
+        with pytest.raises(WixAPIError):
+            await products_v3.query_products(catalog, query={})
+        assert len(wix.requests) == 6
+        with pytest.raises(ConfigurationError, match="catalog"):
+            await orders.get_order(catalog, id="o")
 
 
 async def test_deprecated(wix: Wix, shopper: VisitorSession) -> None:

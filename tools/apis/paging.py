@@ -29,6 +29,8 @@ def paging_of(one: Module, method: Method) -> Paging | None:
             offset = place if "offset" in keys and offset is None else offset
     if {"limit", "offset"} <= {argument.name for argument in method.arguments} and offset is None:
         offset = ()
+    if cursor == offset:
+        cursor = None  # the blog's lists, which name a cursor, but do not say of which page
     items = item_fields(one, method)
     if not method.reads or not items or (cursor is None and offset is None):
         return None

@@ -16,7 +16,7 @@ AnswerT = TypeVar("AnswerT")
 AnswerT_co = TypeVar("AnswerT_co", covariant=True)
 ItemT_co = TypeVar("ItemT_co", covariant=True)
 
-_METADATA: Final = ("pagingMetadata", "metadata", "cursorPagingMetadata")
+_METADATA: Final = ("pagingMetadata", "metadata", "metaData", "cursorPagingMetadata")
 
 Place = tuple[str, ...]
 """Where a call's paging stands: ("query", "cursorPaging") is a key of the argument ``query``."""
@@ -114,7 +114,7 @@ def following(
         return _with_cursor(pages.cursor, arguments, cursor)
     if not count or pages.offset is None or _has_cursor(pages.cursor, arguments):
         return None
-    return _with_offset(pages.offset, arguments, found, count)
+    return _with_offset(pages.offset, arguments, {**answer, **found}, count)
 
 
 def _has_cursor(place: Place | None, arguments: Mapping[str, Any]) -> bool:

@@ -157,19 +157,25 @@ def types_of(name: str) -> Any:
     return _Types(name)
 
 
-def deprecated(message: str) -> Callable[[Callable[P, Coroutine[Any, Any, T]]], Callable[P, Coroutine[Any, Any, T]]]:
-    """Marks a function that Wix will remove, as ``warnings.deprecated`` of Python 3.13 does (PEP 702)."""
+if TYPE_CHECKING:
+    from typing_extensions import deprecated  # what checkers and editors know (PEP 702)
+else:
 
-    def mark(function: Callable[P, Coroutine[Any, Any, T]]) -> Callable[P, Coroutine[Any, Any, T]]:
-        @functools.wraps(function)
-        async def warns(*args: P.args, **kwargs: P.kwargs) -> T:
-            warnings.warn(message, DeprecationWarning, stacklevel=2)
-            return await function(*args, **kwargs)
+    def deprecated(
+        message: str,
+    ) -> Callable[[Callable[P, Coroutine[Any, Any, T]]], Callable[P, Coroutine[Any, Any, T]]]:
+        """Marks a function that Wix will remove, as ``warnings.deprecated`` of Python 3.13 does (PEP 702)."""
 
-        warns.__deprecated__ = message  # type: ignore[attr-defined]
-        return warns
+        def mark(function: Callable[P, Coroutine[Any, Any, T]]) -> Callable[P, Coroutine[Any, Any, T]]:
+            @functools.wraps(function)
+            async def warns(*args: P.args, **kwargs: P.kwargs) -> T:
+                warnings.warn(message, DeprecationWarning, stacklevel=2)
+                return await function(*args, **kwargs)
 
-    return mark
+            warns.__deprecated__ = message
+            return warns
+
+        return mark
 
 
 def __getattr__(name: str) -> Any:

@@ -83,7 +83,7 @@ def _items_of_list_categories(answer: t.ListCategoriesResponse) -> list[t.Catego
     return answer.get("categories") or []
 
 
-@api.paged(_items_of_list_categories, cursor=("paging",), offset=("paging",))
+@api.paged(_items_of_list_categories, offset=("paging",))
 async def list_categories(
     visitor: api.Reader,
     *,

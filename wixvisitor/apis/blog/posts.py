@@ -143,7 +143,7 @@ def _items_of_list_posts(answer: t.ListPostsResponse) -> list[t.Post]:
     return answer.get("posts") or []
 
 
-@api.paged(_items_of_list_posts, cursor=("paging",), offset=("paging",))
+@api.paged(_items_of_list_posts, offset=("paging",))
 async def list_posts(
     visitor: api.Reader,
     *,

@@ -87,6 +87,7 @@ def _dump_visitor(visitor: Visitor) -> Json:
         "createdAt": visitor.created_at,
         "seenAt": visitor.seen_at,
         "cart": None if visitor.cart is None else dump_cart(visitor.cart),
+        "reservations": visitor.reservations,
     }
 
 
@@ -96,6 +97,7 @@ def _load_visitor(item: Json) -> Visitor:
         client_id=text_of(item, "clientId"),
         member_id=None if item["memberId"] is None else text_of(item, "memberId"),
         cart=None if item["cart"] is None else load_cart(item["cart"]),
+        reservations=checked(item.get("reservations", {}), dict, "reservations"),  # an earlier release has none
         created_at=number_of(item, "createdAt"),
         seen_at=number_of(item, "seenAt"),
     )
