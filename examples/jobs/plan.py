@@ -21,7 +21,8 @@ def visitors() -> BlockingVisitorPool:
 def page(st: Any, pool: BlockingVisitorPool) -> None:
     """Shows the page. The key of the browser's visitor stays in Streamlit's session, which the server keeps."""
     visitor = pool.session(st.session_state.setdefault("visitor", uuid.uuid4().hex))
-    if not visitor.logged_in() and not log_in(st, visitor):
+    if not visitor.logged_in():
+        log_in(st, visitor)
         return
     plans = [order["planName"] for order in visitor.each(orders.member_list_orders, order_statuses=["ACTIVE"])]
     if plans:
@@ -30,21 +31,20 @@ def page(st: Any, pool: BlockingVisitorPool) -> None:
         st.warning("This page is for members with an active plan.")
 
 
-def log_in(st: Any, visitor: BlockingVisitorSession) -> bool:
-    """Shows the form, and returns whether the visitor is a member now."""
+def log_in(st: Any, visitor: BlockingVisitorSession) -> None:
+    """Shows the form, or the page again after a login."""
     with st.form("login"):
         email, password = st.text_input("E-mail"), st.text_input("Password", type="password")
         if not st.form_submit_button("Log in"):
-            return False
+            return
     try:
         outcome = visitor.members.login(email, password)
         if outcome.state == "success":
             visitor.members.complete(outcome)
-        else:
-            st.info("Wix has sent you a code." if outcome.state_token else "The owner has to approve you first.")
+            st.rerun()
+        st.info("Wix has sent you a code." if outcome.state_token else "The owner has to approve you first.")
     except MemberLoginError:
         st.error("E-mail or password is wrong.")
-    return visitor.logged_in()
 
 
 if __name__ == "__main__":

@@ -142,6 +142,10 @@ async def test_catalogues(capsys: pytest.CaptureFixture[str]) -> None:
     assert ids[2] in lines[-1]
 
 
+class Rerun(BaseException):
+    """Ends a run of a script, which is run again, as in Streamlit."""
+
+
 class Streamlit:
     """What a run of a Streamlit script sees: the values of its fields, and its session's state."""
 
@@ -158,6 +162,9 @@ class Streamlit:
     def form_submit_button(self, _label: str) -> bool:
         return self._submitted
 
+    def rerun(self) -> None:
+        raise Rerun
+
     def __getattr__(self, name: str) -> Any:
         assert name in ("success", "warning", "error", "info")
         return lambda text: self.shown.update({name: text})
@@ -170,13 +177,20 @@ def test_plan(fake: FakeWix) -> None:
 
         def shown(state: dict[str, Any], *fields: str) -> dict[str, str]:
             st = Streamlit(state, *fields)
-            plan.page(st, visitors)
+            try:
+                plan.page(st, visitors)
+            except Rerun:
+                return shown(state)
             return st.shown
 
         assert shown(anna) == {}
         assert shown(anna, MEMBER[0], "wrong") == {"error": "E-mail or password is wrong."}
         assert shown(anna, *MEMBER) == shown(anna) == {"success": "Welcome. Your plan: Tea club"}
         assert shown({}) == {}
+        fake.verify_emails = True
+        ben = visitors.session("ben")
+        assert ben.members.register("ben@example.com", "correct horse").state == "email_verification_required"
+        assert "code" in shown({}, "ben@example.com", "correct horse")["info"]
         fake.answer("pricing_plans.orders.member_list_orders", {"orders": []})
         assert "warning" in shown(anna)
 

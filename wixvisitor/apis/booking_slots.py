@@ -36,12 +36,18 @@ def booked_slot(service: t.Service, slot: shared.TimeSlot, time_zone: str) -> a.
             who is free (``get_availability_time_slot`` does).
         slot: as ``list_availability_time_slots`` or ``list_event_time_slots`` returns it.
         time_zone: of the slot's times: the one that these functions were asked for, like ``"Europe/Berlin"``.
+
+    Raises:
+        ValueError: neither the service nor the slot has a staff member.
     """
     found = cast("dict[str, Any]", slot)  # Wix leaves keys out
     event_id = (found.get("eventInfo") or {}).get("eventId")
     if event_id:
         return {"serviceId": service["id"], "eventId": event_id}
     free = [one["id"] for kind in found.get("availableResources") or [] for one in kind.get("resources") or []]
+    staff = [*free, *service.get("staffMemberIds", [])]
+    if not staff:
+        raise ValueError("the service has no staff member, and the slot says of none that they are free")
     place = found.get("location") or {}
     location: a.Location = {"locationType": _LOCATIONS.get(place.get("locationType", ""), "OWNER_BUSINESS")}
     if place.get("id"):
@@ -52,6 +58,6 @@ def booked_slot(service: t.Service, slot: shared.TimeSlot, time_zone: str) -> a.
         "startDate": slot["localStartDate"],
         "endDate": slot["localEndDate"],
         "timezone": time_zone,
-        "resource": {"id": [*free, *service.get("staffMemberIds", [])][0]},
+        "resource": {"id": staff[0]},
         "location": location,
     }
