@@ -1,10 +1,10 @@
 """A blog behind AWS Lambda: all posts with their topics and tags, or one post by its slug.
 
 The session is made outside of the handler: while the function is frozen and thawed, it stays the same visitor.
-``python -m examples.jobs.blog [SLUG]`` calls the handler.
+``python -m examples.jobs.blog`` calls the handler.
 """
 
-import sys
+import json
 from typing import Any
 
 from examples.jobs.site import chosen_site
@@ -48,5 +48,4 @@ def all_posts() -> list[Any]:
 
 
 if __name__ == "__main__":
-    slug = next((word for word in sys.argv[1:] if "post-" in word), None)
-    print(handler({"pathParameters": {"slug": slug}}))
+    print(json.dumps(handler({}), indent=2))
