@@ -228,7 +228,14 @@ async def test_contact(pool: VisitorPool, cookie: IdCookie, fake: FakeWix) -> No
 def test_booking(visitor: BlockingVisitorSession, fake: FakeWix) -> None:
     """The first free slot is booked with all that Wix needs, and is in the cart at the checkout."""
     url = booking.book(visitor, "Haircut", datetime(2026, 12, 1), "anna@example.com")
-    created = next(call.json for call in fake.api_calls() if call.path == "/_api/bookings-service/v2/bookings")
+    asked, created, *_ = [call.json for call in fake.api_calls() if call.path.endswith(("/time-slots", "/bookings"))]
+    assert asked == {
+        "serviceId": "haircut",
+        "fromLocalDate": "2026-12-01T00:00:00",
+        "toLocalDate": "2026-12-31T00:00:00",
+        "timeZone": "Europe/Berlin",
+        "bookable": True,
+    }
     assert created["booking"] == {
         "bookedEntity": {
             "slot": {
