@@ -36,9 +36,9 @@ def wix(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeWix]:
         ("docs/observability.md", 3, 0),
         ("docs/members.md", 4, 0),
         ("docs/stand-in.md", 2, 0),
+        ("docs/apis.md", 4, 0),
         ("docs/doctor.md", 1, 0),
         ("docs/blocking.md", 5, 2),  # the script's visitor, and one of the pool
-        ("docs/apis.md", 4, 0),
     ],
 )
 def test_code_blocks_run_in_order(wix: FakeWix, page: str, blocks: int, visitors: int) -> None:

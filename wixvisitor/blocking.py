@@ -177,7 +177,7 @@ class BlockingVisitorSession(ClosedDoor[VisitorSession]):
 
     @property
     def max_retries(self) -> int:
-        """As ``VisitorSession.max_retries``."""
+        """How often a reading call of ``wixvisitor.apis`` is sent again."""
         return self._inner.max_retries
 
     @property

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -9,24 +10,34 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-HEADERS: Final = {
-    "Cache-Control": "private, no-store",
-    "Content-Security-Policy": "default-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'",
-    "Referrer-Policy": "same-origin",
-    "X-Content-Type-Options": "nosniff",
-}
+_POLICY: Final = "default-src 'self'; base-uri 'none'; frame-ancestors 'none'; form-action 'self'"
 _SAFE: Final = ("GET", "HEAD", "OPTIONS")
 
 
+def headers_for(origin: str) -> dict[str, str]:
+    """Returns what an answer of a shop with this origin says.
+
+    Browsers apply ``form-action`` to the redirect after a form as well, and the forms that log in and out lead to Wix.
+    Which hosts Wix's pages have is not documented, so every one with https will do; on this machine http, for FakeWix.
+    """
+    wix = "https:" if origin.startswith("https:") else "https: http:"
+    return {
+        "Cache-Control": "private, no-store",
+        "Content-Security-Policy": f"{_POLICY} {wix}",
+        "Referrer-Policy": "same-origin",
+        "X-Content-Type-Options": "nosniff",
+    }
+
+
 class Guard:
-    """Adds the security headers, and refuses what another site's page posts here.
+    """Adds the security headers that an answer lacks, and refuses what another site's page posts here.
 
     The visitor's cookie is ``SameSite=Lax``, which keeps it out of such posts in the first place; this is the second
     lock, for browsers and neighbours on the same site that the first one does not stop.
     """
 
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
+    def __init__(self, app: ASGIApp, *, headers: Mapping[str, str]) -> None:
+        self._app, self._headers = app, headers
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serves one request."""
@@ -37,10 +48,8 @@ class Guard:
         async def guarded(message: Message) -> None:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
-                own = headers.get("cache-control")
-                headers.update(HEADERS)
-                if own is not None:  # a page that is the same for everybody
-                    headers["Cache-Control"] = own
+                for name, value in self._headers.items():
+                    headers.setdefault(name, value)
                 if scope["path"].startswith("/static/"):
                     headers["Cache-Control"] = "no-cache"  # kept, but asked for again: files change with a deployment
             await send(message)

@@ -7,6 +7,7 @@ from typing import Annotated, Final
 from fastapi import APIRouter, Form, Request
 from fastapi.responses import RedirectResponse, Response
 
+from examples.shop.checkout import AtWix, log_in_again
 from examples.shop.views import FOR_ALL, show
 from examples.shop.wix import Cart, CurrentShelves, CurrentShop
 from wixvisitor import EMPTY_TOKENS
@@ -41,9 +42,14 @@ async def products(request: Request, shelves: CurrentShelves) -> Response:
 
 
 @router.get("/cart")
-async def cart(request: Request, shop: CurrentShop, done: str = "") -> Response:
-    """The visitor's cart."""
-    return show(request, "cart.html", cart=await shop.cart(), message=_DONE.get(done, ""), most=MOST)
+async def cart(
+    request: Request, shop: CurrentShop, visitor: CurrentVisitor, done: str = "", at_wix: AtWix = ""
+) -> Response:
+    """The visitor's cart. Wix's checkout leads back to it, too."""
+    if response := log_in_again(visitor, at_wix, "/cart"):
+        return response
+    found, message = await shop.cart(), _DONE.get(done, "")
+    return show(request, "cart.html", cart=found, message=message, most=MOST, is_member=visitor.logged_in())
 
 
 @router.post("/cart/add")

@@ -16,11 +16,9 @@ from fastapi import FastAPI
 from examples.shop.app import make_app
 from examples.shop.catalogue import PRODUCTS
 from examples.shop.history import History
-from examples.shop.settings import Settings
-from wixvisitor import VisitorPool
+from examples.shop.settings import HOST, Settings
+from wixvisitor import VisitorPool, VisitorSession
 from wixvisitor.testing import FakeWix
-
-_HOST = "127.0.0.1"
 
 
 def run(settings: Settings) -> None:
@@ -28,11 +26,11 @@ def run(settings: Settings) -> None:
     anyio.run(_prepare, settings)
     with _wix(settings) as where:
         os.environ.update(attrs.evolve(settings, base_url=where).to_environment())
-        print(f"Tide & Clay is open: http://{_HOST}:{settings.port}/", flush=True)  # noqa: T201 - a command line
+        print(f"Tide & Clay is open: {settings.origin}/", flush=True)  # noqa: T201 - a command line
         uvicorn.run(
             "examples.shop.serve:app_from_environment",
             factory=True,
-            host=_HOST,
+            host=HOST,
             port=settings.port,
             workers=settings.workers,
             log_level="warning",
@@ -42,14 +40,23 @@ def run(settings: Settings) -> None:
 def app_from_environment() -> FastAPI:
     """Returns the shop that the environment describes: each worker process makes its own."""
     settings, history = Settings.from_environment(os.environ), History()
+    wix = settings.base_url or "https://www.wixapis.com"
     pool = VisitorPool(
         settings.site,
         storage=settings.storage(),
-        base_url=settings.base_url or "https://www.wixapis.com",
+        base_url=wix,
         on_change=history.note,
         renew_timeout=5.0,  # a shopper who waits longer than that is gone; the visitor is not
     )
-    return make_app(pool, cookie=settings.cookie(), history=history, kept_in=settings.kept_in)
+    return make_app(
+        pool,
+        cookie=settings.cookie(),
+        origin=settings.origin,
+        keys=settings.keys.split(","),
+        session_of=lambda tokens: VisitorSession(settings.site, tokens=tokens, base_url=wix),
+        history=history,
+        kept_in=settings.kept_in,
+    )
 
 
 async def _prepare(settings: Settings) -> None:

@@ -14,10 +14,13 @@ import attrs
 from examples.shop.catalogue import CLIENT_ID
 from wixvisitor import ConfigurationError
 from wixvisitor.cookies import IdCookie, SealedCookie, SharedCookie, VisitorCookie, generate_key
+from wixvisitor.fastapi import login_router
 from wixvisitor.storage import MemoryStorage, TokenStorage
 from wixvisitor.storage.sqlite import SQLiteStorage
 
 KEYS: Final = "SHOP_KEYS"
+HOST: Final = "127.0.0.1"
+ORIGIN: Final = f"http://{HOST}:8000"
 _PREFIX: Final = "SHOP_"
 
 _DESCRIPTION: Final = "A small storefront: each browser is one Wix visitor. Without a client ID, FakeWix plays Wix."
@@ -31,6 +34,8 @@ _KEYS_HELP: Final = (
     f"one. Without it they are made at the start: for sqlite:PATH they are kept in PATH.key."
 )
 
+_NEW_KEY: Final = f"{KEYS} is not set: the cookies' key is new, and this start's visitors are lost at the next.\n"
+
 
 @attrs.frozen(kw_only=True)
 class Settings:
@@ -40,6 +45,7 @@ class Settings:
         client_id: the site's; None: FakeWix's.
         base_url: where Wix is; None: at Wix, or at a FakeWix of our own.
         store: see ``--store``.
+        origin: the shop's, as browsers see it.
         secure: whether browsers get cookies that they send over https only.
         keys: the cookies'; separated by commas.
     """
@@ -47,6 +53,7 @@ class Settings:
     client_id: str | None = None
     base_url: str | None = None
     store: str = attrs.field(default="memory", repr=False)  # a URL may hold a password
+    origin: str = ORIGIN
     secure: bool = False
     keys: str = attrs.field(default="", repr=False)
     port: int = 8000
@@ -57,6 +64,8 @@ class Settings:
         """Returns what was asked for; ends the program where that is nothing that can be had."""
         parser = _parser()
         given = vars(parser.parse_args(argv))
+        given["origin"] = given["origin"] or f"http://{HOST}:{given['port']}"
+        given["secure"] |= given["origin"].startswith("https:")
         try:
             settings = cls(**given)
             settings.check()
@@ -71,13 +80,14 @@ class Settings:
             client_id=environment.get(f"{_PREFIX}CLIENT_ID"),
             base_url=environment.get(f"{_PREFIX}BASE_URL"),
             store=environment[f"{_PREFIX}STORE"],
+            origin=environment[f"{_PREFIX}ORIGIN"],
             secure=environment[f"{_PREFIX}SECURE"] == "True",
             keys=environment[KEYS],
         )
 
     def to_environment(self) -> dict[str, str]:
         """Returns all that a worker process has to know."""
-        names = ("client_id", "base_url", "store", "secure", "keys")
+        names = ("client_id", "base_url", "store", "origin", "secure", "keys")
         values = {name: getattr(self, name) for name in names}
         return {f"{_PREFIX}{name.upper()}": str(value) for name, value in values.items() if value is not None}
 
@@ -116,6 +126,12 @@ class Settings:
             )
         if self._kind not in {"memory", "sqlite", "redis", "database", "sealed", "shared"}:
             raise ConfigurationError(f"--store: {_STORES}")
+        if self.origin.count("/") != 2:
+            raise ConfigurationError("--origin: expected what stands before a page's path, like https://shop.example")
+        try:
+            login_router(f"{self.origin}/auth/callback")
+        except ConfigurationError as error:
+            raise ConfigurationError(f"--origin: {error}") from None
 
     def storage(self) -> TokenStorage | None:
         """Returns where tokens are kept; None: in the cookie."""
@@ -155,18 +171,23 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--store", default="memory", help=_STORES)
     parser.add_argument("--port", type=int, default=8000)
     parser.add_argument("--workers", type=int, default=1, metavar="N", help="processes")
-    parser.add_argument("--secure", action="store_true", help="cookies for https, behind a proxy that speaks it")
+    parser.add_argument(
+        "--origin",
+        metavar="URL",
+        help=f"the shop's as browsers see it, like https://shop.example; default: http://{HOST}:PORT",
+    )
+    parser.add_argument("--secure", action="store_true", help="cookies for https; the default if that is the origin's")
     return parser
 
 
 def _keys(store: str) -> str:
     kind, _, path = store.partition(":")
-    given = os.environ.get(KEYS)
-    if given or kind == "shared":
-        return given or ""
+    if given := os.environ.get(KEYS):
+        return given
     if kind == "sqlite":
         return _kept_key(Path(f"{path or 'visitors.db'}.key"))
-    sys.stderr.write(f"{KEYS} is not set: the cookies' key is new, and this start's visitors are lost at the next.\n")
+    if kind != "shared":  # there the keys are for logins that have begun, and for nothing that lasts
+        sys.stderr.write(_NEW_KEY)
     return generate_key()
 
 

@@ -14,7 +14,6 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
 from starlette.exceptions import HTTPException
 
-from examples.shop.guard import HEADERS
 from examples.shop.views import show
 from wixvisitor import SessionExpired, StorageError, TokenRequestError, WixAPIError
 
@@ -49,6 +48,7 @@ UNREADABLE: Final = Trouble(422, "We did not understand that", "Please go back, 
 LOGGED_OUT: Final = Trouble(
     401, "Please log in again", "Your login has ended. Log in again, or go on as a guest.", is_logout=True
 )
+MEMBERS_ONLY: Final = Trouble(401, "Please log in", "This is for members who are logged in.")
 
 
 _KINDS: Final[tuple[tuple[type[Exception], Trouble], ...]] = (
@@ -69,7 +69,8 @@ def trouble_of(error: Exception) -> Trouble:
         case WixAPIError():
             return _of_answer(error.status_code)
         case HTTPException():
-            return NOTHING_HERE if error.status_code == 404 else attrs.evolve(UNREADABLE, status=error.status_code)
+            known = {401: MEMBERS_ONLY, 404: NOTHING_HERE}
+            return known.get(error.status_code) or attrs.evolve(UNREADABLE, status=error.status_code)
         case _:
             return next((trouble for kind, trouble in _KINDS if isinstance(error, kind)), BROKEN)
 
@@ -90,7 +91,11 @@ async def _answer(request: Request, error: Any) -> Response:
     trouble = trouble_of(error)
     if trouble.status >= 500:
         logger.warning("%s %s: %s: %s", request.method, request.url.path, type(error).__name__, error)
-    headers = dict(HEADERS)  # an unhandled error's answer does not pass the guard
+    headers = dict(request.app.state.headers)  # an unhandled error's answer does not pass the guard
+    if isinstance(error, HTTPException):
+        headers |= error.headers or {}
+        if error.status_code < 400:  # ``CurrentMember`` sends the browser to the login
+            return Response(status_code=error.status_code, headers=headers)
     if trouble.retry_after is not None:
         headers["Retry-After"] = str(trouble.retry_after)
     if request.url.path.startswith("/api/"):

@@ -26,7 +26,8 @@ from examples.shop.catalogue import CLIENT_ID, PRODUCTS
 from examples.shop.history import History
 from tests.interop.conftest import missing_node, missing_packages
 from tests.storage.conftest import free_port
-from wixvisitor import VisitorPool
+from wixvisitor import VisitorPool, VisitorSession
+from wixvisitor.cookies import generate_key
 from wixvisitor.testing import FakeWix
 
 TOP = Path(__file__).parent.parent.parent
@@ -136,12 +137,23 @@ def open_shop(fake: FakeWix, wix: str) -> Callable[..., Any]:
     """Opens the shop in this process, with FakeWix' clock: ``fake.advance`` lets tokens expire."""
 
     @asynccontextmanager
-    async def opening(cookie: Any, *, tls: dict[str, str] | None = None, **arguments: Any) -> AsyncGenerator[str]:
-        history = History(clock=fake.now)
+    async def opening(
+        cookie: Any, *, host: str = "127.0.0.1", tls: dict[str, str] | None = None, **arguments: Any
+    ) -> AsyncGenerator[str]:
+        history, port = History(clock=fake.now), free_port()
         pool = VisitorPool(CLIENT_ID, base_url=wix, clock=fake.now, on_change=history.note, **arguments)
-        app = make_app(pool, cookie=cookie, history=history, kept_in="a test")
-        async with serving(app, **(tls or {})) as port:
-            yield f"{'https://localhost' if tls else 'http://127.0.0.1'}:{port}"
+        url = f"https://localhost:{port}" if tls else f"http://{host}:{port}"
+        app = make_app(
+            pool,
+            cookie=cookie,
+            origin=url,
+            keys=[generate_key()],
+            session_of=lambda tokens: VisitorSession(CLIENT_ID, tokens=tokens, base_url=wix),
+            history=history,
+            kept_in="a test",
+        )
+        async with serving(app, port=port, **(tls or {})):
+            yield url
 
     return opening
 
@@ -152,16 +164,18 @@ class ShopProcess:
 
     arguments: tuple[str, ...]
     environment: dict[str, str] = attrs.field(factory=dict)
+    host: str = "127.0.0.1"
     port: int = attrs.field(factory=free_port)
     process: subprocess.Popen[bytes] | None = None
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
+        return f"http://{self.host}:{self.port}"
 
     async def start(self) -> None:
         """Starts it and waits until it answers."""
-        command = [sys.executable, "-m", "examples.shop", "--port", str(self.port), *self.arguments]
+        place = ("--port", str(self.port), "--origin", self.url)
+        command = [sys.executable, "-m", "examples.shop", *place, *self.arguments]
         self.process = subprocess.Popen(  # noqa: ASYNC220 - starting takes a millisecond
             command, cwd=TOP, env=os.environ | self.environment, start_new_session=True
         )
@@ -169,7 +183,7 @@ class ShopProcess:
             for _ in range(600):
                 assert self.process.poll() is None, "the shop has ended"
                 try:
-                    if (await client.get(f"{self.url}/health")).status_code == 200:
+                    if (await client.get(f"http://127.0.0.1:{self.port}/health")).status_code == 200:
                         return
                 except httpx.TransportError:
                     await asyncio.sleep(0.05)
@@ -188,8 +202,8 @@ async def shop_process(wix: str) -> AsyncGenerator[Callable[..., Any]]:
     """Starts shops in processes of their own, over the same FakeWix."""
     shops = []
 
-    async def start(*arguments: str, **environment: str) -> ShopProcess:
-        shop = ShopProcess(("--base-url", wix, *arguments), environment)
+    async def start(*arguments: str, host: str = "127.0.0.1", **environment: str) -> ShopProcess:
+        shop = ShopProcess(("--base-url", wix, *arguments), environment, host)
         shops.append(shop)
         await shop.start()
         return shop

@@ -14,12 +14,13 @@ from examples.shop.app import make_app
 from examples.shop.catalogue import PRODUCTS
 from examples.shop.history import History
 from tests.constants import EPOCH
-from wixvisitor import VisitorPool
+from wixvisitor import VisitorPool, VisitorSession
 from wixvisitor.cookies import IdCookie, SharedCookie, generate_key
 from wixvisitor.storage import MemoryStorage
 from wixvisitor.testing import FakeWix
 
 URL = "https://shop.example"
+WIX = "www.wixapis.com"
 
 
 @pytest.fixture
@@ -32,7 +33,7 @@ class Street:
     """An open shop, and the Wix behind it.
 
     Attributes:
-        browsers: makes a browser: a client with a cookie jar of its own, which follows redirects.
+        browsers: makes a browser: a client with a cookie jar of its own, which follows redirects, also to Wix's pages.
     """
 
     app: FastAPI
@@ -41,7 +42,8 @@ class Street:
 
     def browser(self) -> httpx.AsyncClient:
         transport = httpx.ASGITransport(self.app, raise_app_exceptions=False)
-        return httpx.AsyncClient(transport=transport, base_url=URL, follow_redirects=True)
+        wix = {f"all://{WIX}": httpx.ASGITransport(self.fake.app)}
+        return httpx.AsyncClient(transport=transport, mounts=wix, base_url=URL, follow_redirects=True)
 
 
 @pytest.fixture
@@ -69,7 +71,16 @@ async def open_shop(fake: FakeWix, client_id: str, no_backoff: None) -> AsyncGen
             on_change=history.note,
         )
         pools.append(pool)
-        app = make_app(pool, cookie=cookie or IdCookie([generate_key()]), history=history, kept_in="a test")
+        cookie = cookie or IdCookie([generate_key()])
+        app = make_app(
+            pool,
+            cookie=cookie,
+            origin=URL,
+            keys=[generate_key()],
+            session_of=lambda tokens: VisitorSession(client_id, tokens=tokens, client=fake.client()),
+            history=history,
+            kept_in="a test",
+        )
         return Street(app, fake, history)
 
     yield opening

@@ -77,8 +77,31 @@ def test_each_store_has_its_cookie(tmp_path: Path, store: str, storage: type, co
     assert again == settings
 
 
-@pytest.mark.parametrize("arguments", [["--workers", "2"], ["--store", "shelf"]])
+def test_the_origin_is_where_wix_leads_back_to():
+    """It follows the port; with https cookies are for https; a worker process knows it, too."""
+    plain, secure = Settings.parse(["--port", "8123"]), Settings.parse(["--origin", "https://shop.example"])
+    assert (plain.origin, plain.secure) == ("http://127.0.0.1:8123", False)
+    assert (secure.origin, secure.secure) == ("https://shop.example", True)
+    assert Settings.from_environment(secure.to_environment()) == secure
+
+
+def test_a_shared_cookie_has_keys_for_logins(capsys: pytest.CaptureFixture[str]):
+    """They are made at the start without a warning, since no visitor is lost with them."""
+    assert Settings.parse(["--store", "shared:wixSession"]).keys
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--workers", "2"],
+        ["--store", "shelf"],
+        ["--origin", "https://shop.example/shop"],
+        ["--origin", "http://shop.example"],
+        ["--origin", "shop.example"],
+    ],
+)
 def test_what_cannot_be_served_is_refused(arguments: list[str]):
-    """Processes share no memory, and a shelf is no store."""
+    """Processes share no memory, a shelf is no store, and Wix leads back to an origin with https or on this machine."""
     with pytest.raises(SystemExit):
         Settings.parse(arguments)

@@ -88,6 +88,17 @@ async def test_reservation(fake: FakeWix, visitor: VisitorSession) -> None:
     conforms(cancelled, ticket_reservations_types.CancelTicketReservationResponse)
 
 
+async def test_last_reservations(fake: FakeWix, visitor: VisitorSession) -> None:
+    """The last hundred reservations of a visitor are kept."""
+    wanted: Any = {"tickets": [{"ticketDefinitionId": "t", "quantity": 1}]}
+    ids = []
+    for _ in range(101):
+        answer = await ticket_reservations.create_ticket_reservation(visitor, ticket_reservation=wanted)
+        ids.append(answer["ticketReservation"]["id"])
+    (kept,) = (one.reservations for one in fake.visitors.values())
+    assert list(kept) == ids[1:]
+
+
 @pytest.mark.parametrize("tickets", [[], [{}], [{"ticketDefinitionId": "t", "quantity": 0}], [1], None])
 async def test_wrong_reservation(visitor: VisitorSession, tickets: Any) -> None:
     """A reservation without tickets, definitions or quantities is a validation error."""

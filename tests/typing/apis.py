@@ -10,6 +10,7 @@ from wixvisitor.apis.bookings import availability, bookings
 from wixvisitor.apis.ecom import current_cart, current_cart_arguments, current_cart_types
 from wixvisitor.apis.events import ticket_reservations
 from wixvisitor.apis.stores import products_v3, products_v3_types
+from wixvisitor.blocking import BlockingVisitorSession
 from wixvisitor.fastapi import CatalogVisitor, CurrentVisitor
 from wixvisitor.testing import FakeWix
 
@@ -47,6 +48,12 @@ async def good(visitor: VisitorSession, current: CurrentVisitor, catalog: Catalo
             "totalParticipants": 1,
         },
     )
+
+
+def without_async(visitor: BlockingVisitorSession) -> None:
+    """A blocking session calls the functions with their types."""
+    assert_type(visitor.call(products_v3.query_products, query={}), products_v3_types.V3QueryProductsResponse)
+    assert_type(visitor.call(current_cart.get_current_cart), current_cart_types.GetCurrentCartResponse)
 
 
 async def bad(visitor: VisitorSession, catalog: CatalogVisitor) -> None:

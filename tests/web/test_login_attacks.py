@@ -262,6 +262,24 @@ async def test_a_silent_login(town, victim):
     assert await victim.who() == "member1"
 
 
+async def test_a_silent_login_during_an_outage(town, victim):
+    """If Wix cannot be asked at its beginning or its end, or it took too long, the browser goes on as the visitor."""
+    silent = "/auth/login?prompt=none&next=/thanks"
+    town.wix.answers[wire.REDIRECT_PATH] = lambda _: httpx.Response(503)
+    answers = [await victim.get(silent)]
+    town.wix.answers.clear()
+    address = town.wix.approve(await victim.begins(silent))
+    town.wix.answers["/oauth2/token"] = lambda _: httpx.Response(503)
+    answers.append(await victim.get(address))
+    town.wix.answers.clear()
+    address = town.wix.approve(await victim.begins(silent))
+    town.now += 1_801
+    answers.append(await victim.get(address))
+    assert [(answer.status_code, answer.headers.get("location")) for answer in answers] == [(303, "/thanks")] * 3
+    assert await victim.who() == "visitor1"
+    assert victim.logins == []
+
+
 async def test_a_login_that_took_too_long(town, victim):
     """A callback after more than 30 minutes is refused, and a member just goes on."""
     address = town.wix.approve(await victim.begins())

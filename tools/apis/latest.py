@@ -25,7 +25,9 @@ def latest_description(place: Path) -> str:
     package["dependencies"] = {name: pins[name] if name in _KEPT else "latest" for name in pins}
     (place / "package.json").write_text(json.dumps(package), "utf-8")
     npm = shutil.which("npm") or "npm"
-    subprocess.run([npm, "install", "--no-package-lock", "--no-audit", "--no-fund"], cwd=place, check=True)
+    subprocess.run(
+        [npm, "install", "--no-package-lock", "--no-audit", "--no-fund"], cwd=place, check=True, stdout=sys.stderr
+    )
     subprocess.run([shutil.which("node") or "node", "describe.mjs"], cwd=place, check=True)
     return (place / "description.json").read_text("utf-8")
 
@@ -36,7 +38,7 @@ def main() -> None:
         new = latest_description(Path(place))
     old = (HERE / "description.json").read_text("utf-8")
     lines = difflib.unified_diff(old.splitlines(keepends=True), new.splitlines(keepends=True), "pinned", "latest", n=4)
-    sys.stdout.writelines(lines)
+    sys.stdout.writelines(list(lines) or ["Wix has changed nothing since the pinned versions.\n"])
 
 
 if __name__ == "__main__":

@@ -184,8 +184,14 @@ class LoginFlow:
         again = with_query(self.place.path("login"), next=target)
         return [(again, "Log in"), (self.after_login, "Back to the site")]
 
-    async def mapped(self, visit: Visit, work: Awaitable[Answer]) -> Answer:
-        """Returns the answer, or a page for an error that is not the application's."""
+    async def mapped(self, visit: Visit, work: Awaitable[Answer], *, instead: Answer | None = None) -> Answer:
+        """Returns the answer, or a page for an error that is not the application's.
+
+        Args:
+            visit: the request's.
+            work: makes the answer.
+            instead: the answer in place of the page.
+        """
         try:
             return await work
         except Exception as error:
@@ -193,6 +199,8 @@ class LoginFlow:
             if reason is None:
                 raise
             logger.warning("wixvisitor: a login or logout failed: %s", error, extra=log_fields(error=error))
+            if instead is not None:
+                return instead
             seconds = getattr(error, "retry_after", None)
             headers = [] if seconds is None else [("Retry-After", str(math.ceil(seconds)))]
             return page(reason, links=self.links(self.after_login), headers=headers)

@@ -32,17 +32,23 @@ class Hosted:
         self._flow, self._idp = flow, idp
 
     async def begin(self, call: Call) -> Answer:
-        """Answers ``GET login``."""
+        """Answers ``GET login``.
+
+        With ``prompt=none`` the browser goes on as the visitor if that fails, also at the callback, and whatever the
+        reason is: the shopper has asked for the next page, not for a login.
+        """
         visit, fields = call.visit, rules.single_fields(call.query)
         target = self._flow.target(fields.get("next"))
         if rules.is_in_background(visit.request):
             return page("foreign", links=self._flow.links(target))
         if fields.get("required") and self._flow.login_page is not None:
             return redirect(with_query(self._flow.login_page, next=target))
+        is_silent = fields.get("prompt") == "none"
         if not visit.allowed:
-            return self._flow.fail("cookies", target)
+            return redirect(target) if is_silent else self._flow.fail("cookies", target)
         self._flow.cookies(visit.visits)  # raises if there are no keys, before a visitor is made
-        return await self.to_wix(call, target, is_silent=fields.get("prompt") == "none")
+        begun = self.to_wix(call, target, is_silent=is_silent)
+        return await self._flow.mapped(visit, begun, instead=redirect(target) if is_silent else None)
 
     async def to_wix(
         self, call: Call, target: str, *, is_silent: bool = False, session_token: str | None = None
@@ -79,17 +85,21 @@ class Hosted:
         """Answers the callback. The cookie of its login is removed, whatever comes of it."""
         fields = rules.single_fields(call.query)
         pending, removals = self._flow.cookies(call.visit.visits).find(call.cookie, fields.get("state", ""))
-        answer = await self._flow.mapped(call.visit, self._finish(call, pending, fields))
+        instead = redirect(pending.target) if pending is not None and pending.is_silent else None
+        answer = await self._flow.mapped(call.visit, self._finish(call, pending, fields, instead), instead=instead)
         return answer.plus(cookies=removals)
 
-    async def _finish(self, call: Call, pending: Pending | None, fields: dict[str, str]) -> Answer:
+    async def _finish(
+        self, call: Call, pending: Pending | None, fields: dict[str, str], instead: Answer | None
+    ) -> Answer:
+        """Returns the answer to a callback; for a failure ``instead``, if the login asked without a page."""
         visit = call.visit
         if pending is None:
             return await self._out_of_turn(visit, "over", self._flow.after_login)
         if pending.is_over(visit.visits.clock()):
-            return await self._out_of_turn(visit, "expired", pending.target)
+            return instead or await self._out_of_turn(visit, "expired", pending.target)
         if not rules.is_same(visit.owner(), pending.owner):
-            return await self._out_of_turn(visit, "changed", pending.target)
+            return instead or await self._out_of_turn(visit, "changed", pending.target)
         visitor = await visit.visitor()
         login = MemberLogin(
             url="",
@@ -103,7 +113,7 @@ class Hosted:
             await visitor.members.finish_login(login, fields)
         except MemberLoginError as error:
             logger.info("wixvisitor: a login failed: %s", ascii(str(error)), extra=log_fields(error=error))
-            return redirect(pending.target) if pending.is_silent else self._flow.fail("refused", pending.target)
+            return instead or self._flow.fail("refused", pending.target)
         call.done = visitor, login
         return redirect(pending.target)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import json
 from collections.abc import Iterable
 from html import escape
@@ -10,18 +12,26 @@ from urllib.parse import quote
 
 import attrs
 
+_STYLE: Final = (
+    ":root{color-scheme:light dark}body{max-width:34rem;margin:12vh auto;padding:0 1.2rem;font:1.05rem/1.6 system-ui,"
+    "sans-serif}h1{line-height:1.2}ul{padding:0;list-style:none}li{margin:.9rem 0}"
+)
+_STYLE_HASH: Final = base64.b64encode(hashlib.sha256(_STYLE.encode()).digest()).decode()
 _HEADERS: Final = (
     ("Cache-Control", "no-store"),
     ("X-Robots-Tag", "noindex, nofollow"),
     ("Referrer-Policy", "no-referrer"),  # the callback's address holds a code
     ("X-Content-Type-Options", "nosniff"),
-    ("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'; base-uri 'none'"),
+    (
+        "Content-Security-Policy",
+        f"default-src 'none'; style-src 'sha256-{_STYLE_HASH}'; frame-ancestors 'none'; base-uri 'none'",
+    ),
 )
 _ASCII: Final = "".join(map(chr, range(33, 127)))  # an address may hold all of them; the rest would break a header
 _PAGE: Final = (
     '<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{title}</title>'
-    '<meta name="viewport" content="width=device-width"></head><body><h1>{title}</h1><p>{text}</p><ul>{links}</ul>'
-    "</body></html>"
+    '<meta name="viewport" content="width=device-width"><style>{style}</style></head>'
+    "<body><h1>{title}</h1><p>{text}</p><ul>{links}</ul></body></html>"
 )
 # Status, title and text. They say nothing that came with the request.
 _TEXTS: Final = {
@@ -83,7 +93,7 @@ def page(reason: str, *, links: Iterable[tuple[str, str]] = (), headers: Iterabl
     """
     status, title, text = _TEXTS[reason]
     items = "".join(f'<li><a href="{escape(path)}">{escape(name)}</a></li>' for path, name in links)
-    content = _PAGE.format(title=escape(title), text=escape(text), links=items)
+    content = _PAGE.format(style=_STYLE, title=escape(title), text=escape(text), links=items)
     kind = ("Content-Type", "text/html; charset=utf-8")
     return Answer(status, (*_HEADERS, kind, *headers), content.encode(), reason)
 

@@ -15,6 +15,7 @@ from wixvisitor.testing._visitors import new_id
 Json = dict[str, Any]
 
 _LIFETIME: Final = 20 * 60  # seconds for which the tickets are held
+_KEPT: Final = 100  # reservations of one visitor, the last ones: a stand-in may run for weeks
 
 
 def create(context: CallContext) -> Json:
@@ -39,7 +40,10 @@ def create(context: CallContext) -> Json:
         **buyer(context.token),
         "tickets": [_ticket(ticket) for ticket in tickets],
     }
-    context.visitor.reservations[reservation["id"]] = reservation
+    held = context.visitor.reservations
+    held[reservation["id"]] = reservation
+    while len(held) > _KEPT:
+        del held[next(iter(held))]
     return {"ticketReservation": reservation}
 
 

@@ -191,6 +191,30 @@ async function openFront(shelf) {
   }
 }
 
+// A login that was refused comes back without the email address, which should be in no address bar: the tab keeps it
+
+function tabStorage() {
+  try {
+    return sessionStorage;
+  } catch {
+    return null; // the browser keeps nothing for this shop
+  }
+}
+
+function rememberEmail(event) {
+  const input = event.target.elements.email;
+  if (input) tabStorage()?.setItem("email", JSON.stringify([input.id, input.value]));
+}
+
+function fillEmail() {
+  const [id, email] = JSON.parse(tabStorage()?.getItem("email") ?? "[]");
+  tabStorage()?.removeItem("email");
+  const input = id && one("[data-error]") && document.getElementById(id);
+  if (!input) return;
+  input.value = email;
+  input.form.elements.password?.focus();
+}
+
 // The visitor's state; asking for it calls nobody
 
 function duration(seconds) {
@@ -202,7 +226,7 @@ function duration(seconds) {
 async function showVisitor() {
   const state = await askAsVisitor("/api/visitor").catch(() => ({})); // an ornament: whoever does not get it misses nothing
   if (!state.visitor) return;
-  one("[data-visitor-line]").textContent = `Visitor ${state.visitor}, token good for ${duration(state.expires_in)}`;
+  one("[data-visitor-line]").textContent = `${state.role === "member" ? "Member" : "Visitor"} ${state.visitor}, token good for ${duration(state.expires_in)}`;
 }
 
 function tick() {
@@ -219,6 +243,8 @@ function tick() {
 }
 
 async function open() {
+  for (const form of all("[data-sign-in] form")) form.addEventListener("submit", rememberEmail);
+  fillEmail();
   const told = one("[data-status]").textContent;
   if (told) {
     say(told);
@@ -231,7 +257,7 @@ async function open() {
       attempt(event.target, () => openFront(shelf)).then(showVisitor);
     });
     await openFront(shelf);
-  } else if (one("[data-count][data-unknown]") && one("[data-visitor], [data-cart], [data-products]")) {
+  } else if (one("[data-count][data-unknown]") && one("[data-visitor], [data-cart], [data-products], [data-sign-in], [data-thanks]")) {
     await attempt(null, async () => showCount(await askAsVisitor("/api/cart")));
   }
   if (one("[data-state=expires_in]")) tick();

@@ -1,0 +1,74 @@
+"""The guest's cart comes along at a login.
+
+What Wix does with a visitor's cart at a login is not documented. If the member has the same cart afterwards, there is
+nothing to do. If the member has another one, as from a visit last week, this shop puts what is missing into it.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable
+from typing import Any
+
+import httpx
+
+from examples.shop.wix import CART
+from wixvisitor import Tokens, VisitorSession, WixVisitorError, raise_for_error
+from wixvisitor.members import MemberLogin
+
+logger = logging.getLogger("examples.shop")
+
+Json = dict[str, Any]
+
+
+class Carts:
+    """Compares the carts of before and after a login.
+
+    Args:
+        session_of: makes a session for tokens, which is not kept anywhere.
+    """
+
+    def __init__(self, session_of: Callable[[Tokens], VisitorSession]) -> None:
+        self._session_of = session_of
+
+    async def bring(self, member: VisitorSession, login: MemberLogin) -> None:
+        """Brings the guest's cart: for ``login_router(on_login=carts.bring)``. A failure is no failure of the login."""
+        if login.previous.refresh_token.role != "visitor":  # another member's cart is left where it is
+            return
+        try:
+            async with self._session_of(login.previous) as guest:
+                before = await _cart_of(guest)
+            if before.get("lineItems"):
+                await _add_missing(member, before)
+        except (WixVisitorError, httpx.HTTPError, json.JSONDecodeError) as error:
+            logger.warning("a guest's cart did not come along: %s", error)
+
+
+async def _add_missing(member: VisitorSession, before: Json) -> None:
+    now = await _cart_of(member)
+    if now.get("id") == before.get("id"):
+        return
+    there = [_reference(line) for line in now.get("lineItems") or ()]
+    missing = [line for line in before["lineItems"] if _reference(line) not in there]
+    if missing:
+        items = [{"quantity": _quantity(line), "catalogReference": _reference(line)} for line in missing]
+        raise_for_error(await member.post(f"{CART}/add-line-items", json={"catalogItems": items}))
+
+
+async def _cart_of(session: VisitorSession) -> Json:
+    """Returns a cart as it is on the wire, ``{}`` if there is none."""
+    response = await session.get(CART)
+    if response.status_code == 404:
+        return {}
+    cart: Json = raise_for_error(response).json().get("cart") or {}
+    return cart
+
+
+def _reference(line: Json) -> Json:
+    reference: Json = (line.get("source") or {}).get("catalogReference") or {}
+    return reference
+
+
+def _quantity(line: Json) -> int:
+    return int((line.get("quantityInfo") or {}).get("requestedQuantity") or 1)
