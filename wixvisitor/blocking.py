@@ -228,8 +228,8 @@ class BlockingVisitorSession(ClosedDoor[VisitorSession]):
         """Yields the items of all pages of a call, as ``wixvisitor.apis.each``: ``for post in visitor.each(…)``.
 
         For example ``visitor.each(products_v3.query_products, query={})``. Each page is asked for when the items before
-        it are used up. The loop may be left early. Raises ``ConfigurationError`` if the function has no pages, and
-        what the function raises.
+        it are used up. The loop may be left early, and is for one thread at a time. Raises ``ConfigurationError`` if
+        the function has no pages, and what the function raises.
         """
         return self._each(function, *arguments, **options)
 

@@ -7,7 +7,7 @@ The session is made outside of the handler: while the function is frozen and tha
 import json
 from typing import Any
 
-from examples.jobs.site import chosen_site
+from examples.jobs.command_line import chosen_site
 from wixvisitor import WixAPIError
 from wixvisitor.apis.blog import categories, posts, tags
 from wixvisitor.blocking import BlockingVisitorSession

@@ -3,7 +3,7 @@
 from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
-from examples.jobs.site import chosen_site
+from examples.jobs.command_line import chosen_site
 from wixvisitor.apis.booking_slots import booked_slot
 from wixvisitor.apis.bookings import availability, bookings, services
 from wixvisitor.apis.bookings.bookings_arguments import BookedEntity, BookingForCreateBooking, ContactDetails
@@ -17,7 +17,9 @@ BOOKINGS = "13d21c63-b5ec-5912-8397-c3a5ddb27a97"  # the app ID of Wix Bookings
 
 def book(visitor: BlockingVisitorSession, name: str, start: datetime, email: str) -> str | None:
     """Books the first free slot within 30 days, and returns where the visitor pays; None if there is no slot."""
-    service = next(one for one in visitor.each(services.query_services, query={}) if one["name"] == name)
+    service = next((one for one in visitor.each(services.query_services, query={}) if one["name"] == name), None)
+    if service is None:
+        raise LookupError(f"The site has no service {name!r}.")
     free = visitor.each(
         availability.list_availability_time_slots,
         service_id=service["id"],

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import anyio
 import httpx
 
-from examples.jobs.site import Site, chosen_sites
+from examples.jobs.command_line import Site, chosen_sites
 from wixvisitor import VisitorSession, WixVisitorError
 from wixvisitor.apis import each
 from wixvisitor.apis.stores import products

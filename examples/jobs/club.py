@@ -5,7 +5,7 @@ The callback's address has to be listed in the site's Headless Settings.
 
 from fastapi import FastAPI, HTTPException
 
-from examples.jobs.site import chosen_site
+from examples.jobs.command_line import chosen_site
 from wixvisitor import VisitorPool
 from wixvisitor.apis import each
 from wixvisitor.apis.pricing_plans import orders

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 from fastapi import FastAPI, Form, HTTPException
 from fastapi.responses import HTMLResponse
 
-from examples.jobs.site import chosen_site
+from examples.jobs.command_line import chosen_site
 from wixvisitor import VisitorPool, WixAPIError
 from wixvisitor.apis.forms import submissions
 from wixvisitor.cookies import IdCookie, VisitorCookie, generate_key

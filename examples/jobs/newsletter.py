@@ -8,7 +8,7 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
-from examples.jobs.site import chosen_site
+from examples.jobs.command_line import chosen_site
 from wixvisitor.apis.data import items
 from wixvisitor.apis.stores import products_v3
 from wixvisitor.blocking import BlockingVisitorSession

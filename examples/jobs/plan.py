@@ -6,7 +6,7 @@ Without a client ID, log in as anna@example.com with the password "correct horse
 import uuid
 from typing import Any
 
-from examples.jobs.site import chosen_site
+from examples.jobs.command_line import chosen_site
 from wixvisitor.apis.pricing_plans import orders
 from wixvisitor.blocking import BlockingVisitorPool, BlockingVisitorSession
 from wixvisitor.members import MemberLoginError

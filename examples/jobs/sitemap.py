@@ -4,7 +4,7 @@ import csv
 from pathlib import Path
 from xml.etree.ElementTree import Element, ElementTree, SubElement
 
-from examples.jobs.site import chosen_site
+from examples.jobs.command_line import chosen_site
 from wixvisitor.apis.data import items
 from wixvisitor.blocking import BlockingVisitorSession
 

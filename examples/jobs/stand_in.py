@@ -9,7 +9,6 @@ from wixvisitor.testing import Call, FakeWix, Product
 
 MEMBER: Final = ("anna@example.com", "correct horse")
 BOOKINGS: Final = "13d21c63-b5ec-5912-8397-c3a5ddb27a97"  # the app ID of Wix Bookings
-
 BOOKING: Final = "booking-1"
 
 _BOOKS: Final = [{"title": f"Book {n}", "slug": f"book-{n}", "_updatedDate": "2026-11-30"} for n in range(1, 251)]

@@ -9,7 +9,7 @@ from typing import Annotated
 from fastapi import FastAPI, Form
 from fastapi.responses import HTMLResponse, RedirectResponse
 
-from examples.jobs.site import chosen_site
+from examples.jobs.command_line import chosen_site
 from wixvisitor import VisitorPool
 from wixvisitor.apis import each
 from wixvisitor.apis.ecom import current_cart

@@ -22,7 +22,7 @@ import httpx
 import pytest
 
 from examples.jobs import booking, catalogues, club, contact, plan, sitemap, storefront
-from examples.jobs.site import Site
+from examples.jobs.command_line import Site
 from examples.jobs.stand_in import MEMBER, stand_in
 from tests.constants import CLIENT_ID, EPOCH, LIFETIME
 from wixvisitor import TokenRequestError, VisitorPool, WixAPIError
@@ -256,6 +256,8 @@ def test_booking(visitor: BlockingVisitorSession, fake: FakeWix) -> None:
     assert [line.product.name for line in cart.lines] == ["Haircut"]
     assert url is not None
     assert f"checkoutId={cart.id}" in url
+    with pytest.raises(LookupError, match="Massage"):
+        booking.book(visitor, "Massage", datetime(2026, 12, 1), "anna@example.com")
     fake.answer("bookings.availability.list_availability_time_slots", {"timeSlots": []})
     assert booking.book(visitor, "Haircut", datetime(2026, 12, 1), "anna@example.com") is None
 
