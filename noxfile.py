@@ -193,7 +193,7 @@ def release(session: nox.Session) -> None:
 
 @nox.session
 def interop(session: nox.Session) -> None:
-    """The real @wix/sdk under Node against the stand-in, side by side with ours. Needs Node 18 or later."""
+    """The real @wix/sdk under Node, side by side with ours, and attacks by curl. Needs Node 18 or later, and curl."""
     if shutil.which("npm") is None and not os.environ.get("CI"):
         session.skip("no npm on this machine: the real @wix/sdk needs Node 18 or later")
     install(session, "tests")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 from collections.abc import Callable
@@ -14,7 +15,7 @@ import httpx
 import pytest
 
 from tests.constants import CLIENT_ID
-from tests.stores import FailingStorage
+from tests.stores import FailingStorage, TroubledStorage
 from wixvisitor import (
     EMPTY_TOKENS,
     AccessToken,
@@ -397,6 +398,32 @@ async def test_an_external_login(wix: Wix) -> None:
     ]
 
 
+@pytest.mark.parametrize("path", [wire.SIGN_ON_PATH, "/oauth2/token"])
+async def test_an_external_login_in_an_outage(wix: Wix, path: str) -> None:
+    """If Wix does not answer now, an external login says so, and the session is the visitor's."""
+    wix.answers[path] = lambda _: httpx.Response(503, headers={"Retry-After": "7"})
+    async with wix.session() as session:
+        with pytest.raises(TokenRequestError) as caught:
+            await session.members.login_external(email="anna@example.com", api_key=API_KEY)
+        assert (caught.value.status_code, caught.value.retry_after) == (503, 7)
+        assert session.get_tokens() == VISITOR
+
+
+async def test_a_sign_on_that_hangs(wix: Wix) -> None:
+    """A sign-on that Wix never answers ends after ``renew_timeout``; the visitor stays."""
+
+    async def hang(request: httpx.Request) -> httpx.Response:
+        if request.url.path == wire.SIGN_ON_PATH:
+            await anyio.sleep_forever()
+        return wix(request)
+
+    client = httpx.AsyncClient(transport=httpx.MockTransport(hang))
+    async with wix.session(client=client, renew_timeout=0.05) as session:
+        with anyio.fail_after(5), pytest.raises(TokenRequestError, match=r"sign-on gave no answer within 0\.05 s"):
+            await session.members.login_external(email="anna@example.com", api_key=API_KEY)
+        assert session.get_tokens() == VISITOR
+
+
 async def test_the_api_key_follows_no_redirect(wix: Wix) -> None:
     """A redirect of the sign-on is an error: the key is sent nowhere else."""
     wix.answers[wire.SIGN_ON_PATH] = lambda _: httpx.Response(307, headers={"Location": "https://evil.example/"})
@@ -433,6 +460,71 @@ async def test_logout(wix: Wix, status: int) -> None:
     ]
 
 
+@pytest.mark.parametrize("odd", ["<html>", "", "[" * 100_000, "[]", '{"state": []}', '{"cart": 1}'])
+@pytest.mark.usefixtures("no_collection")
+async def test_answers_of_another_form(wix: Wix, odd: str) -> None:
+    """An answer that is no JSON, or not the JSON that is needed, is an error of ours."""
+    for path in (wire.LOGIN_PATH, wire.REDIRECT_PATH, "/ecom/v2/carts/current"):
+        wix.answers[path] = lambda _: httpx.Response(200, text=odd)
+    async with wix.session() as session:
+        with pytest.raises((MemberLoginError, TokenRequestError)):
+            await session.members.login("anna@example.com", PASSWORD)
+        with pytest.raises(WixAPIError, match="no address"):
+            await session.redirects.create({})
+        with pytest.raises(WixAPIError, match="no cart"):
+            await session.checkout.url(return_to="https://shop.example/")
+        assert session.get_tokens() == VISITOR
+
+
+async def test_callbacks_of_another_form(wix: Wix) -> None:
+    """An address that cannot be parsed is no callback. Parameters that are absent may be None."""
+    async with wix.session() as session:
+        login = await session.members.start_login(CALLBACK)
+        for odd in ("https://[/?code=c", "", "?", {"state": "\udcff"}, {}):
+            with pytest.raises(MemberLoginError, match="state"):
+                await session.members.finish_login(login, odd)
+        absent: Any = {"error": None, "error_description": None}
+        await session.members.finish_login(login, {"code": "c", "state": login.state, **absent})
+        assert session.logged_in()
+
+
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])  # whose cancellation strikes once
+async def test_a_caller_that_leaves_amid_a_logout(wix: Wix) -> None:
+    """A caller that is cancelled leaves at once, however slow the store is; the tokens are dropped all the same."""
+    storage, asked, gate = TroubledStorage(), anyio.Event(), anyio.Event()
+
+    async def hang(request: httpx.Request) -> httpx.Response:
+        asked.set()
+        await anyio.sleep_forever()
+        raise AssertionError
+
+    async with wix.session(client=httpx.AsyncClient(transport=httpx.MockTransport(hang)), storage=storage) as session:
+        await session.auth_headers()
+        storage.before["save"] = lambda *_: gate.wait()
+        leaving = asyncio.ensure_future(session.members.logout("https://shop.example/"))
+        await asked.wait()
+        leaving.cancel()
+        await asyncio.wait([leaving], timeout=1)
+        assert leaving.cancelled()
+        gate.set()
+    assert session.get_tokens() == EMPTY_TOKENS
+    record = await storage.load(f"{CLIENT_ID}:default")
+    assert record is None or "JWS.visitor" not in record.value
+
+
+async def test_a_logout_before_the_store_was_read(wix: Wix) -> None:
+    """A session that was not used yet logs out the member of its record."""
+    storage = MemoryStorage()
+    member = attrs.evolve(VISITOR, refresh_token=RefreshToken("JWS.member", TokenRole.MEMBER))
+    async with wix.session(tokens=member, storage=storage) as session:
+        await session.auth_headers()
+    unread = wix.session(tokens=None, storage=storage)
+    assert await unread.members.logout("https://shop.example/") == PAGE
+    assert wix.calls[-1].headers["Authorization"] == member.access_token.value
+    record = await storage.load(f"{CLIENT_ID}:default")
+    assert record is None or "JWS.member" not in record.value
+
+
 async def test_checkout_and_other_pages(wix: Wix) -> None:
     """The checkout is that of the current cart, or of a given one; other pages are asked for by REST's keys."""
     async with wix.session() as session:
@@ -442,6 +534,10 @@ async def test_checkout_and_other_pages(wix: Wix) -> None:
         wix.fail("/ecom/v2/carts/current", 404, application_error("CURRENT_CART_NOT_FOUND"))
         with pytest.raises(WixAPIError, match="CURRENT_CART_NOT_FOUND"):
             await session.checkout.url(return_to="https://shop.example/")
+        for page in ("<html>We will be right back</html>", "[]", '{"cart": {"id": 1}}'):
+            wix.answers["/ecom/v2/carts/current"] = lambda _, page=page: httpx.Response(200, text=page)
+            with pytest.raises(WixAPIError, match="no cart with an ID"):
+                await session.checkout.url(return_to="https://shop.example/")
         for odd in ({}, [], {"redirectSession": {"fullUrl": "javascript:alert(1)"}}):
             wix.fail(wire.REDIRECT_PATH, 200, odd)
             with pytest.raises(WixAPIError, match="no address"):
@@ -457,6 +553,7 @@ async def test_checkout_and_other_pages(wix: Wix) -> None:
 
 async def test_a_password_reset(wix: Wix) -> None:
     """Wix is asked to send the email, with the site's client ID and the address to come back to."""
+    wix.answers[wire.RECOVERY_PATH] = lambda _: httpx.Response(204)
     async with wix.session() as session:
         await session.members.send_password_reset("anna@example.com", "https://shop.example/reset")
     (body,) = wix.bodies(wire.RECOVERY_PATH)

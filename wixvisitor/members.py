@@ -20,6 +20,7 @@ from wixvisitor._checks import is_empty
 from wixvisitor._tokens import EMPTY_TOKENS, Tokens
 from wixvisitor._wire import members as wire
 from wixvisitor._wire.api_errors import error_of, raise_for_error
+from wixvisitor._wire.json_text import parsed, parsed_object
 from wixvisitor._wire.redaction import drops_frames, drops_frames_async, redact
 from wixvisitor.errors import (
     ConfigurationError,
@@ -52,6 +53,7 @@ Prompt = Literal["login", "none"]
 ResponseMode = Literal["query", "fragment", "web_message"]
 LoginState = Literal["success", "email_verification_required", "owner_approval_required"]
 
+_MIN_SECRET: Final = 4  # characters; to mask a shorter text everywhere would hide Wix's own error code
 _MAX_PAGE: Final = 1_048_576  # bytes of Wix's page that are read for a login without a browser
 
 
@@ -137,11 +139,8 @@ class LoginOutcome:
 
 
 def _object(text: str | bytes, name: str) -> dict[str, Any]:
-    try:
-        content = json.loads(text)
-    except (ValueError, RecursionError):
-        content = None
-    if not isinstance(content, dict):
+    content = parsed_object(text)
+    if content is None:
         raise ValueError(f"{name}: this is not its JSON")
     return content
 
@@ -183,9 +182,16 @@ class Redirects(_OfSession):
             WixAPIError: Wix refuses, or its answer has no address.
             What ``VisitorSession.request`` raises.
         """
-        response = raise_for_error(await self._session.post(wire.REDIRECT_PATH, json=dict(body)))
+        return await self._create(body)
+
+    @drops_frames_async
+    async def _create(self, body: Mapping[str, Any], *secret: str) -> str:
+        """``create`` for a body that holds secrets; the error shows none of them."""
+        response = await self._session.post(wire.REDIRECT_PATH, json=dict(body))
+        if not response.is_success:
+            raise error_of(response, secret)
         try:
-            return wire.read_redirect(response.json())
+            return wire.read_redirect(parsed(response.content))
         except ValueError:
             raise WixAPIError(
                 "the answer has no address to send the browser to", status_code=response.status_code
@@ -210,16 +216,15 @@ class Checkout(_OfSession):
             cart_id: the cart (V2), whose ID is the checkout's; None: the current cart.
 
         Raises:
-            WixAPIError: there is no cart (404), or Wix refuses.
+            WixAPIError: there is no cart (404), Wix refuses, or its answer has no cart or address.
             What ``VisitorSession.request`` raises.
         """
         if cart_id is None:
             response = raise_for_error(await self._session.get(wire.CART_PATH))
-            content = response.json()
-            cart = content.get("cart") if isinstance(content, dict) else None
-            cart_id = cart.get("id") if isinstance(cart, dict) else None
-            if not isinstance(cart_id, str):
-                raise WixAPIError("the answer has no cart with an ID", status_code=response.status_code)
+            try:
+                cart_id = wire.read_cart_id(parsed(response.content))
+            except ValueError:
+                raise WixAPIError("the answer has no cart with an ID", status_code=response.status_code) from None
         return await Redirects(self._session).create(wire.checkout_body(cart_id, return_to, thank_you))
 
 
@@ -234,6 +239,7 @@ class Members(_OfSession):
 
     # Wix's login page
 
+    @drops_frames_async
     async def start_login(
         self,
         redirect_uri: str,
@@ -289,7 +295,7 @@ class Members(_OfSession):
             session_token=session_token,
             idp=idp,
         )
-        url = await Redirects(self._session).create(body)
+        url = await Redirects(self._session)._create(body, session_token or "")
         return MemberLogin(
             url=url,
             state=state,
@@ -315,18 +321,20 @@ class Members(_OfSession):
             MemberLoginError: the state is another login's, the shopper refused, or Wix refuses the code. A code works
                 once. Nothing changed.
             TokenRequestError: Wix could not be asked; begin again. Nothing changed.
-            StorageError: the tokens could not be saved; they are held, and the next use saves them again.
+            StorageError: the tokens could not be saved; they are held, and the next use saves them again. If the
+                session was closed meanwhile, they may be lost: begin again.
 
         Cancellation: once the exchange has begun, the tokens are saved and adopted all the same.
         """
         return await self._finish(login, wire.callback_params(url_or_params, login.response_mode))
 
     async def _finish(self, login: MemberLogin, params: Mapping[str, str]) -> Tokens:
-        if not hmac.compare_digest(params.get("state", "").encode(), login.state.encode()):
+        if not hmac.compare_digest(params.get("state", "").encode("utf-8", "replace"), login.state.encode()):
             raise MemberLoginError("The state is not this login's: another browser, another tab, or a forged address")
         if error := params.get("error"):
-            text = redact(params.get("error_description") or error)[:300]
-            raise MemberLoginError(f"Wix did not log in: {text}", code=redact(error)[:100])
+            known = login.code_verifier, login.state, params.get("code", "")
+            text = redact(params.get("error_description") or error, known)[:300]
+            raise MemberLoginError(f"Wix did not log in: {text}", code=redact(error, known)[:100])
         code = params.get("code")
         if not code:
             raise MemberLoginError("The address has no code")
@@ -362,7 +370,8 @@ class Members(_OfSession):
             recaptcha_token=recaptcha_token,
             invisible_recaptcha_token=invisible_recaptcha_token,
         )
-        return _outcome(await self._post(wire.LOGIN_PATH, body, password))
+        secret = password, recaptcha_token, invisible_recaptcha_token
+        return _outcome(await self._post(wire.LOGIN_PATH, body, *secret))
 
     @drops_frames_async
     async def register(
@@ -394,7 +403,8 @@ class Members(_OfSession):
             recaptcha_token=recaptcha_token,
             invisible_recaptcha_token=invisible_recaptcha_token,
         )
-        return _outcome(await self._post(wire.REGISTER_PATH, body, password))
+        secret = password, recaptcha_token, invisible_recaptcha_token
+        return _outcome(await self._post(wire.REGISTER_PATH, body, *secret))
 
     @drops_frames_async
     async def verify(self, code: str, outcome: LoginOutcome) -> LoginOutcome:
@@ -494,6 +504,13 @@ class Members(_OfSession):
 
     async def _sign_on(self, request: Any) -> tuple[str, str]:
         answer = await self._session._refresher.post(request)
+        if answer.status_code == 429 or answer.status_code >= 500:
+            raise TokenRequestError(
+                f"Wix's sign-on answered {answer.status_code}; try again later",
+                status_code=answer.status_code,
+                request_id=answer.request_id,
+                retry_after=answer.retry_after,
+            )
         if answer.status_code // 100 != 2:
             raise wire.exchange_error(answer)
         return wire.read_sign_on(answer.json)
@@ -512,7 +529,7 @@ class Members(_OfSession):
             MemberLoginError: Wix refuses; ``reason`` says why.
             What ``VisitorSession.request`` raises.
         """
-        await self._post(wire.RECOVERY_PATH, wire.recovery_body(self._session.client_id, email, redirect_uri))
+        await self._send(wire.RECOVERY_PATH, wire.recovery_body(self._session.client_id, email, redirect_uri))
 
     @drops_frames_async
     async def logout(self, return_to: str) -> str:
@@ -526,34 +543,54 @@ class Members(_OfSession):
 
         Raises:
             WixAPIError: Wix refuses; the tokens are dropped all the same.
-            StorageError: the record could not be removed.
+            StorageError: the record could not be read or removed.
+            ConfigurationError: neither the session nor its record has tokens.
             What ``VisitorSession.request`` raises; the tokens are dropped all the same.
 
         Cancellation: the tokens are dropped all the same.
         """
-        if is_empty(self._session.get_tokens()):
-            raise ConfigurationError("logout: this session has no member")
+        session = self._session
         try:
-            return await Redirects(self._session).create(wire.logout_body(self._session.client_id, return_to))
-        finally:
-            await self._session._log_out()
+            if is_empty(session.get_tokens()):
+                await session._refresher.load()  # nothing was read yet, or another process has logged in
+            is_nobody = is_empty(session.get_tokens())
+            body = wire.logout_body(session.client_id, return_to)
+            url = "" if is_nobody else await Redirects(session).create(body)
+        except Exception:
+            await session._log_out()
+            raise
+        except GeneratorExit:
+            raise
+        except BaseException:  # cancelled: the caller leaves at once
+            session._refresher.start_to_forget()
+            raise
+        if is_nobody:
+            raise ConfigurationError("logout: this session has no member")
+        await session._log_out()
+        return url
 
-    async def _post(self, path: str, body: dict[str, Any], *secret: str) -> Any:
+    async def _post(self, path: str, body: dict[str, Any], *secret: str | None) -> Any:
         """Returns the JSON of an answer of the login API.
 
         Raises:
             MemberLoginError: the answer is an error. It shows no secret.
+            TokenRequestError: the answer is no JSON.
         """
-        response = await self._session.post(path, json=body)
-        if not response.is_success:
-            raise wire.login_error(error_of(response, secret)) from None
-        try:
-            return response.json()
-        except ValueError:
+        response = await self._send(path, body, *secret)
+        content = parsed(response.content)
+        if content is None:
             raise TokenRequestError(
                 f"Wix's login API answered {response.status_code} with something that is no JSON; try again later",
                 status_code=response.status_code,
-            ) from None
+            )
+        return content
+
+    async def _send(self, path: str, body: dict[str, Any], *secret: str | None) -> Any:
+        response = await self._session.post(path, json=body)
+        if not response.is_success:
+            known = tuple(text for text in secret if text and len(text) >= _MIN_SECRET)
+            raise wire.login_error(error_of(response, known)) from None
+        return response
 
 
 def _outcome(content: Any) -> LoginOutcome:

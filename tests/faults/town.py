@@ -37,7 +37,8 @@ PATIENCE: Final = 120.0  # seconds for a worker to finish, or to judge
 def cradle() -> Any:
     """Returns what starts processes in milliseconds: they are forked from one that has imported everything."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["tests.faults.worker", "tests.faults.wix_process", "anyio._backends._asyncio"])
+    ours = [f"tests.faults.{name}" for name in ("worker", "wix_process", "login_process")]
+    context.set_forkserver_preload([*ours, "anyio._backends._asyncio"])
     return context
 
 

@@ -133,10 +133,15 @@ async def run(situation: Situation, client: str, opening: Opening) -> Row:
     )
 
 
-def sides() -> dict[str, Opening]:
-    """Both clients, with the version of the SDK that package.json pins."""
+def versions() -> tuple[str, str]:
+    """The names of both clients, with the version of the SDK that package.json pins."""
     pins = json.loads((HERE / "package.json").read_text())["dependencies"]
-    return {f"@wix/sdk {pins['@wix/sdk']}": theirs, "wixvisitor": ours}
+    return f"@wix/sdk {pins['@wix/sdk']}", "wixvisitor"
+
+
+def sides() -> dict[str, Opening]:
+    """Both clients."""
+    return dict(zip(versions(), (theirs, ours), strict=True))
 
 
 async def compare() -> list[Row]:
@@ -147,8 +152,12 @@ async def compare() -> list[Row]:
 def render(rows: Sequence[Row]) -> str:
     """The rows as a Markdown table."""
     heads = ("situation", "client", "token calls", "visitors", "stays one visitor", "in the cart", "calls served")
-    lines = [heads, ["---"] * len(heads), *(cells(row, first=not index % 2) for index, row in enumerate(rows))]
-    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+    return markdown(heads, [cells(row, first=not index % 2) for index, row in enumerate(rows)])
+
+
+def markdown(heads: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
+    """A Markdown table."""
+    return "".join(f"| {' | '.join(line)} |\n" for line in (heads, ["---"] * len(heads), *lines))
 
 
 def cells(row: Row, *, first: bool) -> list[str]:

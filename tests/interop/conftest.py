@@ -9,9 +9,12 @@ from pathlib import Path
 
 import pytest
 
+from tests.web.logins import FRAMEWORKS
 from wixvisitor.testing import FakeWix
 
+from .attacked import Attacked, is_of_routes
 from .real_sdk import HERE, RealSdk, real_sdk
+from .real_shops import open_shop
 
 OLDEST_NODE = 18
 
@@ -60,6 +63,30 @@ def npm_install() -> None:
     print("\nnpm install in tests/interop:")  # noqa: T201 - somebody is waiting
     if subprocess.run(["npm", "install"], cwd=HERE, timeout=300).returncode != 0:
         pytest.fail("`npm install` failed in tests/interop, see above", pytrace=False)
+
+
+@pytest.fixture
+def curl() -> None:
+    """What needs curl is skipped without it, or fails where the interop tests are required."""
+    if shutil.which("curl") is None:
+        (pytest.fail if os.environ.get("WIXVISITOR_REQUIRE_INTEROP") == "1" else pytest.skip)("no curl on the PATH")
+
+
+@pytest.fixture(params=FRAMEWORKS)
+async def shop(
+    request: pytest.FixtureRequest,
+    curl: None,
+    anyio_backend: str,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> AsyncGenerator[Attacked]:
+    """A shop in each framework that a test attacks; afterwards all has to hold that ``Attacked.ends`` says."""
+    async with open_shop(request.param, tmp_path) as opened:
+        attacked = Attacked(opened)
+        await attacked.begins()
+        yield attacked
+        await attacked.ends()
+    assert [record for record in caplog.get_records("call") if is_of_routes(record)] == []
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ import { redirects } from '@wix/redirects';
 const baseUrl = process.argv[2];
 const realFetch = globalThis.fetch;
 let client;
+const begun = [];
 
 globalThis.fetch = async (input, init = {}) => {
   const url = new URL(input);
@@ -26,6 +27,8 @@ const commands = {
     client = createClient({ modules: { currentCart, redirects }, auth });
   },
   call: ({ method, args, times }) => Promise.all(Array.from({ length: times }, () => outcome(method, args))),
+  begin: ({ method, args, times }) => begun.push(Array.from({ length: times }, () => outcome(method, args))) - 1,
+  end: ({ number }) => Promise.all(begun[number]),
   property: ({ name }) => name.split('.').reduce((object, part) => object[part], client),
   savedTokens: () => JSON.stringify(client.auth.getTokens()),
   stringified: ({ text }) => JSON.stringify(JSON.parse(text)),

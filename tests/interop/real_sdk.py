@@ -57,8 +57,15 @@ class RealSdk:
 
     async def call_at_once(self, times: int, method: str, *arguments: Any) -> Sequence[Any]:
         """What each of so many concurrent calls returned or threw."""
-        outcomes = await self._ask("call", method=method, args=arguments, times=times)
-        return [SdkError(**found["error"]) if "error" in found else found.get("value") for found in outcomes]
+        return _outcomes(await self._ask("call", method=method, args=arguments, times=times))
+
+    async def begin_calls(self, times: int, method: str, *arguments: Any) -> int:
+        """Begins so many concurrent calls: a number for ``end_calls``, before which other commands may come."""
+        return int(await self._ask("begin", method=method, args=arguments, times=times))
+
+    async def end_calls(self, number: int) -> Sequence[Any]:
+        """What each of these calls returned or threw."""
+        return _outcomes(await self._ask("end", number=number))
 
     async def property(self, name: str) -> Any:
         """A property of the client, `"auth.captchaVisibleSiteKey"` for instance."""
@@ -85,6 +92,10 @@ class RealSdk:
         with anyio.fail_after(PATIENCE):
             await self._process.stdin.send(json.dumps({"command": command, **given}).encode() + b"\n")
             return json.loads(await self._answers.receive_until(b"\n", 10_000_000))
+
+
+def _outcomes(found: Sequence[Any]) -> Sequence[Any]:
+    return [SdkError(**outcome["error"]) if "error" in outcome else outcome.get("value") for outcome in found]
 
 
 @asynccontextmanager

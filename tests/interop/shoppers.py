@@ -5,7 +5,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Protocol
 
 import anyio
-from attrs import frozen
+from attrs import define
 
 from tests.constants import CLIENT_ID
 from wixvisitor import Tokens, VisitorSession, WixVisitorError
@@ -28,7 +28,7 @@ class Shopper(Protocol):
         """Takes over the fake's time."""
 
 
-@frozen
+@define
 class Ours:
     """A `VisitorSession`."""
 
@@ -58,7 +58,7 @@ class Ours:
         """Nothing to do: the session was given the fake's clock."""
 
 
-@frozen
+@define
 class Theirs:
     """A client of the real SDK."""
 

@@ -31,7 +31,7 @@ from wixvisitor._tasks.shared_task import SharedTask
 from wixvisitor._wire.token_endpoint import Granted
 from wixvisitor.errors import StorageError, TokenRequestError, WixVisitorError
 
-from . import broken_past, broken_site
+from . import broken_login, broken_past, broken_site
 
 
 def _no_recheck_after_the_lease() -> Any:
@@ -441,6 +441,7 @@ BROKEN: dict[str, Broken] = {
         ("log the end of a token", _log_the_end_of_a_token, (8,)),
         *broken_site.MISTAKES,
         *broken_past.MISTAKES,
+        *broken_login.MISTAKES,
     )
 }
 """By name."""

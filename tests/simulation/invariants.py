@@ -24,11 +24,14 @@
     visitors than its cap allows;
 14. a store that goes back in time takes nobody along: whoever holds a later state, which it has read or was told to be
     saved, goes on with it unless Wix refuses it, and saves it over the older one; what was saved since, by a process
-    that knew nothing of that, is later if more time has passed than the clocks differ by.
+    that knew nothing of that, is later if more time has passed than the clocks differ by;
+15. a login that fails, is abandoned or is another one's changes nothing, and one whose code was exchanged is not lost,
+    also if its caller leaves; whose cart it was before is known. After a logout the tokens are gone, whatever came of
+    it, and no process renews them. No new visitor is asked for where one is stored. A checkout leads to the own cart.
 
 Here are those that follow from the tokens alone, as functions that yield what is wrong; the others stand where the
 thing can be seen: 2, 3, 5 and 14 in ``watch``, 4 in ``shopper``, 7 and 9 in ``life`` and ``world``, 10 to 13 in
-``site``.
+``site``, 15 in ``logins`` and ``logouts``.
 """
 
 from __future__ import annotations
@@ -105,5 +108,5 @@ def is_ones_own(error: BaseException, earlier: list[BaseException], wix: WixMode
 
 def holds_token(text: str, wix: WixModel) -> bool:
     """Whether there is a token in this text, or the end of one."""
-    secrets = (*wix.grants, *wix.refresh_serials)
+    secrets = (*wix.grants, *wix.refresh_serials, *wix.secrets)
     return _TOKEN_TEXT in text or any(secret[-_END:] in text for secret in secrets)

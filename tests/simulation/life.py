@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +19,8 @@ from wixvisitor import SessionExpired, TokenRequestError, VisitorPool, VisitorSe
 from wixvisitor._wire.token_endpoint import TOKEN_PATH
 
 from .crowd import Crowd
+from .logins import Finishing
+from .member import Member
 from .shopper import Shopper
 from .site import Call, Site
 from .store import STORAGES
@@ -27,6 +32,8 @@ if TYPE_CHECKING:
     from .world import World
 
 KEY_HEADER = "X-Simulated-Key"
+_key: ContextVar[str] = ContextVar("simulated_key")  # of a request that takes no header
+_REFUSALS = (400, 401, 403)  # of a login: they say nothing about the visitor or the site
 MOST_TO_CLOSE = 3.0  # seconds
 RECOVERY = 60.0 + 20.0 + 15.0  # seconds: a pause after failures, a Retry-After, and a renewal
 
@@ -58,6 +65,8 @@ class Life:
             async with anyio.create_task_group() as group:
                 for _ in range(scenario.shoppers):
                     group.start_soon(Shopper(self).run)
+                for _ in range(scenario.members):
+                    group.start_soon(Member(self).run)
                 for _ in range(scenario.crowds):
                     group.start_soon(Crowd(self).run)
             self.world.shopping.discard(self.process.name)
@@ -88,6 +97,15 @@ class Life:
         """The visitor of a key that nobody looks at: a crawler's."""
         assert self._pool is not None
         return await self._pool.session(key)
+
+    @contextmanager
+    def as_key(self, key: str) -> Iterator[None]:
+        """What is asked here, in this task, is asked for this key."""
+        token = _key.set(key)
+        try:
+            yield
+        finally:
+            _key.reset(token)
 
     async def forget(self, key: str) -> None:
         """Removes the visitor; only a pool can."""
@@ -134,6 +152,7 @@ class Life:
     async def reopen(self) -> None:
         """Closes everything, which takes no longer than promised whatever the store does, and begins anew."""
         self.world.watch.note(self.process, "closes")
+        self.world.watch.logins.is_closing(self.process)
         await self._aclose()
         self.world.watch.pool_is_gone(self.process)
         await self._open()
@@ -199,6 +218,7 @@ class Life:
     async def _close(self) -> None:
         """Rule 9."""
         watch = self.world.watch
+        watch.logins.is_closing(self.process)
         sessions = [session for (owner, _), session in watch.sessions.items() if owner is self.process]
         await self._aclose()
         for session in sessions:
@@ -218,21 +238,32 @@ class _Wire(httpx.AsyncBaseTransport):
         life, process = self._life, self._life.process
         if request.url.path != TOKEN_PATH:
             return await self._call_api(request)
-        watch = life.world.watch
-        key, status = watch.token_call_starts(process), None
+        watch, login = life.world.watch, None
+        fields = json.loads(request.content)
+        if fields["grantType"] == "authorization_code":
+            login = watch.logins.asks(process, fields["code"])
+        key, status = watch.token_call_starts(process, login and login.place[1]), None
         name = f"call-{watch.requests}"
-        call = watch.call_of_site(process, key, name, is_mint=b"anonymous" in request.content)
+        is_mint = fields["grantType"] == "anonymous"
+        if is_mint:
+            watch.logouts.mints(process, key)
+        call = watch.call_of_site(process, key, name, is_mint=is_mint)
         way = life.world.wix.way(is_token_call=True, body=request.content)
         try:
-            response = await self._exchange(request, way, name)
+            response = await self._exchange(request, way, name, login)
             status = response.status_code
             counts = self._tell_watch(key, way, request, status)
+            if login is not None:
+                counts = status in _REFUSALS
+                watch.logins.arrives(login)
             self._tell_site(call, way, response, is_refusal=counts)
             return response
         except httpx.ReadError:
             self._tell_site(call, way, None)
             raise
         except BaseException:
+            if login is not None:
+                watch.logins.broken_off(login)
             if call is not None and life.site is not None and not process.killed:
                 life.site.broke_off(call)
             raise
@@ -250,6 +281,8 @@ class _Wire(httpx.AsyncBaseTransport):
             return watch.doubtful(process, key, token, way.instead)
         if way.instead is None and status == httpx.codes.OK:
             watch.granted(process, key, is_renewal=bool(token))
+            if token:
+                watch.logouts.renewed(process, key, self._life.world.wix.whose(token))
             if self._life.site is not None:  # else each session learns for itself
                 watch.told_time(process)
         return False
@@ -272,20 +305,26 @@ class _Wire(httpx.AsyncBaseTransport):
 
     async def _call_api(self, request: httpx.Request) -> httpx.Response:
         watch, process, value = self._life.world.watch, self._life.process, request.headers["Authorization"]
+        key = request.headers.get(KEY_HEADER) or _key.get()
         if not process.killed:
-            watch.sends(process, request.headers[KEY_HEADER], value)
+            watch.sends(process, key, value)
         response = await self._exchange(request, self._life.world.wix.way(is_token_call=False))
         if response.status_code == httpx.codes.UNAUTHORIZED:
-            watch.turned_away(process, request.headers[KEY_HEADER], value, response.content)
+            watch.turned_away(process, key, value, response.content)
         return response
 
-    async def _exchange(self, request: httpx.Request, way: Way, name: str = "") -> httpx.Response:
-        wix, process = self._life.world.wix, self._life.process
+    async def _exchange(
+        self, request: httpx.Request, way: Way, name: str = "", login: Finishing | None = None
+    ) -> httpx.Response:
+        wix, process, watch = self._life.world.wix, self._life.process, self._life.world.watch
         authorization = request.headers.get("Authorization")
 
         def serve() -> Any:
             way.seen_at = process.scheduler.now
-            return way.instead or wix.serve(request.url.path, request.content, authorization)
+            answer = way.instead or wix.serve(request.url.path, request.content, authorization)
+            if login is not None and way.instead is None and answer.status == httpx.codes.OK:
+                watch.logins.granted(login, json.loads(answer.body))
+            return answer
 
         answer = await process.carry(serve, there=way.there, back=way.back, arrives=way.arrives)
         if process.killed or not way.returns or not answer:

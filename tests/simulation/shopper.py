@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 _MOST_AFTER_CLOSING = 6.0  # seconds, after which nobody waits any more who waited when the app was closed: closing
 # takes 3, giving a lease back 2, and the store's last steps 0.5
 Call = Callable[[], Awaitable[object]]
+Action = Callable[[str], Awaitable[None]]
 
 
 class Shopper:
@@ -33,8 +34,16 @@ class Shopper:
 
     async def run(self) -> None:
         """Shops until the faults are over."""
+        scenario, actions = self._world.scenario, self._actions()
+        while self._process.scheduler.now < scenario.faults_end:
+            await anyio.sleep(self._chance.expovariate(1 / scenario.thinking))
+            action = self._chance.choices(list(actions), list(actions.values()))[0]
+            await action(self._chance.choice(scenario.keys))
+
+    def _actions(self) -> dict[Action, int]:
+        """What it does, and how often."""
         scenario = self._world.scenario
-        actions = {
+        actions: dict[Action, int] = {
             self._call: 24,
             self._add: 8,
             self._herd: 12,
@@ -53,10 +62,7 @@ class Shopper:
             actions |= {self._reopen: 6, self._set_close_and_set: 30, self._set_twice: 30}
         if scenario.rollbacks:
             actions |= {self._forget: 4, self._log_out: 4}
-        while self._process.scheduler.now < scenario.faults_end:
-            await anyio.sleep(self._chance.expovariate(1 / scenario.thinking))
-            action = self._chance.choices(list(actions), list(actions.values()))[0]
-            await action(self._chance.choice(scenario.keys))
+        return actions
 
     async def _call(self, key: str) -> None:
         await self._measured(key, f"a call for {key}", lambda: self._api(key))

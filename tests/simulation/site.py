@@ -25,7 +25,7 @@ EPS = 1e-6  # seconds; what happens within them happens at once
 _SOON = 0.05  # seconds in which a caller is told of a pause
 _STREAK = 3  # visitors in a row that meet a failure, before it is the site's
 _ATTEMPTS = 3  # of one call
-_MAX_ATTEMPT = 10.0  # seconds
+MAX_ATTEMPT = 10.0  # seconds
 _MAX = 60.0  # seconds that a pause lasts at most, unless Wix names a time …
 _LONGEST_NAMED = 300.0  # … which is kept up to here
 _ID = re.compile(r"call-\d+")
@@ -210,7 +210,7 @@ class Site:
             self._is_sure = False
             return
         seconds = self._now - call.attempt_began
-        if seconds >= _MAX_ATTEMPT - EPS:
+        if seconds >= MAX_ATTEMPT - EPS:
             self.failed(call, None, None)
             return
         self._is_over(call)
@@ -314,7 +314,10 @@ class Site:
 
     def _finish(self, call: Call) -> None:
         self._is_over(call)
-        if call.has_failed and call.status != 429:
+        if call.has_failed and call.is_cut:  # before it was repeated: the pool does not know of a failure
+            self._unknown.add(call.key)
+            self._is_sure = False
+        elif call.has_failed and call.status != 429:
             self._note_failure(call)
 
     def _is_over(self, call: Call) -> None:
@@ -341,6 +344,8 @@ class Site:
     def _counts(self, call: Call) -> None:
         at, named, pause = call.last, min(call.retry_after or 0.0, _LONGEST_NAMED), self._cooldown
         if pause is not None and call.began < pause.until:
+            if named and at > pause.until:
+                pause.began = at  # it was over, and lasts again from now on
             pause.until = max(pause.until, at + named if named else 0.0)  # it was under way when the pause began
             pause.latest = max(pause.latest, pause.until)
             return

@@ -23,6 +23,8 @@ from wixvisitor.storage import VersionConflict
 
 from .doubt import PoolDoubts
 from .invariants import Violation, Wrong, belong_together, holds_token, is_ones_own, may_follow
+from .logins import Logins
+from .logouts import Logouts
 from .past import Asked, Past, State
 from .site import STORE_LIMIT, Call, Site
 from .wix import CLIENT_ID, EPOCH, NOT_ABOUT_THE_TOKEN, Answer, Identity, WixModel
@@ -73,6 +75,7 @@ class Watch:
         has_wild_clocks: whether clocks differ by more than can be told apart; then nothing is known to be late.
         calls_hang: whether a call of the store goes on when it is given up; the store sees no failure then.
         sites: how each process's pool treats the token endpoint.
+        logins, logouts: the judges of logins and checkouts, and of logouts.
     """
 
     def __init__(self) -> None:
@@ -127,6 +130,9 @@ class Watch:
         self._holders: dict[str, Process] = {}
         self._things = 0
         self._errors: list[BaseException] = []
+        self._long_forgets: dict[tuple[Process, str], int] = defaultdict(int)
+        self.logins = Logins(self)
+        self.logouts = Logouts(self)
 
     def fail(self, number: int, text: str) -> None:
         """Keeps the violation if it is the first."""
@@ -290,6 +296,7 @@ class Watch:
         identity = self.wix.identity(new.access_token.value)
         if identity is not None:
             self._saved_ever[key].add(identity)
+        self.logins.reaches(process, key, new)
         self._judge(f"the store, {key}", belong_together(new, self.wix))
         self._is_now(key, new, process)
 
@@ -359,6 +366,7 @@ class Watch:
 
     def pool_is_gone(self, process: Process) -> None:
         """The app has closed its pool, or its sessions: others take their place."""
+        self.logins.closes(process)
         self._forget_doubts(process)
         for place in [place for place in self.sessions if place[0] is process]:
             del self.sessions[place]
@@ -376,10 +384,12 @@ class Watch:
             self.fail(1, f"{process.name} deletes {place[1]}, though the app has not asked for it")
         self._past.deletes(place, process.scheduler.now)
         self._stored.pop(place[1], None)
+        self._kept_since[place[1]] = process.scheduler.now
         self._set_and_stored.pop(place[1], None)
 
     def _is_forgetting(self, process: Process, key: str) -> bool:
-        return process.scheduler.now - self._forgets_at.get((process, key), -1e9) <= self.bound
+        is_recent = process.scheduler.now - self._forgets_at.get((process, key), -1e9) <= self.bound
+        return is_recent or self._long_forgets[process, key] > 0
 
     def at_store(self, process: Process, key: str) -> None:
         """A renewal of this process is about to load; if it then asks for tokens, they are for this key."""
@@ -480,9 +490,14 @@ class Watch:
         doubts = self._doubts[process, "" if process in self.sites else key]
         doubts.granted(key, is_renewal=is_renewal, now=process.scheduler.now)
 
-    def token_call_starts(self, process: Process) -> str:
-        """Returns for which key a token call is; the renewal that makes it has just read the store."""
-        key = self._task_keys.get((process, _work_under_way()), "?")
+    def token_call_starts(self, process: Process, key_of_login: str | None = None) -> str:
+        """Returns for which key a token call is; the renewal that makes it has just read the store.
+
+        Args:
+            process: where it is made.
+            key_of_login: of the exchange of a login, which needs no lease.
+        """
+        key = key_of_login or self._task_keys.get((process, _work_under_way()), "?")
         place = process, key
         self.requests += 1
         self.note(process, f"asks Wix for tokens for {key}")
@@ -492,6 +507,8 @@ class Watch:
         if self.in_flight[place] > 1:
             self.fail(3, f"{process.name} has {self.in_flight[place]} renewals of {key} under way")
         self._asked_at[place] = process.scheduler.now
+        if key_of_login is not None:
+            return key
         asking = self._asking.get(place)
         if self.leases is not None:
             self._check_turn(process, key, asking, self.leases.get(f"{CLIENT_ID}:{key}"))
@@ -593,13 +610,45 @@ class Watch:
     def app_sets(self, process: Process, key: str, tokens: Tokens) -> None:
         """``set_tokens`` is about to be called."""
         self.note(process, f"sets {self._name(tokens)} for {key}")
+        self._sets(process, key, tokens)
+        self._past.begins((process, key), tokens, process.scheduler.now)
+
+    def _sets(self, process: Process, key: str, tokens: Tokens) -> None:
         if process in self.sites:
             self.sites[process].sets(key)
         self._open_sets[process, key].append(tokens)
         self._set_at[process, key] = process.scheduler.now
         self._set_ever[key].append(tokens)
         self._set_order[process, key].append(tokens)
+
+    def app_logs_in(self, process: Process, key: str, unknown: Tokens) -> None:
+        """``finish_login`` is about to be called; ``unknown`` stands for the tokens that it brings."""
+        self.note(process, f"finishes {unknown.access_token.value} for {key}")
+        self._sets(process, key, unknown)
+
+    def login_is_granted(self, process: Process, key: str, unknown: Tokens, tokens: Tokens) -> None:
+        """Wix has granted these tokens: from now on they may be held and saved."""
+        self.note(process, f"is granted {self._name(tokens)} for {key} by {unknown.access_token.value}")
         self._past.begins((process, key), tokens, process.scheduler.now)
+        for known in (self._open_sets[process, key], self._set_ever[key], self._set_order[process, key]):
+            known[:] = [tokens if one is unknown else one for one in known]
+
+    def login_is_void(self, process: Process, key: str, tokens: Tokens) -> None:
+        """The login has failed: from now on they may not. The order of all others stays."""
+        for known in (self._open_sets[process, key], self._set_ever[key]):
+            known[:] = [one for one in known if one is not tokens]
+
+    def store_has_failed(self, process: Process, key: str, *, since: float) -> bool:
+        """Whether a call of the store for this visitor has failed, or hangs, in this process."""
+        return self._store_failed_at.get((process, key), -1e9) >= since or self.at_store_now[process, key] > 0
+
+    def has_been_stored(self, key: str, seconds: float) -> bool:
+        """Whether the store has held the same for so long."""
+        return key in self._kept_since and self.now() - self._kept_since[key] > seconds
+
+    def has_gone_back(self, key: str) -> bool:
+        """Whether this record has gone back in time."""
+        return key in self._past.rolled_back
 
     def app_has_not_set(self, process: Process, key: str, tokens: Tokens) -> None:
         """It raised: the tokens are to be saved later."""
@@ -616,13 +665,24 @@ class Watch:
         else:
             self.fail(1, f"{process.name} has not saved what the app set for {key}")
 
-    def app_forgets(self, process: Process, key: str) -> tuple[int, list[Tokens]]:
-        """``forget`` is about to be called. Returns how many deletions there were, and what may still be saved."""
+    def app_forgets(self, process: Process, key: str, *, takes_long: bool = False) -> tuple[int, list[Tokens]]:
+        """``forget`` is about to be called. Returns how many deletions there were, and what may still be saved.
+
+        A logout ``takes_long``: it asks Wix before.
+        """
+        self.note(process, f"{'logs out' if takes_long else 'forgets'} {key}")
+        self._long_forgets[process, key] += takes_long
         self._forgets_at[process, key] = process.scheduler.now
-        self.app_has_not_forgotten(process, key)
+        if not takes_long:
+            self.app_has_not_forgotten(process, key)
         if process in self.sites:
             self.sites[process].forgets(key)
         return self._deleted[process, key], list(self._open_sets[process, key])
+
+    def app_ends_to_forget(self, process: Process, key: str) -> None:
+        """A logout has ended, or has surely come to its end."""
+        self._long_forgets[process, key] -= 1
+        self._forgets_at[process, key] = process.scheduler.now
 
     def app_has_forgotten(self, process: Process, key: str, before: tuple[int, list[Tokens]]) -> None:
         """The visitor is forgotten, and what was set before is over."""
@@ -681,14 +741,15 @@ class Watch:
             return
         was_unsaved, before, seen.held = seen.held is not None and seen.held.unsaved, seen.tokens, held
         seen.tokens, state = session.get_tokens(), seen.state
-        if held is None:  # forgotten
-            self._past.forget(place)
+        if held is None:  # forgotten, with all that was known
+            self._session_is_gone(process, key)
             seen.state = None
         elif not held.unsaved:
             seen.state = self._past.known(place, held.value) or self._still(state, held.value)
         if seen.tokens == before:
             return
         self.note(process, f"holds {self._name(seen.tokens)} for {key}")
+        self.logins.reaches(process, key, seen.tokens)
         where = f"{process.name} holds {key}"
         self._judge(where, belong_together(seen.tokens, self.wix))
         if key in self._past.rolled_back:

@@ -18,6 +18,8 @@ from wixvisitor.testing._refusals import Refused
 from wixvisitor.testing._settings import Settings
 from wixvisitor.testing._visitors import IssuedToken, TokenResponse, Visitor, Visitors
 
+from .pages import CART_PATH, REDIRECT_PATH, Pages
+
 CLIENT_ID = "5e9c1d0a-7c1e-4a52-9d5e-1f2a3b4c5d6e"
 EPOCH = 1_800_000_000.0
 
@@ -94,7 +96,9 @@ class WixModel:
         poisoned: visitors for whose refresh tokens there is always this answer.
         poisons_next: what the next visitor that is made is poisoned with.
         doubts: what renewals are answered instead, None for what is true.
-        doubts_mints: whether mints are answered so as well.
+        doubts_mints: whether mints, and logins, are answered so as well.
+        pages: its pages for browsers.
+        secrets: the codes and verifiers of logins.
     """
 
     def __init__(self, chance: random.Random, now: Any, *, settings: Settings, omits: bool = False) -> None:
@@ -107,10 +111,13 @@ class WixModel:
         self.poisons_next: Answer | None = None
         self.doubts: Answer | None = None
         self.doubts_mints = False
+        self._members: dict[str | None, int] = {}
+        self.secrets: set[str] = set()
         self._omits = omits
         self._random = chance
         self._visitors = Visitors(settings=settings, server_time=lambda: EPOCH + now() + settings.clock_skew)
         self._server_time = self._visitors.server_time
+        self.pages = Pages(settings, self._visitors, self._server_time)
 
     @property
     def lifetime(self) -> float:
@@ -121,12 +128,17 @@ class WixModel:
         """A short name for whoever this is, numbered in the order of their coming."""
         if identity is None:
             return "nobody"
-        return f"{identity[1] or 'visitor'} {list(self._visitors.by_id).index(identity[0]) + 1}"
+        who = "visitor" if identity[1] is None else f"member {self._members[identity[1]]} of"
+        return f"{who} {list(self._visitors.by_id).index(identity[0]) + 1}"
 
     def identity(self, access_token: str) -> Identity | None:
         """Whose access token this is."""
         grant = self.grants.get(access_token)
         return None if grant is None else grant.identity
+
+    def whose(self, refresh_token: str) -> Identity:
+        """Whose refresh token this is."""
+        return _identity(self._visitors.refresh_tokens[refresh_token])
 
     def log_in(self) -> TokenResponse:
         """A member's tokens, as the login pages hand them out."""
@@ -191,17 +203,22 @@ class WixModel:
             if path == TOKEN_PATH:
                 return self._json(200, self._tokens(json.loads(body)))
             token = self._visitors.identify(authorization)
+            if path == REDIRECT_PATH:
+                return self._json(200, self.pages.redirect(token, body))
         except Refused as refused:
             return self._json(refused.status, refused.body)
         if body:
             self.carts[json.loads(body)["thing"]].append(_identity(token))
-        return self._json(200, {"visitor": token.visitor.id})
+        cart = {"cart": {"id": self.pages.cart_id(token.visitor)}} if path == CART_PATH else {}
+        return self._json(200, {"visitor": token.visitor.id, **cart})
 
     def _tokens(self, fields: dict[str, str]) -> TokenResponse:
         if fields["grantType"] == "anonymous":
             visitor, tokens = self._visitors.mint(fields["clientId"])
             if self.poisons_next is not None:
                 self.poisoned[visitor.id], self.poisons_next = self.poisons_next, None
+        elif fields["grantType"] == "authorization_code":
+            return self._granted(*self.pages.exchange(fields))
         else:
             try:
                 visitor, tokens = self._visitors.renew(fields["refreshToken"], client_id=fields["clientId"])
@@ -216,6 +233,7 @@ class WixModel:
     def _granted(self, visitor: Visitor, tokens: TokenResponse) -> TokenResponse:
         serial = len(self.grants) + 1
         member_id = self._visitors.access_tokens[tokens["access_token"]].member_id
+        self._members.setdefault(member_id, len(self._members) + 1)
         self.grants[tokens["access_token"]] = Grant(serial, (visitor.id, member_id), tokens["refresh_token"])
         self.refresh_serials.setdefault(tokens["refresh_token"], serial)
         return tokens

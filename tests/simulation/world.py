@@ -25,9 +25,9 @@ from .store import StoreModel, StoreMoods
 from .watch import Watch
 from .wix import CLIENT_ID, DOUBTFUL, POISONS, SITE_TROUBLES, Answer, Identity, Moods, WixModel
 
-KINDS = ("shop", "slow store", "shop", "crowd", "rollback")
-"""What the worlds of five seeds in a row are about: shoppers; a store that is slower than Wix may be; a crowd; a store
-that goes back in time."""
+KINDS = ("shop", "slow store", "login", "crowd", "rollback")
+"""What the worlds of five seeds in a row are about: shoppers; a store that is slower than Wix may be; logins, in a
+world of one of the other kinds; a crowd; a store that goes back in time."""
 
 
 def seeds_of(kind: str) -> Iterator[int]:
@@ -63,11 +63,15 @@ class Scenario:
     works_in_threads: bool = False
     closes: bool = False
     rollbacks: int = 0
+    members: int = 0
+    revokes_reused: bool = False
 
     @classmethod
     def of(cls, seed: int, chance: random.Random) -> Scenario:
         """Draws one, of the kind that the seed says."""
         drawn, own, kind = cls.draw(chance), random.Random(f"scenario {seed}"), KINDS[seed % len(KINDS)]
+        if kind == "login":
+            return drawn._with_members(own)
         if kind == "crowd":
             return drawn._with_crowd(own)
         if kind == "rollback":
@@ -100,6 +104,18 @@ class Scenario:
             has_slow_store=True,
             works_in_threads=chance.random() < 0.6,
             closes=True,
+        )
+
+    def _with_members(self, chance: random.Random) -> Scenario:
+        """Whoever closes the app is alone in it."""
+        others = (lambda _: self, lambda _: self, self._with_slow_store, self._with_crowd, self._with_rollbacks)
+        drawn: Scenario = chance.choice(others)(chance)
+        return attrs.evolve(
+            drawn,
+            shoppers=0 if drawn.closes else min(drawn.shoppers, chance.randint(0, 1)),
+            members=1 if drawn.closes else chance.randint(1, 2),
+            thinking=chance.choice((2.0, 10.0)),
+            revokes_reused=chance.random() < 0.3,
         )
 
     def _with_rollbacks(self, chance: random.Random) -> Scenario:
@@ -146,6 +162,8 @@ class World:
         scenario: what the seed made of it.
         watch: whoever looks whether the promise is kept.
         shopping: the processes whose shoppers are not done.
+        logins: for each key the logins that have begun, as JSON: a web app keeps them outside of its processes.
+        callbacks: for each login's address the one to which Wix has sent the browser back with a code.
     """
 
     def __init__(self, seed: int, backend: str) -> None:
@@ -168,6 +186,7 @@ class World:
             rotate_refresh_tokens=scenario.rotates,
             one_time_refresh_tokens=scenario.one_time,
             clock_skew=scenario.wix_skew,
+            revoke_on_code_reuse=scenario.revokes_reused,
             refusal_shape=self._chance.choice(("oauth", "wix", "legacy")),
             refusal_status=self._chance.choice((400, 401, 403)),
         )
@@ -180,6 +199,8 @@ class World:
         if scenario.storage == "leasing":
             self.watch.leases = self.store.leases
         self.shopping: set[str] = set()
+        self.logins: dict[str, list[str]] = {key: [] for key in scenario.keys}
+        self.callbacks: dict[str, str] = {}
         self._lives: dict[str, Life] = {}
         self._plan()
         self._plan_doubts(random.Random(f"doubts {seed}"))

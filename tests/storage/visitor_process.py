@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import ssl
 from collections.abc import Callable
 from contextlib import suppress
 from multiprocessing.connection import Connection
@@ -89,10 +90,10 @@ async def _live(life: Life, line: Connection) -> None:
                 line.send("stopping")
             os.kill(os.getpid(), life.signal)
 
-    async with httpx2.AsyncClient(transport=_Transport(reach), timeout=60) as client:
+    async with httpx2.AsyncClient(transport=SteppingTransport(reach), timeout=60) as client:
         pool = VisitorPool(
             life.client_id,
-            storage=_Store(open_store(life.store[0], life.store[1]), reach, life.lease),
+            storage=SteppingStore(open_store(life.store[0], life.store[1]), reach, life.lease),
             client=client,
             base_url=life.url,
             clock=lambda: clock[0],
@@ -126,9 +127,11 @@ async def _call(session: VisitorSession, *, calls_api: bool) -> None:
         await session.auth_headers()
 
 
-class _Transport(httpx2.AsyncHTTPTransport):
+class SteppingTransport(httpx2.AsyncHTTPTransport):
+    """A transport with steps around token calls."""
+
     def __init__(self, reach: Callable[[str], None]) -> None:
-        super().__init__()
+        super().__init__(verify=ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT))  # no certificates are read
         self._reach = reach
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
@@ -141,7 +144,7 @@ class _Transport(httpx2.AsyncHTTPTransport):
         return httpx2.Response(response.status_code, headers=response.headers, content=body)
 
 
-class _Store:
+class SteppingStore:
     """An adapter with steps around what it does."""
 
     def __init__(self, inner: Any, reach: Callable[[str], None], lease: float) -> None:

@@ -208,7 +208,7 @@ async def open_town(
     client = client or httpx.AsyncClient(transport=httpx.MockTransport(town.wix))
     town.pool = VisitorPool(CLIENT_ID, client=client, storage=storage, clock=lambda: town.now, **pool_options)
     town.cookie = cookie or IdCookie([KEY], secure=is_https)
-    app = {"fastapi": fastapi_app, "asgi": _asgi, "aiohttp": _aiohttp}[framework](town, setup_options)
+    app = APPS[framework](town, setup_options)
     async with _served(town, app, is_https=is_https):
         yield town
     await town.pool.aclose()
@@ -297,3 +297,10 @@ def _aiohttp(town: Town, options: dict[str, Any]) -> Any:
     app.add_routes(login_router(town.redirect_uri, **town.router_options))
     app.add_routes([web.get("/cart", cart), web.route("*", "/account", account)])
     return app
+
+
+APPS: dict[str, Callable[[Town, dict[str, Any]], Any]] = {
+    "fastapi": fastapi_app,
+    "asgi": _asgi,
+    "aiohttp": _aiohttp,
+}

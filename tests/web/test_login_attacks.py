@@ -469,11 +469,12 @@ async def test_a_login_in_the_background_of_another_site(town, victim, destinati
 
 @pytest.mark.parametrize("method", ["HEAD", "PUT", "OPTIONS", "POST"])
 async def test_another_method(town, victim, method):
-    """Only a GET begins a login, and only a GET ends one."""
+    """Only a GET begins a login, and only a GET ends one; the answer says so."""
     calls = len(town.wix.calls)
     for path in ("/auth/login", "/auth/callback?code=1&state=2"):
         answer = await victim.client.request(method, path, headers={"Origin": town.origin})
-        assert answer.status_code in (405, 404)
+        assert answer.status_code == 405
+        assert {"GET"} <= set(answer.headers["allow"].replace(" ", "").split(",")) <= {"GET", "HEAD"}
     assert len(town.wix.calls) == calls
 
 
@@ -576,6 +577,26 @@ async def test_secrets_of_a_login(caplog):
         assert secret not in answer.text
         assert secret not in ours
         assert secret not in "".join(cookies)
+
+
+async def test_where_a_login_leads_shows_no_secret(town, victim, caplog):
+    """No address, page, cookie or log line of a whole login, a checkout's silent login and a logout holds a secret."""
+    caplog.set_level(logging.DEBUG)
+    answers = [await victim.get("/auth/login?next=/account")]
+    address = town.wix.approve(answers[0].headers["location"])
+    answers.append(await victim.get(address))
+    answers.append(await victim.get("/auth/login?prompt=none&next=/thanks"))
+    silent = town.wix.approve(answers[-1].headers["location"])
+    answers += [await victim.get(silent), await victim.post("/auth/logout", {})]
+    assert [answer.status_code // 100 for answer in answers] == [3] * 5
+    exchanges = [body for body in town.wix.bodies("/oauth2/token") if body["grantType"] == "authorization_code"]
+    assert len(exchanges) == 2
+    ours = "\n".join(record.getMessage() for record in caplog.records if record.name.startswith("wixvisitor"))
+    shown = ours + "".join(f"{answer.text} {answer.headers.multi_items()}" for answer in answers)
+    for exchange in exchanges:
+        assert exchange["code"] not in shown
+        assert exchange["codeVerifier"] not in shown
+    assert "JWS." not in shown
 
 
 @pytest.mark.parametrize("framework", ["fastapi", "asgi"])

@@ -183,6 +183,25 @@ async def test_a_script(framework):
         assert (foreign.status_code, foreign.json()) == (403, {"error": "foreign"})
 
 
+async def test_forms_in_an_outage(framework):
+    """If Wix answers 503, the form says to try again: neither the password nor the code is called wrong."""
+    async with open_town(framework, forms=True, login_page="/sign-in") as town, town.browser() as browser:
+        form = {"email": "anna@example.com", "password": PASSWORD, "next": "/account"}
+        await browser.post("/auth/register", form)
+        for path, content in (("login", form), ("verify", {"code": "123456"})):
+            place = wire.LOGIN_PATH if path == "login" else wire.VERIFY_PATH
+            town.wix.answers[place] = lambda _: httpx.Response(503, json={"message": "later"})
+            away = await browser.post(f"/auth/{path}", content)
+            assert (away.status_code, "Please try again" in away.text) == (503, True)
+            headers = {"Origin": town.origin}
+            script = await browser.client.post(f"/auth/{path}", json=content, headers=headers)
+            assert (script.status_code, script.json()) == (503, {"error": "unavailable"})
+            town.wix.answers.clear()
+        answer = await browser.post("/auth/verify", {"code": "123456"})
+        await browser.get(town.wix.approve(answer.headers["location"]))
+        assert await browser.who() == "member1"
+
+
 async def test_forms_that_are_none(framework):
     """A form that is too large, of another type, broken or incomplete is an answer, and Wix is not asked."""
     async with open_town(framework, forms=True, login_page="/sign-in") as town, town.browser() as browser:
@@ -199,6 +218,8 @@ async def test_forms_that_are_none(framework):
             assert (await send(broken, "application/json")).status_code == 400
         assert (await send(b"email=a", form)).headers["location"] == "/sign-in?error=fields&next=%2F"
         assert (await send(b"email=a&email=b&password=c", form)).headers["location"].startswith("/sign-in?error=fields")
+        packed = await send(b"no gzip", form, **{"Content-Encoding": "gzip"})  # aiohttp's server unpacks it
+        assert packed.headers["location"] == "/sign-in?error=fields&next=%2F"
         assert (await send(body, form, Origin="https://evil.example")).status_code == 403
         assert town.wix.calls == []
 
@@ -400,6 +421,20 @@ async def test_two_callbacks_on_one_host():
         assert len(headers) == 1
         header += headers[0].partition(";")[0] + "; "
     assert all(cookies[number % 2].find(header, f"{number}" * 43)[0] for number in range(6))
+
+
+def test_a_websocket_to_the_routes():
+    """The routes as an ASGI app close a websocket before it is accepted."""
+    from starlette.applications import Starlette
+    from starlette.routing import Mount
+    from starlette.testclient import TestClient
+    from starlette.websockets import WebSocketDisconnect
+
+    from wixvisitor.asgi import login_router
+
+    app = Starlette(routes=[Mount("/auth", login_router("https://shop.example/auth/callback"))])
+    with TestClient(app) as client, pytest.raises(WebSocketDisconnect), client.websocket_connect("/auth/login"):
+        pass
 
 
 def test_a_websocket_that_needs_a_member():

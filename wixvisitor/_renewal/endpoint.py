@@ -116,8 +116,13 @@ class TokenEndpoint:
         Raises:
             TokenRequestError: there was no answer in time.
         """
-        watch = StandstillWatch(anyio.current_time() + self.settings.renew_timeout, self.settings.renew_timeout)
-        return await self._exchange(request, watch)
+        seconds = self.settings.renew_timeout
+        watch = StandstillWatch(anyio.current_time() + seconds, seconds)
+        try:
+            async with watch.running():
+                return await self._exchange(request, watch)
+        except TimeoutError:
+            raise _too_late("Wix's sign-on", seconds) from None
 
     async def _ask(self, request: TokenRequest, deadline: float, permit: Permit) -> Granted | Refused:
         """Asks within the deadline, and reports the result to the permit."""
@@ -126,10 +131,7 @@ class TokenEndpoint:
             async with watch.running():
                 answer = await self._ask_repeatedly(request, deadline, permit, watch)
         except TimeoutError:
-            late = TokenRequestError(
-                f"The token endpoint gave no answer within {self.settings.renew_timeout:g} s. "
-                "The visitor is unchanged; try again later."
-            )
+            late = _too_late("The token endpoint", self.settings.renew_timeout)
             raise self._noted(late, request, permit, watch) from None
         except (TokenRequestError, ConfigurationError) as error:
             self._noted(error, request, permit, watch)
@@ -318,6 +320,10 @@ def _drop_body(error: BaseException) -> None:
     request = vars(error).get("_request")
     if request is not None and hasattr(type(error), "request"):
         error.request = type(request)(request.method, request.url)  # type: ignore[attr-defined] # both libraries have it
+
+
+def _too_late(who: str, seconds: float) -> TokenRequestError:
+    return TokenRequestError(f"{who} gave no answer within {seconds:g} s. The visitor is unchanged; try again later.")
 
 
 def _no_answer(error: BaseException, request: TokenRequest) -> TokenRequestError:

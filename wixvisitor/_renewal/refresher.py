@@ -176,6 +176,10 @@ class Refresher:
         """
         await self._in_order(self._work().forget, "forget")
 
+    def start_to_forget(self) -> None:
+        """Does what ``forget`` does, and does not wait for it: for a caller that is cancelled."""
+        self._add(self._work().forget, "forget")
+
     async def aclose(self) -> None:
         """Ends what is under way in this event loop: lets it finish for 2 s, then cancels it, and tells who waits.
 
@@ -272,14 +276,18 @@ class Refresher:
 
     async def _in_order(self, step: Callable[[], Awaitable[object]], name: str) -> None:
         """Does one piece of work after the other, in a task of its own: the last call wins, in the store as well."""
-        self._lane.check_outside()
-        with self.state.lock:
-            job = Job(None, self._owner())
-            self._lane.add(job, partial(self._work().guarded, step), name=name)
+        job = self._add(step, name)
         await job.wait()
         _raise(job)
         if job.result is None and job.error is None:
             raise StorageError(f"the session was closed before the store had answered to {name}; try again")
+
+    def _add(self, step: Callable[[], Awaitable[object]], name: str) -> Job:
+        self._lane.check_outside()
+        with self.state.lock:
+            job = Job(None, self._owner())
+            self._lane.add(job, partial(self._work().guarded, step), name=name)
+        return job
 
     def _owner(self) -> object:
         """Returns the pool's live session of this visitor, which is kept while a job is under way."""

@@ -18,22 +18,32 @@ class LoginApp:
     def __init__(self, flow: LoginFlow) -> None:
         self.flow = flow
         self._names = {(method, path): name for method, path, name in flow.routes()}
-        self._paths = {path for _, path in self._names}
+        self._methods: dict[str, list[str]] = {}
+        for method, path in self._names:
+            self._methods.setdefault(path, []).append(method)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serves one request, by the path that the browser asked for, or by the path below a mount."""
+        if scope["type"] == "websocket":  # servers answer 403 to a close before the handshake's end
+            await send({"type": "websocket.close"})
+            return
         if scope["type"] != "http":
             raise RuntimeError("login_router: it serves HTTP only")
         asked, below = known(scope.get(KEY)).request.path, scope.get("root_path", "")
         inner = self.flow.place.prefix + scope["path"].removeprefix(below)
-        path = asked if asked in self._paths else inner
+        path = asked if asked in self._methods else inner
         name = self._names.get((scope["method"], path))
         if name is None:
-            await _send(page("method" if path in self._paths else "missing"), send)
+            await _send(self._unknown(path), send)
             return
         serving = serve(self.flow, name, scope, receive, send)
         del scope  # error reporters print local variables, and it holds the browser's cookies
         await serving
+
+    def _unknown(self, path: str) -> Answer:
+        methods = self._methods.get(path)
+        # RFC 9110, section 15.5.6: a 405 names the methods
+        return page("missing") if methods is None else page("method", headers=[("Allow", ", ".join(methods))])
 
     def __repr__(self) -> str:
         return f"<login_router at {self.flow.place.prefix or '/'}>"

@@ -10,7 +10,7 @@ import attrs
 from wixvisitor._session import VisitorSession
 from wixvisitor._tokens import EMPTY_TOKENS
 from wixvisitor._web.visit import Visit
-from wixvisitor.errors import SessionExpired
+from wixvisitor.errors import MemberLoginError, SessionExpired, WixAPIError
 from wixvisitor.members import MemberLogin
 
 T = TypeVar("T")
@@ -46,3 +46,10 @@ async def as_visitor(visitor: VisitorSession, ask: Callable[[], Awaitable[T]]) -
     except SessionExpired:
         await visitor.set_tokens(EMPTY_TOKENS)
         return await ask()
+
+
+def is_for_now(error: Exception) -> bool:
+    """Whether an error of Wix's says to try again: 429 and 5xx. It tells nothing of the login."""
+    if not isinstance(error, WixAPIError | MemberLoginError) or error.status_code is None:
+        return False
+    return error.status_code == 429 or error.status_code >= 500

@@ -13,7 +13,7 @@ from wixvisitor._session import VisitorSession
 from wixvisitor._tasks.log import fields as log_fields
 from wixvisitor._tasks.log import logger
 from wixvisitor._web import login_rules as rules
-from wixvisitor._web.login_call import Body, Call
+from wixvisitor._web.login_call import Body, Call, is_for_now
 from wixvisitor._web.login_cookies import LoginCookies
 from wixvisitor._web.login_forms import Forms
 from wixvisitor._web.login_hosted import Hosted
@@ -80,6 +80,7 @@ class LoginFlow:
         self.forms = Forms(self) if forms else None
         self._keys, self._on_login = keys, on_login
         self._made: tuple[Visits, LoginCookies] | None = None
+        self._methods = {name: method for method, _, name in self.routes()}
 
     def routes(self, prefix: str | None = None) -> list[tuple[str, str, str]]:
         """Returns the method, path and name of each route.
@@ -124,11 +125,12 @@ class LoginFlow:
     @drops_frames_async
     async def _answer(self, name: str, call: Call) -> Answer:
         request = call.visit.request
-        if request.method not in ("GET", "POST"):
-            return page("method")
-        if request.method == "POST" and not rules.is_own_page(request, self.place.origin):
+        method = self._methods[name]
+        if request.method != method:
+            return page("method", headers=[("Allow", method)])  # RFC 9110, section 15.5.6
+        if method == "POST" and not rules.is_own_page(request, self.place.origin):
             return page("foreign", links=self.links(self.after_login))
-        if request.method == "GET" and rules.is_prefetch(request):
+        if method == "GET" and rules.is_prefetch(request):
             return page("prefetch")
         return await self.mapped(call.visit, self._handler(name)(call))
 
@@ -208,6 +210,10 @@ class LoginFlow:
 
 def _reason(visit: Visit, error: Exception) -> str | None:
     """Returns what the page says about an error, None if the application has to see it."""
-    if isinstance(error, TokenRequestError | StorageError) or visit.visits.is_transport_error(error):
+    if (
+        isinstance(error, TokenRequestError | StorageError)
+        or visit.visits.is_transport_error(error)
+        or is_for_now(error)
+    ):
         return "unavailable"
     return "failed" if isinstance(error, WixAPIError | MemberLoginError | SessionExpired) else None

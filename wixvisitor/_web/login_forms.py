@@ -16,7 +16,7 @@ import attrs
 from wixvisitor._tasks.log import fields as log_fields
 from wixvisitor._tasks.log import logger
 from wixvisitor._web import login_rules as rules
-from wixvisitor._web.login_call import Call, as_visitor
+from wixvisitor._web.login_call import Call, as_visitor, is_for_now
 from wixvisitor._web.login_pages import Answer, in_json, page, redirect
 from wixvisitor._web.login_rules import Pending, text_of, with_query
 from wixvisitor.errors import MemberLoginError
@@ -95,10 +95,16 @@ class Forms:
     async def _asked(
         self, form: _Form, ask: Callable[[], Awaitable[LoginOutcome]], names: Mapping[str, str]
     ) -> LoginOutcome | Answer:
-        """Returns the outcome, or the answer if Wix refuses."""
+        """Returns the outcome, or the answer if Wix refuses.
+
+        Raises:
+            MemberLoginError: Wix does not answer now.
+        """
         try:
             return await ask()
         except MemberLoginError as error:
+            if error.reason == "unknown" and is_for_now(error):
+                raise
             logger.info("wixvisitor: a login was refused: %s", error.reason, extra=log_fields(error=error))
             return self._refused(form, names.get(error.reason, error.reason))
 

@@ -67,7 +67,7 @@ def read_error(
         code=_code(body, application),
         details=details,
         field_violations=_violations(details),
-        request_id=redact(request_id[:100]) if request_id else None,
+        request_id=redact(request_id[:1_000], secrets)[:100] if request_id else None,
     )
 
 

@@ -174,6 +174,19 @@ def read_redirect(content: Any) -> str:
     return url
 
 
+def read_cart_id(content: Any) -> str:
+    """Returns the ID of the cart.
+
+    Raises:
+        ValueError: the answer has none.
+    """
+    cart = content.get("cart") if isinstance(content, dict) else None
+    cart_id = cart.get("id") if isinstance(cart, dict) else None
+    if not isinstance(cart_id, str):
+        raise ValueError("the answer has no cart.id")
+    return cart_id
+
+
 def read_outcome(content: Any) -> tuple[str, str, str]:
     """Returns the state of a login with a password, its session token and its state token; ``""`` for none.
 
@@ -182,7 +195,7 @@ def read_outcome(content: Any) -> tuple[str, str, str]:
     """
     data = content if isinstance(content, dict) else {}
     state = data.get("state")
-    if state not in _STATES:
+    if not isinstance(state, str) or state not in _STATES:
         name = state if isinstance(state, str) and re.fullmatch("[A-Z_]{1,60}", state) else None
         raise MemberLoginError("Wix's answer has no known state", reason="unknown", code=name)
     return _STATES[state], _text(data.get("sessionToken")), _text(data.get("stateToken"))
@@ -214,8 +227,11 @@ def callback_params(url_or_params: str | Mapping[str, str], response_mode: str) 
         response_mode: ``"query"`` or ``"fragment"``: where an address has them.
     """
     if not isinstance(url_or_params, str):
-        return {str(name): str(value) for name, value in url_or_params.items()}
-    parts = urlsplit(url_or_params)
+        return {str(name): str(value) for name, value in url_or_params.items() if value is not None}
+    try:
+        parts = urlsplit(url_or_params)
+    except ValueError:  # a host that cannot be parsed
+        return {}
     text = parts.fragment if response_mode == "fragment" else parts.query
     if not parts.scheme and not text:
         text = url_or_params.lstrip("?#")

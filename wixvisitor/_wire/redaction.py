@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import json
 import re
 import sys
 from collections.abc import Callable, Iterable, Iterator
@@ -38,15 +39,25 @@ def redact(text: str, secrets: Iterable[str] = ()) -> str:
 
     Args:
         text: any text.
-        secrets: further texts to replace, such as an API key; empty ones are ignored.
+        secrets: further texts to replace, such as an API key, also where they stand in JSON; empty ones are ignored.
 
     Concurrency: safe anywhere; it keeps nothing.
     """
-    for secret in sorted(filter(None, secrets), key=len, reverse=True):  # the longer first: one may contain another
+    spellings = {spelling for secret in filter(None, secrets) for spelling in _spellings(secret)}
+    for secret in sorted(spellings, key=len, reverse=True):  # the longer first: one may contain another
         text = text.replace(secret, _MASK)
     for pattern in (_TOKEN, _SEALED):
         text = re.sub(pattern, _MASK, text)  # ``re`` compiles at first use, and caches
     return re.sub(_NAMED, rf"\1{_MASK}", text)
+
+
+def _spellings(secret: str) -> set[str]:
+    """Returns the secret as it is, as it stands in JSON, and in JSON in JSON: some errors quote the whole request."""
+    found = {secret}
+    for ensure_ascii in (True, False):
+        once = json.dumps(secret, ensure_ascii=ensure_ascii)[1:-1]
+        found |= {once, json.dumps(once, ensure_ascii=ensure_ascii)[1:-1]}
+    return found
 
 
 def unescaped(text: str) -> str:

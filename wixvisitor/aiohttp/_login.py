@@ -111,10 +111,13 @@ class _Endpoint:
 
 
 async def _body(request: web.Request) -> bytes | None:
-    """Returns the request's body, None if it is too large."""
+    """Returns the request's body, None if it is too large, ``b""`` if it is broken or the browser has left."""
     body = bytearray()
-    async for chunk in request.content.iter_any():
-        body += chunk
-        if len(body) > MAX_BODY:
-            return None
+    try:
+        async for chunk in request.content.iter_any():
+            body += chunk
+            if len(body) > MAX_BODY:
+                return None
+    except (web.RequestPayloadError, ConnectionError):
+        return b""
     return bytes(body)
