@@ -27,12 +27,23 @@ from anyio.from_thread import start_blocking_portal
 
 from tests.constants import CART, CLIENT_ID, EPOCH, LIFETIME
 from tests.raw_server import raw_server
-from wixvisitor import ConfigurationError, TokenRequestError, Tokens, VisitorPool, VisitorSession, blocking
+from wixvisitor import (
+    ConfigurationError,
+    TokenRequestError,
+    Tokens,
+    VisitorPool,
+    VisitorSession,
+    WixAPIError,
+    blocking,
+)
 from wixvisitor._tasks.background_loop import background
+from wixvisitor.apis.ecom import current_cart
+from wixvisitor.apis.stores import products_v3
 from wixvisitor.blocking import BlockingVisitorPool, BlockingVisitorSession
 from wixvisitor.members import Checkout, MemberLoginError, Members, Redirects
 from wixvisitor.storage.sqlite import SQLiteStorage
 from wixvisitor.testing import FakeWix
+from wixvisitor.web import BlockingBrowserVisitors
 
 THREADS = 64
 DOORS = [
@@ -281,6 +292,41 @@ def test_closed_while_in_use(still: FakeWix, client_id: str) -> None:
     assert visitor.get(CART).status_code == 404
     visitor.close()
     assert len(still.visitors) == 1
+
+
+def test_all_pages(door: BlockingVisitorSession, still: FakeWix) -> None:
+    """`each` yields the items of all pages, from any thread; a loop that ends early asks for no further page."""
+    query: Any = {"cursorPaging": {"limit": 1}}
+    found = [product["id"] for product in door.each(products_v3.query_products, query=query)]
+    assert found == [product.id for product in still.products]
+    assert len(still.api_calls()) == len(found) > 3
+    still.reset_calls()
+    products = door.each(products_v3.query_products, query=query)
+    with ThreadPoolExecutor(2) as threads:
+        assert [threads.submit(next, products).result()["id"] for _ in range(2)] == found[:2]
+    for product in products:
+        assert product["id"] == found[2]
+        break
+    assert len(still.api_calls()) == 3
+    with pytest.raises(ConfigurationError, match="pages"):
+        door.each(products_v3.get_product, product_id="p")  # type: ignore[arg-type]
+    still.fail(400, path="/stores/*")
+    with pytest.raises(WixAPIError):
+        list(door.each(products_v3.query_products, query={}))
+
+
+def test_a_catalogue_reads_all_pages(still: FakeWix, client_id: str) -> None:
+    """The reader of the catalogue has `call` and `each`, and still makes no call that writes."""
+    pool = VisitorPool(client_id, client=still.client, clock=still.now)
+    with BlockingBrowserVisitors(pool) as browsers:
+        catalog = browsers.begin("GET", "/", {}).catalog()
+        query: Any = {"cursorPaging": {"limit": 2}}
+        slugs = [product["slug"] for product in catalog.each(products_v3.query_products, query=query)]
+        assert len(slugs) == len(still.products)
+        answer = catalog.call(products_v3.get_product_by_slug, slug=slugs[0])
+        assert answer["product"]["slug"] == slugs[0]
+        with pytest.raises(ConfigurationError, match="catalog"):
+            catalog.call(current_cart.refresh_current_cart)  # type: ignore[arg-type]
 
 
 # Scripts: each is a process of its own

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from contextlib import AbstractAsyncContextManager, contextmanager
 from types import TracebackType
-from typing import Any, Concatenate, Generic, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, Protocol, TypeVar
 
 import httpx
 
@@ -17,6 +17,27 @@ from wixvisitor.errors import ConfigurationError
 P = ParamSpec("P")
 R = TypeVar("R")
 A = TypeVar("A")
+
+A_contra = TypeVar("A_contra", contravariant=True)
+ItemT_co = TypeVar("ItemT_co", covariant=True)
+
+if TYPE_CHECKING:
+    from wixvisitor.apis._paging import Pages
+else:
+    Pages = list  # stands in annotations: few programs need the real one
+
+
+class Paged(Protocol[A_contra, P, ItemT_co]):
+    """``wixvisitor.apis._paging.Paged``, for checkers; it is not imported here."""
+
+    @property
+    def pages(self) -> Pages[ItemT_co]:
+        """How it pages."""
+        ...
+
+    def __call__(self, visitor: A_contra, /, *args: P.args, **kwargs: P.kwargs) -> Coroutine[Any, Any, Any]:
+        """Returns one page."""
+        ...
 
 
 class Door(Generic[A]):
@@ -42,6 +63,22 @@ class Door(Generic[A]):
     def _opened(self, opening: AbstractAsyncContextManager[httpx.Response]) -> Iterator[httpx.Response]:
         with background.entered(self._user, opening) as response:
             yield read_in_loop(response, self._run)
+
+    def _each(self, function: Any, /, *arguments: Any, **options: Any) -> Iterator[Any]:
+        """Returns the items of all pages. Each page is a call of its own, so nothing stays open between two items."""
+        from wixvisitor.apis._paging import pages_of  # noqa: PLC0415 - few programs need it
+
+        return self._items(pages_of(function), functools.partial(function, self._inner, *arguments), options)
+
+    def _items(self, pages: Any, page: Callable[..., Awaitable[Any]], options: dict[str, Any]) -> Iterator[Any]:
+        from wixvisitor.apis._paging import following  # noqa: PLC0415 - as above
+
+        left: dict[str, Any] | None = options
+        while left is not None:
+            answer = self._run(Call(functools.partial(page, **left)))
+            items = pages.items(answer)
+            yield from items
+            left = following(pages, left, answer, len(items))
 
     def __repr__(self) -> str:
         return f"<blocking {self._inner!r}>"

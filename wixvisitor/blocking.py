@@ -17,14 +17,14 @@ An interrupt (Ctrl-C) cancels the call, which leaves what a cancellation leaves:
 from __future__ import annotations
 
 import functools
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from typing import Concatenate, ParamSpec, Self, TypedDict, TypeVar, Unpack
 
 import httpx
 
 from wixvisitor._auth import VisitorAuth
-from wixvisitor._doors import ClosedDoor, Door, blocking
+from wixvisitor._doors import ClosedDoor, Door, Paged, blocking
 from wixvisitor._http.arguments import AnyClient, ClientMaker, RequestArguments, URLTypes
 from wixvisitor._pool import VisitorPool
 from wixvisitor._renewal.changes import Event, Policy, TokensChanged
@@ -218,10 +218,20 @@ class BlockingVisitorSession(ClosedDoor[VisitorSession]):
     ) -> R:
         """Runs an async function in the background loop, with the async session as its first argument.
 
-        For example ``visitor.call(my_function, "apples", number=3)``. Raises what the function raises. The function
+        For example ``visitor.call(my_function, "apples", number=3)``, or a function of ``wixvisitor.apis``:
+        ``visitor.call(posts.get_post_by_slug, slug="news")``. Raises what the function raises. The function
         must not call this blocking session: it uses the async one that it gets.
         """
         return self._run(Call(functools.partial(function, self._inner, *arguments, **options)))
+
+    def each(self, function: Paged[VisitorSession, P, R], /, *arguments: P.args, **options: P.kwargs) -> Iterator[R]:
+        """Yields the items of all pages of a call, as ``wixvisitor.apis.each``: ``for post in visitor.each(…)``.
+
+        For example ``visitor.each(products_v3.query_products, query={})``. Each page is asked for when the items before
+        it are used up. The loop may be left early, and is for one thread at a time. Raises ``ConfigurationError`` if
+        the function has no pages, and what the function raises.
+        """
+        return self._each(function, *arguments, **options)
 
 
 class BlockingVisitorPool(ClosedDoor[VisitorPool]):

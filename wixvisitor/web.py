@@ -9,15 +9,15 @@ integrations. A server whose handlers run in threads, like Flask, uses ``Blockin
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from types import TracebackType
-from typing import Any, Final, Self, Unpack
+from typing import Any, Concatenate, Final, ParamSpec, Self, TypeVar, Unpack
 from urllib.parse import quote
 
 import httpx
 
-from wixvisitor._doors import ClosedDoor, Door, awaitable, blocking
+from wixvisitor._doors import ClosedDoor, Door, Paged, awaitable, blocking
 from wixvisitor._http.arguments import RequestArguments, URLTypes
 from wixvisitor._session import VisitorSession
 from wixvisitor._tasks.background_loop import Call
@@ -37,6 +37,9 @@ __all__ = [
     "BrowserVisitors",
     "CatalogReader",
 ]
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 _SAFE: Final = "/%:@!$&'()*+,;=~"  # RFC 3986, section 3.3: pchar, the slash, and what is encoded already
 
@@ -242,6 +245,20 @@ class BlockingCatalogReader(Door[CatalogReader]):
     ) -> AbstractContextManager[httpx.Response]:
         """As ``CatalogReader.stream``."""
         return self._opened(self._inner.stream(method, url, **arguments))
+
+    def call(
+        self,
+        function: Callable[Concatenate[CatalogReader, P], Awaitable[R]],
+        /,
+        *arguments: P.args,
+        **options: P.kwargs,
+    ) -> R:
+        """As ``BlockingVisitorSession.call``, for functions of ``wixvisitor.apis`` that read."""
+        return self._run(Call(functools.partial(function, self._inner, *arguments, **options)))
+
+    def each(self, function: Paged[CatalogReader, P, R], /, *arguments: P.args, **options: P.kwargs) -> Iterator[R]:
+        """As ``BlockingVisitorSession.each``, for functions of ``wixvisitor.apis`` that read."""
+        return self._each(function, *arguments, **options)
 
 
 class _Request:

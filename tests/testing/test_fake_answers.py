@@ -16,7 +16,7 @@ from wixvisitor.apis.events import events, ticket_reservations, ticket_reservati
 from wixvisitor.apis.members import members, members_types
 from wixvisitor.apis.redirects import redirects, redirects_types
 from wixvisitor.apis.stores import products, products_types, products_v3, products_v3_types
-from wixvisitor.testing import FakeWix
+from wixvisitor.testing import Call, FakeWix
 
 pytestmark = pytest.mark.anyio
 
@@ -38,6 +38,21 @@ async def test_given_answer(fake: FakeWix, visitor: VisitorSession) -> None:
     async with fake.client() as stranger:
         assert (await stranger.post("/events/v3/events/query", json={})).status_code == 401
     assert fake.unmatched == []
+
+
+async def test_a_function_answers(fake: FakeWix, visitor: VisitorSession) -> None:
+    """A function gets the call, so that it can answer with the next page."""
+
+    def page(call: Call) -> Any:
+        start = int(call.json["query"].get("cursorPaging", {}).get("cursor", "0"))
+        cursors = {"next": str(start + 1)} if start < 2 else {}
+        name = f"{start} of {call.visitor_id}"
+        return {"products": [{"name": name}], "pagingMetadata": {"cursors": cursors}}
+
+    fake.answer("stores.products_v3.query_products", page)
+    titles = [product["name"] async for product in each(products_v3.query_products, visitor, query={})]
+    [caller] = fake.visitors
+    assert titles == [f"{number} of {caller}" for number in range(3)]
 
 
 async def test_given_answer_of_a_path_with_places(fake: FakeWix, visitor: VisitorSession) -> None:

@@ -152,6 +152,15 @@ def test_a_state_without_members(full: FakeWix) -> None:
     assert reloaded(state).members == {}
 
 
+def test_a_state_without_apps(full: FakeWix) -> None:
+    """In the state of an earlier release the products in carts name no app, and are those of Wix Stores."""
+    state = dumped(full)
+    for visitor in state["visitors"]:
+        for line in (visitor["cart"] or {"lines": []})["lines"]:
+            del line["product"]["appId"]
+    assert dumped(reloaded(state)) == dumped(full)
+
+
 async def test_a_visitor_outlives_a_restart(full: FakeWix) -> None:
     """After a reload each token works or is refused as before, and carts stay as they were without their products."""
     after = reloaded(dumped(full), products=[])

@@ -74,5 +74,6 @@ async def bad(visitor: VisitorSession, catalog: CatalogVisitor) -> None:
 def answers(fake: FakeWix) -> None:
     """The answers that a test gives may leave keys out, and have no other ones."""
     fake.answer("events.events.query_events", {"events": [{"title": "Tea", "status": "UPCOMING"}]})
+    fake.answer("events.events.query_events", lambda call: {"events": [{"title": call.path}]})
     fake.answer("events.events.query_events", {"event": []})  # type: ignore[call-overload] # pyright: ignore[reportCallIssue, reportArgumentType]
     fake.answer("events.events.query_event", {})  # type: ignore[call-overload] # pyright: ignore[reportCallIssue, reportArgumentType]

@@ -30,7 +30,7 @@ def typed_answers(modules: tuple[Module, ...]) -> Iterator[str]:
     """Yields the module with the overloads of ``FakeWix.answer``."""
     yield f'"""``FakeWix.answer`` with its types.\n\n{GENERATED}\n"""\n\nfrom __future__ import annotations\n\n'
     yield "from typing import TYPE_CHECKING, Any, Literal, overload\n\n"
-    yield "from wixvisitor.testing._answer_controls import AnswerControls\n\nif TYPE_CHECKING:\n"
+    yield "from wixvisitor.testing._answer_controls import AnswerControls, Given\n\nif TYPE_CHECKING:\n"
     names = {one.name.replace("/", "_"): one for one in sorted(modules, key=lambda one: one.name.replace("/", "_"))}
     used = [name for name, one in names.items() if any(method.answer.base in one.own for method in one.methods)]
     shared = [one for one in modules if any(_is_shared(one, method) for method in one.methods)]
@@ -42,11 +42,12 @@ def typed_answers(modules: tuple[Module, ...]) -> Iterator[str]:
         for method in one.methods:
             yield "\n        @overload\n        def answer(\n            self,\n"
             yield f"            name: Literal[{quoted(full_name(one, method))}],\n"
-            yield f"            body: {_body(one, name, method)},\n        ) -> None: ...\n"
+            yield f"            body: Given[{_body(one, name, method)}],\n        ) -> None: ...\n"
     yield "\n    def answer(self, name: str, body: Any) -> None:\n"
     yield '        """Answers every further call of a method with this body, until another one replaces it.\n\n'
     yield "        Args:\n            name: The function below ``wixvisitor.apis``: ``events.events.query_events``.\n"
-    yield "            body: The answer, in REST's shape. Any key may be left out.\n\n"
+    yield "            body: The answer, in REST's shape. Any key may be left out. Or a function that\n"
+    yield "                returns the answer to a call: for pages, or for answers that depend on the caller.\n\n"
     yield "        Raises:\n            ValueError: There is no such function.\n\n"
     yield '        """\n        self._answer_with(name, body)\n'
 

@@ -79,9 +79,7 @@ async def each(function: Paged[P, AnswerT_co, ItemT_co], *args: P.args, **kwargs
 
     Cancellation: as of the function; the items so far have been yielded.
     """
-    pages = getattr(function, "pages", None)
-    if not isinstance(pages, Pages):
-        raise ConfigurationError("each: expected a function of wixvisitor.apis whose answers are pages")
+    pages = pages_of(function)
     arguments: dict[str, Any] | None = dict(kwargs)
     while arguments is not None:
         answer: Any = await cast("Any", function)(*args, **arguments)
@@ -89,6 +87,14 @@ async def each(function: Paged[P, AnswerT_co, ItemT_co], *args: P.args, **kwargs
         for item in items:
             yield item
         arguments = following(pages, arguments, answer, len(items))
+
+
+def pages_of(function: object) -> Pages[Any]:
+    """Returns how a function pages. Raises ``ConfigurationError`` if it does not."""
+    pages = getattr(function, "pages", None)
+    if not isinstance(pages, Pages):
+        raise ConfigurationError("each: expected a function of wixvisitor.apis whose answers are pages")
+    return pages
 
 
 def following(

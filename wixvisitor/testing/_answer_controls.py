@@ -2,7 +2,8 @@
 
 import difflib
 import re
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeAlias, TypeVar
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse
@@ -12,6 +13,9 @@ from wixvisitor.testing._api_methods import METHODS
 from wixvisitor.testing._calls import CALL, Call
 from wixvisitor.testing._refusals import Refused, refused_response
 from wixvisitor.testing._site import Site
+
+T = TypeVar("T")
+Given: TypeAlias = T | Callable[[Call], T]
 
 _PLAIN = {place for place in METHODS.values() if "{" not in place[1]}
 
@@ -44,7 +48,8 @@ def answering(routes: ASGIApp, site: Site, given: dict[str, Any]) -> ASGIApp:
         try:
             with site.lock:
                 call.visitor_id = site.visitors.identify(call.headers.get("authorization")).visitor.id
-                response = JSONResponse(given[name])
+                body = given[name]
+                response = JSONResponse(body(call) if callable(body) else body)
         except Refused as refused:
             response = await refused_response(Request(scope), refused)  # type: ignore[assignment]
         await response(scope, receive, send)

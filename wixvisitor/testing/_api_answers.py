@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Literal, overload
 
-from wixvisitor.testing._answer_controls import AnswerControls
+from wixvisitor.testing._answer_controls import AnswerControls, Given
 
 if TYPE_CHECKING:
     from wixvisitor.testing._api_types import (
@@ -55,1106 +55,1106 @@ class TypedAnswers(AnswerControls):
         def answer(
             self,
             name: Literal["blog.categories.get_category"],
-            body: blog_categories.GetCategoryResponse,
+            body: Given[blog_categories.GetCategoryResponse],
         ) -> None: ...
 
         @overload
         def answer(
             self,
             name: Literal["blog.categories.get_category_by_slug"],
-            body: blog_categories.GetCategoryBySlugResponse,
+            body: Given[blog_categories.GetCategoryBySlugResponse],
         ) -> None: ...
 
         @overload
         def answer(
             self,
             name: Literal["blog.categories.list_categories"],
-            body: blog_categories.ListCategoriesResponse,
+            body: Given[blog_categories.ListCategoriesResponse],
         ) -> None: ...
 
         @overload
         def answer(
             self,
             name: Literal["blog.categories.query_categories"],
-            body: blog_categories.QueryCategoriesResponse,
+            body: Given[blog_categories.QueryCategoriesResponse],
         ) -> None: ...
 
         @overload
         def answer(
             self,
             name: Literal["blog.posts.get_post"],
-            body: blog_posts.GetPostResponse,
+            body: Given[blog_posts.GetPostResponse],
         ) -> None: ...
 
         @overload
         def answer(
             self,
             name: Literal["blog.posts.get_post_by_slug"],
-            body: blog_posts.GetPostBySlugResponse,
+            body: Given[blog_posts.GetPostBySlugResponse],
         ) -> None: ...
 
         @overload
         def answer(
             self,
             name: Literal["blog.posts.get_post_metrics"],
-            body: blog_posts.GetPostMetricsResponse,
+            body: Given[blog_posts.GetPostMetricsResponse],
         ) -> None: ...
 
         @overload
         def answer(
             self,
             name: Literal["blog.posts.get_total_posts"],
-            body: blog_posts.GetTotalPostsResponse,
+            body: Given[blog_posts.GetTotalPostsResponse],
         ) -> None: ...
 
         @overload
         def answer(
             self,
             name: Literal["blog.posts.list_posts"],
-            body: blog_posts.ListPostsResponse,
+            body: Given[blog_posts.ListPostsResponse],
         ) -> None: ...
 
         @overload
         def answer(
             self,
             name: Literal["blog.posts.query_post_count_stats"],
-            body: blog_posts.QueryPostCountStatsResponse,
+            body: Given[blog_posts.QueryPostCountStatsResponse],
         ) -> None: ...
 
         @overload
         def answer(
             self,
             name: Literal["blog.posts.query_posts"],
-            body: blog_posts.QueryPostsResponse,
+            body: Given[blog_posts.QueryPostsResponse],
         ) -> None: ...
 
         @overload
         def answer(
             self,
             name: Literal["blog.tags.get_tag"],
-            body: blog_tags.GetTagResponse,
+            body: Given[blog_tags.GetTagResponse],
         ) -> None: ...
 
         @overload
         def answer(
             self,
             name: Literal["blog.tags.get_tag_by_label"],
-            body: blog_tags.GetTagByLabelResponse,
+            body: Given[blog_tags.GetTagByLabelResponse],
         ) -> None: ...
 
         @overload
         def answer(
             self,
             name: Literal["blog.tags.get_tag_by_slug"],
-            body: blog_tags.GetTagBySlugResponse,
+            body: Given[blog_tags.GetTagBySlugResponse],
         ) -> None: ...
 
         @overload
         def answer(
             self,
             name: Literal["blog.tags.query_tags"],
-            body: blog_tags.QueryTagsResponse,
+            body: Given[blog_tags.QueryTagsResponse],
         ) -> None: ...
 
         @overload
         def answer(
             self,
             name: Literal["bookings.availability.get_availability_time_slot"],
-            body: bookings_availability.GetAvailabilityTimeSlotResponse,
+            body: Given[bookings_availability.GetAvailabilityTimeSlotResponse],
         ) -> None: ...
 
         @overload
         def answer(
             self,
             name: Literal["bookings.availability.list_availability_time_slot_end_options"],
-            body: bookings_availability.ListAvailabilityTimeSlotEndOptionsResponse,
+            body: Given[bookings_availability.ListAvailabilityTimeSlotEndOptionsResponse],
         ) -> None: ...
 
         @overload
         def answer(
             self,
             name: Literal["bookings.availability.list_availability_time_slots"],
-            body: bookings_availability.ListAvailabilityTimeSlotsResponse,
+            body: Given[bookings_availability.ListAvailabilityTimeSlotsResponse],
         ) -> None: ...
 
         @overload
         def answer(
             self,
             name: Literal["bookings.bookings.bulk_create_booking"],
-            body: bookings_bookings.BulkCreateBookingResponse,
+            body: Given[bookings_bookings.BulkCreateBookingResponse],
         ) -> None: ...
 
         @overload
         def answer(
             self,
             name: Literal["bookings.bookings.cancel_booking"],
-            body: bookings_bookings.CancelBookingResponse,
+            body: Given[bookings_bookings.CancelBookingResponse],
         ) -> None: ...
 
         @overload
         def answer(
             self,
             name: Literal["bookings.bookings.create_booking"],
-            body: bookings_bookings.CreateBookingResponse,
+            body: Given[bookings_bookings.CreateBookingResponse],
         ) -> None: ...
 
         @overload
         def answer(
             self,
             name: Literal["bookings.bookings.create_multi_service_booking"],
-            body: bookings_bookings.CreateMultiServiceBookingResponse,
+            body: Given[bookings_bookings.CreateMultiServiceBookingResponse],
         ) -> None: ...
 
         @overload
         def answer(
             self,
             name: Literal["bookings.bookings.reschedule_booking"],
-            body: bookings_bookings.RescheduleBookingResponse,
+            body: Given[bookings_bookings.RescheduleBookingResponse],
         ) -> None: ...
 
         @overload
         def answer(
             self,
             name: Literal["bookings.event_time_slots.get_event_time_slot"],
-            body: bookings_event_time_slots.GetEventTimeSlotResponse,
+            body: Given[bookings_event_time_slots.GetEventTimeSlotResponse],
         ) -> None: ...
 
         @overload
         def answer(
             self,
             name: Literal["bookings.event_time_slots.list_event_time_slots"],
-            body: bookings_event_time_slots.ListEventTimeSlotsResponse,
+            body: Given[bookings_event_time_slots.ListEventTimeSlotsResponse],
         ) -> None: ...
 
         @overload
         def answer(
             self,
             name: Literal["bookings.services.count_services"],
-            body: bookings_services.CountServicesResponse,
+            body: Given[bookings_services.CountServicesResponse],
         ) -> None: ...
 
         @overload
         def answer(
             self,
             name: Literal["bookings.services.get_service"],
-            body: bookings_services.GetServiceResponse,
+            body: Given[bookings_services.GetServiceResponse],
         ) -> None: ...
 
         @overload
         def answer(
             self,
             name: Literal["bookings.services.query_booking_forms"],
-            body: bookings_services.QueryBookingFormsResponse,
+            body: Given[bookings_services.QueryBookingFormsResponse],
         ) -> None: ...
 
         @overload
         def answer(
             self,
             name: Literal["bookings.services.query_categories"],
-            body: bookings_services.QueryCategoriesResponse,
+            body: Given[bookings_services.QueryCategoriesResponse],
         ) -> None: ...
 
         @overload
         def answer(
             self,
             name: Literal["bookings.services.query_locations"],
-            body: bookings_services.QueryLocationsResponse,
+            body: Given[bookings_services.QueryLocationsResponse],
         ) -> None: ...
 
         @overload
         def answer(
             self,
             name: Literal["bookings.services.query_policies"],
-            body: bookings_services.QueryPoliciesResponse,
+            body: Given[bookings_services.QueryPoliciesResponse],
         ) -> None: ...
 
         @overload
         def answer(
             self,
             name: Literal["bookings.services.query_services"],
-            body: bookings_services.QueryServicesResponse,
+            body: Given[bookings_services.QueryServicesResponse],
         ) -> None: ...
 
         @overload
         def answer(
             self,
             name: Literal["bookings.services.search_services"],
-            body: bookings_services.SearchServicesResponse,
+            body: Given[bookings_services.SearchServicesResponse],
         ) -> None: ...
 
         @overload
         def answer(
             self,
             name: Literal["data.items.aggregate"],
-            body: data_items.AggregateDataItemsResponse,
+            body: Given[data_items.AggregateDataItemsResponse],
         ) -> None: ...
 
         @overload
         def answer(
             self,
             name: Literal["data.items.bulk_insert"],
-            body: data_items.BulkDataItemsResponse,
+            body: Given[data_items.BulkDataItemsResponse],
         ) -> None: ...
 
         @overload
         def answer(
             self,
             name: Literal["data.items.bulk_remove"],
-            body: data_items.BulkDataItemsResponse,
+            body: Given[data_items.BulkDataItemsResponse],
         ) -> None: ...
 
         @overload
         def answer(
             self,
             name: Literal["data.items.bulk_save"],
-            body: data_items.BulkDataItemsResponse,
+            body: Given[data_items.BulkDataItemsResponse],
         ) -> None: ...
 
         @overload
         def answer(
             self,
             name: Literal["data.items.bulk_update"],
-            body: data_items.BulkDataItemsResponse,
+            body: Given[data_items.BulkDataItemsResponse],
         ) -> None: ...
 
         @overload
         def answer(
             self,
             name: Literal["data.items.count"],
-            body: data_items.CountDataItemsResponse,
+            body: Given[data_items.CountDataItemsResponse],
         ) -> None: ...
 
         @overload
         def answer(
             self,
             name: Literal["data.items.get"],
-            body: data_items.DataItemResponse,
+            body: Given[data_items.DataItemResponse],
         ) -> None: ...
 
         @overload
         def answer(
             self,
             name: Literal["data.items.insert"],
-            body: data_items.DataItemResponse,
+            body: Given[data_items.DataItemResponse],
         ) -> None: ...
 
         @overload
         def answer(
             self,
             name: Literal["data.items.query"],
-            body: data_items.QueryDataItemsResponse,
+            body: Given[data_items.QueryDataItemsResponse],
         ) -> None: ...
 
         @overload
         def answer(
             self,
             name: Literal["data.items.remove"],
-            body: data_items.DataItemResponse,
+            body: Given[data_items.DataItemResponse],
         ) -> None: ...
 
         @overload
         def answer(
             self,
             name: Literal["data.items.save"],
-            body: data_items.DataItemResponse,
+            body: Given[data_items.DataItemResponse],
         ) -> None: ...
 
         @overload
         def answer(
             self,
             name: Literal["data.items.update"],
-            body: data_items.DataItemResponse,
+            body: Given[data_items.DataItemResponse],
         ) -> None: ...
 
         @overload
         def answer(
             self,
             name: Literal["ecom.back_in_stock.create_back_in_stock_notification_request"],
-            body: ecom_back_in_stock.CreateBackInStockNotificationRequestResponse,
+            body: Given[ecom_back_in_stock.CreateBackInStockNotificationRequestResponse],
         ) -> None: ...
 
         @overload
         def answer(
             self,
             name: Literal["ecom.checkout.add_to_checkout"],
-            body: ecom_checkout.AddToCheckoutResponse,
+            body: Given[ecom_checkout.AddToCheckoutResponse],
         ) -> None: ...
 
         @overload
         def answer(
             self,
             name: Literal["ecom.checkout.create_checkout"],
-            body: ecom_checkout.CreateCheckoutResponse,
+            body: Given[ecom_checkout.CreateCheckoutResponse],
         ) -> None: ...
 
         @overload
         def answer(
             self,
             name: Literal["ecom.checkout.create_order"],
-            body: ecom_checkout.CreateOrderResponse,
+            body: Given[ecom_checkout.CreateOrderResponse],
         ) -> None: ...
 
         @overload
         def answer(
             self,
             name: Literal["ecom.checkout.get_checkout"],
-            body: ecom_checkout.GetCheckoutResponse,
+            body: Given[ecom_checkout.GetCheckoutResponse],
         ) -> None: ...
 
         @overload
         def answer(
             self,
             name: Literal["ecom.checkout.get_checkout_by_cart_id"],
-            body: ecom_checkout.GetCheckoutByCartIdResponse,
+            body: Given[ecom_checkout.GetCheckoutByCartIdResponse],
         ) -> None: ...
 
         @overload
         def answer(
             self,
             name: Literal["ecom.checkout.get_checkout_url"],
-            body: ecom_checkout.GetCheckoutURLResponse,
+            body: Given[ecom_checkout.GetCheckoutURLResponse],
         ) -> None: ...
 
         @overload
         def answer(
             self,
             name: Literal["ecom.checkout.remove_coupon"],
-            body: ecom_checkout.RemoveCouponResponse,
+            body: Given[ecom_checkout.RemoveCouponResponse],
         ) -> None: ...
 
         @overload
         def answer(
             self,
             name: Literal["ecom.checkout.remove_gift_card"],
-            body: ecom_checkout.RemoveGiftCardResponse,
+            body: Given[ecom_checkout.RemoveGiftCardResponse],
         ) -> None: ...
 
         @overload
         def answer(
             self,
             name: Literal["ecom.checkout.remove_line_items"],
-            body: ecom_checkout.RemoveLineItemsResponse,
+            body: Given[ecom_checkout.RemoveLineItemsResponse],
         ) -> None: ...
 
         @overload
         def answer(
             self,
             name: Literal["ecom.checkout.update_checkout"],
-            body: ecom_checkout.UpdateCheckoutResponse,
+            body: Given[ecom_checkout.UpdateCheckoutResponse],
         ) -> None: ...
 
         @overload
         def answer(
             self,
             name: Literal["ecom.checkout.update_line_items_quantity"],
-            body: ecom_checkout.UpdateLineItemsQuantityResponse,
+            body: Given[ecom_checkout.UpdateLineItemsQuantityResponse],
         ) -> None: ...
 
         @overload
         def answer(
             self,
             name: Literal["ecom.current_cart.add_coupon_to_current_cart"],
-            body: ecom_current_cart.AddCouponToCurrentCartResponse,
+            body: Given[ecom_current_cart.AddCouponToCurrentCartResponse],
         ) -> None: ...
 
         @overload
         def answer(
             self,
             name: Literal["ecom.current_cart.add_gift_card_to_current_cart"],
-            body: ecom_current_cart.AddGiftCardToCurrentCartResponse,
+            body: Given[ecom_current_cart.AddGiftCardToCurrentCartResponse],
         ) -> None: ...
 
         @overload
         def answer(
             self,
             name: Literal["ecom.current_cart.add_line_items_to_current_cart"],
-            body: ecom_current_cart.AddLineItemsToCurrentCartResponse,
+            body: Given[ecom_current_cart.AddLineItemsToCurrentCartResponse],
         ) -> None: ...
 
         @overload
         def answer(
             self,
             name: Literal["ecom.current_cart.calculate_current_cart"],
-            body: ecom_current_cart.CalculateCurrentCartResponse,
+            body: Given[ecom_current_cart.CalculateCurrentCartResponse],
         ) -> None: ...
 
         @overload
         def answer(
             self,
             name: Literal["ecom.current_cart.create_current_cart"],
-            body: ecom_current_cart.CreateCurrentCartResponse,
+            body: Given[ecom_current_cart.CreateCurrentCartResponse],
         ) -> None: ...
 
         @overload
         def answer(
             self,
             name: Literal["ecom.current_cart.delete_current_cart"],
-            body: dict[str, Any],
+            body: Given[dict[str, Any]],
         ) -> None: ...
 
         @overload
         def answer(
             self,
             name: Literal["ecom.current_cart.estimate_current_cart"],
-            body: ecom_current_cart.EstimateCurrentCartResponse,
+            body: Given[ecom_current_cart.EstimateCurrentCartResponse],
         ) -> None: ...
 
         @overload
         def answer(
             self,
             name: Literal["ecom.current_cart.get_current_cart"],
-            body: ecom_current_cart.GetCurrentCartResponse,
+            body: Given[ecom_current_cart.GetCurrentCartResponse],
         ) -> None: ...
 
         @overload
         def answer(
             self,
             name: Literal["ecom.current_cart.get_upsell_options_for_current_cart"],
-            body: ecom_current_cart.GetUpsellOptionsForCurrentCartResponse,
+            body: Given[ecom_current_cart.GetUpsellOptionsForCurrentCartResponse],
         ) -> None: ...
 
         @overload
         def answer(
             self,
             name: Literal["ecom.current_cart.refresh_current_cart"],
-            body: ecom_current_cart.RefreshCurrentCartResponse,
+            body: Given[ecom_current_cart.RefreshCurrentCartResponse],
         ) -> None: ...
 
         @overload
         def answer(
             self,
             name: Literal["ecom.current_cart.remove_coupon_from_current_cart"],
-            body: ecom_current_cart.RemoveCouponFromCurrentCartResponse,
+            body: Given[ecom_current_cart.RemoveCouponFromCurrentCartResponse],
         ) -> None: ...
 
         @overload
         def answer(
             self,
             name: Literal["ecom.current_cart.remove_delivery_method_from_current_cart"],
-            body: ecom_current_cart.RemoveDeliveryMethodFromCurrentCartResponse,
+            body: Given[ecom_current_cart.RemoveDeliveryMethodFromCurrentCartResponse],
         ) -> None: ...
 
         @overload
         def answer(
             self,
             name: Literal["ecom.current_cart.remove_gift_card_from_current_cart"],
-            body: ecom_current_cart.RemoveGiftCardFromCurrentCartResponse,
+            body: Given[ecom_current_cart.RemoveGiftCardFromCurrentCartResponse],
         ) -> None: ...
 
         @overload
         def answer(
             self,
             name: Literal["ecom.current_cart.remove_line_items_from_current_cart"],
-            body: ecom_current_cart.RemoveLineItemsFromCurrentCartResponse,
+            body: Given[ecom_current_cart.RemoveLineItemsFromCurrentCartResponse],
         ) -> None: ...
 
         @overload
         def answer(
             self,
             name: Literal["ecom.current_cart.set_delivery_method_for_current_cart"],
-            body: ecom_current_cart.SetDeliveryMethodForCurrentCartResponse,
+            body: Given[ecom_current_cart.SetDeliveryMethodForCurrentCartResponse],
         ) -> None: ...
 
         @overload
         def answer(
             self,
             name: Literal["ecom.current_cart.update_current_cart"],
-            body: ecom_current_cart.UpdateCurrentCartResponse,
+            body: Given[ecom_current_cart.UpdateCurrentCartResponse],
         ) -> None: ...
 
         @overload
         def answer(
             self,
             name: Literal["ecom.current_cart.update_form_submissions_in_current_cart"],
-            body: ecom_current_cart.UpdateFormSubmissionsInCurrentCartResponse,
+            body: Given[ecom_current_cart.UpdateFormSubmissionsInCurrentCartResponse],
         ) -> None: ...
 
         @overload
         def answer(
             self,
             name: Literal["ecom.current_cart.update_line_items_in_current_cart"],
-            body: ecom_current_cart.UpdateLineItemsInCurrentCartResponse,
+            body: Given[ecom_current_cart.UpdateLineItemsInCurrentCartResponse],
         ) -> None: ...
 
         @overload
         def answer(
             self,
             name: Literal["ecom.orders.get_order"],
-            body: ecom_orders.GetOrderResponse,
+            body: Given[ecom_orders.GetOrderResponse],
         ) -> None: ...
 
         @overload
         def answer(
             self,
             name: Literal["ecom.orders.search_orders"],
-            body: ecom_orders.SearchOrdersResponse,
+            body: Given[ecom_orders.SearchOrdersResponse],
         ) -> None: ...
 
         @overload
         def answer(
             self,
             name: Literal["ecom.recommendations.get_recommendation"],
-            body: ecom_recommendations.GetRecommendationResponse,
+            body: Given[ecom_recommendations.GetRecommendationResponse],
         ) -> None: ...
 
         @overload
         def answer(
             self,
             name: Literal["ecom.recommendations.list_available_algorithms"],
-            body: ecom_recommendations.ListAvailableAlgorithmsResponse,
+            body: Given[ecom_recommendations.ListAvailableAlgorithmsResponse],
         ) -> None: ...
 
         @overload
         def answer(
             self,
             name: Literal["events.categories.list_event_categories"],
-            body: events_categories.ListEventCategoriesResponse,
+            body: Given[events_categories.ListEventCategoriesResponse],
         ) -> None: ...
 
         @overload
         def answer(
             self,
             name: Literal["events.categories.query_categories"],
-            body: events_categories.QueryCategoriesResponse,
+            body: Given[events_categories.QueryCategoriesResponse],
         ) -> None: ...
 
         @overload
         def answer(
             self,
             name: Literal["events.events.count_events_by_status"],
-            body: events_events.CountEventsByStatusResponse,
+            body: Given[events_events.CountEventsByStatusResponse],
         ) -> None: ...
 
         @overload
         def answer(
             self,
             name: Literal["events.events.get_event"],
-            body: events_events.GetEventResponse,
+            body: Given[events_events.GetEventResponse],
         ) -> None: ...
 
         @overload
         def answer(
             self,
             name: Literal["events.events.get_event_by_slug"],
-            body: events_events.GetEventBySlugResponse,
+            body: Given[events_events.GetEventBySlugResponse],
         ) -> None: ...
 
         @overload
         def answer(
             self,
             name: Literal["events.events.list_events_by_category"],
-            body: events_events.ListEventsByCategoryResponse,
+            body: Given[events_events.ListEventsByCategoryResponse],
         ) -> None: ...
 
         @overload
         def answer(
             self,
             name: Literal["events.events.query_events"],
-            body: events_events.QueryEventsResponse,
+            body: Given[events_events.QueryEventsResponse],
         ) -> None: ...
 
         @overload
         def answer(
             self,
             name: Literal["events.forms.get_form"],
-            body: events_forms.GetFormResponse,
+            body: Given[events_forms.GetFormResponse],
         ) -> None: ...
 
         @overload
         def answer(
             self,
             name: Literal["events.orders.checkout"],
-            body: events_orders.CheckoutResponse,
+            body: Given[events_orders.CheckoutResponse],
         ) -> None: ...
 
         @overload
         def answer(
             self,
             name: Literal["events.orders.get_checkout_options"],
-            body: events_orders.GetCheckoutOptionsResponse,
+            body: Given[events_orders.GetCheckoutOptionsResponse],
         ) -> None: ...
 
         @overload
         def answer(
             self,
             name: Literal["events.orders.get_invoice"],
-            body: events_orders.GetInvoiceResponse,
+            body: Given[events_orders.GetInvoiceResponse],
         ) -> None: ...
 
         @overload
         def answer(
             self,
             name: Literal["events.orders.get_order"],
-            body: events_orders.GetOrderResponse,
+            body: Given[events_orders.GetOrderResponse],
         ) -> None: ...
 
         @overload
         def answer(
             self,
             name: Literal["events.orders.list_available_tickets"],
-            body: events_orders.ListAvailableTicketsResponse,
+            body: Given[events_orders.ListAvailableTicketsResponse],
         ) -> None: ...
 
         @overload
         def answer(
             self,
             name: Literal["events.orders.list_orders"],
-            body: events_orders.ListOrdersResponse,
+            body: Given[events_orders.ListOrdersResponse],
         ) -> None: ...
 
         @overload
         def answer(
             self,
             name: Literal["events.orders.query_available_tickets"],
-            body: events_orders.QueryAvailableTicketsResponse,
+            body: Given[events_orders.QueryAvailableTicketsResponse],
         ) -> None: ...
 
         @overload
         def answer(
             self,
             name: Literal["events.orders.update_checkout"],
-            body: events_orders.UpdateCheckoutResponse,
+            body: Given[events_orders.UpdateCheckoutResponse],
         ) -> None: ...
 
         @overload
         def answer(
             self,
             name: Literal["events.rsvps.create_rsvp"],
-            body: events_rsvps.CreateRsvpResponse,
+            body: Given[events_rsvps.CreateRsvpResponse],
         ) -> None: ...
 
         @overload
         def answer(
             self,
             name: Literal["events.rsvps.get_rsvp"],
-            body: events_rsvps.GetRsvpResponse,
+            body: Given[events_rsvps.GetRsvpResponse],
         ) -> None: ...
 
         @overload
         def answer(
             self,
             name: Literal["events.rsvps.list_current_rsvps"],
-            body: events_rsvps.ListCurrentRsvpsResponse,
+            body: Given[events_rsvps.ListCurrentRsvpsResponse],
         ) -> None: ...
 
         @overload
         def answer(
             self,
             name: Literal["events.rsvps.query_rsvps"],
-            body: events_rsvps.QueryRsvpsResponse,
+            body: Given[events_rsvps.QueryRsvpsResponse],
         ) -> None: ...
 
         @overload
         def answer(
             self,
             name: Literal["events.rsvps.update_rsvp"],
-            body: events_rsvps.UpdateRsvpResponse,
+            body: Given[events_rsvps.UpdateRsvpResponse],
         ) -> None: ...
 
         @overload
         def answer(
             self,
             name: Literal["events.schedule.get_schedule_item"],
-            body: events_schedule.GetScheduleItemResponse,
+            body: Given[events_schedule.GetScheduleItemResponse],
         ) -> None: ...
 
         @overload
         def answer(
             self,
             name: Literal["events.schedule.list_schedule_items"],
-            body: events_schedule.ListScheduleItemsResponse,
+            body: Given[events_schedule.ListScheduleItemsResponse],
         ) -> None: ...
 
         @overload
         def answer(
             self,
             name: Literal["events.schedule.query_schedule_items"],
-            body: events_schedule.QueryScheduleItemsResponse,
+            body: Given[events_schedule.QueryScheduleItemsResponse],
         ) -> None: ...
 
         @overload
         def answer(
             self,
             name: Literal["events.ticket_definitions.count_available_ticket_definitions"],
-            body: events_ticket_definitions.CountAvailableTicketDefinitionsResponse,
+            body: Given[events_ticket_definitions.CountAvailableTicketDefinitionsResponse],
         ) -> None: ...
 
         @overload
         def answer(
             self,
             name: Literal["events.ticket_definitions.get_ticket_definition"],
-            body: events_ticket_definitions.GetTicketDefinitionResponse,
+            body: Given[events_ticket_definitions.GetTicketDefinitionResponse],
         ) -> None: ...
 
         @overload
         def answer(
             self,
             name: Literal["events.ticket_definitions.query_available_ticket_definitions"],
-            body: events_ticket_definitions.QueryAvailableTicketDefinitionsResponse,
+            body: Given[events_ticket_definitions.QueryAvailableTicketDefinitionsResponse],
         ) -> None: ...
 
         @overload
         def answer(
             self,
             name: Literal["events.ticket_definitions.query_ticket_definitions"],
-            body: events_ticket_definitions.QueryTicketDefinitionsResponse,
+            body: Given[events_ticket_definitions.QueryTicketDefinitionsResponse],
         ) -> None: ...
 
         @overload
         def answer(
             self,
             name: Literal["events.ticket_reservations.cancel_ticket_reservation"],
-            body: events_ticket_reservations.CancelTicketReservationResponse,
+            body: Given[events_ticket_reservations.CancelTicketReservationResponse],
         ) -> None: ...
 
         @overload
         def answer(
             self,
             name: Literal["events.ticket_reservations.create_ticket_reservation"],
-            body: events_ticket_reservations.CreateTicketReservationResponse,
+            body: Given[events_ticket_reservations.CreateTicketReservationResponse],
         ) -> None: ...
 
         @overload
         def answer(
             self,
             name: Literal["events.ticket_reservations.get_ticket_reservation"],
-            body: events_ticket_reservations.GetTicketReservationResponse,
+            body: Given[events_ticket_reservations.GetTicketReservationResponse],
         ) -> None: ...
 
         @overload
         def answer(
             self,
             name: Literal["forms.forms.get_form"],
-            body: forms_forms.GetFormResponse,
+            body: Given[forms_forms.GetFormResponse],
         ) -> None: ...
 
         @overload
         def answer(
             self,
             name: Literal["forms.forms.get_form_summary"],
-            body: forms_forms.GetFormSummaryResponse,
+            body: Given[forms_forms.GetFormSummaryResponse],
         ) -> None: ...
 
         @overload
         def answer(
             self,
             name: Literal["forms.forms.list_forms"],
-            body: forms_forms.ListFormsResponse,
+            body: Given[forms_forms.ListFormsResponse],
         ) -> None: ...
 
         @overload
         def answer(
             self,
             name: Literal["forms.forms.query_forms"],
-            body: forms_forms.QueryFormsResponse,
+            body: Given[forms_forms.QueryFormsResponse],
         ) -> None: ...
 
         @overload
         def answer(
             self,
             name: Literal["forms.submissions.confirm_submission"],
-            body: forms_submissions.ConfirmSubmissionResponse,
+            body: Given[forms_submissions.ConfirmSubmissionResponse],
         ) -> None: ...
 
         @overload
         def answer(
             self,
             name: Literal["forms.submissions.create_submission"],
-            body: forms_submissions.CreateSubmissionResponse,
+            body: Given[forms_submissions.CreateSubmissionResponse],
         ) -> None: ...
 
         @overload
         def answer(
             self,
             name: Literal["forms.submissions.get_media_upload_url"],
-            body: forms_submissions.GetMediaUploadURLResponse,
+            body: Given[forms_submissions.GetMediaUploadURLResponse],
         ) -> None: ...
 
         @overload
         def answer(
             self,
             name: Literal["forms.submissions.validate_form_submission"],
-            body: forms_submissions.ValidateFormSubmissionResponse,
+            body: Given[forms_submissions.ValidateFormSubmissionResponse],
         ) -> None: ...
 
         @overload
         def answer(
             self,
             name: Literal["members.members.delete_my_member"],
-            body: dict[str, Any],
+            body: Given[dict[str, Any]],
         ) -> None: ...
 
         @overload
         def answer(
             self,
             name: Literal["members.members.get_current_member"],
-            body: members_members.GetMyMemberResponse,
+            body: Given[members_members.GetMyMemberResponse],
         ) -> None: ...
 
         @overload
         def answer(
             self,
             name: Literal["members.members.get_member"],
-            body: members_members.GetMemberResponse,
+            body: Given[members_members.GetMemberResponse],
         ) -> None: ...
 
         @overload
         def answer(
             self,
             name: Literal["members.members.join_community"],
-            body: members_members.JoinCommunityResponse,
+            body: Given[members_members.JoinCommunityResponse],
         ) -> None: ...
 
         @overload
         def answer(
             self,
             name: Literal["members.members.leave_community"],
-            body: members_members.LeaveCommunityResponse,
+            body: Given[members_members.LeaveCommunityResponse],
         ) -> None: ...
 
         @overload
         def answer(
             self,
             name: Literal["members.members.list_members"],
-            body: members_members.ListMembersResponse,
+            body: Given[members_members.ListMembersResponse],
         ) -> None: ...
 
         @overload
         def answer(
             self,
             name: Literal["members.members.query_members"],
-            body: members_members.QueryMembersResponse,
+            body: Given[members_members.QueryMembersResponse],
         ) -> None: ...
 
         @overload
         def answer(
             self,
             name: Literal["members.members.update_current_member_slug"],
-            body: members_members.UpdateMySlugResponse,
+            body: Given[members_members.UpdateMySlugResponse],
         ) -> None: ...
 
         @overload
         def answer(
             self,
             name: Literal["members.members.update_member"],
-            body: members_members.UpdateMemberResponse,
+            body: Given[members_members.UpdateMemberResponse],
         ) -> None: ...
 
         @overload
         def answer(
             self,
             name: Literal["pricing_plans.orders.create_online_order"],
-            body: pricing_plans_orders.CreateOnlineOrderResponse,
+            body: Given[pricing_plans_orders.CreateOnlineOrderResponse],
         ) -> None: ...
 
         @overload
         def answer(
             self,
             name: Literal["pricing_plans.orders.get_online_order_preview"],
-            body: pricing_plans_orders.GetOnlineOrderPreviewResponse,
+            body: Given[pricing_plans_orders.GetOnlineOrderPreviewResponse],
         ) -> None: ...
 
         @overload
         def answer(
             self,
             name: Literal["pricing_plans.orders.get_price_preview"],
-            body: pricing_plans_orders.GetPricePreviewResponse,
+            body: Given[pricing_plans_orders.GetPricePreviewResponse],
         ) -> None: ...
 
         @overload
         def answer(
             self,
             name: Literal["pricing_plans.orders.member_get_order"],
-            body: pricing_plans_orders.MemberGetOrderResponse,
+            body: Given[pricing_plans_orders.MemberGetOrderResponse],
         ) -> None: ...
 
         @overload
         def answer(
             self,
             name: Literal["pricing_plans.orders.member_list_orders"],
-            body: pricing_plans_orders.MemberListOrdersResponse,
+            body: Given[pricing_plans_orders.MemberListOrdersResponse],
         ) -> None: ...
 
         @overload
         def answer(
             self,
             name: Literal["pricing_plans.orders.request_cancellation"],
-            body: dict[str, Any],
+            body: Given[dict[str, Any]],
         ) -> None: ...
 
         @overload
         def answer(
             self,
             name: Literal["pricing_plans.plans_v3.count_plans"],
-            body: pricing_plans_plans_v3.CountPlansResponse,
+            body: Given[pricing_plans_plans_v3.CountPlansResponse],
         ) -> None: ...
 
         @overload
         def answer(
             self,
             name: Literal["pricing_plans.plans_v3.get_plan"],
-            body: pricing_plans_plans_v3.GetPlanResponse,
+            body: Given[pricing_plans_plans_v3.GetPlanResponse],
         ) -> None: ...
 
         @overload
         def answer(
             self,
             name: Literal["pricing_plans.plans_v3.query_plans"],
-            body: pricing_plans_plans_v3.QueryPlansResponse,
+            body: Given[pricing_plans_plans_v3.QueryPlansResponse],
         ) -> None: ...
 
         @overload
         def answer(
             self,
             name: Literal["pricing_plans.plans_v3.search_plans"],
-            body: pricing_plans_plans_v3.SearchPlansResponse,
+            body: Given[pricing_plans_plans_v3.SearchPlansResponse],
         ) -> None: ...
 
         @overload
         def answer(
             self,
             name: Literal["redirects.redirects.create_redirect_session"],
-            body: redirects_redirects.CreateRedirectSessionResponse,
+            body: Given[redirects_redirects.CreateRedirectSessionResponse],
         ) -> None: ...
 
         @overload
         def answer(
             self,
             name: Literal["reviews.reviews.count_reviews"],
-            body: reviews_reviews.CountReviewsResponse,
+            body: Given[reviews_reviews.CountReviewsResponse],
         ) -> None: ...
 
         @overload
         def answer(
             self,
             name: Literal["reviews.reviews.create_review"],
-            body: reviews_reviews.CreateReviewResponse,
+            body: Given[reviews_reviews.CreateReviewResponse],
         ) -> None: ...
 
         @overload
         def answer(
             self,
             name: Literal["reviews.reviews.get_review"],
-            body: reviews_reviews.GetReviewResponse,
+            body: Given[reviews_reviews.GetReviewResponse],
         ) -> None: ...
 
         @overload
         def answer(
             self,
             name: Literal["reviews.reviews.query_reviews"],
-            body: reviews_reviews.QueryReviewsResponse,
+            body: Given[reviews_reviews.QueryReviewsResponse],
         ) -> None: ...
 
         @overload
         def answer(
             self,
             name: Literal["stores.collections.get_collection"],
-            body: stores_collections.GetCollectionResponse,
+            body: Given[stores_collections.GetCollectionResponse],
         ) -> None: ...
 
         @overload
         def answer(
             self,
             name: Literal["stores.collections.get_collection_by_slug"],
-            body: shared.GetCollectionBySlugResponse,
+            body: Given[shared.GetCollectionBySlugResponse],
         ) -> None: ...
 
         @overload
         def answer(
             self,
             name: Literal["stores.collections.query_collections"],
-            body: stores_collections.QueryCollectionsResponse,
+            body: Given[stores_collections.QueryCollectionsResponse],
         ) -> None: ...
 
         @overload
         def answer(
             self,
             name: Literal["stores.products.get_collection_by_slug"],
-            body: shared.GetCollectionBySlugResponse,
+            body: Given[shared.GetCollectionBySlugResponse],
         ) -> None: ...
 
         @overload
         def answer(
             self,
             name: Literal["stores.products.get_product"],
-            body: stores_products.GetProductResponse,
+            body: Given[stores_products.GetProductResponse],
         ) -> None: ...
 
         @overload
         def answer(
             self,
             name: Literal["stores.products.get_product_options_availability"],
-            body: stores_products.ProductOptionsAvailabilityResponse,
+            body: Given[stores_products.ProductOptionsAvailabilityResponse],
         ) -> None: ...
 
         @overload
         def answer(
             self,
             name: Literal["stores.products.get_store_variant"],
-            body: stores_products.GetStoreVariantResponse,
+            body: Given[stores_products.GetStoreVariantResponse],
         ) -> None: ...
 
         @overload
         def answer(
             self,
             name: Literal["stores.products.query_product_variants"],
-            body: stores_products.QueryProductVariantsResponse,
+            body: Given[stores_products.QueryProductVariantsResponse],
         ) -> None: ...
 
         @overload
         def answer(
             self,
             name: Literal["stores.products.query_products"],
-            body: stores_products.QueryProductsPlatformizedResponse,
+            body: Given[stores_products.QueryProductsPlatformizedResponse],
         ) -> None: ...
 
         @overload
         def answer(
             self,
             name: Literal["stores.products.query_store_variants"],
-            body: stores_products.QueryStoreVariantsResponse,
+            body: Given[stores_products.QueryStoreVariantsResponse],
         ) -> None: ...
 
         @overload
         def answer(
             self,
             name: Literal["stores.products_v3.count_products"],
-            body: stores_products_v3.V3CountProductsResponse,
+            body: Given[stores_products_v3.V3CountProductsResponse],
         ) -> None: ...
 
         @overload
         def answer(
             self,
             name: Literal["stores.products_v3.get_all_products_category"],
-            body: stores_products_v3.GetAllProductsCategoryResponse,
+            body: Given[stores_products_v3.GetAllProductsCategoryResponse],
         ) -> None: ...
 
         @overload
         def answer(
             self,
             name: Literal["stores.products_v3.get_product"],
-            body: stores_products_v3.V3GetProductResponse,
+            body: Given[stores_products_v3.V3GetProductResponse],
         ) -> None: ...
 
         @overload
         def answer(
             self,
             name: Literal["stores.products_v3.get_product_by_slug"],
-            body: stores_products_v3.V3GetProductBySlugResponse,
+            body: Given[stores_products_v3.V3GetProductBySlugResponse],
         ) -> None: ...
 
         @overload
         def answer(
             self,
             name: Literal["stores.products_v3.query_products"],
-            body: stores_products_v3.V3QueryProductsResponse,
+            body: Given[stores_products_v3.V3QueryProductsResponse],
         ) -> None: ...
 
         @overload
         def answer(
             self,
             name: Literal["stores.products_v3.search_products"],
-            body: stores_products_v3.V3SearchProductsResponse,
+            body: Given[stores_products_v3.V3SearchProductsResponse],
         ) -> None: ...
 
     def answer(self, name: str, body: Any) -> None:
@@ -1162,7 +1162,8 @@ class TypedAnswers(AnswerControls):
 
         Args:
             name: The function below ``wixvisitor.apis``: ``events.events.query_events``.
-            body: The answer, in REST's shape. Any key may be left out.
+            body: The answer, in REST's shape. Any key may be left out. Or a function that
+                returns the answer to a call: for pages, or for answers that depend on the caller.
 
         Raises:
             ValueError: There is no such function.

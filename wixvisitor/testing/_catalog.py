@@ -6,7 +6,7 @@ from decimal import Decimal
 from attrs import field, frozen
 
 STORES_APP_ID = "215238eb-22a5-4c36-9e7b-e7c08025e04e"
-"""The app ID of Wix Stores. Every ``catalogReference`` contains it."""
+"""The app ID of Wix Stores. Each ``catalogReference`` to one of its products contains it."""
 
 CURRENCY = "USD"
 
@@ -19,6 +19,8 @@ class Product:
         id: The ``catalogItemId``.
         price: In US dollars.
         stock: How many there are; None is unlimited.
+        app_id: The app whose catalog has it, such as Wix Bookings, where the ``id`` is that of a booking. The lists of
+            Wix Stores have only its own.
 
     """
 
@@ -27,6 +29,7 @@ class Product:
     price: Decimal = field(kw_only=True, converter=Decimal)
     slug: str = field(kw_only=True, default="")
     stock: int | None = field(kw_only=True, default=None)
+    app_id: str = field(kw_only=True, default=STORES_APP_ID)
 
 
 BUILT_IN = (
@@ -40,3 +43,8 @@ BUILT_IN = (
 def catalog(products: Iterable[Product] | None) -> dict[str, Product]:
     """The products by ID. For None, the built-in products."""
     return {product.id: product for product in (BUILT_IN if products is None else products)}
+
+
+def of_stores(products: dict[str, Product]) -> list[Product]:
+    """The products of Wix Stores."""
+    return [product for product in products.values() if product.app_id == STORES_APP_ID]

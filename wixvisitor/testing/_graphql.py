@@ -10,7 +10,7 @@ from graphql import GraphQLError, build_schema, graphql_sync
 
 from wixvisitor.testing._cart import Cart
 from wixvisitor.testing._cart_format import buyer, money_v2
-from wixvisitor.testing._catalog import STORES_APP_ID
+from wixvisitor.testing._catalog import STORES_APP_ID, of_stores
 from wixvisitor.testing._refusals import Refused, plain_error
 from wixvisitor.testing._site import CallContext
 
@@ -70,7 +70,7 @@ class _Root:
 
     def products(self, info: _Info, limit: int) -> list[Json]:
         context = info.context
-        products = list(context.site.products.values())[: max(limit, 0)]
+        products = of_stores(context.site.products)[: max(limit, 0)]
         return [
             {"id": product.id, "name": product.name, "slug": product.slug, "price": money_v2(product.price)}
             for product in products

@@ -14,6 +14,7 @@ from starlette.routing import Route
 
 from wixvisitor.testing import _cart_v1 as v1
 from wixvisitor.testing import _cart_v2 as v2
+from wixvisitor.testing import _collections as collections
 from wixvisitor.testing import _graphql as graphql
 from wixvisitor.testing import _iam as iam
 from wixvisitor.testing import _redirects as redirects
@@ -76,6 +77,8 @@ _OTHERS: dict[tuple[str, str], Handler] = {
     ("POST", "/events/v1/ticket-reservations"): reservations.create,
     ("GET", "/events/v1/ticket-reservations/{reservation_id}"): reservations.get,
     ("POST", "/events/v1/ticket-reservations/{reservation_id}/cancel"): reservations.cancel,
+    ("POST", "/wix-data/v2/items/query"): collections.query,
+    ("GET", "/wix-data/v2/items/{item_id}"): collections.get,
     ("POST", "/graphql/{version}"): graphql.execute,
 }
 

@@ -1,6 +1,6 @@
 """The settings that a test may change while the fake is running."""
 
-from typing import Literal
+from typing import Any, Literal
 
 from attrs import define, field, frozen
 
@@ -44,6 +44,8 @@ class Settings(MemberSettings):
     """The status of the answer that refuses a refresh token."""
     coupons: dict[str, int] = field(factory=lambda: {"SAVE10": 10})
     """The coupon codes that exist, with their discounts in percent."""
+    collections: dict[str, list[dict[str, Any]]] = field(factory=dict)
+    """The CMS's collections by their IDs: each a list of items, ``{"title": "Tea"}``."""
 
     @property
     def refusal(self) -> RefusalStyle:

@@ -8,7 +8,7 @@ from attrs import define, field, frozen
 
 from wixvisitor.testing._calls import Call
 from wixvisitor.testing._cart import Cart, Coupon, Line, quantity_of
-from wixvisitor.testing._catalog import STORES_APP_ID, Product
+from wixvisitor.testing._catalog import Product
 from wixvisitor.testing._hosted import Hosted
 from wixvisitor.testing._members import Members
 from wixvisitor.testing._refusals import application_error, validation_error
@@ -50,7 +50,7 @@ class Site:
         if not isinstance(reference, dict) or not isinstance(reference.get("catalogItemId"), str):
             raise validation_error(f"{name}.catalogReference", "must not be empty", rule="REQUIRED_FIELD")
         product = self.products.get(reference["catalogItemId"])
-        if product is None or reference.get("appId") != STORES_APP_ID:
+        if product is None or reference.get("appId") != product.app_id:
             raise application_error(
                 400, "ITEM_NOT_FOUND_IN_CATALOG", "Item not found in catalog", {"catalogReference": reference}
             )

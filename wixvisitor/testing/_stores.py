@@ -5,7 +5,7 @@ import binascii
 from typing import Any
 
 from wixvisitor.testing._cart_format import money_v1
-from wixvisitor.testing._catalog import CURRENCY, Product
+from wixvisitor.testing._catalog import CURRENCY, Product, of_stores
 from wixvisitor.testing._refusals import application_error, plain_error
 from wixvisitor.testing._site import CallContext
 
@@ -17,7 +17,7 @@ def query_v1(context: CallContext) -> Json:
     query = _object(context.body, "query")
     paging = _object(query, "paging")
     offset, limit = _number(paging, "offset", 0), _number(paging, "limit", 100)
-    products = list(context.site.products.values())
+    products = of_stores(context.site.products)
     page = products[offset : offset + limit]
     return {
         "products": [_product_v1(product) for product in page],
@@ -36,21 +36,32 @@ def query_platformized(context: CallContext) -> Json:
 def query_v3(context: CallContext) -> Json:
     """The answer to ``/stores/v3/products/query`` and ``search``, in pages with a cursor."""
     query = _object(context.body, "query") or _object(context.body, "search")
+    page, metadata = page_of(of_stores(context.site.products), {"cursorPaging": _object(query, "cursorPaging")})
+    return {"products": [_product_v3(product) for product in page], "pagingMetadata": metadata}
+
+
+def page_of(items: list[Any], query: Json, *, limit: int = 100) -> tuple[list[Any], Json]:
+    """A page of these items, by ``cursorPaging`` or else by ``paging``, and its ``pagingMetadata``.
+
+    Raises:
+        Refused: The paging is malformed.
+
+    """
+    paging = _object(query, "paging")
+    if paging and "cursorPaging" not in query:
+        start, limit = _number(paging, "offset", 0), _number(paging, "limit", limit)
+        page = items[start : start + limit]
+        return page, {"count": len(page), "offset": start, "total": len(items), "hasNext": start + limit < len(items)}
     paging = _object(query, "cursorPaging")
-    start, limit = _start(paging.get("cursor")), _number(paging, "limit", 100)
-    products = list(context.site.products.values())
-    page = products[start : start + limit]
-    more = start + limit < len(products)
+    start, limit = _start(paging.get("cursor")), _number(paging, "limit", limit)
+    page, more = items[start : start + limit], start + limit < len(items)
     cursors = {"next": _cursor(start + limit)} if more else {}
-    return {
-        "products": [_product_v3(product) for product in page],
-        "pagingMetadata": {"count": len(page), "cursors": cursors, "hasNext": more},
-    }
+    return page, {"count": len(page), "cursors": cursors, "hasNext": more}
 
 
 def by_slug(context: CallContext) -> Json:
     """One product."""
-    for product in context.site.products.values():
+    for product in of_stores(context.site.products):
         if product.slug == context.params["slug"]:
             return {"product": _product_v3(product)}
     raise application_error(404, "PRODUCT_NOT_FOUND", "Product not found")

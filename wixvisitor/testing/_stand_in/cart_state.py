@@ -4,7 +4,7 @@ from decimal import Decimal
 from typing import Any
 
 from wixvisitor.testing._cart import Cart, Coupon, Line
-from wixvisitor.testing._catalog import Product
+from wixvisitor.testing._catalog import STORES_APP_ID, Product
 from wixvisitor.testing._stand_in.damage import checked, number_of, text_of
 
 Json = dict[str, Any]
@@ -35,6 +35,7 @@ def _dump_line(line: Line) -> Json:
             "price": str(product.price),
             "slug": product.slug,
             "stock": product.stock,
+            "appId": product.app_id,
         },
     }
 
@@ -67,5 +68,6 @@ def _load_line(item: Json) -> Line:
             price=Decimal(text_of(product, "price")),
             slug=text_of(product, "slug"),
             stock=None if product["stock"] is None else int(number_of(product, "stock")),
+            app_id=text_of({"appId": STORES_APP_ID, **product}, "appId"),  # an earlier release wrote none
         ),
     )

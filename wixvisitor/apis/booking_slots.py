@@ -1,0 +1,63 @@
+"""From a free time slot to the slot that ``create_booking`` takes. Written by hand: Wix names the same things twice.
+
+What a booking needs, and which names differ: Wix's page "End-to-End Booking Flow (REST)",
+https://dev.wix.com/docs/api-reference/business-solutions/bookings/skills/end-to-end-booking-flow
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final, cast
+
+from wixvisitor.apis._runtime import types_of
+
+if TYPE_CHECKING:
+    from wixvisitor.apis import shared_types as shared
+    from wixvisitor.apis.bookings import bookings_arguments as a
+    from wixvisitor.apis.bookings import services_types as t
+else:
+    shared = types_of("wixvisitor.apis.shared_types")
+    a = types_of("wixvisitor.apis.bookings.bookings_arguments")
+    t = types_of("wixvisitor.apis.bookings.services_types")
+
+__all__ = ["booked_slot"]
+
+_LOCATIONS: Final[dict[str, a.LocationType]] = {
+    "BUSINESS": "OWNER_BUSINESS",
+    "CUSTOM": "OWNER_CUSTOM",
+    "CUSTOMER": "CUSTOM",
+}
+
+
+def booked_slot(service: t.Service, slot: shared.TimeSlot, time_zone: str) -> a.BookedSlot:
+    """Returns the ``slot`` of a booking's ``bookedEntity``, for an appointment or a class.
+
+    Args:
+        service: as ``query_services`` returns it. Its first staff member takes the appointment, unless the slot says
+            who is free (``get_availability_time_slot`` does).
+        slot: as ``list_availability_time_slots`` or ``list_event_time_slots`` returns it.
+        time_zone: of the slot's times: the one that these functions were asked for, like ``"Europe/Berlin"``.
+
+    Raises:
+        ValueError: neither the service nor the slot has a staff member.
+    """
+    found = cast("dict[str, Any]", slot)  # Wix leaves keys out
+    event_id = (found.get("eventInfo") or {}).get("eventId")
+    if event_id:
+        return {"serviceId": service["id"], "eventId": event_id}
+    free = [one["id"] for kind in found.get("availableResources") or [] for one in kind.get("resources") or []]
+    staff = [*free, *service.get("staffMemberIds", [])]
+    if not staff:
+        raise ValueError("the service has no staff member, and the slot says of none that they are free")
+    place = found.get("location") or {}
+    location: a.Location = {"locationType": _LOCATIONS.get(place.get("locationType", ""), "OWNER_BUSINESS")}
+    if place.get("id"):
+        location["id"] = place["id"]
+    return {
+        "serviceId": service["id"],
+        "scheduleId": service["schedule"]["id"],
+        "startDate": slot["localStartDate"],
+        "endDate": slot["localEndDate"],
+        "timezone": time_zone,
+        "resource": {"id": staff[0]},
+        "location": location,
+    }
