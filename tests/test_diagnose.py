@@ -24,7 +24,7 @@ REDIRECT = "https://shop.example/auth/callback"
 NOT_INSTALLED = {"message": "", "details": {"applicationError": {"code": "APP_NOT_INSTALLED", "description": "no app"}}}
 IS_V3 = {"message": "", "details": {"applicationError": {"code": "CATALOG_V3_CALLING_CATALOG_V1_API"}}}
 ANSWERS: dict[str, tuple[int, Any]] = {
-    "/stores-reader/v1/products/query": (428, IS_V3),
+    "/stores/v1/products/query": (428, IS_V3),
     "/events/v3/events/query": (200, {"events": []}),
     "/bookings/v2/services/query": (428, NOT_INSTALLED),
     "/blog/v3/posts": (401, {}),

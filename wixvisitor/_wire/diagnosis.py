@@ -80,7 +80,8 @@ class App:
 
 
 _ONE: Final = {"query": {"cursorPaging": {"limit": 1}}}
-CATALOG: Final = App("stores", "POST", "/stores-reader/v1/products/query", {"query": {"paging": {"limit": 1}}})
+# Not ``/stores-reader/``, which also answers on sites with the catalogue V3.
+CATALOG: Final = App("stores", "POST", "/stores/v1/products/query", {"query": {"paging": {"limit": 1}}})
 APPS: Final = (
     App("events", "POST", "/events/v3/events/query", {"query": {"paging": {"limit": 1}}}),
     App("bookings", "POST", "/bookings/v2/services/query", {"query": {"paging": {"limit": 1}}}),

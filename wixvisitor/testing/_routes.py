@@ -69,6 +69,7 @@ _OTHERS: dict[tuple[str, str], Handler] = {
     ("GET", "/stores-reader/v1/products/query"): stores.query_v1,
     ("POST", "/stores-reader/v1/products/query"): stores.query_v1,
     ("POST", "/stores-reader/v1/products/query-platformized"): stores.query_platformized,
+    ("POST", "/stores/v1/products/query"): stores.query_old,
     ("GET", "/stores/v3/products/query"): stores.query_v3,
     ("POST", "/stores/v3/products/query"): stores.query_v3,
     ("POST", "/stores/v3/products/search"): stores.query_v3,

@@ -33,6 +33,11 @@ def query_platformized(context: CallContext) -> Json:
     return {"products": answer["products"], "metadata": {**metadata, "total": answer["totalResults"]}}
 
 
+def query_old(_context: CallContext) -> Json:
+    """The refusal of ``/stores/v1/products/query``: like every new site, the fake has the catalog V3."""
+    raise application_error(428, "CATALOG_V3_CALLING_CATALOG_V1_API", "The site has the catalog V3")
+
+
 def query_v3(context: CallContext) -> Json:
     """The answer to ``/stores/v3/products/query`` and ``search``, in pages with a cursor."""
     query = _object(context.body, "query") or _object(context.body, "search")
