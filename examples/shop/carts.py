@@ -6,20 +6,19 @@ nothing to do. If the member has another one, as from a visit last week, this sh
 
 from __future__ import annotations
 
-import json
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import httpx
 
-from examples.shop.wix import CART
-from wixvisitor import Tokens, VisitorSession, WixVisitorError, raise_for_error
+from wixvisitor import Tokens, VisitorSession, WixAPIError, WixVisitorError
+from wixvisitor.apis.ecom import current_cart
 from wixvisitor.members import MemberLogin
 
 logger = logging.getLogger("examples.shop")
 
-Json = dict[str, Any]
+Json = Mapping[str, Any]
 
 
 class Carts:
@@ -41,7 +40,7 @@ class Carts:
                 before = await _cart_of(guest)
             if before.get("lineItems"):
                 await _add_missing(member, before)
-        except (WixVisitorError, httpx.HTTPError, json.JSONDecodeError) as error:
+        except (WixVisitorError, httpx.HTTPError) as error:
             logger.warning("a guest's cart did not come along: %s", error)
 
 
@@ -52,22 +51,25 @@ async def _add_missing(member: VisitorSession, before: Json) -> None:
     there = [_reference(line) for line in now.get("lineItems") or ()]
     missing = [line for line in before["lineItems"] if _reference(line) not in there]
     if missing:
-        items = [{"quantity": _quantity(line), "catalogReference": _reference(line)} for line in missing]
-        raise_for_error(await member.post(f"{CART}/add-line-items", json={"catalogItems": items}))
+        await current_cart.add_line_items_to_current_cart(
+            member,
+            catalog_items=[{"quantity": _quantity(line), "catalogReference": _reference(line)} for line in missing],
+        )
 
 
 async def _cart_of(session: VisitorSession) -> Json:
     """Returns a cart as it is on the wire, ``{}`` if there is none."""
-    response = await session.get(CART)
-    if response.status_code == 404:
-        return {}
-    cart: Json = raise_for_error(response).json().get("cart") or {}
-    return cart
+    try:
+        answer: Json = await current_cart.get_current_cart(session)
+    except WixAPIError as error:
+        if error.status_code == 404:
+            return {}
+        raise
+    return answer.get("cart") or {}
 
 
-def _reference(line: Json) -> Json:
-    reference: Json = (line.get("source") or {}).get("catalogReference") or {}
-    return reference
+def _reference(line: Json) -> Any:
+    return (line.get("source") or {}).get("catalogReference") or {}
 
 
 def _quantity(line: Json) -> int:

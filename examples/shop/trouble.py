@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import math
 from typing import Any, Final
@@ -55,7 +54,6 @@ _KINDS: Final[tuple[tuple[type[Exception], Trouble], ...]] = (
     (SessionExpired, LOGGED_OUT),
     (StorageError, BUSY),
     (httpx.HTTPError, BUSY),
-    (json.JSONDecodeError, BUSY),
     (RequestValidationError, UNREADABLE),
 )
 
@@ -78,7 +76,8 @@ def trouble_of(error: Exception) -> Trouble:
 def _of_answer(status: int) -> Trouble:
     if status in {400, 404}:
         return GONE
-    return BUSY if status in {401, 429} or status >= 500 else BROKEN
+    is_success = status < 300  # with something that is no answer of Wix's
+    return BUSY if is_success or status in {401, 429} or status >= 500 else BROKEN
 
 
 def install(app: FastAPI) -> None:

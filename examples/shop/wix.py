@@ -1,4 +1,4 @@
-"""The calls to Wix: the products, as everybody, and the current cart (``/ecom/v2/carts/current``), as the visitor.
+"""The calls to Wix: the products, as everybody, and the current cart, as the visitor.
 
 Amounts of money are texts on the wire. A visitor without a cart gets a 404, which is an empty cart here. Adding what
 is sold out still answers 200: how much of it there is stands in the line.
@@ -6,6 +6,7 @@ is sold out still answers 200: how much of it there is stands in the line.
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Mapping
 from decimal import Decimal, InvalidOperation
 from typing import Annotated, Any, Final
 
@@ -14,14 +15,14 @@ from fastapi import Depends, Request
 
 from examples.shop.catalogue import PICTURES, slug
 from examples.shop.history import History
-from wixvisitor import VisitorSession, WixAPIError, raise_for_error
+from wixvisitor import VisitorSession, WixAPIError
+from wixvisitor.apis.ecom import current_cart
+from wixvisitor.apis.stores import products
 from wixvisitor.fastapi import CatalogReader, CatalogVisitor, CurrentVisitor
 
-Json = dict[str, Any]
+Json = Mapping[str, Any]
 
 STORES: Final = "215238eb-22a5-4c36-9e7b-e7c08025e04e"  # the app ID of Wix Stores
-PRODUCTS: Final = "/stores-reader/v1/products/query"
-CART: Final = "/ecom/v2/carts/current"
 
 
 @attrs.frozen
@@ -72,7 +73,7 @@ class Cart:
         """Returns the line of this product."""
         return next((line for line in self.lines if line.product_id == product_id), None)
 
-    def to_dict(self) -> Json:
+    def to_dict(self) -> dict[str, Any]:
         """Returns it for the page's JavaScript."""
         lines = [{**attrs.asdict(line), "notice": line.notice} for line in self.lines]
         return {"lines": lines, "count": self.count, "subtotal": self.subtotal}
@@ -89,8 +90,7 @@ class Shelves:
 
     async def products(self, *, offset: int = 0, limit: int = 100) -> list[Product]:
         """Returns this part of what the shop sells."""
-        body = {"query": {"paging": {"offset": offset, "limit": limit}}}
-        found: Json = raise_for_error(await self._catalog.post(PRODUCTS, json=body)).json()
+        found = await products.query_products(self._catalog, query={"paging": {"offset": offset, "limit": limit}})
         return [_product(product) for product in found.get("products", []) if product.get("visible", True)]
 
 
@@ -116,7 +116,7 @@ class Shop:
     async def cart(self) -> Cart:
         """Returns the visitor's cart."""
         try:
-            return _cart(await self._call("GET", CART))
+            return await self._counted(current_cart.get_current_cart(self._visitor))
         except WixAPIError as error:
             if error.status_code == 404:
                 return Cart()
@@ -124,24 +124,37 @@ class Shop:
 
     async def add(self, product_id: str, quantity: int) -> Cart:
         """Puts a product into the cart, which is made if there is none. Adding twice is adding twice."""
-        reference = {"appId": STORES, "catalogItemId": product_id}
-        items = [{"quantity": quantity, "catalogReference": reference}]
-        return _cart(await self._call("POST", f"{CART}/add-line-items", {"catalogItems": items}))
+        return await self._counted(
+            current_cart.add_line_items_to_current_cart(
+                self._visitor,
+                catalog_items=[
+                    {"quantity": quantity, "catalogReference": {"appId": STORES, "catalogItemId": product_id}}
+                ],
+            )
+        )
 
     async def change(self, line_id: str, quantity: int) -> Cart:
         """Sets how many there are of a line."""
-        item = {"lineItemId": line_id, "quantity": {"newQuantity": quantity}}
-        return _cart(await self._call("POST", f"{CART}/update-line-items", {"lineItems": [item]}))
+        return await self._counted(
+            current_cart.update_line_items_in_current_cart(
+                self._visitor, line_items=[{"lineItemId": line_id, "quantity": {"newQuantity": quantity}}]
+            )
+        )
 
     async def remove(self, line_id: str) -> Cart:
         """Takes a line out."""
-        return _cart(await self._call("POST", f"{CART}/remove-line-items", {"lineItemIds": [line_id]}))
+        return await self._counted(
+            current_cart.remove_line_items_from_current_cart(self._visitor, line_item_ids=[line_id])
+        )
 
-    async def _call(self, method: str, path: str, body: Json | None = None) -> Json:
-        response = await self._visitor.request(method, path, json=body)
+    async def _counted(self, call: Awaitable[Any]) -> Cart:
+        try:
+            answer = await call
+        except WixAPIError:
+            self._history.count_call(self._visitor)
+            raise
         self._history.count_call(self._visitor)
-        answer: Json = raise_for_error(response).json()
-        return answer
+        return _cart(answer)
 
 
 def get_shop(request: Request, visitor: CurrentVisitor) -> Shop:
