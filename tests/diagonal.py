@@ -23,7 +23,7 @@ CONDITIONS = frozenset(
     {"anyio_backend", "backend", "client", "door", "family", "form", "framework", "kind_and_loop", "town"}
 )
 ONLY_IN_CI = pytest.mark.skipif(not IN_CI, reason="in CI only")
-_APART = ("browser", "faults", "interop")  # marks of tests that are no part of the ordinary run
+_APART = ("browser", "faults", "interop")  # marks whose tests are never thinned out
 
 
 class Variant(NamedTuple):

@@ -223,7 +223,7 @@ def test_in_a_running_loop(door: BlockingVisitorSession, backend: str) -> None:
     """A call where an event loop runs would stop the loop, so it is refused with what to do; a thread may call."""
 
     async def main() -> int:
-        with pytest.raises(RuntimeError, match=r"event loop, which it would stop. Use the async"):
+        with pytest.raises(RuntimeError, match="would block that loop"):
             door.get(CART)
         with pytest.raises(RuntimeError, match="event loop"), door.stream("GET", CART):
             pass
@@ -253,15 +253,17 @@ def test_in_its_own_loop(still: FakeWix, client_id: str) -> None:
     assert "wait for itself for ever" in told[0]
 
 
+def _interrupt_the_main_thread() -> None:
+    signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+
+
 def test_an_interrupt_ends_the_wait(door: BlockingVisitorSession, still: FakeWix) -> None:
     """Ctrl-C while Wix is asked ends the call at once and harms no visitor: the renewal goes on for the others."""
     gate = still.hold(times=1)
 
     def interrupt() -> None:
         blocking.run(gate.wait_for, 1)
-        signal.raise_signal(signal.SIGINT) if sys.platform == "win32" else signal.pthread_kill(
-            threading.main_thread().ident or 0, signal.SIGINT
-        )
+        _interrupt_the_main_thread()
 
     thread = threading.Thread(target=interrupt)
     thread.start()
@@ -440,3 +442,83 @@ def test_asyncio_to_thread(door: BlockingVisitorSession) -> None:
     """What the error message advises works."""
     response = asyncio.run(asyncio.wait_for(asyncio.to_thread(door.get, CART), 10))
     assert isinstance(response, httpx.Response)
+
+
+# What ends the loop, or must not
+
+
+def test_an_interrupt_while_a_stream_opens(door: BlockingVisitorSession, still: FakeWix) -> None:
+    """Ctrl-C while a stream is opened ends that; the session still closes."""
+    door.get(CART)
+    gate = still.hold(times=1, path=CART)
+
+    def interrupt() -> None:
+        blocking.run(gate.wait_for, 1)
+        _interrupt_the_main_thread()
+
+    thread = threading.Thread(target=interrupt)
+    thread.start()
+    with pytest.raises(KeyboardInterrupt), door.stream("GET", CART):
+        pass
+    thread.join()
+    background._loop.call_soon_threadsafe(gate.release)
+    assert door.get(CART).status_code == 404
+
+
+class Unusual(BaseException):
+    """Neither an error nor an interrupt."""
+
+
+def test_an_unusual_exception_ends_one_call_only(door: BlockingVisitorSession) -> None:
+    """What is no ``Exception`` is raised where the call was made, and the loop goes on."""
+
+    async def fail(_session: VisitorSession) -> None:
+        raise Unusual
+
+    with pytest.raises(Unusual):
+        door.call(fail)
+    assert door.get(CART).status_code == 404
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")  # Python itself says nothing
+def test_a_loop_that_has_ended_is_replaced(still: FakeWix, client_id: str) -> None:
+    """``sys.exit`` in a callback ends the loop; the next call starts another one, as the same visitor."""
+    visitor = BlockingVisitorSession(client_id, client=still.client, clock=still.now)
+    before = visitor.generate_visitor_tokens()
+    loop, thread = background._loop, background._thread
+    assert thread is not None
+    loop.call_soon_threadsafe(sys.exit)
+    thread.join(10)
+    assert visitor.get(CART).status_code == 404
+    assert visitor.get_tokens() == before
+    visitor.close()
+
+
+def test_a_closed_pool_streams_nothing(still: FakeWix, client_id: str) -> None:
+    """A session of a closed pool says so for streams as well."""
+    with BlockingVisitorPool(client_id, client=still.client, clock=still.now) as pool:
+        visitor = pool.session("anna")
+    with pytest.raises(ConfigurationError, match="closed"), visitor.stream("GET", CART):
+        pass
+
+
+def test_an_answer_is_whole(still: FakeWix, client_id: str, family: ModuleType, visitor: Tokens) -> None:
+    """A stream's answer knows its next request and how long it took, as an async one does."""
+
+    async def answer(_request: Any) -> Any:
+        return family.Response(302, headers={"Location": "/there"}, stream=Chunks(family))
+
+    client = family.AsyncClient(transport=family.MockTransport(answer))
+    with BlockingVisitorSession(client_id, client=client, clock=still.now, tokens=visitor) as door:
+        with door.stream("GET", "/here") as response:
+            assert response.read() == b"moved"
+            assert str(response.next_request.url).endswith("/there")
+        assert response.elapsed.total_seconds() >= 0
+
+
+def Chunks(family: ModuleType) -> Any:  # noqa: N802 - makes a stream of the family's own class
+    class Stream(family.AsyncByteStream):  # type: ignore[name-defined, misc] # of httpx or httpx2
+        async def __aiter__(self) -> Any:
+            yield b"moved"
+
+    return Stream()

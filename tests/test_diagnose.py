@@ -224,5 +224,22 @@ async def test_a_proxy_variable_that_is_none(client_id: str, monkeypatch: pytest
     monkeypatch.setenv("HTTPS_PROXY", "nonsense://127.0.0.1:9")
     async with VisitorSession(client_id) as session:
         found = await diagnose(session)
-    assert found.findings[0].state == "problem"
+    assert [finding.state for finding in found.findings] == ["problem", "skipped"]
     assert "HTTPS_PROXY" in found.findings[0].text
+    assert found.calls == 0
+
+
+async def test_a_network_that_breaks_amid_it(still: FakeWix, session_of: Sessions, family: Any) -> None:
+    """What cannot be reached after the token is a problem, whichever client it is; nothing is raised."""
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        if not scope["path"].startswith("/oauth2/"):
+            raise family.ConnectError("the network is down")
+        await still.app(scope, receive, send)
+
+    client = family.AsyncClient(transport=family.ASGITransport(app))
+    row = rows(await diagnose(session_of(client=client), redirect_uri=REDIRECT))
+    assert row["token"].state == "ok"
+    assert (row["stores"].state, row["stores"].is_unreachable, row["stores"].status_code) == ("problem", True, None)
+    assert "the network is down" in row["stores"].text
+    assert row["login"].state == row["checkout"].state == "problem"

@@ -27,7 +27,7 @@ ORDER = (
     "_tasks",
     "storage",
     "_http",
-    "_doors",
+    "_blocking_proxy",
     "_checks",
     "_renewal",
     "_auth",

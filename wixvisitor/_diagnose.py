@@ -81,9 +81,11 @@ class _Examination:
 
     async def findings(self) -> AsyncGenerator[Finding]:
         """Yields the findings. Without a token nothing else can be asked."""
-        yield _environment_finding()
-        endpoint = await self._endpoint()
-        yield endpoint
+        environment = _environment_finding()
+        yield environment
+        endpoint = await self._endpoint() if environment.state != "problem" else environment
+        if endpoint is not environment:
+            yield endpoint
         if endpoint.state == "problem":
             yield Finding(check="the other checks", state="skipped", text="they need a token")
             return
@@ -95,6 +97,12 @@ class _Examination:
             yield diagnosis.app_finding(app, await self._asked(app))
         yield await self._login()
         yield await self._checkout()
+
+    @property
+    def _http_error(self) -> type[Exception]:
+        """What the client raises: of httpx or httpx2."""
+        kind: type[Exception] = self.session._connections.current().family.HTTPError
+        return kind
 
     async def _endpoint(self) -> Finding:
         began = anyio.current_time()
@@ -130,8 +138,8 @@ class _Examination:
         body = None if app.body is None else dict(app.body)
         try:
             return _answer_of(await self.session.request(app.method, app.path, json=body))
-        except (WixVisitorError, httpx.HTTPError) as error:
-            return Answer(0, text=str(error))
+        except (WixVisitorError, self._http_error) as error:
+            return Answer(None, text=f"{type(error).__name__}: {error}")
 
     async def _login(self) -> Finding:
         if self.redirect_uri is None:
@@ -142,7 +150,7 @@ class _Examination:
             async with self.session.stream("GET", login.url, follow_redirects=True) as page:
                 if page.status_code >= 400:
                     return _not_listed("login", f"Wix's login page answers {page.status_code}", page.status_code)
-        except (WixVisitorError, httpx.HTTPError) as error:
+        except (WixVisitorError, self._http_error) as error:
             return _refused("login", error)
         return Finding(check="login", state="ok", text=f"Wix has a login page that returns to {self.redirect_uri}")
 
@@ -157,7 +165,7 @@ class _Examination:
             self.calls += 1
             cart_id = cart.json().get("cart", {}).get("id")
             await self.session.checkout.url(return_to=self.redirect_uri, cart_id=cart_id)
-        except (WixVisitorError, httpx.HTTPError, ValueError, AttributeError) as error:
+        except (WixVisitorError, self._http_error, ValueError, AttributeError) as error:
             return _refused("checkout", error)
         return Finding(check="checkout", state="ok", text="Wix has a checkout page for this visitor's cart")
 
@@ -178,6 +186,8 @@ def _failure_of_endpoint(error: WixVisitorError) -> Finding:
     if isinstance(error, ConfigurationError) and status is not None:
         advice = f"Copy the client ID again: it is a GUID in the site's dashboard, {_DASHBOARD}"
         return Finding(text=f"Wix does not know this client ID ({error})", advice=advice, **about)
+    if isinstance(error, ConfigurationError):
+        return Finding(text=str(error), advice="Correct the setting that the text names", **about)
     if isinstance(error, SessionExpired):
         return Finding(text=str(error), advice="Begin with a new visitor: another file, or none", **about)
     if isinstance(error, StorageError):

@@ -10,22 +10,19 @@ The thread starts at the first call. It ends when everything is closed, or with 
 closing anything. A forked child makes its own thread and connections.
 
 Concurrency: everything here may be shared between threads.
-Errors: those of the async methods, and ``RuntimeError`` where a thread runs an event loop: use the async classes there.
-An interrupt (Ctrl-C) cancels the call, which leaves what a cancellation leaves: the visitor is never harmed.
+Errors: what the async methods raise, and ``RuntimeError`` if the calling thread runs an event loop. Ctrl-C cancels the
+waiting call; the visitor is unchanged.
 """
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Awaitable, Callable, Iterator, Sequence
-from contextlib import AbstractContextManager
-from typing import Concatenate, ParamSpec, Self, TypedDict, TypeVar, Unpack
-
-import httpx
+from collections.abc import Awaitable, Callable, Sequence
+from typing import ParamSpec, Self, TypedDict, TypeVar, Unpack
 
 from wixvisitor._auth import VisitorAuth
-from wixvisitor._doors import ClosedDoor, Door, Paged, blocking
-from wixvisitor._http.arguments import AnyClient, ClientMaker, RequestArguments, URLTypes
+from wixvisitor._blocking_proxy import BlockingProxy, CallingProxy, ClosableProxy, blocking
+from wixvisitor._http.arguments import AnyClient, ClientMaker
 from wixvisitor._pool import VisitorPool
 from wixvisitor._renewal.changes import Event, Policy, TokensChanged
 from wixvisitor._session import VisitorSession
@@ -82,7 +79,7 @@ class _Pool(VisitorPool):
     is_closed = False  # in every event loop, for its sessions as well
 
 
-class BlockingMembers(Door[Members]):
+class BlockingMembers(BlockingProxy[Members]):
     """``session.members`` without ``await``."""
 
     __slots__ = ()
@@ -98,21 +95,21 @@ class BlockingMembers(Door[Members]):
     login_external = blocking(Members.login_external)
 
 
-class BlockingRedirects(Door[Redirects]):
+class BlockingRedirects(BlockingProxy[Redirects]):
     """``session.redirects`` without ``await``."""
 
     __slots__ = ()
     create = blocking(Redirects.create)
 
 
-class BlockingCheckout(Door[Checkout]):
+class BlockingCheckout(BlockingProxy[Checkout]):
     """``session.checkout`` without ``await``."""
 
     __slots__ = ()
     url = blocking(Checkout.url)
 
 
-class BlockingVisitorSession(ClosedDoor[VisitorSession]):
+class BlockingVisitorSession(CallingProxy[VisitorSession], ClosableProxy[VisitorSession]):
     """One Wix visitor, for code that is not async. Its arguments and methods are those of ``VisitorSession``.
 
     Use it with ``with``, or call ``close()`` at the end. A closed session can be used again.
@@ -128,7 +125,7 @@ class BlockingVisitorSession(ClosedDoor[VisitorSession]):
     @classmethod
     def _of_pool(cls, inner: VisitorSession, pool: object) -> Self:
         session = cls.__new__(cls)
-        Door.__init__(session, inner, pool)
+        BlockingProxy.__init__(session, inner, pool)
         return session
 
     _load = blocking(VisitorSession.__aenter__)
@@ -140,7 +137,7 @@ class BlockingVisitorSession(ClosedDoor[VisitorSession]):
 
     def close(self) -> None:
         """As ``VisitorSession.aclose``; the pool closes its own sessions. May be called twice."""
-        if self._user is self._inner:
+        if self._owner is self._inner:
             super().close()
 
     generate_visitor_tokens = blocking(VisitorSession.generate_visitor_tokens)
@@ -188,53 +185,20 @@ class BlockingVisitorSession(ClosedDoor[VisitorSession]):
     @property
     def members(self) -> BlockingMembers:
         """Logins, registrations and logouts of this visitor."""
-        return BlockingMembers(self._inner.members, self._user)
+        return BlockingMembers(self._inner.members, self._owner)
 
     @property
     def redirects(self) -> BlockingRedirects:
         """Addresses of Wix's own pages."""
-        return BlockingRedirects(self._inner.redirects, self._user)
+        return BlockingRedirects(self._inner.redirects, self._owner)
 
     @property
     def checkout(self) -> BlockingCheckout:
         """The checkout of this visitor's cart."""
-        return BlockingCheckout(self._inner.checkout, self._user)
-
-    def stream(
-        self, method: str, url: URLTypes, **arguments: Unpack[RequestArguments]
-    ) -> AbstractContextManager[httpx.Response]:
-        """``with visitor.stream("GET", …) as response``: the body is read as it comes, with ``iter_bytes`` and so on.
-
-        Raises: as ``request``.
-        """
-        return self._opened(self._inner.stream(method, url, **arguments))
-
-    def call(
-        self,
-        function: Callable[Concatenate[VisitorSession, P], Awaitable[R]],
-        /,
-        *arguments: P.args,
-        **options: P.kwargs,
-    ) -> R:
-        """Runs an async function in the background loop, with the async session as its first argument.
-
-        For example ``visitor.call(my_function, "apples", number=3)``, or a function of ``wixvisitor.apis``:
-        ``visitor.call(posts.get_post_by_slug, slug="news")``. Raises what the function raises. The function
-        must not call this blocking session: it uses the async one that it gets.
-        """
-        return self._run(Call(functools.partial(function, self._inner, *arguments, **options)))
-
-    def each(self, function: Paged[VisitorSession, P, R], /, *arguments: P.args, **options: P.kwargs) -> Iterator[R]:
-        """Yields the items of all pages of a call, as ``wixvisitor.apis.each``: ``for post in visitor.each(…)``.
-
-        For example ``visitor.each(products_v3.query_products, query={})``. Each page is asked for when the items before
-        it are used up. The loop may be left early, and is for one thread at a time. Raises ``ConfigurationError`` if
-        the function has no pages, and what the function raises.
-        """
-        return self._each(function, *arguments, **options)
+        return BlockingCheckout(self._inner.checkout, self._owner)
 
 
-class BlockingVisitorPool(ClosedDoor[VisitorPool]):
+class BlockingVisitorPool(ClosableProxy[VisitorPool]):
     """Many visitors of one site, for code that is not async. Its arguments and methods are those of ``VisitorPool``.
 
     Use it with ``with``, or call ``close()`` at the end.
@@ -251,18 +215,18 @@ class BlockingVisitorPool(ClosedDoor[VisitorPool]):
     _session = blocking(VisitorPool.session)
 
     def __enter__(self) -> Self:
-        self._user.is_closed = False
+        self._owner.is_closed = False
         self._open()
         return self
 
     def close(self) -> None:
         """As ``VisitorPool.aclose``. May be called twice."""
-        self._user.is_closed = True
+        self._owner.is_closed = True
         super().close()
 
     def session(self, key: str) -> BlockingVisitorSession:
         """As ``VisitorPool.session``: equal keys lead to the same visitor."""
-        return BlockingVisitorSession._of_pool(self._session(key), self._user)
+        return BlockingVisitorSession._of_pool(self._session(key), self._owner)
 
     forget = blocking(VisitorPool.forget)
     status = blocking(VisitorPool.status)

@@ -320,9 +320,9 @@ class Members(_OfSession):
         Raises:
             MemberLoginError: the state is another login's, the shopper refused, or Wix refuses the code. A code works
                 once. Nothing changed.
-            TokenRequestError: Wix could not be asked; begin again. Nothing changed.
-            StorageError: the tokens could not be saved; they are held, and the next use saves them again. If the
-                session was closed meanwhile, they may be lost: begin again.
+            TokenRequestError: Wix could not be asked, and nothing changed; or the session was closed meanwhile, and the
+                login may be lost. Begin again.
+            StorageError: the tokens could not be saved; they are held, and the next use saves them again.
 
         Cancellation: once the exchange has begun, the tokens are saved and adopted all the same.
         """

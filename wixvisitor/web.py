@@ -9,16 +9,12 @@ integrations. A server whose handlers run in threads, like Flask, uses ``Blockin
 from __future__ import annotations
 
 import functools
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import TracebackType
-from typing import Any, Concatenate, Final, ParamSpec, Self, TypeVar, Unpack
+from typing import Any, Final, ParamSpec, Self, TypeVar
 from urllib.parse import quote
 
-import httpx
-
-from wixvisitor._doors import ClosedDoor, Door, Paged, awaitable, blocking
-from wixvisitor._http.arguments import RequestArguments, URLTypes
+from wixvisitor._blocking_proxy import BlockingProxy, CallingProxy, ClosableProxy, InLoop, blocking
 from wixvisitor._session import VisitorSession
 from wixvisitor._tasks.background_loop import Call
 from wixvisitor._web.catalog_reader import CatalogReader
@@ -170,7 +166,11 @@ class BrowserVisit:
         return f"<BrowserVisit, {self._visit!r}>"
 
 
-class BlockingBrowserVisitors(ClosedDoor[BrowserVisitors]):
+class _Visitors(BrowserVisitors):
+    is_closed = False  # in every event loop, for its visits as well
+
+
+class BlockingBrowserVisitors(ClosableProxy[BrowserVisitors]):
     """``BrowserVisitors`` for servers whose handlers run in threads. Its arguments and methods are the same.
 
     Its pool is a ``VisitorPool``, used in the background loop of ``wixvisitor.blocking``. All may be made before
@@ -192,24 +192,30 @@ class BlockingBrowserVisitors(ClosedDoor[BrowserVisitors]):
         catalog_paths: Sequence[str] = CATALOG_PATHS,
         trusted_origins: Sequence[str] = (),
     ) -> None:
-        inner = BrowserVisitors(
+        inner = _Visitors(
             pool, cookie=cookie, consent=consent, catalog_paths=catalog_paths, trusted_origins=trusted_origins
         )
         super().__init__(inner, inner)
 
     def __enter__(self) -> Self:
+        self._owner.is_closed = False
         return self
+
+    def close(self) -> None:
+        """As ``BrowserVisitors.aclose``. May be called twice."""
+        self._owner.is_closed = True
+        super().close()
 
     def begin(
         self, method: str, path: str, headers: Mapping[str, str] | Iterable[tuple[str, str]], request: object = None
     ) -> BlockingBrowserVisit:
         """As ``BrowserVisitors.begin``."""
-        begin = functools.partial(self._inner.begin, method, path, headers, request)
+        work = Call(InLoop(functools.partial(self._inner.begin, method, path, headers, request)))
         del headers, request  # error reporters print local variables
-        return BlockingBrowserVisit(self._run(Call(awaitable(begin))), self._user)
+        return BlockingBrowserVisit(self._run(work), self._owner)
 
 
-class BlockingBrowserVisit(Door[BrowserVisit]):
+class BlockingBrowserVisit(BlockingProxy[BrowserVisit]):
     """``BrowserVisit`` without ``await``. ``BlockingBrowserVisitors.begin`` returns it."""
 
     __slots__ = ()
@@ -219,18 +225,18 @@ class BlockingBrowserVisit(Door[BrowserVisit]):
 
     def visitor(self) -> BlockingVisitorSession:
         """As ``BrowserVisit.visitor``."""
-        return BlockingVisitorSession._of_pool(self._visitor(), self._user)
+        return BlockingVisitorSession._of_pool(self._visitor(), self._owner)
 
     def catalog(self) -> BlockingCatalogReader:
         """As ``BrowserVisit.catalog``."""
-        return BlockingCatalogReader(self._inner.catalog(), self._user)
+        return BlockingCatalogReader(self._inner.catalog(), self._owner)
 
     def end(self) -> None:
         """As ``BrowserVisit.end``."""
-        self._run(Call(awaitable(self._inner.end)))
+        self._run(Call(InLoop(self._inner.end)))
 
 
-class BlockingCatalogReader(Door[CatalogReader]):
+class BlockingCatalogReader(CallingProxy[CatalogReader]):
     """``CatalogReader`` without ``await``."""
 
     __slots__ = ()
@@ -239,26 +245,6 @@ class BlockingCatalogReader(Door[CatalogReader]):
     get = blocking(CatalogReader.get)
     post = blocking(CatalogReader.post)
     graphql = blocking(CatalogReader.graphql)
-
-    def stream(
-        self, method: str, url: URLTypes, **arguments: Unpack[RequestArguments]
-    ) -> AbstractContextManager[httpx.Response]:
-        """As ``CatalogReader.stream``."""
-        return self._opened(self._inner.stream(method, url, **arguments))
-
-    def call(
-        self,
-        function: Callable[Concatenate[CatalogReader, P], Awaitable[R]],
-        /,
-        *arguments: P.args,
-        **options: P.kwargs,
-    ) -> R:
-        """As ``BlockingVisitorSession.call``, for functions of ``wixvisitor.apis`` that read."""
-        return self._run(Call(functools.partial(function, self._inner, *arguments, **options)))
-
-    def each(self, function: Paged[CatalogReader, P, R], /, *arguments: P.args, **options: P.kwargs) -> Iterator[R]:
-        """As ``BlockingVisitorSession.each``, for functions of ``wixvisitor.apis`` that read."""
-        return self._each(function, *arguments, **options)
 
 
 class _Request:

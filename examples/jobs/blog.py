@@ -22,7 +22,9 @@ def handler(event: dict[str, Any], _context: object = None) -> dict[str, Any]:
     try:
         return {"post": one_post(slug)} if slug else {"posts": all_posts()}
     except WixAPIError as error:
-        return {"statusCode": 404 if error.status_code == 404 else 502, "body": "There is no such post."}
+        if error.status_code == 404:
+            return {"statusCode": 404, "body": "There is no such post."}
+        return {"statusCode": 502, "body": "The blog cannot be read now."}
 
 
 def one_post(slug: str) -> Any:

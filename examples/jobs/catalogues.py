@@ -7,10 +7,9 @@ answers for sites with V3.
 from collections.abc import Sequence
 
 import anyio
-import httpx
 
 from examples.jobs.command_line import Site, chosen_sites
-from wixvisitor import VisitorSession, WixVisitorError
+from wixvisitor import VisitorSession
 from wixvisitor.apis import each
 from wixvisitor.apis.stores import products
 
@@ -31,7 +30,7 @@ async def catalogues(sites: Sequence[Site], seconds: float = 60.0) -> dict[str, 
             with anyio.fail_after(seconds):
                 done[site.client_id] = names = await names_of(site)
                 outcome = f"{len(names)} products"
-        except (WixVisitorError, httpx.HTTPError, TimeoutError) as error:
+        except Exception as error:  # whatever it is, the other sites go on
             done[site.client_id] = error
             outcome = f"{type(error).__name__}: {error}"
         print(f"{len(done)} of {len(sites)}: {site.client_id}: {outcome}")

@@ -1,4 +1,4 @@
-"""The same in FastAPI, through Wix's own login page: ``python -m examples.jobs.club``, then http://127.0.0.1:8002/club.
+"""A page for members with an active plan, in FastAPI, with Wix's login page: ``python -m examples.jobs.club``, then http://127.0.0.1:8002/club.
 
 The callback's address has to be listed in the site's Headless Settings.
 """

@@ -43,8 +43,9 @@ def log_in(st: Any, visitor: BlockingVisitorSession) -> None:
             visitor.members.complete(outcome)
             st.rerun()
         st.info("Wix has sent you a code." if outcome.state_token else "The owner has to approve you first.")
-    except MemberLoginError:
-        st.error("E-mail or password is wrong.")
+    except MemberLoginError as error:
+        wrong = error.reason in {"invalid_email", "invalid_password"}
+        st.error("E-mail or password is wrong." if wrong else "You cannot log in now. Please try again later.")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What an answer says to the browser unless it knows better, and which requests are not listened to."""
+"""Adds security headers to answers, and refuses form posts from other sites."""
 
 from __future__ import annotations
 

@@ -68,7 +68,7 @@ class History:
     def _of(self, visitor: VisitorSession) -> Past:
         """Returns a visitor's past, which is also found when it has another key.
 
-        In a cookie that is shared with JavaScript is no key of ours: the refresh token says who that is.
+        A cookie shared with JavaScript holds no key, so the visitor is found by its refresh token.
         """
         key, name = visitor.key, name_of(visitor)
         past = self._pasts.get(key) or self._past(name or key)

@@ -61,7 +61,7 @@ class Settings:
 
     @classmethod
     def parse(cls, argv: Sequence[str]) -> Self:
-        """Returns what was asked for; ends the program where that is nothing that can be had."""
+        """Returns the settings. Prints the error and ends the program if they are wrong."""
         parser = _parser()
         given = vars(parser.parse_args(argv))
         given["origin"] = given["origin"] or f"http://{HOST}:{given['port']}"
@@ -196,9 +196,11 @@ def _kept_key(path: Path) -> str:
     try:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     except FileExistsError:
-        if path.stat().st_mode & 0o077:
+        if os.name == "posix" and path.stat().st_mode & 0o077:
             raise ConfigurationError(f"{path}: others can read this key; chmod 600, or better remove it") from None
         return path.read_text().strip()
+    except OSError as error:
+        raise ConfigurationError(f"{path}: the key cannot be kept there ({error.strerror})") from None
     with os.fdopen(descriptor, "w") as file:
         file.write(key := generate_key())
     return key

@@ -98,7 +98,7 @@ def test_each_function_is_alike() -> None:
         assert module.__all__ == [method.name for method in one.methods]
         for method in one.methods:
             function = function_of(one, method)
-            assert inspect.iscoroutinefunction(function)
+            assert inspect.iscoroutinefunction(inspect.unwrap(function))
             first, *others = inspect.signature(function).parameters.values()
             assert first.name == "visitor"
             assert {other.kind for other in others} <= {inspect.Parameter.KEYWORD_ONLY}

@@ -9,8 +9,7 @@ from tools.apis.arguments import ArgumentTypes
 from tools.apis.description import Argument, Method, Module
 from tools.apis.paging import Paging, paging_of
 from tools.apis.spelling import GENERATED, PLAIN, WIDTH, call, quoted
-
-_CATALOG_POSTS = ("query", "query-platformized", "search", "count", "aggregate")
+from wixvisitor._wire.catalog import CATALOG_PATHS, READING_POSTS
 
 
 def functions(one: Module, types: ArgumentTypes) -> Iterator[str]:
@@ -71,8 +70,9 @@ def _function(one: Module, method: Method, types: ArgumentTypes) -> Iterator[str
 
 
 def visitor_type(method: Method) -> str:
-    """Returns who may call it. What a ``CatalogVisitor`` may send is a rule of its own: GET, and these POSTs."""
-    may_read = method.method == "GET" or method.path.rpartition("/")[2] in _CATALOG_POSTS
+    """Returns who may call it. A ``CatalogVisitor`` sends GET and some POSTs, to the paths of the catalogue."""
+    is_catalogue = any(f"{method.path}/".startswith(f"{path.rstrip('/')}/") for path in CATALOG_PATHS)
+    may_read = is_catalogue and (method.method == "GET" or method.path.rpartition("/")[2] in READING_POSTS)
     return "Reader" if method.reads and may_read else "Visitor"
 
 

@@ -30,7 +30,7 @@ def read_in_loop(response: httpx.Response, run: Callable[[Call[Any]], Any]) -> h
             while (chunk := run(Call(functools.partial(anext, chunks, None)))) is not None:
                 yield chunk
 
-    return kind(
+    answer = kind(
         response.status_code,
         headers=response.headers,
         stream=Body(),
@@ -39,3 +39,5 @@ def read_in_loop(response: httpx.Response, run: Callable[[Call[Any]], Any]) -> h
         history=response.history,
         default_encoding=response.default_encoding,
     )
+    answer.next_request = response.next_request
+    return answer

@@ -111,7 +111,7 @@ class TokenEndpoint:
 
     @drops_frames_async
     async def post(self, request: TokenRequest) -> TokenAnswer:
-        """Returns the answer to a request that carries an API key. It is sent once, and follows no redirect.
+        """Sends a request to Wix's sign-on or ``token-info`` once, without redirects, and returns the answer.
 
         Raises:
             TokenRequestError: there was no answer in time.
@@ -122,7 +122,7 @@ class TokenEndpoint:
             async with watch.running():
                 return await self._exchange(request, watch)
         except TimeoutError:
-            raise _too_late("Wix's sign-on", seconds) from None
+            raise _too_late("The token-info" if request.path.endswith("info") else "Wix's sign-on", seconds) from None
 
     async def _ask(self, request: TokenRequest, deadline: float, permit: Permit) -> Granted | Refused:
         """Asks within the deadline, and reports the result to the permit."""

@@ -165,7 +165,7 @@ class Refresher:
         return granted[0]
 
     async def post(self, request: TokenRequest) -> TokenAnswer:
-        """Returns the answer to a request that carries an API key; raises what ``TokenEndpoint.post`` raises."""
+        """Returns the answer of Wix's sign-on or of ``token-info``; raises what ``TokenEndpoint.post`` raises."""
         self._endpoint.check_open()
         return await self._endpoint.post(request)
 
@@ -280,7 +280,7 @@ class Refresher:
         await job.wait()
         _raise(job)
         if job.result is None and job.error is None:
-            raise StorageError(f"the session was closed before the store had answered to {name}; try again")
+            raise _cut_off(name)
 
     def _add(self, step: Callable[[], Awaitable[object]], name: str) -> Job:
         self._lane.check_outside()
@@ -308,6 +308,14 @@ def _closed(job: Job) -> WixVisitorError:
     if job.saves or job.need is Need.LOADED:
         return StorageError("The session was closed before the store had answered; the visitor is unchanged.")
     return TokenRequestError("The session was closed before Wix had answered; the visitor is unchanged.")
+
+
+def _cut_off(name: str) -> WixVisitorError:
+    if name == "log_in":
+        return TokenRequestError(
+            "The session was closed before the login was complete. Begin a new login: its code may have been used."
+        )
+    return StorageError(f"the session was closed before the store had answered to {name}; try again")
 
 
 def _found_nobody(error: Exception | None) -> bool:

@@ -46,7 +46,7 @@ class Rejection:
     was_taken: bool = False
 
     async def take(self) -> bool:
-        """Reads the 401, so that its connection is free for the renewal, and returns whether that was now."""
+        """Reads the 401, so that its connection is free for the renewal. Returns False if it was read before."""
         if self.was_taken or self.unanswered is None:
             return False
         await self.unanswered.take()

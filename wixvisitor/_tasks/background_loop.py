@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import atexit
+import functools
 import os
 import threading
 import time
 import weakref
 from collections.abc import Awaitable, Callable, Iterator
-from concurrent.futures import Future
+from concurrent.futures import CancelledError, Future
 from contextlib import AbstractAsyncContextManager, contextmanager, suppress
 from typing import Any, Final, Generic, Protocol, TypeVar
 
@@ -25,12 +26,13 @@ from wixvisitor._tasks.locks import fork_safe_lock
 
 T = TypeVar("T")
 
-_AT_EXIT: Final = 3.0  # seconds that the end of the process waits at most
-_LAST_STEPS: Final = 0.5  # of these, what the loop has to end when its users are closed
+_MAX_EXIT: Final = 3.0  # seconds that the end of the process may take
+_LOOP_EXIT: Final = 0.5  # seconds of these, kept for ending the loop itself
+_MAX_SLEEP: Final = 0.1 if os.name == "nt" else None  # seconds; Windows does not end a longer wait at Ctrl-C
 _CAN_FORK: Final = hasattr(os, "register_at_fork")
 
 
-class User(Protocol):
+class Closable(Protocol):
     """What keeps the loop alive until it is closed."""
 
     async def aclose(self) -> None:
@@ -46,10 +48,12 @@ class Call(Generic[T]):
         self._make = make
 
     async def __call__(self) -> tuple[T | None, BaseException | None]:
-        """Returns the result. An exception that would end the loop, as ``SystemExit`` does, is returned as well."""
+        """Returns the result and None, or None and an exception that would end the loop, such as ``SystemExit``."""
         try:
             return await self._make(), None
-        except (KeyboardInterrupt, SystemExit) as error:
+        except BaseException as error:
+            if isinstance(error, Exception | GeneratorExit | anyio.get_cancelled_exc_class()):
+                raise
             return None, error
 
 
@@ -114,7 +118,7 @@ class BackgroundLoop:
         self._thread: threading.Thread | None = None
         self._loop: Any = None
 
-    def run(self, user: User | None, call: Call[T]) -> T:
+    def run(self, user: Closable | None, call: Call[T]) -> T:
         """Makes the call in the loop and returns its result, or raises what it raises.
 
         Args:
@@ -129,7 +133,9 @@ class BackgroundLoop:
         with self._in_use(user) as portal:
             future = portal.start_task_soon(call)
             try:
-                result, error = future.result()
+                result, error = _result(future)
+            except CancelledError:  # ``sys.exit`` in a callback has ended the loop; the next call starts another
+                raise RuntimeError("The background loop has ended while this call was under way; call again.") from None
             except BaseException:
                 future.cancel()  # without effect if it has ended
                 raise
@@ -138,12 +144,20 @@ class BackgroundLoop:
         return result  # type: ignore[return-value] # there is no error, so there is a result
 
     @contextmanager
-    def entered(self, user: User, manager: AbstractAsyncContextManager[T]) -> Iterator[T]:
+    def entered(self, user: Closable, manager: AbstractAsyncContextManager[T]) -> Iterator[T]:
         """Enters an async context manager in the loop. Raises the same as ``run``."""
-        with self._in_use(user) as portal, portal.wrap_async_context_manager(manager) as value:
-            yield value
+        with self._in_use(user):
+            value = self.run(user, Call(manager.__aenter__))
+            try:
+                yield value
+            except BaseException as error:
+                leave = functools.partial(manager.__aexit__, type(error), error, error.__traceback__)
+                if not self.run(user, Call(leave)):
+                    raise
+            else:
+                self.run(user, Call(functools.partial(manager.__aexit__, None, None, None)))
 
-    def close(self, user: User) -> None:
+    def close(self, user: Closable) -> None:
         """Closes the user in the loop. The loop ends with its last user, when all calls have ended."""
         with self._lock:
             if user not in self._users:
@@ -156,7 +170,7 @@ class BackgroundLoop:
                     self._users.discard(user)
 
     @contextmanager
-    def _in_use(self, user: User | None) -> Iterator[BlockingPortal]:
+    def _in_use(self, user: Closable | None) -> Iterator[BlockingPortal]:
         self._check_outside()
         with self._lock:
             if user is not None:
@@ -183,8 +197,8 @@ class BackgroundLoop:
             )
         if is_in_event_loop():
             raise RuntimeError(
-                "A blocking call was made in a thread that runs an event loop, which it would stop. Use the async "
-                "classes there: `await wixvisitor.VisitorSession(…).get(…)`; or call it in a thread of its own: "
+                "A blocking call in a thread that runs an event loop would block that loop. Use the async classes "
+                "there: `await wixvisitor.VisitorSession(…).get(…)`; or call it in a thread of its own: "
                 "`await asyncio.to_thread(visitor.get, …)`."
             )
 
@@ -209,6 +223,10 @@ class BackgroundLoop:
             if started.done():
                 raise
             started.set_exception(error)
+        finally:
+            with self._lock:
+                if self._thread is threading.current_thread():
+                    self._portal = self._thread = self._loop = None
 
     def _in_child(self) -> None:
         """Starts anew: the thread is the parent's."""
@@ -219,23 +237,32 @@ class BackgroundLoop:
 
     def _at_exit(self) -> None:
         """Closes all users and ends the loop. It starts no thread: Python forbids that at its end."""
-        portal, thread, until = self._portal, self._thread, time.monotonic() + _AT_EXIT
+        portal, thread, until = self._portal, self._thread, time.monotonic() + _MAX_EXIT
         if portal is None or thread is None or not thread.is_alive():
             return
         with suppress(Exception):
-            portal.start_task_soon(_close, list(self._users)).result(_AT_EXIT - _LAST_STEPS)
+            portal.start_task_soon(_close, list(self._users)).result(_MAX_EXIT - _LOOP_EXIT)
         with suppress(Exception):
             portal.start_task_soon(portal.stop, True)
         thread.join(max(0.0, until - time.monotonic()))
 
 
-async def _close(users: list[User]) -> None:
+def _result(future: Future[T]) -> T:
+    while True:
+        try:
+            return future.result(_MAX_SLEEP)
+        except TimeoutError:
+            if future.done():  # the call's own
+                raise
+
+
+async def _close(users: list[Closable]) -> None:
     async with anyio.create_task_group() as group:
         for user in users:
             group.start_soon(_close_one, user)
 
 
-async def _close_one(user: User) -> None:
+async def _close_one(user: Closable) -> None:
     with suppress(Exception):
         await user.aclose()
 

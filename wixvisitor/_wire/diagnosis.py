@@ -3,7 +3,8 @@
 Sources: ``APP_NOT_INSTALLED`` and ``CATALOG_V3_CALLING_CATALOG_V1_API`` come with 428, and a blog that is not installed
 answers 401 (both observed; Wix documents 428 as a failed precondition and 403 as a missing permission:
 dev.wix.com/docs/rest/articles/getting-started/errors). The token's facts are those of dev.wix.com/docs/api-reference/
-app-management/oauth-2/token-info.md. The paths come from the npm packages @wix/auto_sdk_<name>, ``build/cjs/meta.js``.
+app-management/oauth-2/token-info.md. The paths are those of Wix's REST reference, dev.wix.com/docs/rest; ``@wix/sdk``
+calls some of them by older names.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ class Finding:
         advice: what to do; ``""`` if nothing has to be done.
         status_code: the HTTP status of the answer that says so, None if there is none.
         request_id: Wix's ``x-wix-request-id`` of that answer, which its support asks for.
+        is_unreachable: whether the network is the problem: Wix could not be asked.
     """
 
     check: str
@@ -41,6 +43,7 @@ class Finding:
     advice: str = ""
     status_code: int | None = None
     request_id: str | None = None
+    is_unreachable: bool = False
 
 
 @attrs.frozen(kw_only=True)
@@ -97,9 +100,12 @@ _IS_V3: Final = "CATALOG_V3_CALLING_CATALOG_V1_API"
 
 @attrs.frozen
 class Answer:
-    """An answer of an API: its status, and what its error says; code and text are empty if it is none."""
+    """An answer of an API: its status, and what its error says; code and text are empty if it is none.
 
-    status_code: int
+    Without a status there was no answer, and the text says why.
+    """
+
+    status_code: int | None
     code: str = ""
     text: str = ""
     request_id: str | None = None
@@ -108,7 +114,7 @@ class Answer:
 def catalog_finding(answer: Answer) -> Finding:
     """Returns which catalogue the site has. The call was one of catalogue V1."""
     about: dict[str, Any] = {"status_code": answer.status_code, "request_id": answer.request_id}
-    if answer.status_code // 100 == 2:
+    if answer.status_code is not None and answer.status_code // 100 == 2:
         text = "Wix Stores answers, with the catalogue V1"
         return Finding(check="stores", state="ok", text=text, **about)
     if answer.code == _IS_V3:
@@ -124,22 +130,31 @@ def app_finding(app: App, answer: Answer) -> Finding:
         "status_code": answer.status_code,
         "request_id": answer.request_id,
     }
-    said = f"{answer.status_code} {answer.code} {answer.text}".replace("  ", " ").strip()[:_MAX_TEXT]
+    if answer.status_code is None:
+        text = f"could not be reached ({redact(answer.text)[:_MAX_TEXT]})"
+        return Finding(state="problem", text=text, advice="Try again later", is_unreachable=True, **about)
     if answer.status_code // 100 == 2:
         return Finding(state="ok", text="answers a visitor", **about)
-    if answer.code == _NOT_INSTALLED or (app.name == "blog" and answer.status_code == 401):
+    state, text, advice = _refusal(app, answer, answer.status_code)
+    return Finding(state=state, text=text, advice=advice, **about)
+
+
+def _refusal(app: App, answer: Answer, status: int) -> tuple[FindingState, str, str]:
+    """Returns the state, the text and the advice for an answer that is an error."""
+    said = f"{status} {answer.code} {answer.text}".replace("  ", " ").strip()[:_MAX_TEXT]
+    if answer.code == _NOT_INSTALLED or (app.name == "blog" and status == 401):
         advice = "If the site needs it, add the app in the site's dashboard"
-        return Finding(state="note", text=f"the app is not installed (Wix: {said})", advice=advice, **about)
-    if answer.status_code in (401, 403):
+        return "note", f"the app is not installed (Wix: {said})", advice
+    if status in (401, 403):
         advice = "If visitors should read it, look at the app's own settings: who may see its content"
-        return Finding(state="note", text=f"a visitor may not read it (Wix: {said})", advice=advice, **about)
-    if answer.status_code == 429:
-        return Finding(state="note", text=f"too many requests (Wix: {said})", advice="Try again in a minute", **about)
-    if answer.status_code == 404:
-        return Finding(state="note", text="this address does not know the call", **about)
-    state: FindingState = "problem" if answer.status_code >= 500 else "note"
-    advice = "Try again later; Wix's support asks for the request id" if state == "problem" else ""
-    return Finding(state=state, text=f"Wix: {said}", advice=advice, **about)
+        return "note", f"a visitor may not read it (Wix: {said})", advice
+    if status == 429:
+        return "note", f"too many requests (Wix: {said})", "Try again in a minute"
+    if status == 404:
+        return "note", "this address does not know the call", ""
+    if status >= 500:
+        return "problem", f"Wix: {said}", "Try again later; Wix's support asks for the request id"
+    return "note", f"Wix: {said}", ""
 
 
 def clock_finding(offset: float | None) -> Finding:
@@ -221,7 +236,7 @@ def network_finding(chain: Sequence[tuple[str, str]], proxies: Sequence[str]) ->
     """
     names, texts = " ".join(name for name, _ in chain), redact(" ".join(text for _, text in chain))
     text, advice = next(_causes(names, texts, proxies))
-    return Finding(check="token endpoint", state="problem", text=text, advice=advice)
+    return Finding(check="token endpoint", state="problem", text=text, advice=advice, is_unreachable=True)
 
 
 def _causes(names: str, texts: str, proxies: Sequence[str]) -> Iterator[tuple[str, str]]:

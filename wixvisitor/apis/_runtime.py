@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import importlib
+import inspect
 import random
 import sys
 import time
@@ -77,7 +78,7 @@ async def read(
     Cancellation: also ends a pause between two attempts.
     """
     url, arguments = _sent(path, json, params)
-    left = checked_retries(getattr(visitor, "max_retries", MAX_RETRIES) if max_retries is None else max_retries)
+    left = _retries_of(visitor) if max_retries is None else checked_retries(max_retries)
     for attempt in range(left):
         try:
             response = await visitor.request(method, url, **arguments)
@@ -92,6 +93,12 @@ async def read(
             pause = wanted
         await anyio.sleep(pause)
     return _answer(await visitor.request(method, url, **arguments))
+
+
+def _retries_of(visitor: Any) -> int:
+    """Returns the session's own ``max_retries``. A mock has none."""
+    own = getattr(visitor, "max_retries", MAX_RETRIES)
+    return own if isinstance(own, int) else MAX_RETRIES
 
 
 def _sent(path: str, json: dict[str, Any] | None, params: dict[str, Any] | None) -> tuple[str, dict[str, Any]]:
@@ -134,7 +141,7 @@ def _pause_after(response: httpx.Response, attempt: int) -> float | None:
 
 
 def _is_connection_error(error: Exception) -> bool:
-    """Whether httpx or httpx2 could not connect, or lost the connection. A read timeout is none: it has cost enough."""
+    """Whether httpx or httpx2 could not connect, or lost the connection. A read timeout is not retried: it was long."""
     kinds = ("NetworkError", "RemoteProtocolError", "ConnectTimeout", "ProxyError")
     families = [sys.modules[name] for name in ("httpx", "httpx2") if name in sys.modules]
     return isinstance(error, tuple(getattr(family, kind) for family in families for kind in kinds))
@@ -168,10 +175,12 @@ else:
 
         def mark(function: Callable[P, Coroutine[Any, Any, T]]) -> Callable[P, Coroutine[Any, Any, T]]:
             @functools.wraps(function)
-            async def warns(*args: P.args, **kwargs: P.kwargs) -> T:
-                warnings.warn(message, DeprecationWarning, stacklevel=2)
-                return await function(*args, **kwargs)
+            def warns(*args: P.args, **kwargs: P.kwargs) -> Coroutine[Any, Any, T]:
+                warnings.warn(message, DeprecationWarning, stacklevel=2)  # at the call; it may be awaited elsewhere
+                return function(*args, **kwargs)
 
+            if sys.version_info >= (3, 12):
+                inspect.markcoroutinefunction(warns)
             warns.__deprecated__ = message
             return warns
 

@@ -38,16 +38,24 @@ def booked_slot(service: t.Service, slot: shared.TimeSlot, time_zone: str) -> a.
         time_zone: of the slot's times: the one that these functions were asked for, like ``"Europe/Berlin"``.
 
     Raises:
-        ValueError: neither the service nor the slot has a staff member.
+        ValueError: neither the service nor the slot names a staff member, or Wix left out what a booking needs.
     """
     found = cast("dict[str, Any]", slot)  # Wix leaves keys out
     event_id = (found.get("eventInfo") or {}).get("eventId")
     if event_id:
         return {"serviceId": service["id"], "eventId": event_id}
-    free = [one["id"] for kind in found.get("availableResources") or [] for one in kind.get("resources") or []]
-    staff = [*free, *service.get("staffMemberIds", [])]
+    kinds = found.get("availableResources") or []
+    free = [one["id"] for kind in kinds for one in kind.get("resources") or [] if one.get("id")]
+    staff = [*free, *(service.get("staffMemberIds") or [])]
     if not staff:
-        raise ValueError("the service has no staff member, and the slot says of none that they are free")
+        raise ValueError("booked_slot: neither the service nor the slot names a staff member")
+    known = {
+        "schedule.id": (cast("dict[str, Any]", service).get("schedule") or {}).get("id"),
+        "localStartDate": found.get("localStartDate"),
+        "localEndDate": found.get("localEndDate"),
+    }
+    if missing := [name for name, value in known.items() if not value]:
+        raise ValueError(f"booked_slot: Wix left out {', '.join(missing)}")
     place = found.get("location") or {}
     location: a.Location = {"locationType": _LOCATIONS.get(place.get("locationType", ""), "OWNER_BUSINESS")}
     if place.get("id"):

@@ -42,12 +42,7 @@ def run(arguments: Arguments) -> int:
         say(f"{problems or 'no'} problem{'' if problems == 1 else 's'}, {found.calls} calls to Wix")
     if found.is_healthy:
         return 0
-    is_away = any(one.check == "token endpoint" and one.status_code is None for one in _problems(found))
-    return _UNREACHABLE if is_away else _PROBLEM
-
-
-def _problems(found: Diagnosis) -> list[Finding]:
-    return [finding for finding in found.findings if finding.state == "problem"]
+    return _UNREACHABLE if any(finding.is_unreachable for finding in found.findings) else _PROBLEM
 
 
 async def _diagnosed(arguments: Arguments) -> Diagnosis:

@@ -153,7 +153,7 @@ async def create_order(
 
 @api.deprecated("get_checkout: Wix removes this method on 2027-02-01")
 async def get_checkout(
-    visitor: api.Reader,
+    visitor: api.Visitor,
     *,
     id: str,
     max_retries: int | None = None,
@@ -182,7 +182,7 @@ async def get_checkout(
 
 @api.deprecated("get_checkout_by_cart_id: Wix removes this method on 2027-02-01")
 async def get_checkout_by_cart_id(
-    visitor: api.Reader,
+    visitor: api.Visitor,
     *,
     id: str,
     max_retries: int | None = None,
@@ -211,7 +211,7 @@ async def get_checkout_by_cart_id(
 
 @api.deprecated("get_checkout_url: Wix removes this method on 2027-02-01")
 async def get_checkout_url(
-    visitor: api.Reader,
+    visitor: api.Visitor,
     *,
     id: str,
     max_retries: int | None = None,

@@ -246,7 +246,7 @@ async def estimate_current_cart(
 
 
 async def get_current_cart(
-    visitor: api.Reader,
+    visitor: api.Visitor,
     *,
     max_retries: int | None = None,
 ) -> t.GetCurrentCartResponse:
@@ -266,7 +266,7 @@ async def get_current_cart(
 
 
 async def get_upsell_options_for_current_cart(
-    visitor: api.Reader,
+    visitor: api.Visitor,
     *,
     max_retries: int | None = None,
 ) -> t.GetUpsellOptionsForCurrentCartResponse:

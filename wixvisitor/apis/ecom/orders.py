@@ -20,7 +20,7 @@ __all__ = ["get_order", "search_orders"]
 
 
 async def get_order(
-    visitor: api.Reader,
+    visitor: api.Visitor,
     *,
     id: str,
     max_retries: int | None = None,
@@ -52,7 +52,7 @@ def _items_of_search_orders(answer: t.SearchOrdersResponse) -> list[t.Order]:
 
 @api.paged(_items_of_search_orders, cursor=("search", "cursorPaging"))
 async def search_orders(
-    visitor: api.Reader,
+    visitor: api.Visitor,
     *,
     search: a.CursorSearch,
     max_retries: int | None = None,

@@ -48,7 +48,7 @@ async def get_recommendation(
 
 
 async def list_available_algorithms(
-    visitor: api.Reader,
+    visitor: api.Visitor,
     *,
     max_retries: int | None = None,
 ) -> t.ListAvailableAlgorithmsResponse:

@@ -70,7 +70,7 @@ async def checkout(
 
 
 async def get_checkout_options(
-    visitor: api.Reader,
+    visitor: api.Visitor,
     *,
     max_retries: int | None = None,
 ) -> t.GetCheckoutOptionsResponse:
@@ -160,7 +160,7 @@ def _items_of_list_available_tickets(answer: t.ListAvailableTicketsResponse) -> 
 
 @api.paged(_items_of_list_available_tickets, offset=())
 async def list_available_tickets(
-    visitor: api.Reader,
+    visitor: api.Visitor,
     *,
     event_id: str | None = None,
     offset: int | None = None,
@@ -199,7 +199,7 @@ def _items_of_list_orders(answer: t.ListOrdersResponse) -> list[t.Order]:
 
 @api.paged(_items_of_list_orders, offset=())
 async def list_orders(
-    visitor: api.Reader,
+    visitor: api.Visitor,
     *,
     offset: int | None = None,
     limit: int | None = None,
@@ -254,7 +254,7 @@ def _items_of_query_available_tickets(answer: t.QueryAvailableTicketsResponse) -
 
 @api.paged(_items_of_query_available_tickets, offset=())
 async def query_available_tickets(
-    visitor: api.Reader,
+    visitor: api.Visitor,
     *,
     offset: int | None = None,
     limit: int | None = None,

@@ -52,7 +52,7 @@ async def create_rsvp(
 
 
 async def get_rsvp(
-    visitor: api.Reader,
+    visitor: api.Visitor,
     *,
     rsvp_id: str,
     fields: list[a.RequestedFields] | None = None,
@@ -85,7 +85,7 @@ def _items_of_list_current_rsvps(answer: t.ListCurrentRsvpsResponse) -> list[t.R
 
 @api.paged(_items_of_list_current_rsvps, cursor=("paging",))
 async def list_current_rsvps(
-    visitor: api.Reader,
+    visitor: api.Visitor,
     *,
     event_id: list[str],
     fields: list[a.RequestedFields] | None = None,
@@ -121,7 +121,7 @@ def _items_of_query_rsvps(answer: t.QueryRsvpsResponse) -> list[t.Rsvp]:
 
 @api.paged(_items_of_query_rsvps, cursor=("query", "cursorPaging"))
 async def query_rsvps(
-    visitor: api.Reader,
+    visitor: api.Visitor,
     *,
     query: a.CursorQuery,
     fields: list[a.RequestedFields] | None = None,

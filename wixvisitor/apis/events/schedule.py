@@ -22,7 +22,7 @@ __all__ = ["get_schedule_item", "list_schedule_items", "query_schedule_items"]
 
 
 async def get_schedule_item(
-    visitor: api.Reader,
+    visitor: api.Visitor,
     *,
     item_id: str,
     event_id: str | None = None,
@@ -57,7 +57,7 @@ def _items_of_list_schedule_items(answer: t.ListScheduleItemsResponse) -> list[t
 
 @api.paged(_items_of_list_schedule_items, offset=("paging",))
 async def list_schedule_items(
-    visitor: api.Reader,
+    visitor: api.Visitor,
     *,
     event_id: list[str] | None = None,
     state: list[a.StateFilter] | None = None,
@@ -108,7 +108,7 @@ def _items_of_query_schedule_items(answer: t.QueryScheduleItemsResponse) -> list
 
 @api.paged(_items_of_query_schedule_items, offset=("query", "paging"))
 async def query_schedule_items(
-    visitor: api.Reader,
+    visitor: api.Visitor,
     *,
     query: a.QueryV2,
     max_retries: int | None = None,

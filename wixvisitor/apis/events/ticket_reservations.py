@@ -72,7 +72,7 @@ async def create_ticket_reservation(
 
 
 async def get_ticket_reservation(
-    visitor: api.Reader,
+    visitor: api.Visitor,
     *,
     ticket_reservation_id: str,
     max_retries: int | None = None,

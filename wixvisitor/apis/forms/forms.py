@@ -22,7 +22,7 @@ __all__ = ["get_form", "get_form_summary", "list_forms", "query_forms"]
 
 
 async def get_form(
-    visitor: api.Reader,
+    visitor: api.Visitor,
     *,
     form_id: str,
     additional_metadata: dict[str, Any] | None = None,
@@ -50,7 +50,7 @@ async def get_form(
 
 
 async def get_form_summary(
-    visitor: api.Reader,
+    visitor: api.Visitor,
     *,
     form_id: str,
     max_retries: int | None = None,
@@ -81,7 +81,7 @@ def _items_of_list_forms(answer: t.ListFormsResponse) -> list[t.Form]:
 
 @api.paged(_items_of_list_forms, cursor=("paging",))
 async def list_forms(
-    visitor: api.Reader,
+    visitor: api.Visitor,
     *,
     namespace: str,
     disabled: bool | None = None,
@@ -130,7 +130,7 @@ def _items_of_query_forms(answer: t.QueryFormsResponse) -> list[t.Form]:
 
 @api.paged(_items_of_query_forms, cursor=("query", "cursorPaging"))
 async def query_forms(
-    visitor: api.Reader,
+    visitor: api.Visitor,
     *,
     query: a.CursorQuery,
     additional_metadata: dict[str, Any] | None = None,

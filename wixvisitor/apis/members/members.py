@@ -54,7 +54,7 @@ async def delete_my_member(
 
 
 async def get_current_member(
-    visitor: api.Reader,
+    visitor: api.Visitor,
     *,
     fieldsets: list[a.Set] | None = None,
     max_retries: int | None = None,
@@ -81,7 +81,7 @@ async def get_current_member(
 
 
 async def get_member(
-    visitor: api.Reader,
+    visitor: api.Visitor,
     *,
     id: str,
     fieldsets: list[a.Set] | None = None,
@@ -152,7 +152,7 @@ def _items_of_list_members(answer: t.ListMembersResponse) -> list[t.Member]:
 
 @api.paged(_items_of_list_members, offset=("paging",))
 async def list_members(
-    visitor: api.Reader,
+    visitor: api.Visitor,
     *,
     paging: shared_arguments.Paging | None = None,
     fieldsets: list[a.Set] | None = None,
@@ -187,7 +187,7 @@ def _items_of_query_members(answer: t.QueryMembersResponse) -> list[t.Member]:
 
 @api.paged(_items_of_query_members, offset=("query", "paging"))
 async def query_members(
-    visitor: api.Reader,
+    visitor: api.Visitor,
     *,
     query: a.Query,
     fieldsets: list[a.Set] | None = None,

@@ -130,7 +130,7 @@ async def get_price_preview(
 
 
 async def member_get_order(
-    visitor: api.Reader,
+    visitor: api.Visitor,
     *,
     id: str,
     field_set: a.Set | None = None,
@@ -163,7 +163,7 @@ def _items_of_member_list_orders(answer: t.MemberListOrdersResponse) -> list[t.O
 
 @api.paged(_items_of_member_list_orders, offset=())
 async def member_list_orders(
-    visitor: api.Reader,
+    visitor: api.Visitor,
     *,
     plan_ids: list[str] | None = None,
     auto_renew_canceled: bool | None = None,
