@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import traceback
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -246,3 +247,19 @@ def test_paths(pool, path, seen):
     """A path may be encoded or decoded, with or without the query."""
     visit = BrowserVisitors(pool, cookie=IdCookie([KEY])).begin("get", path, {})
     assert visit._visit.request.path == seen
+
+
+def test_no_cookie_in_a_traceback():
+    """Error reporters print the local variables of each frame: a request's cookie is in none of ours."""
+
+    def fail() -> Any:
+        raise ZeroDivisionError
+
+    visitors = BlockingBrowserVisitors(fail, cookie=IdCookie([KEY]))
+    with pytest.raises(ZeroDivisionError) as caught:
+        visitors.begin("GET", "/", {"Cookie": "terces"[::-1]})
+    text = "".join(traceback.TracebackException.from_exception(caught.value, capture_locals=True).format())
+    assert "secret" not in text
+    visitors.close()
+    with pytest.raises(ConfigurationError, match="closed"):
+        visitors.begin("GET", "/", {})
