@@ -15,6 +15,7 @@ from tests.constants import CART, OTHER_CLIENT_ID
 from tests.raw_server import raw_server
 from tests.stores import TroubledStorage
 from wixvisitor import ConfigurationError, Diagnosis, Finding, Tokens, VisitorSession, diagnose, raise_for_error
+from wixvisitor._wire.diagnosis import network_finding
 from wixvisitor.testing import FakeWix
 
 pytestmark = pytest.mark.anyio
@@ -59,7 +60,7 @@ def rows(found: Diagnosis) -> dict[str, Finding]:
 def problem(found: Diagnosis) -> Finding:
     """The one problem."""
     [finding] = [finding for finding in found.findings if finding.state == "problem"]
-    assert finding.advice or finding.check == "proxy"
+    assert finding.advice or finding.check == "environment"
     assert not found.is_healthy
     return finding
 
@@ -243,3 +244,59 @@ async def test_a_network_that_breaks_amid_it(still: FakeWix, session_of: Session
     assert (row["stores"].state, row["stores"].is_unreachable, row["stores"].status_code) == ("problem", True, None)
     assert "the network is down" in row["stores"].text
     assert row["login"].state == row["checkout"].state == "problem"
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "words"),
+    [
+        (200, "<html>Welcome to our hotel</html>", "A gateway, a firewall, a login page of this network"),
+        (302, "", "A gateway"),
+        (407, "", "The proxy wants a user and a password"),
+        (404, "<html>", "or the base URL is not Wix's"),
+    ],
+    ids=["captive portal", "redirect", "proxy login", "another server"],
+)
+async def test_what_answers_in_wixs_place(
+    session: VisitorSession, still: FakeWix, no_backoff: None, status: int, body: str, words: str
+) -> None:
+    """An answer that is none of Wix's is said to be one of something on the way."""
+    still.fail(status, body=body, times=None)
+    assert words in problem(await diagnose(session)).advice
+
+
+async def test_pages_in_place_of_apis(session: VisitorSession, still: FakeWix) -> None:
+    """HTML with 200 is no answer of an app, and an outage is no redirect URI that is not listed."""
+    still.fail(200, body="<html>Welcome</html>", path="/stores/*", times=None)
+    still.fail(503, path="/_api/redirects-api/*", times=None)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delitem(ANSWERS, "/stores/v1/products/query")
+        found = rows(await diagnose(session, redirect_uri=REDIRECT))
+    assert "something answers in Wix's place" in found["stores"].text
+    assert found["login"].state == "problem"
+    assert found["login"].advice == "Try again later"
+
+
+async def test_wrong_arguments() -> None:
+    """A blocking session, or none, is told what to do."""
+    with pytest.raises(ConfigurationError, match=r"visitor\.call\(diagnose\)"):
+        await diagnose(None)  # type: ignore[arg-type] # the point
+
+
+@pytest.mark.parametrize(
+    ("text", "cause"),
+    [
+        ("[SSL: WRONG_VERSION_NUMBER] wrong version number", "the other side speaks no TLS"),
+        ("[SSL: CERTIFICATE_VERIFY_FAILED] certificate has expired", "the certificate is not valid at this machine's"),
+        ("[SSL: CERTIFICATE_VERIFY_FAILED] Hostname mismatch", "the certificate is for another name"),
+        ("[SSL: CERTIFICATE_VERIFY_FAILED] self-signed", "the certificate of the other side is not trusted"),
+        ("[Errno -2] Name or service not known", "the host's name cannot be resolved"),
+        ("The token endpoint gave no answer within 15 s", "there was no answer in time"),
+        ("something else", "it could not be reached (something else)"),
+    ],
+)
+async def test_causes(text: str, cause: str) -> None:
+    """Each failure of the network has its own cause and advice; a proxy is named."""
+    found = network_finding([("ConnectError", text)], ["HTTPS_PROXY"])
+    assert found.text.startswith(cause)
+    assert found.advice
+    assert found.is_unreachable

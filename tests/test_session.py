@@ -750,3 +750,15 @@ async def test_a_clients_default_authorization_is_replaced(
         session = session_of(client=client)
         await session.get(CART)
     assert still.api_calls()[-1].headers["authorization"] == session.get_tokens().access_token.value
+
+
+@anyio_test
+async def test_a_body_that_cannot_be_sent(session_of: SessionMaker) -> None:
+    """Half a surrogate pair is a ConfigurationError, whose text and attributes do not quote the body."""
+    async with session_of() as session:
+        with pytest.raises(ConfigurationError, match="cannot be sent") as caught:
+            await session.post("/x", json={"password": "pass" + "word\ud800"})
+        with pytest.raises(ConfigurationError, match="cannot be sent"):
+            await session.members.login("anna@example.com", "pass" + "word\ud800")
+    assert "password" not in repr(vars(caught.value)) + repr(caught.value)
+    assert caught.value.__cause__ is caught.value.__context__ is None

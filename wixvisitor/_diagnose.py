@@ -14,11 +14,13 @@ import httpx
 
 from wixvisitor._http import proxies
 from wixvisitor._session import VisitorSession
-from wixvisitor._tokens import Tokens
+from wixvisitor._tokens import TokenRole, Tokens
 from wixvisitor._wire import diagnosis
-from wixvisitor._wire.api_errors import error_of
+from wixvisitor._wire.api_errors import error_of, raise_for_error
 from wixvisitor._wire.claims import read_claims
-from wixvisitor._wire.diagnosis import Answer, App, Diagnosis, Finding
+from wixvisitor._wire.diagnosis import NO_JSON, Answer, App, Diagnosis, Finding
+from wixvisitor._wire.json_text import parsed, parsed_object
+from wixvisitor._wire.members import read_cart_id
 from wixvisitor._wire.token_endpoint import REQUEST_ID_HEADER, TokenRequest
 from wixvisitor.errors import (
     ConfigurationError,
@@ -31,6 +33,7 @@ from wixvisitor.errors import (
 
 _CART: Final = "/ecom/v2/carts/current"
 _TOKEN_INFO: Final = "/oauth2/token-info"  # noqa: S105 - a path, not a secret
+_MAX_CALL: Final = 10.0  # seconds that an app has to answer
 _DASHBOARD: Final = "Settings, Headless Settings, the OAuth app"
 
 
@@ -61,7 +64,9 @@ async def diagnose(
     Concurrency: other tasks may use the session meanwhile.
     Cancellation: leaves the visitor as it is.
     """
-    if redirect_uri is not None and "://" not in redirect_uri:
+    if not isinstance(session, VisitorSession):
+        raise ConfigurationError("diagnose: expected a VisitorSession; a blocking one runs visitor.call(diagnose)")
+    if redirect_uri is not None and (not isinstance(redirect_uri, str) or "://" not in redirect_uri):
         raise ConfigurationError("redirect_uri: expected an address like https://shop.example/auth/callback")
     examination = _Examination(session, redirect_uri)
     found = []
@@ -137,7 +142,10 @@ class _Examination:
         self.calls += 1
         body = None if app.body is None else dict(app.body)
         try:
-            return _answer_of(await self.session.request(app.method, app.path, json=body))
+            with anyio.fail_after(_MAX_CALL):
+                return _answer_of(await self.session.request(app.method, app.path, json=body))
+        except TimeoutError:
+            return Answer(None, text=f"no answer within {_MAX_CALL:g} s")
         except (WixVisitorError, self._http_error) as error:
             return Answer(None, text=f"{type(error).__name__}: {error}")
 
@@ -148,6 +156,9 @@ class _Examination:
         try:
             login = await self.session.members.start_login(self.redirect_uri)
             async with self.session.stream("GET", login.url, follow_redirects=True) as page:
+                if page.status_code >= 500:
+                    text = f"Wix's login page answers {page.status_code}"
+                    return Finding(check="login", state="problem", text=text, advice="Try again later")
                 if page.status_code >= 400:
                     return _not_listed("login", f"Wix's login page answers {page.status_code}", page.status_code)
         except (WixVisitorError, self._http_error) as error:
@@ -163,9 +174,9 @@ class _Examination:
             if cart.status_code == 404:
                 return Finding(check="checkout", state="skipped", text="this visitor has no cart; none was made")
             self.calls += 1
-            cart_id = cart.json().get("cart", {}).get("id")
+            cart_id = read_cart_id(parsed(raise_for_error(cart).content))
             await self.session.checkout.url(return_to=self.redirect_uri, cart_id=cart_id)
-        except (WixVisitorError, self._http_error, ValueError, AttributeError) as error:
+        except (WixVisitorError, self._http_error, ValueError) as error:
             return _refused("checkout", error)
         return Finding(check="checkout", state="ok", text="Wix has a checkout page for this visitor's cart")
 
@@ -173,10 +184,10 @@ class _Examination:
 def _environment_finding() -> Finding:
     """Returns which of the environment's variables the requests go by; never their values."""
     if (wrong := proxies.environment_error()) is not None:
-        return Finding(check="proxy", state="problem", text=wrong)
+        return Finding(check="environment", state="problem", text=wrong)
     names = [*proxies.names(), *(name for name in ("SSL_CERT_FILE", "SSL_CERT_DIR") if os.environ.get(name))]
-    text = f"set in the environment: {', '.join(names)}" if names else "none is set in the environment"
-    return Finding(check="proxy", state="note" if names else "ok", text=text)
+    text = f"in use: {', '.join(names)}" if names else "no variable for a proxy or for certificates is set"
+    return Finding(check="environment", state="note" if names else "ok", text=text)
 
 
 def _failure_of_endpoint(error: WixVisitorError) -> Finding:
@@ -189,21 +200,21 @@ def _failure_of_endpoint(error: WixVisitorError) -> Finding:
     if isinstance(error, ConfigurationError):
         return Finding(text=str(error), advice="Correct the setting that the text names", **about)
     if isinstance(error, SessionExpired):
-        return Finding(text=str(error), advice="Begin with a new visitor: another file, or none", **about)
+        again = "log in again" if error.role is TokenRole.MEMBER else "begin with a new visitor"
+        return Finding(text=str(error), advice=f"The tokens are over: {again}, with another file or none", **about)
     if isinstance(error, StorageError):
         return Finding(text=str(error), advice="Look at the store: without it no visitor survives", **about)
     if status is None and isinstance(error, TokenRequestError):
         return diagnosis.network_finding(list(_chain(error)), proxies.names())
-    advice = {429: "Wait a minute: Wix allows 200 requests a minute for a site"}.get(status or 0, "Try again later")
-    if status in (400, 401, 403):
-        advice = "A gateway, a firewall or Wix's protection against bots may have answered: look at the text"
-    return Finding(text=str(error), advice=advice, **about)
+    return Finding(text=str(error), advice=diagnosis.advice_of(status), **about)
 
 
 def _refused(check: str, error: Exception) -> Finding:
     if not isinstance(error, WixAPIError):
         text = f"{type(error).__name__}: {error}"[:300]
         return Finding(check=check, state="problem", text=text, advice="Try again later")
+    if error.status_code == 429 or error.status_code // 100 != 4:
+        return Finding(check=check, state="problem", text=str(error)[:300], advice="Try again later")
     return _not_listed(check, str(error)[:300], error.status_code, error.request_id)
 
 
@@ -218,7 +229,8 @@ def _not_listed(check: str, text: str, status_code: int, request_id: str | None 
 def _answer_of(response: httpx.Response) -> Answer:
     request_id = response.headers.get(REQUEST_ID_HEADER)
     if response.is_success:
-        return Answer(response.status_code, request_id=request_id)
+        is_answer = parsed_object(response.content) is not None
+        return Answer(response.status_code, "" if is_answer else NO_JSON, request_id=request_id)
     error = error_of(response)
     return Answer(response.status_code, error.code or "", error.message, request_id)
 

@@ -385,9 +385,13 @@ class VisitorSession(_checks.NotCopied):
         """Returns the request as it will be sent, but without the token. Empties the arguments."""
         connection = self._connections.current()
         check_headers(arguments, connection.family)
-        request = connection.builder.build(method, self._settings.origins.absolute(url), arguments)
-        arguments.clear()  # waiting frames share this dict, and error reporters print local variables
-        return request
+        try:
+            return connection.builder.build(method, self._settings.origins.absolute(url), arguments)
+        except UnicodeEncodeError:  # its text quotes the whole body, perhaps with a password
+            pass
+        finally:
+            arguments.clear()  # waiting frames share this dict, and error reporters print local variables
+        raise ConfigurationError("the request holds a character that cannot be sent, such as half a surrogate pair")
 
     async def _deliver(self, request: Any, *, stream: bool, **sending: Any) -> httpx.Response:
         """Sends a request of ``_build``, with the token."""

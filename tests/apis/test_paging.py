@@ -75,6 +75,14 @@ async def test_a_cursor_that_leads_nowhere(wix: Wix, shopper: VisitorSession) ->
     assert len(wix.requests) == 1
 
 
+async def test_a_cursor_that_is_given_twice(wix: Wix, shopper: VisitorSession) -> None:
+    """If more is to follow and the cursor is the same again, that is an error: what came is not all."""
+    for _ in range(2):
+        wix.answer(json={"products": [{}], "pagingMetadata": {"cursors": {"next": "same"}, "hasNext": True}})
+    with pytest.raises(WixAPIError, match="same cursor"):
+        [one async for one in each(products_v3.query_products, shopper, query={})]
+
+
 async def test_an_error_on_the_way(wix: Wix, shopper: VisitorSession) -> None:
     """What a page raises comes after the items before it."""
     wix.answer(json={"products": [{"id": "1"}], "pagingMetadata": {"cursors": {"next": "n"}}})

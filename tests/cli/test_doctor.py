@@ -20,7 +20,7 @@ def test_rows(run: Run, url: str, client_id: str, fake: FakeWix) -> None:
     assert (done.code, done.err) == (0, "")
     assert "ok       token endpoint   knows the client ID; made a visitor in" in done.out
     assert "ok       login            Wix has a login page that returns to https://shop.example/cb" in done.out
-    assert done.out.splitlines()[-1].startswith("no problems, ")
+    assert done.out.splitlines()[-1].startswith("no problems, calls to Wix: ")
     assert len(fake.visitors) == 1
 
 

@@ -39,14 +39,17 @@ def flask_shop(visitors: BlockingBrowserVisitors) -> Flask:
 
     @app.after_request
     def keep(response: Any) -> Any:
+        if "visit" not in g:
+            return response
         own = response.headers
-        for name, value in g.visit.headers(own.get("Vary", ""), own.get("Cache-Control", "")):
+        for name, value in g.visit.headers(", ".join(own.getlist("Vary")), own.get("Cache-Control", "")):
             (own.add if name == "Set-Cookie" else own.set)(name, value)
         return response
 
     @app.teardown_request
     def end(_: Any) -> None:
-        g.visit.end()
+        if "visit" in g:
+            g.visit.end()
 
     add_pages(app)
     return app

@@ -14,6 +14,7 @@ from wixvisitor._wire.redaction import redact
 from wixvisitor.errors import ConfigurationError
 
 _KEPT: Final = 512  # URLs in the cache; parsing a URL takes longer than the rest of a session's work for a request
+_MAX_PORT: Final = 65_535
 _MAX: Final = 65_536  # characters; httpx accepts no longer URL, and no longer part of one
 _PORTS: Final = {"https": 443, "http": 80}
 DEFAULT_BASE_URL: Final = "https://www.wixapis.com"
@@ -156,6 +157,8 @@ def _checked(text: str, name: str) -> httpx.URL:
         host = url.raw_host.decode("ascii")  # not url.host, which fails for some hosts with "xn--"
         got = redact(f"{url.scheme}://{host}") if host else "a text without a host"
         raise ConfigurationError(f"{name}: expected an origin like https://www.wixapis.com, got {got}")
+    if url.port is not None and url.port > _MAX_PORT:
+        raise ConfigurationError(f"{name}: {url.port} is no port; the largest is {_MAX_PORT}")
     if url.scheme == "http" and not _is_loopback(url.raw_host.decode("ascii")):
         raise ConfigurationError(f"{name}: a token is sent over plain http only to a loopback address; use https")
     return url

@@ -192,6 +192,7 @@ def fields_of(body: bytes, content_type: str) -> tuple[dict[str, Any], bool] | N
         text = body.decode()
         if is_json(content_type):
             content = json.loads(text)
+            json.dumps(content, ensure_ascii=False).encode()  # half a surrogate pair could not be sent on
             return (content, True) if isinstance(content, dict) else None
     except (ValueError, RecursionError):
         return None

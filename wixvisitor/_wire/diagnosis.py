@@ -94,6 +94,7 @@ APPS: Final = (
     App("members", "POST", "/members/v1/members/query", {"query": {"paging": {"limit": 1}}}),
 )
 
+NO_JSON: Final = "no JSON"  # in place of a code: a 2xx that is no answer of an API
 _NOT_INSTALLED: Final = "APP_NOT_INSTALLED"
 _IS_V3: Final = "CATALOG_V3_CALLING_CATALOG_V1_API"
 
@@ -114,7 +115,7 @@ class Answer:
 def catalog_finding(answer: Answer) -> Finding:
     """Returns which catalogue the site has. The call was one of catalogue V1."""
     about: dict[str, Any] = {"status_code": answer.status_code, "request_id": answer.request_id}
-    if answer.status_code is not None and answer.status_code // 100 == 2:
+    if answer.status_code is not None and answer.status_code // 100 == 2 and answer.code != NO_JSON:
         text = "Wix Stores answers, with the catalogue V1"
         return Finding(check="stores", state="ok", text=text, **about)
     if answer.code == _IS_V3:
@@ -133,6 +134,9 @@ def app_finding(app: App, answer: Answer) -> Finding:
     if answer.status_code is None:
         text = f"could not be reached ({redact(answer.text)[:_MAX_TEXT]})"
         return Finding(state="problem", text=text, advice="Try again later", is_unreachable=True, **about)
+    if answer.code == NO_JSON:
+        text = f"{answer.status_code}, and no JSON: something answers in Wix's place"
+        return Finding(state="problem", text=text, advice=advice_of(answer.status_code), **about)
     if answer.status_code // 100 == 2:
         return Finding(state="ok", text="answers a visitor", **about)
     state, text, advice = _refusal(app, answer, answer.status_code)
@@ -142,19 +146,37 @@ def app_finding(app: App, answer: Answer) -> Finding:
 def _refusal(app: App, answer: Answer, status: int) -> tuple[FindingState, str, str]:
     """Returns the state, the text and the advice for an answer that is an error."""
     said = f"{status} {answer.code} {answer.text}".replace("  ", " ").strip()[:_MAX_TEXT]
-    if answer.code == _NOT_INSTALLED or (app.name == "blog" and status == 401):
-        advice = "If the site needs it, add the app in the site's dashboard"
-        return "note", f"the app is not installed (Wix: {said})", advice
-    if status in (401, 403):
-        advice = "If visitors should read it, look at the app's own settings: who may see its content"
-        return "note", f"a visitor may not read it (Wix: {said})", advice
+    add = "If the site needs it, add the app in the site's dashboard"
+    allow = "If visitors should read it, look at the app's own settings: who may see its content"
+    is_absent = answer.code == _NOT_INSTALLED or (app.name == "blog" and status == 401)
+    may_not = status in (401, 403)
+    cases: tuple[tuple[bool, tuple[FindingState, str, str]], ...] = (
+        (is_absent, ("note", f"the app is not installed (Wix: {said})", add)),
+        (
+            may_not and "bot protection" in answer.text,
+            ("problem", f"something answers in Wix's place (Wix: {said})", advice_of(status)),
+        ),
+        (may_not, ("note", f"a visitor may not read it (Wix: {said})", allow)),
+        (status == 429, ("note", f"too many requests (Wix: {said})", advice_of(status))),
+        (status == 404, ("note", "this address does not know the call", "")),
+        (status >= 500, ("problem", f"Wix: {said}", "Try again later; Wix's support asks for the request id")),
+        (True, ("note", f"Wix: {said}", "")),
+    )
+    return next(finding for applies, finding in cases if applies)
+
+
+def advice_of(status: int | None) -> str:
+    """Returns what to do about an answer that is not Wix's, or says to come back later."""
     if status == 429:
-        return "note", f"too many requests (Wix: {said})", "Try again in a minute"
-    if status == 404:
-        return "note", "this address does not know the call", ""
-    if status >= 500:
-        return "problem", f"Wix: {said}", "Try again later; Wix's support asks for the request id"
-    return "note", f"Wix: {said}", ""
+        return "Wait a minute: Wix allows 200 requests a minute for a site"
+    if status == 407:
+        return "The proxy wants a user and a password: put them into its variable"
+    if status is not None and (status // 100 in (2, 3) or status in (400, 401, 403, 404, 405, 501)):
+        return (
+            "A gateway, a firewall, a login page of this network or Wix's protection against bots may have answered; "
+            "or the base URL is not Wix's"
+        )
+    return "Try again later"
 
 
 def clock_finding(offset: float | None) -> Finding:
@@ -241,6 +263,14 @@ def network_finding(chain: Sequence[tuple[str, str]], proxies: Sequence[str]) ->
 
 def _causes(names: str, texts: str, proxies: Sequence[str]) -> Iterator[tuple[str, str]]:
     through = f" The requests go through a proxy ({', '.join(proxies)})." if proxies else ""
+    if "FileNotFoundError" in names or "NO_CERTIFICATE" in texts:
+        yield "the file of trusted certificates cannot be read", "Look at SSL_CERT_FILE and SSL_CERT_DIR."
+    if "WRONG_VERSION_NUMBER" in texts or "record layer failure" in texts:
+        yield "the other side speaks no TLS", f"Look at the scheme and the port: https or http?{through}"
+    if "Hostname mismatch" in texts or "IP address mismatch" in texts:
+        yield "the certificate is for another name", f"Look at the base URL.{through}"
+    if "certificate has expired" in texts or "certificate is not yet valid" in texts:
+        yield "the certificate is not valid at this machine's time", "Look at this machine's clock first."
     if "CERTIFICATE_VERIFY_FAILED" in texts or "SSLCertVerificationError" in names:
         advice = "Look at this machine's clock. A proxy that inspects TLS has an authority of its own: name its file in"
         yield "the certificate of the other side is not trusted", f"{advice} SSL_CERT_FILE.{through}"

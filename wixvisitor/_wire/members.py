@@ -158,7 +158,8 @@ def _with_api_key(grant: str, fields: Mapping[str, Any], authorization: str, *, 
 
 
 def _json(fields: Mapping[str, Any]) -> bytes:
-    return json.dumps(fields, ensure_ascii=False, separators=(",", ":")).encode()
+    # An error of the encoding would quote the whole text. Half a surrogate pair is for Wix to refuse.
+    return json.dumps(fields, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "surrogatepass")
 
 
 def read_redirect(content: Any) -> str:

@@ -301,7 +301,8 @@ def is_header_safe(value: str) -> bool:
 
 
 def _body(fields: dict[str, str]) -> bytes:
-    return json.dumps(fields, ensure_ascii=False, separators=(",", ":")).encode()
+    # An error of the encoding would quote the whole text. Half a surrogate pair is for Wix to refuse.
+    return json.dumps(fields, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "surrogatepass")
 
 
 def _is_token(value: object) -> bool:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping
 from typing import Any, Final, Generic, ParamSpec, Protocol, TypeVar, cast
 
-from wixvisitor.errors import ConfigurationError
+from wixvisitor.errors import ConfigurationError, WixAPIError
 
 P = ParamSpec("P")
 AnswerT = TypeVar("AnswerT")
@@ -107,11 +107,18 @@ def following(
         arguments: those of the page before.
         answer: that page.
         count: the number of its items.
+
+    Raises:
+        WixAPIError: more is to follow, and the cursor is the same again.
     """
     found = next((answer[key] for key in _METADATA if isinstance(answer.get(key), Mapping)), answer)
     cursor = (found.get("cursors") or {}).get("next")
     if cursor and pages.cursor is not None:
-        return _with_cursor(pages.cursor, arguments, cursor)
+        if cursor != _at(pages.cursor, arguments).get("cursor"):
+            return _with_cursor(pages.cursor, arguments, cursor)
+        if found.get("hasNext") is True:
+            raise WixAPIError("the answer says that more follows, and gives the same cursor again", status_code=200)
+        return None
     if not count or pages.offset is None or _has_cursor(pages.cursor, arguments):
         return None
     return _with_offset(pages.offset, arguments, {**answer, **found}, count)
@@ -128,11 +135,8 @@ def _at(place: Place, arguments: Mapping[str, Any]) -> Mapping[str, Any]:
     return cast("Mapping[str, Any]", value)
 
 
-def _with_cursor(place: Place, arguments: dict[str, Any], cursor: str) -> dict[str, Any] | None:
-    before = _at(place, arguments)
-    if before.get("cursor") == cursor:
-        return None  # a server that gives out the same page again
-    paging = {**before, "cursor": cursor}
+def _with_cursor(place: Place, arguments: dict[str, Any], cursor: str) -> dict[str, Any]:
+    paging = {**_at(place, arguments), "cursor": cursor}
     first, *rest = place
     return {**arguments, first: {rest[0]: paging} if rest else paging}
 

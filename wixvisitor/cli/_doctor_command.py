@@ -16,7 +16,7 @@ from wixvisitor._wire.diagnosis import Diagnosis, Finding
 from wixvisitor.cli._arguments import CLIENT_ID_VARIABLE, Arguments
 from wixvisitor.cli._output import complain, say
 from wixvisitor.cli._tokens_command import session_of
-from wixvisitor.cli._visitor_file import read
+from wixvisitor.cli._visitor_file import read, replace_tokens
 from wixvisitor.errors import ConfigurationError
 from wixvisitor.storage import FileStorage
 
@@ -39,7 +39,7 @@ def run(arguments: Arguments) -> int:
         say(json.dumps(found.to_dict()))
     else:
         problems = sum(finding.state == "problem" for finding in found.findings)
-        say(f"{problems or 'no'} problem{'' if problems == 1 else 's'}, {found.calls} calls to Wix")
+        say(f"{problems or 'no'} problem{'' if problems == 1 else 's'}, calls to Wix: {found.calls}")
     if found.is_healthy:
         return 0
     return _UNREACHABLE if any(finding.is_unreachable for finding in found.findings) else _PROBLEM
@@ -67,6 +67,8 @@ async def _session(arguments: Arguments) -> AsyncGenerator[VisitorSession]:
         raise ConfigurationError(f"{found.path} belongs to another client ID: {client_id}")
     async with FileStorage(found.path) as storage, session_of(found, client_id, base_url, storage) as session:
         yield session
+    if not found.is_record and session.get_tokens() != found.tokens:  # no storage keeps a file of ``@wix/sdk``
+        replace_tokens(found, session.get_tokens())
 
 
 def _tell(finding: Finding) -> None:
