@@ -203,6 +203,8 @@ def test_call_runs_async_functions(door: BlockingVisitorSession) -> None:
         sys.exit(3)
 
     assert door.call(double, 4, plus=1) == 9
+    with pytest.raises(ConfigurationError, match="do not call it here"):
+        door.call(None)  # type: ignore[arg-type] # the point
     with pytest.raises(SystemExit, match="3"):
         door.call(leave)
     assert door.call(double, 1) == 2  # the loop goes on

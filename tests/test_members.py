@@ -596,3 +596,16 @@ async def test_secrets_stay_secret(wix: Wix, caplog: pytest.LogCaptureFixture) -
                 shown.append(repr(trace.tb_frame.f_locals))
             trace = trace.tb_next
     assert [text for text in shown for secret in known if secret in text] == []
+
+
+@pytest.mark.parametrize("address", [None, "", "/thanks", "javascript:1", "https://a b", "https://a\r\nX: y", 5])
+async def test_addresses_that_are_none(wix: Wix, address: Any) -> None:
+    """Where a browser comes back to has to be an address; nothing is sent, and nobody is logged out."""
+    async with wix.session() as session:
+        for call in (session.members.start_login, session.members.logout):
+            with pytest.raises(ConfigurationError, match="expected an address"):
+                await call(address)
+        with pytest.raises(ConfigurationError, match="return_to: expected an address"):
+            await session.checkout.url(return_to=address)
+        assert session.get_tokens() == VISITOR
+    assert wix.calls == []

@@ -81,6 +81,8 @@ class CallingProxy(BlockingProxy[A]):
         ``visitor.call(posts.get_post_by_slug, slug="news")``. Raises what the function raises. The function
         must not call this blocking session: it uses the async one that it gets.
         """
+        if not callable(function):
+            raise ConfigurationError("call: expected an async function and its further arguments; do not call it here")
         work: Call[R] = Call(functools.partial(function, self._inner, *arguments, **options))
         del arguments, options  # error reporters print local variables
         return self._run(work)

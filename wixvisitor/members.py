@@ -53,6 +53,7 @@ Prompt = Literal["login", "none"]
 ResponseMode = Literal["query", "fragment", "web_message"]
 LoginState = Literal["success", "email_verification_required", "owner_approval_required"]
 
+_ADDRESS: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^\s\\\x00-\x1f\x7f]+")  # apps have schemes of their own
 _MIN_SECRET: Final = 4  # characters; to mask a shorter text everywhere would hide Wix's own error code
 _MAX_PAGE: Final = 1_048_576  # bytes of Wix's page that are read for a login without a browser
 
@@ -219,6 +220,9 @@ class Checkout(_OfSession):
             WixAPIError: there is no cart (404), Wix refuses, or its answer has no cart or address.
             What ``VisitorSession.request`` raises.
         """
+        _check_address(return_to, "return_to")
+        if thank_you is not None:
+            _check_address(thank_you, "thank_you")
         if cart_id is None:
             response = raise_for_error(await self._session.get(wire.CART_PATH))
             try:
@@ -265,8 +269,7 @@ class Members(_OfSession):
             ConfigurationError: an argument is wrong.
             What ``VisitorSession.request`` raises.
         """
-        if not isinstance(redirect_uri, str) or not redirect_uri:
-            raise ConfigurationError("redirect_uri: expected the address of your callback, as it is listed at Wix")
+        _check_address(redirect_uri, "redirect_uri")
         _one_of(prompt, Prompt, "prompt")
         _one_of(response_mode, ResponseMode, "response_mode")
         return await self._start(
@@ -549,6 +552,7 @@ class Members(_OfSession):
 
         Cancellation: the tokens are dropped all the same.
         """
+        _check_address(return_to, "return_to")
         session = self._session
         try:
             if is_empty(session.get_tokens()):
@@ -591,6 +595,13 @@ class Members(_OfSession):
             known = tuple(text for text in secret if text and len(text) >= _MIN_SECRET)
             raise wire.login_error(error_of(response, known)) from None
         return response
+
+
+def _check_address(address: object, name: str) -> None:
+    if not isinstance(address, str) or _ADDRESS.fullmatch(address) is None:
+        raise ConfigurationError(
+            f"{name}: expected an address like https://shop.example/thanks, as it is listed at Wix"
+        )
 
 
 def _outcome(content: Any) -> LoginOutcome:

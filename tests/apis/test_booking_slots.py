@@ -53,3 +53,19 @@ def test_a_service_without_staff() -> None:
     """An appointment that nobody could take is an error that says so."""
     with pytest.raises(ValueError, match="staff"):
         booked_slot({**SERVICE, "staffMemberIds": []}, SLOT, "UTC")
+
+
+@pytest.mark.parametrize(
+    ("service", "slot", "zone", "words"),
+    [
+        (SERVICE, {**SLOT, "bookable": False}, "UTC", "cannot be booked"),
+        (SERVICE, {**SLOT, "serviceId": "other"}, "UTC", "another service"),
+        (SERVICE, SLOT, "", "time_zone"),
+        ({**SERVICE, "schedule": None}, SLOT, "UTC", r"left out schedule\.id"),
+        (SERVICE, {"serviceId": "s"}, "UTC", "left out localStartDate, localEndDate"),
+    ],
+)
+def test_slots_that_cannot_be_booked(service: Any, slot: Any, zone: str, words: str) -> None:
+    """What Wix would refuse, or has left out, is named before anything is sent."""
+    with pytest.raises(ValueError, match=words):
+        booked_slot(service, slot, zone)

@@ -38,9 +38,16 @@ def booked_slot(service: t.Service, slot: shared.TimeSlot, time_zone: str) -> a.
         time_zone: of the slot's times: the one that these functions were asked for, like ``"Europe/Berlin"``.
 
     Raises:
-        ValueError: neither the service nor the slot names a staff member, or Wix left out what a booking needs.
+        ValueError: the slot cannot be booked or is of another service, neither of them names a staff member, or Wix
+            left out what a booking needs.
     """
     found = cast("dict[str, Any]", slot)  # Wix leaves keys out
+    if found.get("bookable") is False:
+        raise ValueError("booked_slot: Wix says that this slot cannot be booked")
+    if found.get("serviceId", service["id"]) != service["id"]:
+        raise ValueError("booked_slot: the slot is of another service")
+    if not isinstance(time_zone, str) or not time_zone:
+        raise ValueError("booked_slot: time_zone: expected a name like 'Europe/Berlin'")
     event_id = (found.get("eventInfo") or {}).get("eventId")
     if event_id:
         return {"serviceId": service["id"], "eventId": event_id}
