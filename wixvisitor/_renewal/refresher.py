@@ -125,8 +125,12 @@ class Refresher:
         checked_tokens(tokens)
         await self._in_order(partial(self._work().set, self.state.given(tokens)), "set_tokens")
 
-    async def log_in(self, request: TokenRequest) -> Tokens:
-        """Exchanges a login for a member's tokens and adopts them, in order with what was set before and after.
+    async def log_in(self, request: TokenRequest, *, adopts: bool = True) -> Tokens:
+        """Exchanges a login for a member's tokens, in order with what was set before and after.
+
+        Args:
+            request: the exchange.
+            adopts: whether the tokens are saved and adopted here; if not, the caller keeps them under another key.
 
         Returns:
             The member's tokens.
@@ -136,32 +140,16 @@ class Refresher:
             TokenRequestError, ConfigurationError: Wix could not be asked; nothing changed.
             StorageError: the tokens could not be saved; they are held, and the next use saves them again.
 
-        Cancellation: the tokens are saved and adopted all the same.
+        Cancellation: the code has been used, and the tokens are saved and adopted all the same.
         """
         work, granted = self._work(), list[Tokens]()
 
         async def log_in() -> None:
             granted.append(await work.exchange(request))
-            await work.set(self.state.given(granted[0]))
+            if adopts:
+                await work.set(self.state.given(granted[0]))
 
         await self._in_order(log_in, "log_in")
-        return granted[0]
-
-    async def exchange(self, request: TokenRequest) -> Tokens:
-        """Exchanges a login for a member's tokens, in order with what was set before. They are not adopted.
-
-        Raises:
-            MemberLoginError: Wix refused the login.
-            TokenRequestError, ConfigurationError: Wix could not be asked.
-
-        Cancellation: the code has been used all the same.
-        """
-        work, granted = self._work(), list[Tokens]()
-
-        async def exchange() -> None:
-            granted.append(await work.exchange(request))
-
-        await self._in_order(exchange, "log_in")
         return granted[0]
 
     async def post(self, request: TokenRequest) -> TokenAnswer:

@@ -134,7 +134,7 @@ class Visit:
         self._check_not_foreign()
         self._check_not_started()
         number = self.visits.order.number()  # a logout that comes during the exchange is later than this login
-        tokens = await visitor._refresher.exchange(request)
+        tokens = await visitor._refresher.log_in(request, adopts=False)
         await self.adopt(visitor, tokens, is_another=True, number=number)
         return tokens
 
