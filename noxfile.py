@@ -65,7 +65,7 @@ ABOUT_VISITORS = tuple(
         *("test_transient", "renewal/test_refresher"),
     )
 )
-ORDINARY = "not interop and not browser and not faults"  # those have sessions of their own
+ORDINARY = "not interop and not browser and not faults and not site"  # those have sessions of their own
 SPREAD = ("-n", "3", "--dist", "worksteal")  # more than cores: many tests wait, for processes above all
 SMALL = {"CI": ""}  # for what repeats the tests under another condition: as much of each as outside of CI
 
@@ -229,6 +229,15 @@ def browser(session: nox.Session) -> None:
         npm_install(session)
     environment = {"WIXVISITOR_SCREENSHOTS": str(Path(".nox/screenshots").absolute())}
     session.run("pytest", "-m", "browser", *session.posargs, env=environment)
+
+
+@nox.session
+def docs(session: nox.Session) -> None:
+    """Builds the documentation site into site/ and checks it, in Chromium too if there is one; `-- --open` shows it."""
+    session.install("-e", ".[all]", *nox.project.dependency_groups(nox.project.load_toml("pyproject.toml"), "docs"))
+    session.run("python", "-m", "tools.site")
+    environment = {"WIXVISITOR_SCREENSHOTS": str(Path(".nox/screenshots").absolute())}
+    session.run("pytest", "-m", "site", *session.posargs, env=environment)
 
 
 @nox.session
