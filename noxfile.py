@@ -127,7 +127,7 @@ def lint(session: nox.Session) -> None:
 @nox.session
 def typing(session: nox.Session) -> None:
     """Types: mypy strict and pyright."""
-    install(session, "typing", "docs", "bench")  # docs has those of the tests as well
+    install(session, "typing", "tests", "bench")
     session.install("nox")
     session.run("mypy")
     session.run("pyright")
