@@ -67,6 +67,7 @@ ABOUT_VISITORS = tuple(
 )
 ORDINARY = "not interop and not browser and not faults and not site"  # those have sessions of their own
 SPREAD = ("-n", "3", "--dist", "worksteal")  # more than cores: many tests wait, for processes above all
+SCREENSHOTS = str(Path(".nox/screenshots").absolute())
 SMALL = {"CI": ""}  # for what repeats the tests under another condition: as much of each as outside of CI
 
 
@@ -227,17 +228,18 @@ def browser(session: nox.Session) -> None:
     install(session, "tests", "browser")
     if shutil.which("npm"):
         npm_install(session)
-    environment = {"WIXVISITOR_SCREENSHOTS": str(Path(".nox/screenshots").absolute())}
-    session.run("pytest", "-m", "browser", *session.posargs, env=environment)
+    session.run("pytest", "-m", "browser", *session.posargs, env={"WIXVISITOR_SCREENSHOTS": SCREENSHOTS})
 
 
 @nox.session
 def docs(session: nox.Session) -> None:
-    """Builds the documentation site into site/ and checks it, in Chromium too if there is one; `-- --open` shows it."""
-    session.install("-e", ".[all]", *nox.project.dependency_groups(nox.project.load_toml("pyproject.toml"), "docs"))
-    session.run("python", "-m", "tools.site")
-    environment = {"WIXVISITOR_SCREENSHOTS": str(Path(".nox/screenshots").absolute())}
-    session.run("pytest", "-m", "site", *session.posargs, env=environment)
+    """Builds the documentation site into site/ and looks at it in Chromium; `-- --serve` shows it while you write."""
+    install(session, "docs")
+    if shutil.which("npm"):
+        npm_install(session, "tools/site")
+    session.run("python", "-m", "tools.site", *session.posargs)
+    if not session.posargs:
+        session.run("pytest", "-m", "site", env={"WIXVISITOR_SCREENSHOTS": SCREENSHOTS})
 
 
 @nox.session
