@@ -1,0 +1,133 @@
+"""``python -m tools.package``: builds what is published into ``dist/``, builds it again elsewhere, and checks both.
+
+The second build starts from the unpacked sdist. It has another path, other times and modes of the files, another umask,
+time zone and locale. Both archives must have the same bytes as in the first build: so the sdist is complete, the wheel
+that is made from it is the one that is published, and nothing of the machine gets in.
+
+The bytes also depend on three things that stay the same here: the versions in pyproject.toml's group ``build``,
+``SOURCE_DATE_EPOCH`` and the zlib of the Python that builds. The last lines printed name them. Nothing is uploaded.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import tarfile
+import tempfile
+import zipfile
+import zlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+TOP: Final = Path(__file__).parent.parent
+# hatchling's own default, so that `python -m hatchling build` without this variable makes the same bytes. The value
+# stands for 2020-02-02; it is the time of all files in the archives.
+EPOCH: Final = "1580601600"
+ELSEWHERE: Final = {
+    "TZ": "Pacific/Kiritimati",  # 14 hours before UTC: another date
+    "LC_ALL": "C",
+    "PYTHONCOERCECLOCALE": "0",  # with these two, what opens a file without an encoding reads ASCII
+    "PYTHONUTF8": "0",
+    "PYTHONHASHSEED": "4711",
+}
+_PRIVATE: Final = 0o077  # a umask
+
+
+def build(source: Path, target: Path, environment: Mapping[str, str], *, umask: int = -1) -> dict[str, Path]:
+    """Builds sdist and wheel, and returns their paths by file name.
+
+    Args:
+        source: the folder with pyproject.toml.
+        target: the folder that gets the archives; what lies in it is deleted.
+        environment: variables that are set for the build.
+        umask: of the building process; -1: that of this one. Windows has none.
+
+    Raises:
+        subprocess.CalledProcessError: hatchling failed.
+    """
+    if target.exists():
+        shutil.rmtree(target)
+    variables = {**os.environ, "SOURCE_DATE_EPOCH": EPOCH, **environment}
+    command = [sys.executable, "-m", "hatchling", "build", "-d", str(target)]
+    subprocess.run(command, cwd=source, env=variables, umask=umask, check=True, stdout=subprocess.DEVNULL)
+    return {path.name: path for path in sorted(target.iterdir())}
+
+
+def unpacked(sdist: Path, place: Path) -> Path:
+    """Unpacks the sdist in the place, as a user with a strict umask in another year, and returns its folder."""
+    for name, content in members(sdist).items():
+        path = place / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+        path.chmod(0o600)
+        os.utime(path, (1_000_000_000, 1_000_000_000))
+    (top,) = place.iterdir()
+    return top
+
+
+def members(archive: Path) -> dict[str, bytes]:
+    """Returns the content of each file in a wheel or sdist by its name."""
+    if archive.suffix == ".whl":
+        with zipfile.ZipFile(archive) as wheel:
+            return {name: wheel.read(name) for name in wheel.namelist()}
+    with tarfile.open(archive) as sdist:
+        files = ((member.name, sdist.extractfile(member)) for member in sdist.getmembers())
+        return {name: file.read() for name, file in files if file is not None}
+
+
+def digest(path: Path) -> str:
+    """Returns the file's SHA-256 in hexadecimal."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def differences(first: Mapping[str, Path], second: Mapping[str, Path]) -> list[str]:
+    """Returns what differs between two builds, with the names of the members; an empty list if the bytes are equal."""
+    if set(first) != set(second):
+        return [f"the archives' names: {sorted(first)} and {sorted(second)}"]
+    found = []
+    for name in first:
+        if digest(first[name]) != digest(second[name]):
+            ours, others = members(first[name]), members(second[name])
+            names = sorted(key for key in ours.keys() | others.keys() if ours.get(key) != others.get(key))
+            found.append(f"{name}: {', '.join(names) or 'order, times, modes or compression of its members'}")
+    return found
+
+
+def built_again(sdist: Path, place: Path) -> dict[str, Path]:
+    """Builds both archives from the sdist in the place, under conditions that differ from the first build's."""
+    source = unpacked(sdist, place / "another place")
+    return build(source, place / "built", ELSEWHERE, umask=_PRIVATE)
+
+
+def main() -> int:
+    """Builds, compares and checks; returns the exit code."""
+    first = build(TOP, TOP / "dist", {})
+    (sdist,) = (path for name, path in first.items() if name.endswith(".tar.gz"))
+    with tempfile.TemporaryDirectory() as place:
+        found = differences(first, built_again(sdist, Path(place)))
+    for difference in found:
+        print(f"not reproducible: {difference}", file=sys.stderr)
+    if found:
+        return 1
+    archives = [str(path) for path in first.values()]
+    subprocess.run([sys.executable, "-m", "twine", "check", "--strict", *archives], cwd=TOP, check=True)
+    wheels = [name for name in archives if name.endswith(".whl")]
+    subprocess.run([sys.executable, "-m", "check_wheel_contents", *wheels], cwd=TOP, check=True)
+    print("the same bytes in both builds:")
+    for name, path in first.items():
+        print(f"{digest(path)}  {name}")
+    print(
+        f"made with hatchling {importlib.metadata.version('hatchling')}, Python {platform.python_version()}, "
+        f"zlib {zlib.ZLIB_RUNTIME_VERSION}, SOURCE_DATE_EPOCH={EPOCH}"
+    )
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
