@@ -23,7 +23,7 @@ import zipfile
 import zlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 TOP: Final = Path(__file__).parent.parent
 # hatchling's own default, so that `python -m hatchling build` without this variable makes the same bytes. The value
@@ -39,13 +39,20 @@ ELSEWHERE: Final = {
 _PRIVATE: Final = 0o077  # a umask
 
 
-def build(source: Path, target: Path, environment: Mapping[str, str], *, umask: int = -1) -> dict[str, Path]:
-    """Builds sdist and wheel, and returns their paths by file name.
+class Archives(NamedTuple):
+    """What is published."""
+
+    wheel: Path
+    sdist: Path
+
+
+def build(source: Path, target: Path, environment: Mapping[str, str], *, umask: int = -1) -> Archives:
+    """Builds sdist and wheel.
 
     Args:
         source: the folder with pyproject.toml.
         target: the folder that gets the archives; what lies in it is deleted.
-        environment: variables that are set for the build.
+        environment: the variables that the build sees.
         umask: of the building process; -1: that of this one. Windows has none.
 
     Raises:
@@ -53,10 +60,11 @@ def build(source: Path, target: Path, environment: Mapping[str, str], *, umask: 
     """
     if target.exists():
         shutil.rmtree(target)
-    variables = {**os.environ, "SOURCE_DATE_EPOCH": EPOCH, **environment}
+    variables = {**environment, "SOURCE_DATE_EPOCH": EPOCH}
     command = [sys.executable, "-m", "hatchling", "build", "-d", str(target)]
     subprocess.run(command, cwd=source, env=variables, umask=umask, check=True, stdout=subprocess.DEVNULL)
-    return {path.name: path for path in sorted(target.iterdir())}
+    (wheel,), (sdist,) = target.glob("*.whl"), target.glob("*.tar.gz")
+    return Archives(wheel, sdist)
 
 
 def unpacked(sdist: Path, place: Path) -> Path:
@@ -81,47 +89,39 @@ def members(archive: Path) -> dict[str, bytes]:
         return {name: file.read() for name, file in files if file is not None}
 
 
-def digest(path: Path) -> str:
-    """Returns the file's SHA-256 in hexadecimal."""
-    return hashlib.sha256(path.read_bytes()).hexdigest()
-
-
-def differences(first: Mapping[str, Path], second: Mapping[str, Path]) -> list[str]:
-    """Returns what differs between two builds, with the names of the members; an empty list if the bytes are equal."""
-    if set(first) != set(second):
-        return [f"the archives' names: {sorted(first)} and {sorted(second)}"]
+def differences(first: Archives, second: Archives) -> list[str]:
+    """Returns what differs between two builds, with the names of the files; an empty list if the bytes are equal."""
     found = []
-    for name in first:
-        if digest(first[name]) != digest(second[name]):
-            ours, others = members(first[name]), members(second[name])
-            names = sorted(key for key in ours.keys() | others.keys() if ours.get(key) != others.get(key))
-            found.append(f"{name}: {', '.join(names) or 'order, times, modes or compression of its members'}")
+    for one, other in zip(first, second, strict=True):
+        if one.name != other.name:
+            found.append(f"{one.name}: elsewhere its name is {other.name}")
+        elif one.read_bytes() != other.read_bytes():
+            ours, others = members(one), members(other)
+            names = sorted(name for name in ours.keys() | others.keys() if ours.get(name) != others.get(name))
+            found.append(f"{one.name}: {', '.join(names) or 'order, times, modes or compression of its files'}")
     return found
 
 
-def built_again(sdist: Path, place: Path) -> dict[str, Path]:
+def built_again(sdist: Path, place: Path, environment: Mapping[str, str]) -> Archives:
     """Builds both archives from the sdist in the place, under conditions that differ from the first build's."""
     source = unpacked(sdist, place / "another place")
-    return build(source, place / "built", ELSEWHERE, umask=_PRIVATE)
+    return build(source, place / "built", {**environment, **ELSEWHERE}, umask=_PRIVATE)
 
 
 def main() -> int:
     """Builds, compares and checks; returns the exit code."""
-    first = build(TOP, TOP / "dist", {})
-    (sdist,) = (path for name, path in first.items() if name.endswith(".tar.gz"))
+    first = build(TOP, TOP / "dist", os.environ)
     with tempfile.TemporaryDirectory() as place:
-        found = differences(first, built_again(sdist, Path(place)))
+        found = differences(first, built_again(first.sdist, Path(place), os.environ))
     for difference in found:
         print(f"not reproducible: {difference}", file=sys.stderr)
     if found:
         return 1
-    archives = [str(path) for path in first.values()]
-    subprocess.run([sys.executable, "-m", "twine", "check", "--strict", *archives], cwd=TOP, check=True)
-    wheels = [name for name in archives if name.endswith(".whl")]
-    subprocess.run([sys.executable, "-m", "check_wheel_contents", *wheels], cwd=TOP, check=True)
-    print("the same bytes in both builds:")
-    for name, path in first.items():
-        print(f"{digest(path)}  {name}")
+    subprocess.run([sys.executable, "-m", "twine", "check", "--strict", *map(str, first)], cwd=TOP, check=True)
+    subprocess.run([sys.executable, "-m", "check_wheel_contents", str(first.wheel)], cwd=TOP, check=True)
+    print("both builds made the same bytes:")
+    for path in first:
+        print(f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.name}")
     print(
         f"made with hatchling {importlib.metadata.version('hatchling')}, Python {platform.python_version()}, "
         f"zlib {zlib.ZLIB_RUNTIME_VERSION}, SOURCE_DATE_EPOCH={EPOCH}"

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import argparse
-import datetime
+import datetime as dt
 import re
 import runpy
 import subprocess
@@ -53,7 +53,7 @@ def problems(pyproject: str, changelog: str, version: str, tag: str | None = Non
 
 def _is_date(text: str) -> bool:
     try:
-        datetime.date.fromisoformat(text)
+        dt.date.fromisoformat(text)
     except ValueError:
         return False
     return True
