@@ -62,7 +62,7 @@ def build(source: Path, target: Path, environment: Mapping[str, str], *, umask: 
         shutil.rmtree(target)
     variables = {**environment, "SOURCE_DATE_EPOCH": EPOCH}
     command = [sys.executable, "-m", "hatchling", "build", "-d", str(target)]
-    subprocess.run(command, cwd=source, env=variables, umask=umask, check=True, stdout=subprocess.DEVNULL)
+    subprocess.run(command, cwd=source, env=variables, umask=umask, check=True)
     (wheel,), (sdist,) = target.glob("*.whl"), target.glob("*.tar.gz")
     return Archives(wheel, sdist)
 

@@ -85,8 +85,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m tools.release")
     parser.add_argument("--tag", help="the tag of this release; default: there is none yet")
     version, tag = version_of(), parser.parse_args(argv).tag
-    files = ((TOP / name).read_text(encoding="utf-8") for name in ("pyproject.toml", "CHANGELOG.md"))
-    found = [*problems(*files, version, tag), *problems_of_commit(version, _git)]
+    pyproject, changelog = ((TOP / name).read_text("utf-8") for name in ("pyproject.toml", "CHANGELOG.md"))
+    found = [*problems(pyproject, changelog, version, tag), *problems_of_commit(version, _git)]
     for problem in found:
         print(f"not ready: {problem}", file=sys.stderr)
     if found:
