@@ -1,8 +1,8 @@
-"""``python -m tools.package``: builds what is published into ``dist/``, builds it again elsewhere, and checks both.
+"""``python -m tools.package``: builds what is published into ``dist/``, builds it again elsewhere, and checks it.
 
-The second build starts from the unpacked sdist. It has another path, other times and modes of the files, another umask,
-time zone and locale. Both archives must have the same bytes as in the first build: so the sdist is complete, the wheel
-that is made from it is the one that is published, and nothing of the machine gets in.
+The builds after the first one start from the unpacked sdist. They have another path, other times and modes of the
+files, another umask, time zone and locale. Both archives must have the same bytes as in the first build: so the sdist
+is complete, the wheel that is made from it is the one that is published, and nothing of the machine gets in.
 
 The bytes also depend on three things that stay the same here: the versions in pyproject.toml's group ``build``,
 ``SOURCE_DATE_EPOCH`` and the zlib of the Python that builds. The last lines printed name them. Nothing is uploaded.
@@ -21,7 +21,7 @@ import tarfile
 import tempfile
 import zipfile
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -102,24 +102,32 @@ def differences(first: Archives, second: Archives) -> list[str]:
     return found
 
 
-def built_again(sdist: Path, place: Path, environment: Mapping[str, str]) -> Archives:
-    """Builds both archives from the sdist in the place, under conditions that differ from the first build's."""
+def built_again(sdist: Path, place: Path, environment: Mapping[str, str]) -> Iterator[Archives]:
+    """Builds twice from the sdist in the place, under conditions that differ from the first build's.
+
+    First as an installer does: hatchling finds PKG-INFO and takes README and URLs from it. Then without that file, so
+    that tools/metadata.py makes them here, too.
+    """
     source = unpacked(sdist, place / "another place")
-    return build(source, place / "built", {**environment, **ELSEWHERE}, umask=_PRIVATE)
+    elsewhere = {**environment, **ELSEWHERE}
+    yield build(source, place / "as an installer", elsewhere, umask=_PRIVATE)
+    (source / "PKG-INFO").unlink()
+    yield build(source, place / "as a maintainer", elsewhere, umask=_PRIVATE)
 
 
 def main() -> int:
     """Builds, compares and checks; returns the exit code."""
     first = build(TOP, TOP / "dist", os.environ)
     with tempfile.TemporaryDirectory() as place:
-        found = differences(first, built_again(first.sdist, Path(place), os.environ))
+        again = built_again(first.sdist, Path(place), os.environ)
+        found = [difference for second in again for difference in differences(first, second)]
     for difference in found:
         print(f"not reproducible: {difference}", file=sys.stderr)
     if found:
         return 1
     subprocess.run([sys.executable, "-m", "twine", "check", "--strict", *map(str, first)], cwd=TOP, check=True)
     subprocess.run([sys.executable, "-m", "check_wheel_contents", str(first.wheel)], cwd=TOP, check=True)
-    print("both builds made the same bytes:")
+    print("three builds made the same bytes:")
     for path in first:
         print(f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.name}")
     print(
