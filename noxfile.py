@@ -186,7 +186,7 @@ def audit(session: nox.Session) -> None:
 
 @nox.session
 def package(session: nox.Session) -> None:
-    """Builds sdist and wheel, compares the bytes of three builds, tries the wheel with each extra alone; `-- redis` one."""
+    """Builds sdist and wheel, compares three builds, tries the wheel with each extra alone; `-- redis` tries one."""
     build_and_try(session, *session.posargs)
 
 
