@@ -212,7 +212,7 @@ def workflows(session: nox.Session) -> None:
     files = sorted(str(path) for path in Path(".github/workflows").glob("*.yml"))
     forms = sorted(str(path) for path in Path(".github/ISSUE_TEMPLATE").glob("*.yml"))
     session.run("actionlint", "-shellcheck", "shellcheck", "-pyflakes", "", *files)
-    session.run("zizmor", "--offline", "--strict-collection", "--pedantic", ".github")
+    session.run("zizmor", "--offline", "--strict-collection", "--persona=auditor", ".github")
     session.run("check-jsonschema", "--builtin-schema", "vendor.github-workflows", *files)
     session.run("check-jsonschema", "--builtin-schema", "custom.github-workflows-require-timeout", *files)
     session.run("check-jsonschema", "--builtin-schema", "vendor.dependabot", ".github/dependabot.yml")

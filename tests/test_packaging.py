@@ -154,7 +154,7 @@ def test_nothing_of_the_build_machine(built: Built, archive: str) -> None:
 
 def test_elsewhere_it_is_the_same(built: Built, tmp_path: Path) -> None:
     """Built in another place, by a user with another umask, time zone and locale, both archives have the same bytes."""
-    place = copied(tmp_path / "an other place")
+    place = copied(tmp_path / "another place")
     for path in place.rglob("*"):
         os.utime(path, (1, 1_100_000_000))
     again = build(place, tmp_path / "built", {**environment(), **ELSEWHERE}, umask=0o077)
