@@ -186,10 +186,38 @@ def audit(session: nox.Session) -> None:
 
 
 @nox.session
+def package(session: nox.Session) -> None:
+    """Builds sdist and wheel, compares three builds, tries the wheel with each extra alone; `-- redis` tries one."""
+    build_and_try(session, *session.posargs)
+
+
+@nox.session
 def release(session: nox.Session) -> None:
-    """Builds what would be uploaded, and checks it; fails while the project's address is a placeholder."""
+    """`package`, then whether its archives may be uploaded; `-- --tag v1.2.3` says for which tag. Uploads nothing."""
+    build_and_try(session)
+    session.run("python", "-m", "tools.release", *session.posargs)
+
+
+def build_and_try(session: nox.Session, *extras: str) -> None:
+    """Leaves checked archives in dist/. The wheel with all extras is also tried on every other Python found."""
     session.install(*nox.project.dependency_groups(nox.project.load_toml("pyproject.toml"), "release"))
-    session.run("python", "-m", "tools.release")
+    session.run("python", "-m", "tools.package")
+    others = [] if extras else [f"--python=python{python}" for python in OTHERS]
+    session.run("python", "-m", "tools.smoke", *others, *extras)
+
+
+@nox.session
+def workflows(session: nox.Session) -> None:
+    """GitHub's workflows, looked at offline: actionlint with shellcheck, zizmor, and GitHub's own schemas."""
+    session.install(*nox.project.dependency_groups(nox.project.load_toml("pyproject.toml"), "workflows"))
+    files = sorted(str(path) for path in Path(".github/workflows").glob("*.yml"))
+    forms = sorted(str(path) for path in Path(".github/ISSUE_TEMPLATE").glob("*.yml"))
+    session.run("actionlint", "-shellcheck", "shellcheck", "-pyflakes", "", *files)
+    session.run("zizmor", "--offline", "--strict-collection", "--persona=auditor", ".github")
+    session.run("check-jsonschema", "--builtin-schema", "vendor.github-workflows", *files)
+    session.run("check-jsonschema", "--builtin-schema", "custom.github-workflows-require-timeout", *files)
+    session.run("check-jsonschema", "--builtin-schema", "vendor.dependabot", ".github/dependabot.yml")
+    session.run("check-jsonschema", "--builtin-schema", "vendor.github-issue-forms", *forms)
 
 
 @nox.session
