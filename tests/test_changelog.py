@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import datetime as dt
 import re
-import tomllib
 from pathlib import Path
 
 from packaging.version import Version
+
+from wixvisitor._version import __version__
 
 TOP = Path(__file__).parent.parent
 TEXT = (TOP / "CHANGELOG.md").read_text(encoding="utf-8")
@@ -38,9 +39,8 @@ def test_versions() -> None:
 
 
 def test_the_first_is_the_package() -> None:
-    """The newest section is about the version that pyproject.toml has."""
-    project = tomllib.loads((TOP / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    assert SECTIONS[0][0].startswith(f"[{project['version']}]")
+    """The newest section is about the version that the package has."""
+    assert SECTIONS[0][0].startswith(f"[{__version__}]")
 
 
 def test_kinds() -> None:
