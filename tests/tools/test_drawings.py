@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import itertools
+import re
 
 import pytest
 
 from tests.test_imports import ORDER
 from tools import architecture, token_life
-from tools.imports import MODULES, ours, row_of
+from tools.imports import MODULES, TOP, ours, row_of
 from tools.svg import WIDTH
 from wixvisitor._renewal.decision import State
 
@@ -64,3 +65,10 @@ def test_every_wing_has_a_sentence() -> None:
     """The page about the architecture has a line for each wing of the package."""
     wings = {row_of(module) for module in MODULES if MODULES[module].name == "__init__.py"} - {""}
     assert {wing for wing in wings if f"- **`{wing}`**" not in PAGE} == set()
+
+
+def test_every_place_is_there() -> None:
+    """The table of places on that page names modules of the package."""
+    places = re.findall(r"`([\w/]+\.py)`", PAGE.partition("## Where is it?")[2].partition("\n\n`")[0])
+    assert len(places) > 15
+    assert [place for place in places if not (TOP / place).exists()] == []
