@@ -10,7 +10,7 @@ import pytest
 from tests.docs.blocks import PAGES, TOP
 from tools.imports import MODULES
 
-SESSIONS = set(re.findall(r"^def (\w+)\(session", (TOP / "noxfile.py").read_text(encoding="utf-8"), re.MULTILINE))
+SESSIONS = set(re.findall(r"@nox\.session.*\ndef (\w+)\(", (TOP / "noxfile.py").read_text(encoding="utf-8")))
 NOX = re.compile(r"nox (?:-R )?-s (\w+)")
 RUNS = re.compile(r"python -m ((?:tools|tests|benchmarks|examples)(?:\.\w+)*)")
 FILE = re.compile(r"`((?:tests|tools|wixvisitor|benchmarks|examples|docs)/[\w/.-]*\.\w+)(?:::[^`]*)?`")
@@ -41,3 +41,10 @@ def test_pages_that_the_package_names() -> None:
     }
     assert named
     assert {(path, page) for path, page in named if not (TOP / page).exists()} == set()
+
+
+def test_every_session_is_told() -> None:
+    """CONTRIBUTING.md tells of each session of nox, and of no other."""
+    text = (TOP / "CONTRIBUTING.md").read_text(encoding="utf-8").partition("## What can be run")[2]
+    listed = re.findall(r"^- (.*?)\n(?=-|\n)", text.partition("\n## ")[0], re.MULTILINE | re.DOTALL)
+    assert set(re.findall(r"`(\w+)`", " ".join(listed))) == SESSIONS
