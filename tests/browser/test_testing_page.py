@@ -14,5 +14,5 @@ pytestmark = pytest.mark.browser
 def test_the_browser_test_of_the_page(tmp_path: Path, chromium: str) -> None:
     """Its app is served on loopback, and Chromium stays one visitor."""
     pytest.importorskip("playwright")
-    (tmp_path / "test_browser.py").write_text(titled(PAGE, "test_browser.py"))
+    (tmp_path / "test_browser.py").write_text(titled(PAGE, "test_browser.py"), "utf-8")
     assert passed(tmp_path, "test_browser.py", WITHOUT_ASYNCIO, environment={"CHROMIUM": chromium}) == 1

@@ -12,13 +12,13 @@ import pytest
 from tests.docs.test_generated import rows
 
 TOP = Path(__file__).parents[2]
-PAGE = (TOP / "docs/how-to/doctor.md").read_text()
+PAGE = (TOP / "docs/how-to/doctor.md").read_text("utf-8")
 
 
 def texts(kind: str) -> Iterator[str]:
     """The text of each error of this kind that the package raises, with … for values."""
     for path in (TOP / "wixvisitor").rglob("*.py"):
-        for node in ast.walk(ast.parse(path.read_text())):
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == kind and node.args:
                 yield text_of(node.args[0])
 

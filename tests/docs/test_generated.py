@@ -25,8 +25,8 @@ from wixvisitor.storage.redis import RedisStorage
 from wixvisitor.testing import FakeWix
 
 TOP = Path(__file__).parents[2]
-CLI = (TOP / "docs/reference/cli.md").read_text()
-CONFIGURATION = (TOP / "docs/reference/configuration.md").read_text()
+CLI = (TOP / "docs/reference/cli.md").read_text("utf-8")
+CONFIGURATION = (TOP / "docs/reference/configuration.md").read_text("utf-8")
 SITE = "5e9c1d0a-7c1e-4a52-9d5e-1f2a3b4c5d6e"
 
 MAKERS: dict[str, Callable[..., object]] = {
@@ -48,7 +48,7 @@ def rows(page: str, heading: str) -> list[list[str]]:
 @pytest.mark.parametrize(("path", "text"), list(pages()), ids=lambda one: one.stem if isinstance(one, Path) else "")
 def test_committed_is_generated(path: Path, text: str) -> None:
     """The page is as the generator writes it: otherwise run `python -m tools.site.generate`."""
-    assert path.read_text() == text
+    assert path.read_text("utf-8") == text
 
 
 def test_a_part_without_a_place_is_noticed() -> None:
@@ -161,7 +161,7 @@ def test_the_ranges(row: list[str]) -> None:
 
 def test_the_environment_variables() -> None:
     """The page lists each variable that the package asks the environment for by its name."""
-    sources = "".join(path.read_text() for path in (TOP / "wixvisitor").rglob("*.py"))
+    sources = "".join(path.read_text("utf-8") for path in (TOP / "wixvisitor").rglob("*.py"))
     names = set(re.findall(r"environ(?:\.get\(|\[)[\"']([A-Z_]+)", sources)) | {"WIX_CLIENT_ID"}
     assert {"SSL_CERT_FILE", "SSL_CERT_DIR"} <= names
     listed = "".join(row[0] for row in rows(CONFIGURATION, "Environment variables"))

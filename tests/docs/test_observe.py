@@ -31,7 +31,7 @@ def test_the_line_of_structlog(tmp_path: Path) -> None:
     blocks = list(blocks_of("docs/how-to/observe.md"))
     (module,) = (block.code for block in blocks if block.title == "logs.py")
     (shown,) = (json.loads(block.code) for block in blocks if block.language == "json")
-    (tmp_path / "logs.py").write_text(module)
+    (tmp_path / "logs.py").write_text(module, "utf-8")
     ran = subprocess.run(
         [sys.executable, "-W", "error", "-c", PROGRAM],
         env=os.environ | {"PYTHONPATH": str(TOP)},

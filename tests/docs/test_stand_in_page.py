@@ -18,7 +18,7 @@ from wixvisitor.cli._fake_arguments import FakeArguments
 from wixvisitor.testing import FakeWix
 
 NAME = "docs/how-to/stand-in.md"
-PAGE = (TOP / NAME).read_text()
+PAGE = (TOP / NAME).read_text("utf-8")
 ADDRESS = "http://127.0.0.1:8900"
 
 

@@ -46,9 +46,9 @@ def test_the_page(tmp_path: Path) -> None:
     """All Python blocks without a title, in their order, are one test file."""
     blocks: list[Block] = [block for block in blocks_of(PAGE) if block.language == "python" and block.title is None]
     text = "\n".join(block.code for block in blocks)
-    (tmp_path / "test_page.py").write_text(text)
-    (tmp_path / "conftest.py").write_text(titled(PAGE, "conftest.py"))
-    (tmp_path / "reports.py").write_text(titled("docs/how-to/observe.md", "reports.py"))
+    (tmp_path / "test_page.py").write_text(text, "utf-8")
+    (tmp_path / "conftest.py").write_text(titled(PAGE, "conftest.py"), "utf-8")
+    (tmp_path / "reports.py").write_text(titled("docs/how-to/observe.md", "reports.py"), "utf-8")
     expected = len(re.findall(r"^(?:async )?def test_", text, re.MULTILINE))
     assert passed(tmp_path, "test_page.py", WITHOUT_ASYNCIO) == expected >= 12
 
@@ -58,6 +58,6 @@ def test_pytest_asyncio(tmp_path: Path, file: str, number: int) -> None:
     """The files for pytest-asyncio pass in their mode."""
     pytest.importorskip("pytest_asyncio")
     strict, auto = (block.code for block in blocks_of(PAGE) if block.language == "ini")
-    (tmp_path / file).write_text(titled(PAGE, file))
-    (tmp_path / "pytest.ini").write_text(auto if file == "test_auto.py" else strict)
+    (tmp_path / file).write_text(titled(PAGE, file), "utf-8")
+    (tmp_path / "pytest.ini").write_text(auto if file == "test_auto.py" else strict, "utf-8")
     assert passed(tmp_path, file) == number
