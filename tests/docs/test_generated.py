@@ -168,6 +168,15 @@ def test_the_environment_variables() -> None:
     assert [name for name in names if f"`{name}`" not in listed] == []
 
 
+def test_the_variables_of_the_tests() -> None:
+    """The page lists each variable of the project's own tests, and none that nothing reads."""
+    sources = "".join(
+        path.read_text("utf-8") for path in (TOP / "tests").rglob("*.py") if path.name != "test_generated.py"
+    )
+    pattern = r"WIXVISITOR_[A-Z_]+[A-Z]"
+    assert set(re.findall(pattern, CONFIGURATION)) == set(re.findall(pattern, sources))
+
+
 def test_the_limits_that_cannot_be_set() -> None:
     """The page's limits are the package's."""
     assert dict(rows(CONFIGURATION, "What cannot be set")) == {
