@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -42,3 +43,14 @@ def test_the_line_of_structlog(tmp_path: Path) -> None:
         check=True,
     )
     assert [json.loads(line) for line in ran.stderr.splitlines()] == [shown]
+
+
+def test_the_metrics() -> None:
+    """The page lists each metric that the module makes, and no other; and each attribute of a span."""
+    page = (TOP / "docs/how-to/observe.md").read_text("utf-8")
+    source = (TOP / "wixvisitor/opentelemetry.py").read_text("utf-8")
+    listed = set(re.findall(r"^\| `(wixvisitor\.[\w.]+)` \|", page, re.MULTILINE))
+    made = set(re.findall(r'"(wixvisitor(?:\.\w+){1,2})"', source))
+    attributes = {"wixvisitor.client_id", "wixvisitor.grant", "wixvisitor.outcome"}
+    assert listed == made - attributes
+    assert [name for name in attributes if f"`{name}`" not in page] == []
