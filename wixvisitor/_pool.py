@@ -158,7 +158,9 @@ class VisitorPool(_checks.NotCopied):
     async def aclose(self) -> None:
         """Ends the renewals under way within 3 seconds and closes the client, if it was made here.
 
-        It does not close the storage: you do. May be called twice.
+        It does not close the storage: you do. May be called twice. Raises nothing.
+
+        Cancellation: it goes on to its end, at most 3 seconds.
         """
         from wixvisitor._renewal.refresher import CLOSING  # noqa: PLC0415 - as above
 

@@ -45,9 +45,10 @@ __all__ = [
     "Redirects",
 ]
 
-# Wix's public keys for Google's captcha, as in @wix/sdk (captchaVisibleSiteKey, captchaInvisibleSiteKey).
 RECAPTCHA_SITE_KEY: Final = "6Ld0J8IcAAAAANyrnxzrRlX1xrrdXsOmsepUYosy"
+"""Wix's public key for Google's captcha, as in ``@wix/sdk`` (``captchaVisibleSiteKey``)."""
 INVISIBLE_RECAPTCHA_SITE_KEY: Final = "6LdoPaUfAAAAAJphvHoUoOob7mx0KDlXyXlgrx5v"
+"""Wix's public key for Google's invisible captcha, as in ``@wix/sdk`` (``captchaInvisibleSiteKey``)."""
 
 Prompt = Literal["login", "none"]
 ResponseMode = Literal["query", "fragment", "web_message"]
@@ -412,6 +413,10 @@ class Members(_OfSession):
     @drops_frames_async
     async def verify(self, code: str, outcome: LoginOutcome) -> LoginOutcome:
         """Returns the outcome after the shopper has typed in the code that Wix sent by email.
+
+        Args:
+            code: what the shopper has typed in.
+            outcome: of ``login`` or ``register``, with the state ``"email_verification_required"``.
 
         Raises:
             MemberLoginError: the code is wrong or too old.

@@ -15,10 +15,10 @@ from typing import Any, Final
 
 import griffe
 
-_SECTION: Final = re.compile(r"^(?:Args|Attributes):\n((?:(?: .*)?\n)+)\n?", re.MULTILINE)
+_SECTION: Final = re.compile(r"^Attributes:\n((?:(?: .*)?\n)+)\n?", re.MULTILINE)
+_FIELDS: Final = re.compile(r"^(?:Args|Attributes):\n((?:(?: .*)?\n)+)\n?", re.MULTILINE)
 _ENTRY: Final = re.compile(r"^    (\w+): ((?:.*\n?)(?: {5,}.*\n?)*)", re.MULTILINE)
 _ATTRS: Final = {"attrs.frozen", "attrs.define"}
-_FIELDS: Final = {"attrs.field", "attr.field"}
 _MADE_BY_USERS: Final = {"SealedForm"}  # whose subclasses say what its arguments are
 _KEYWORD: Final = griffe.ParameterKind.keyword_only
 _EITHER: Final = griffe.ParameterKind.positional_or_keyword
@@ -61,9 +61,9 @@ def _path(value: Any) -> str:
 
 def _describe_attributes(one: griffe.Class) -> None:
     """Moves what the class says of its attributes to them: each has an address of its own."""
-    if one.docstring is None or ("__init__" in one.members and "\nAttributes:\n" not in one.docstring.value):
+    if one.docstring is None:
         return
-    found = _SECTION.search(one.docstring.value + "\n")
+    found = (_SECTION if "__init__" in one.members else _FIELDS).search(one.docstring.value + "\n")
     if found is None:
         return
     left = ""

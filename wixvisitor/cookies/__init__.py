@@ -70,6 +70,7 @@ class IdCookie(SealedForm):
         ConfigurationError: an argument is wrong.
 
     Concurrency: immutable, share it freely.
+    Cancellation: nothing in it waits.
     """
 
     holds_tokens = False
@@ -96,7 +97,11 @@ class SealedCookie(SealedForm):
     Tokens that are too large for one cookie are split over several, 6,000 bytes together. ``set_tokens`` raises for
     tokens that do not fit. If renewed tokens do not fit, the cookie keeps the refresh token only.
 
-    Args, Raises, Concurrency: as ``IdCookie``.
+    Its arguments are those of ``IdCookie``.
+
+    Raises: as ``IdCookie``.
+    Concurrency: immutable, share it freely.
+    Cancellation: nothing in it waits.
     """
 
     holds_tokens = True
@@ -160,6 +165,7 @@ class SharedCookie:
         ConfigurationError: the name is none of these.
 
     Concurrency: immutable, share it freely.
+    Cancellation: nothing in it waits.
     """
 
     holds_tokens: Final = True

@@ -54,7 +54,12 @@ class FakeWix(TypedAnswers, FaultControls, VisitorControls, MemberControls, Sett
     faults; those of ``VisitorControls`` create visitors and revoke their tokens; those of ``MemberControls`` add
     members, and show the mail and the orders. ``answer`` gives the answers of the APIs that the fake does not play.
 
+    Attributes:
+        strict: As the argument. It may be changed.
+        app: The fake as an ASGI app, for transports and servers of your own.
+
     Concurrency: safe from any thread. Several clients and servers may use one fake at once; they share its state.
+    Cancellation: a call that a client cancels has happened, or not, as at Wix. The fake goes on.
 
     """
 

@@ -52,13 +52,23 @@ class FaultControls:
     ) -> Fault:
         """Sends this answer instead. By default to one token call.
 
-        A dict as ``body`` is sent as JSON. A str is sent as HTML if it begins with ``<``, else as text. Bytes are sent
-        unchanged, and an iterable of bytes without a Content-Length. None is an empty body.
+        Args:
+            status: The HTTP status.
+            headers: Further headers.
+            body: A dict is sent as JSON. A str is sent as HTML if it begins with ``<``, else as text. Bytes are sent
+                unchanged, and an iterable of bytes without a Content-Length. None is an empty body.
+
+        ``which`` are ``path``, ``times``, ``grant_type``, ``after`` and ``committed``.
+
         """
         return self._faults.add(Fault(action=Fail(fault_answer(status, headers, body)), **which))
 
     def delay(self, seconds: float, **which: Unpack[WhichCallsAndWhen]) -> Fault:
-        """Answers after this many seconds of real time. By default one token call."""
+        """Answers after ``seconds`` of real time. By default one token call.
+
+        ``which`` are ``path``, ``times``, ``grant_type``, ``after`` and ``committed``.
+
+        """
         return self._faults.add(Fault(action=Delay(seconds), **which))
 
     def hang(self, **which: Unpack[WhichCallsAndWhen]) -> Fault:
@@ -80,14 +90,23 @@ class FaultControls:
         return gate
 
     def truncate(self, after_bytes: int, **which: Unpack[WhichCalls]) -> Fault:
-        """Sends this many bytes of the body, then closes the connection. By default of one token call.
+        """Sends the first ``after_bytes`` bytes of the body, then closes the connection. By default of one token call.
 
-        The Content-Length of the answer is larger.
+        The Content-Length of the answer is larger. ``which`` are ``path``, ``times``, ``grant_type`` and ``after``.
+
         """
         return self._faults.add(Fault(action=Truncate(after_bytes), **which))
 
     def add_header(self, name: str, value: str, **which: Unpack[WhichCalls]) -> Fault:
-        """Adds a header to answers, also to those of ``fail``. By default to all answers of API calls."""
+        """Adds a header to answers, also to those of ``fail``. By default to all answers of API calls.
+
+        Args:
+            name: The header's name.
+            value: Its value.
+
+        ``which`` are ``path``, ``times``, ``grant_type`` and ``after``.
+
+        """
         which.setdefault("path", None)
         which.setdefault("times", None)
         return self._faults.add(Fault(action=AddHeader((name, value)), **which))
@@ -95,6 +114,7 @@ class FaultControls:
     def set_cookie(self, cookie: str, **which: Unpack[WhichCalls]) -> Fault:
         """Adds a Set-Cookie header to answers. By default to all answers of API calls.
 
-        ``cookie`` is the header's whole value, ``"name=value; Path=/"``.
+        ``cookie`` is the header's whole value, ``"name=value; Path=/"``. ``which`` are ``path``, ``times``, ``grant_type`` and ``after``.
+
         """
         return self.add_header("set-cookie", cookie, **which)
