@@ -7,15 +7,12 @@ package, the site makes it a link. ``tools.site.objects`` has what concerns sign
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import griffe
 
 import wixvisitor
-from tools.site import objects
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
+from tools.site import objects, tables
 
 _ROLE = re.compile(r":(?:class|data|func|meth|mod|exc):`~?([^`]+)`")
 _CODE = re.compile(r"``([A-Za-z_][\w.]*?)(\(\))?``")
@@ -66,6 +63,7 @@ def as_markdown(text: str, *, of: str = "") -> str:
         text: the docstring.
         of: the name of what it describes, which gets no link to itself.
     """
+    text = tables.as_markdown(text)
     text = _RAISES.sub(_raises, text + "\n").rstrip()
     text = _LIST.sub(lambda found: f"{found[1]}: {' '.join(f'``{word}``' for word in found[2].split())}\n", text)
     text = _SEE.sub(r"[Wix's reference](\1)", text)
@@ -90,9 +88,3 @@ def _linked(found: re.Match[str], of: str) -> str:
     if target is None or name == of or "." in rest:
         return found[0]
     return f"[`{found[1]}{found[2] or ''}`][{target}{'.' if rest else ''}{rest}]"
-
-
-def sentences(text: str) -> Iterator[tuple[str, str]]:
-    """Yields the labels of a docstring, like Concurrency, with what they say."""
-    for found in re.finditer(r"^(Concurrency|Cancellation): *(.+)", text, re.MULTILINE):
-        yield found[1], found[2]

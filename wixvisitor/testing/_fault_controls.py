@@ -9,7 +9,7 @@ from wixvisitor.testing._gate import Gate
 
 
 class WhichCalls(TypedDict, total=False):
-    """Selects the calls to which a fault applies. ``FaultControls`` explains each argument."""
+    """Selects the calls to which a fault applies. ``FakeWix`` explains each argument."""
 
     path: str | None
     times: int | None
@@ -24,18 +24,7 @@ class WhichCallsAndWhen(WhichCalls, total=False):
 
 
 class FaultControls:
-    """Adds faults to the fake. All methods select the calls with the same arguments:
-
-    - ``path``: the path of the calls. ``"/ecom/*"`` is every path that begins with ``/ecom/``. None is every path
-      except ``/oauth2/…`` and the hosted pages, ``/_hosted/…``.
-    - ``times``: the number of calls; None is without a limit.
-    - ``grant_type``: only token calls of this grant type, ``"anonymous"``, ``"refresh_token"``,
-      ``"authorization_code"`` or ``"authorized_client"``.
-    - ``after``: the number of matching calls that are handled normally first.
-    - ``committed``: whether the fake handles the call before the fault occurs, so that only the answer is lost or late.
-
-    The faults of a call are chosen when it arrives, in the order in which they were added. A call can have several
-    delays and gates. The first fault that fails, drops or hangs the call ends it; later faults do not count that call.
+    """Adds faults to the fake. ``FakeWix`` says what ``which``, the arguments that all methods have, select.
 
     Concurrency: all methods may be called from any thread while the fake is serving.
     """
