@@ -110,7 +110,7 @@ class BlockingCheckout(BlockingProxy[Checkout]):
 
 
 class BlockingVisitorSession(CallingProxy[VisitorSession], ClosableProxy[VisitorSession]):
-    """One Wix visitor, for code that is not async. Its ``arguments`` and methods are those of ``VisitorSession``.
+    """One Wix visitor, for code that is not async. Its arguments and methods are those of ``VisitorSession``.
 
     Use it with ``with``, or call ``close()`` at the end. A closed session can be used again.
 
@@ -201,7 +201,7 @@ class BlockingVisitorSession(CallingProxy[VisitorSession], ClosableProxy[Visitor
 
 
 class BlockingVisitorPool(ClosableProxy[VisitorPool]):
-    """Many visitors of one site, for code that is not async. Its ``arguments`` and methods are those of ``VisitorPool``.
+    """Many visitors of one site, for code that is not async. Its arguments and methods are those of ``VisitorPool``.
 
     Use it with ``with``, or call ``close()`` at the end.
 

@@ -54,7 +54,8 @@ NAMES = {
     "wixvisitor.opentelemetry": ("instrument", "uninstrument"),
 }
 MODULES_AS_NAMES = {"errors", "storage"}  # names of wixvisitor that are modules
-# The classes of the cookies have public methods, which only the web layer calls. Their docstrings are in the code.
+# The methods of the cookies have no underscore, but only the web layer calls them: an app makes a cookie and gives it
+# to ``setup``. In the reference they would hide the three classes.
 WITHOUT_MEMBERS = {"IdCookie", "SealedCookie", "SharedCookie"}
 
 
@@ -86,7 +87,9 @@ def names_of(module: str) -> tuple[str, ...]:
     tree = ast.parse(source_of(module).read_text(encoding="utf-8"))
     for node in tree.body:
         if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__":
-            return tuple(name for name in ast.literal_eval(node.value) if name not in {*MODULES_AS_NAMES, "__version__"})
+            return tuple(
+                name for name in ast.literal_eval(node.value) if name not in {*MODULES_AS_NAMES, "__version__"}
+            )
     raise AssertionError(f"{module} has no __all__")
 
 
@@ -126,7 +129,8 @@ def documented(text: str) -> set[str]:
     """Returns the names of the parameters that a docstring explains: in its Args, or in its sentences."""
     args = re.search(r"^(?:Args|Attributes):\n((?:(?: .*)?\n)+)", text + "\n", re.MULTILINE)
     listed = re.findall(r"^    \*{0,2}(\w+): ", args[1], re.MULTILINE) if args else []
-    return {*listed, *re.findall(r"``\*{0,2}(\w+)", text)}
+    forwarded = {"arguments"} if "arguments" in text else set()  # "Its arguments are those of …"
+    return {*listed, *forwarded, *re.findall(r"``\*{0,2}(\w+)", text)}
 
 
 def labels_of(text: str) -> set[str]:

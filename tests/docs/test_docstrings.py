@@ -94,7 +94,7 @@ def protocol_of(one: Public) -> str:
 
 
 def test_what_is_explained_exists() -> None:
-    """griffe finds nothing to complain about: each argument in ``Args`` is one of the callable's."""
+    """Griffe finds nothing to complain about: each argument in ``Args`` is one of the callable's."""
     complaints: list[str] = []
     handler = logging.Handler()
     handler.emit = lambda record: complaints.append(record.getMessage())  # type: ignore[method-assign]

@@ -9,7 +9,7 @@ cookie                 holds                                       tokens are
 =====================  ==========================================  ================================================
 
 The first two are bound to the client ID and the cookie's name: a cookie of another site, or with another name, does not
-open. ``_web/site_cookie.py`` finds them in a request and writes them into an answer.
+open. Your code makes these objects and gives them to ``setup``. Their methods are for the package itself.
 """
 
 from __future__ import annotations
