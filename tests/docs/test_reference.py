@@ -42,7 +42,8 @@ def test_every_public_name_has_a_place(module: str) -> None:
     assert not missing, "\n".join(missing)
     for name in names:
         page, _, anchor = known[name].partition("#")
-        assert page.startswith("reference/") and anchor
+        assert page.startswith("reference/")
+        assert anchor
 
 
 def test_the_addresses_exist() -> None:

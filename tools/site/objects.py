@@ -33,12 +33,12 @@ def complete(package: griffe.Module) -> None:
         _describe_attributes(one)
         if _is_attrs(one):
             _make_init(one)
-    for one in _all(package):
-        if isinstance(one, griffe.Function):
-            spelling.signature(one)
-        elif isinstance(one, griffe.Attribute):
-            one.annotation = spelling.spelled(one.annotation)
-            one.labels -= {"class-attribute", "instance-attribute", "module-attribute", "writable"}
+    for each in _all(package):
+        if isinstance(each, griffe.Function):
+            spelling.signature(each)
+        elif isinstance(each, griffe.Attribute):
+            each.annotation = spelling.spelled(each.annotation)
+            each.labels -= {"class-attribute", "instance-attribute", "module-attribute", "writable"}
     for one in classes:
         _copy_arguments(one, spelling)
         _make_blocking(one, spelling)
@@ -139,8 +139,9 @@ def _copy_arguments(one: griffe.Class, spelling: Spelling) -> None:
     for base in one.bases:
         if isinstance(init, griffe.Function) and isinstance(base, griffe.ExprSubscript):
             inner = spelling.target(base.slice) if str(base.left) == "ClosableProxy" else None
-            if isinstance(inner, griffe.Class) and isinstance(inner.members.get("__init__"), griffe.Function):
-                init.parameters = inner.members["__init__"].parameters
+            theirs = inner.members.get("__init__") if isinstance(inner, griffe.Class) else None
+            if isinstance(theirs, griffe.Function):
+                init.parameters = theirs.parameters
 
 
 def _make_blocking(one: griffe.Class, spelling: Spelling) -> None:
@@ -151,8 +152,8 @@ def _make_blocking(one: griffe.Class, spelling: Spelling) -> None:
             continue
         target = spelling.target(value.arguments[0])
         if isinstance(target, griffe.Function) and target.parent is not None:
-            lines = {"lineno": member.lineno, "endlineno": member.endlineno}
-            method = griffe.Function(name, parameters=target.parameters, returns=target.returns, parent=one, **lines)
+            method = griffe.Function(name, parameters=target.parameters, returns=target.returns, parent=one)
+            method.lineno, method.endlineno = member.lineno, member.endlineno
             first = (target.docstring.value if target.docstring else "").partition("\n\n")[0]
             home = f"[`{target.parent.name}.{target.name}`][{target.path}]"
             method.docstring = griffe.Docstring(f"{first}\n\n{home} says more, and what it raises.", parent=method)

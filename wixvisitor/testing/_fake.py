@@ -50,9 +50,10 @@ class FakeWix(TypedAnswers, FaultControls, VisitorControls, MemberControls, Sett
         keep_calls: How many calls ``calls`` keeps, the last ones; None keeps all.
 
     The settings are attributes and may be changed at any time. A call needs a token. Unlike with Wix, it needs no
-    Accept or User-Agent header. ``mint_visitor`` and ``mint_member`` issue tokens without a call; ``revoke_access_token``
-    and ``refuse_refresh_token`` end them. ``add_member`` and ``log_in`` are for members; ``outbox`` and ``orders`` show
-    what was mailed and ordered. ``answer`` gives the answers of the APIs that the fake does not play.
+    Accept or User-Agent header. ``mint_visitor`` and ``mint_member`` issue tokens without a call;
+    ``revoke_access_token`` and ``refuse_refresh_token`` end them. ``add_member`` and ``log_in`` are for members;
+    ``outbox`` and ``orders`` show what was mailed and ordered. ``answer`` gives the answers of the APIs that the fake
+    does not play.
 
     ``fail``, ``delay``, ``hang``, ``drop``, ``hold``, ``truncate``, ``add_header`` and ``set_cookie`` add faults. They
     select the calls with the same arguments:

@@ -103,7 +103,8 @@ class FaultControls:
     def set_cookie(self, cookie: str, **which: Unpack[WhichCalls]) -> Fault:
         """Adds a Set-Cookie header to answers. By default to all answers of API calls.
 
-        ``cookie`` is the header's whole value, ``"name=value; Path=/"``. ``which`` are ``path``, ``times``, ``grant_type`` and ``after``.
+        ``cookie`` is the header's whole value, ``"name=value; Path=/"``. ``which`` are ``path``, ``times``,
+        ``grant_type`` and ``after``.
 
         """
         return self.add_header("set-cookie", cookie, **which)
