@@ -76,7 +76,7 @@ def test_the_tree_of_errors_is_the_code() -> None:
     page = (TOP / REFERENCE / "errors.md").read_text(encoding="utf-8")
     tree = "\n".join(line.strip() for line in (errors.__doc__ or "").splitlines() if re.match(r" +(\W|Wix)", line))
     shown = next(block.code for block in blocks_of(f"{REFERENCE}/errors.md") if block.language == "text")
-    assert "\n".join(line.strip() for line in shown.splitlines()) == tree
+    assert shown.splitlines() == [line.partition(":")[0] for line in tree.splitlines()]
     kinds = [
         name for name, one in vars(errors).items() if isinstance(one, type) and issubclass(one, errors.WixVisitorError)
     ]

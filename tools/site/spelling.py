@@ -92,13 +92,13 @@ class Spelling:
 
 
 def _exported(module: griffe.Module) -> Iterator[str]:
-    """Yields the paths of all that a public module exports, and of all classes' members in public modules."""
+    """Yields the paths of all that public modules export, or hold if they do not say what they export."""
     if any(part.startswith("_") for part in module.path.split(".")):
         return
     for name, member in module.members.items():
         if isinstance(member, griffe.Module):
             yield from _exported(member)
-        elif name in (module.exports or ()) or (not member.is_alias and not name.startswith("_")):
+        elif name in module.exports if module.exports else not (member.is_alias or name.startswith("_")):
             try:
                 yield member.final_target.path if isinstance(member, griffe.Alias) else member.path
             except griffe.AliasResolutionError:

@@ -143,17 +143,12 @@ class SharedCookie:
     cookies for the host can plant some. Use it only if a front end needs the tokens, for visitors rather than members.
 
     Args:
-        name: the name, which also selects a front end's format:
-
-            ============== ======================================= ============ =====================================
-            ``wixSession``  ``{"clientId", "tokens"}``              session      @wix/astro
-            ``session``     the tokens                              session      wix-headless-example, minimal-examples
-            ``wix-session`` the tokens                              12 days      headless-templates/commerce
-            ============== ======================================= ============ =====================================
-
-            All are written as URL-encoded JSON, as ``encodeURIComponent`` does it, and are read in every form that
-            front ends use. A ``wixSession`` of another client ID is neither used nor overwritten. One that holds only
-            the tokens (headless-templates/external-identity-provider) is used.
+        name: the name, which also selects a front end's format. ``wixSession`` (@wix/astro) is
+            ``{"clientId", "tokens"}``, and ends with the browser. ``session`` (wix-headless-example, minimal-examples)
+            is the tokens, and ends with the browser. ``wix-session`` (headless-templates/commerce) is the tokens, for
+            12 days. All are written as URL-encoded JSON, as ``encodeURIComponent`` does it, and are read in every form
+            that front ends use. A ``wixSession`` of another client ID is neither used nor overwritten. One that holds
+            only the tokens (headless-templates/external-identity-provider) is used.
         secure: False is for development over plain http; the name stays.
         same_site: as for ``IdCookie``.
 
