@@ -219,6 +219,7 @@ class Checkout(_OfSession):
 
         Raises:
             WixAPIError: there is no cart (404), Wix refuses, or its answer has no cart or address.
+            ConfigurationError: ``return_to`` or ``thank_you`` is no address.
             What ``VisitorSession.request`` raises.
         """
         _check_address(return_to, "return_to")
@@ -366,6 +367,7 @@ class Members(_OfSession):
 
         Raises:
             MemberLoginError: Wix refuses; ``reason`` says why.
+            TokenRequestError: Wix's answer is no JSON. Nothing changed.
             What ``VisitorSession.request`` raises.
         """
         body = wire.credentials_body(
@@ -398,6 +400,7 @@ class Members(_OfSession):
 
         Raises:
             MemberLoginError: Wix refuses; ``reason`` says why.
+            TokenRequestError: Wix's answer is no JSON. Nothing changed.
             What ``VisitorSession.request`` raises.
         """
         body = wire.credentials_body(
@@ -420,6 +423,7 @@ class Members(_OfSession):
 
         Raises:
             MemberLoginError: the code is wrong or too old.
+            TokenRequestError: Wix's answer is no JSON. Nothing changed.
             ConfigurationError: the outcome needs no code.
             What ``VisitorSession.request`` raises.
         """
@@ -438,6 +442,7 @@ class Members(_OfSession):
 
         Raises:
             MemberLoginError: Wix refuses, or its page holds no code. Nothing changed.
+            WixAPIError: Wix gives no address of that page. Nothing changed.
             TokenRequestError, StorageError: as for ``finish_login``.
             ConfigurationError: the outcome is not successful.
             What ``VisitorSession.request`` raises.
@@ -552,7 +557,7 @@ class Members(_OfSession):
         Raises:
             WixAPIError: Wix refuses; the tokens are dropped all the same.
             StorageError: the record could not be read or removed.
-            ConfigurationError: neither the session nor its record has tokens.
+            ConfigurationError: neither the session nor its record has tokens, or ``return_to`` is no address.
             What ``VisitorSession.request`` raises; the tokens are dropped all the same.
 
         Cancellation: the tokens are dropped all the same.
