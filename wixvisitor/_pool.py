@@ -50,6 +50,9 @@ class VisitorPool(_checks.NotCopied):
     a ``ConfigurationError`` instead of loading a visitor or sending a request. The tokens in memory can still be read,
     and ``async with`` opens it again.
 
+    Raises:
+        ConfigurationError: an argument is wrong.
+
     Concurrency: share it between tasks. Event loops may follow one another; close the pool in each of them.
     Cancellation: never harms a visitor.
     """

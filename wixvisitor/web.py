@@ -107,7 +107,7 @@ class BrowserVisitors:
         await self.aclose()
 
     async def aclose(self) -> None:
-        """Closes the pool and its storage. A failure is only logged, since the app is ending."""
+        """Closes the pool and its storage. Raises nothing: a failure is only logged, since the app is ending."""
         await self._site.aclose()
 
     def __repr__(self) -> str:
@@ -180,6 +180,9 @@ class BlockingBrowserVisitors(ClosableProxy[BrowserVisitors]):
     a server forks, as gunicorn does with ``preload_app``.
 
     Use it with ``with``, or call ``close()`` at the end: both close the pool and its storage.
+
+    Raises:
+        ConfigurationError: an argument is wrong.
 
     Concurrency: may be shared between threads.
     Cancellation: Ctrl-C ends the waiting call, and leaves the visitor intact.

@@ -28,6 +28,7 @@ for one in CALLABLES:
     EXPLAINED[one.path.rpartition(".")[2]] |= documented(one.docstring)
 EXPLAINED["VisitorPool"] |= EXPLAINED["VisitorSession"]  # whose arguments it has
 # What pytest gives to the methods of StorageContract, and what it calls.
+FOR_ALL = re.compile(r"^Raises: \S|[Bb]y every\s+method", re.MULTILINE)  # what a class says for all its methods
 OF_PYTEST = re.compile(r"\.StorageContract\.(test_\w+|storage|conditional|leasing|listing|again|expiring)$")
 
 
@@ -42,10 +43,9 @@ def of_apis(one: Public) -> bool:
 
 def is_value(one: Public) -> bool:
     """Whether it only holds something: nothing in it waits."""
-    decorators = " ".join(str(found.value) for found in one.found.decorators)
     bases = " ".join(str(base) for base in one.found.bases)
     return (
-        "frozen" in decorators
+        "frozen" in decorators(one)
         or bases.endswith(("Error", "Enum", "Exception", "_EndpointError", "TokenRequestError"))
         or one.path == "wixvisitor.Event"
     )
@@ -117,10 +117,24 @@ def test_errors_are_named() -> None:
             continue
         raises = re.search(r"^\s+raise \w", "\n".join(one.found.lines or []), re.MULTILINE)
         awaited = "async" in one.found.labels or "await " in "\n".join(one.found.lines or [])
-        said = "aises" in one.docstring or "Raises" in labels_of(above(one)) or refers(one)
+        said = "aises" in one.docstring or FOR_ALL.search(above(one)) or refers(one)
         if (raises or awaited) and not said:
             silent.append(str(one))
     check(silent)
+
+
+def test_errors_of_arguments_are_named() -> None:
+    """Each class that a program makes, with arguments, says what wrong ones raise."""
+    made = [one for one in EVERYTHING if one.found.is_class and not is_value(one) and "define" not in decorators(one)]
+    check(str(one) for one in made if parameters_of(one) and "Raises:" not in raw(one).docstring)
+
+
+def raw(one: Public) -> Public:
+    return next(other for other in RAW if other.path == one.path)
+
+
+def decorators(one: Public) -> str:
+    return " ".join(str(found.value) for found in one.found.decorators)
 
 
 def refers(one: Public) -> bool:

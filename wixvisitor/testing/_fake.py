@@ -69,6 +69,9 @@ class FakeWix(TypedAnswers, FaultControls, VisitorControls, MemberControls, Sett
     The faults of a call are chosen when it arrives, in the order in which they were added. A call can have several
     delays and gates. The first fault that fails, drops or hangs the call ends it; later faults do not count that call.
 
+    Raises:
+        AssertionError: At the end of ``with``, if it is strict and there were calls to unknown routes.
+
     Attributes:
         strict: As the argument. It may be changed.
         app: The fake as an ASGI app, for transports and servers of your own.
