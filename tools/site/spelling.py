@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import re
 from collections.abc import Iterator
 from dataclasses import fields, is_dataclass
 from typing import Any, Final
@@ -10,6 +11,7 @@ from typing import Any, Final
 import griffe
 
 _FOREIGN: Final = ("httpx.", "httpx2.")  # both have a Response, so the module is shown
+_NUMBER: Final = re.compile(r"[\d_.]+")
 _OF_OTHERS: Final = {"RequestArguments"}  # arguments of httpx, which has them in its own documentation
 
 
@@ -63,7 +65,7 @@ class Spelling:
             return name
         if isinstance(target, griffe.Attribute) and isinstance(target.value, griffe.Expr | str):
             is_type = isinstance(target.value, griffe.Expr) and not isinstance(target.value, griffe.ExprCall)
-            if is_type or str(target.value).replace("_", "").isdigit():
+            if is_type or _NUMBER.fullmatch(str(target.value)):
                 return self.spelled(target.value)
         return str(name) if path.startswith(f"{self._package.name}.") else name
 
