@@ -70,13 +70,24 @@ class Public:
         return self.path
 
     @property
-    def docstring(self) -> str:
+    def shown(self) -> str:
+        """What the site says of it."""
         return self.found.docstring.value if self.found.docstring else ""
+
+    @property
+    def docstring(self) -> str:
+        """What the code says; empty if the site makes the text, as for a blocking method."""
+        return written(self.found)
+
+
+def written(found: Any) -> str:
+    return str(found.extra["wixvisitor"].get("docstring", ""))
 
 
 @functools.cache
-def package(*, as_in_the_site: bool = False) -> griffe.Module:
-    extensions = griffe.load_extensions(Docstrings) if as_in_the_site else None
+def package() -> griffe.Module:
+    """Returns the package as the site reads it."""
+    extensions = griffe.load_extensions(Docstrings)
     return griffe.load("wixvisitor", search_paths=[TOP], extensions=extensions, docstring_parser="google")  # type: ignore[return-value]
 
 
@@ -98,9 +109,9 @@ def source_of(module: str) -> Path:
     return path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
 
 
-def public(*, as_in_the_site: bool = False, modules: tuple[str, ...] = (*MODULES, *SERVICES)) -> Iterator[Public]:
+def public(modules: tuple[str, ...] = (*MODULES, *SERVICES)) -> Iterator[Public]:
     """Yields each public name, and after a class each of its public members, also the inherited ones."""
-    top = package(as_in_the_site=as_in_the_site)
+    top = package()
     for module in modules:
         for name in names_of(module):
             found = top[f"{module}.{name}".removeprefix("wixvisitor.")]

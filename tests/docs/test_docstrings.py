@@ -12,24 +12,37 @@ The rules, and why there are exceptions:
 
 from __future__ import annotations
 
+import functools
 import logging
 import re
 from collections.abc import Iterable, Iterator
 
 import griffe
 
-from tests.docs.public import SERVICES, Public, documented, labels_of, package, parameters_of, public
+from tests.docs.public import SERVICES, Public, documented, labels_of, package, parameters_of, public, written
 
-EVERYTHING = list(public(as_in_the_site=True))
-RAW = list(public())
-CALLABLES = [one for one in RAW if one.found.is_function or one.found.is_class]
-EXPLAINED = {one.path.rpartition(".")[2]: set[str]() for one in CALLABLES}
-for one in CALLABLES:
-    EXPLAINED[one.path.rpartition(".")[2]] |= documented(one.docstring)
-EXPLAINED["VisitorPool"] |= EXPLAINED["VisitorSession"]  # whose arguments it has
-# What pytest gives to the methods of StorageContract, and what it calls.
 FOR_ALL = re.compile(r"^Raises: \S|[Bb]y every\s+method", re.MULTILINE)  # what a class says for all its methods
+# What pytest gives to the methods of StorageContract, and what it calls.
 OF_PYTEST = re.compile(r"\.StorageContract\.(test_\w+|storage|conditional|leasing|listing|again|expiring)$")
+
+
+@functools.cache  # read in the tests, since each worker of pytest-xdist collects them
+def everything() -> tuple[Public, ...]:
+    return tuple(public())
+
+
+def callables() -> Iterator[Public]:
+    """Yields what can be called, but not what the site makes of it, as a blocking method."""
+    return (one for one in everything() if (one.found.is_function or one.found.is_class) and one.docstring)
+
+
+def explained() -> dict[str, set[str]]:
+    """Returns the arguments that the callables of each name explain."""
+    found: dict[str, set[str]] = {}
+    for one in callables():
+        found.setdefault(one.path.rpartition(".")[2], set()).update(documented(one.docstring))
+    found["VisitorPool"] |= found["VisitorSession"]  # whose arguments it has
+    return found
 
 
 def check(faults: Iterable[str]) -> None:
@@ -55,23 +68,23 @@ def above(one: Public) -> str:
     """Returns the docstrings of the classes and the module that it stands in."""
     texts, parent = [], one.found.parent
     while parent is not None:
-        texts.append(parent.docstring.value if parent.docstring else "")
+        texts.append(written(parent))
         parent = None if parent.is_module else parent.parent
     path = one.path.rpartition(".")[0]
-    holder = next((other for other in RAW if other.path == path), None)
+    holder = next((other for other in everything() if other.path == path), None)
     return "\n".join([*texts, holder.docstring if holder else ""])
 
 
 def test_every_public_name_has_a_docstring() -> None:
     """Every public class, function, method and attribute says what it is."""
-    check(str(one) for one in EVERYTHING if not one.docstring)
-    assert len(EVERYTHING) > 500
+    check(str(one) for one in everything() if not one.shown)
+    assert len(everything()) > 500
 
 
 def test_every_argument_is_explained() -> None:
     """Each argument of a public callable is explained, there or where its docstring refers to."""
-    unexplained = []
-    for one in CALLABLES:
+    unexplained, elsewhere = [], explained()
+    for one in callables():
         arguments = parameters_of(one)
         if of_apis(one) or len(arguments) < 2 or OF_PYTEST.search(one.path) or (one.found.is_class and is_value(one)):
             continue
@@ -79,7 +92,7 @@ def test_every_argument_is_explained() -> None:
             continue  # only the package makes it; the site shows no arguments
         known = documented(one.docstring) | documented(protocol_of(one))
         for name in re.findall(r"``(?:\w+\.)*(\w+)", one.docstring):
-            known |= EXPLAINED.get(name, set())
+            known |= elsewhere.get(name, set())
         unexplained += [f"{one}: {name}" for name in arguments if name not in known]
     check(unexplained)
 
@@ -90,7 +103,7 @@ def protocol_of(one: Public) -> str:
         return ""
     names = ("TokenStorage", "ConditionalStorage", "LeasingStorage")
     found = (package()[f"storage._protocol.{name}"].all_members.get(one.found.name) for name in names)
-    return "\n".join(method.docstring.value for method in found if method is not None and method.docstring)
+    return "\n".join(written(method) for method in found if method is not None)
 
 
 def test_what_is_explained_exists() -> None:
@@ -101,7 +114,7 @@ def test_what_is_explained_exists() -> None:
     logger = logging.getLogger("griffe")
     logger.addHandler(handler)
     try:
-        for one in EVERYTHING:
+        for one in everything():
             if one.found.docstring is not None:
                 one.found.docstring.parse("google", warn_unknown_params=True)
     finally:
@@ -112,7 +125,7 @@ def test_what_is_explained_exists() -> None:
 def test_errors_are_named() -> None:
     """Each public callable that is awaited, or that raises by itself, says what it raises."""
     silent = []
-    for one in CALLABLES:
+    for one in callables():
         if not one.found.is_function or OF_PYTEST.search(one.path):
             continue
         raises = re.search(r"^\s+raise \w", "\n".join(one.found.lines or []), re.MULTILINE)
@@ -125,12 +138,8 @@ def test_errors_are_named() -> None:
 
 def test_errors_of_arguments_are_named() -> None:
     """Each class that a program makes, with arguments, says what wrong ones raise."""
-    made = [one for one in EVERYTHING if one.found.is_class and not is_value(one) and "define" not in decorators(one)]
-    check(str(one) for one in made if parameters_of(one) and "Raises:" not in raw(one).docstring)
-
-
-def raw(one: Public) -> Public:
-    return next(other for other in RAW if other.path == one.path)
+    made = (one for one in callables() if one.found.is_class and not is_value(one) and "define" not in decorators(one))
+    check(str(one) for one in made if parameters_of(one) and "Raises:" not in one.docstring)
 
 
 def decorators(one: Public) -> str:
@@ -143,12 +152,12 @@ def refers(one: Public) -> bool:
 
 
 def missing_labels() -> Iterator[str]:
-    for one in RAW:
+    for one in everything():
         is_class = one.found.is_class and not is_value(one)
         is_function = one.found.is_function and one.found.parent.is_module and "async" in one.found.labels
         if of_apis(one) or not (is_class or is_function):
             continue
-        said = labels_of(one.docstring) | labels_of(one.found.module.docstring.value)
+        said = labels_of(one.docstring) | labels_of(written(one.found.module))
         yield from (f"{one}: {label}" for label in ("Concurrency", "Cancellation") if label not in said)
 
 
@@ -159,7 +168,7 @@ def test_concurrency_and_cancellation_are_said() -> None:
 
 def test_blocking_methods_are_those_of_the_async_class() -> None:
     """The site shows a blocking method with the arguments of the async one, and without ``async``."""
-    session = package(as_in_the_site=True)["blocking.BlockingVisitorSession"]
+    session = package()["blocking.BlockingVisitorSession"]
     assert isinstance(session.all_members["request"], griffe.Function)
     names = [parameter.name for parameter in session.all_members["request"].parameters]
     assert names == ["self", "method", "url", "arguments"]

@@ -36,7 +36,7 @@ def places() -> dict[str, str]:
 def test_every_public_name_has_a_place(module: str) -> None:
     """Each name of ``__all__``, and each public method and attribute of a class, has an address in the reference."""
     known = places()
-    shown = [one for one in public(as_in_the_site=True, modules=(module,)) if not OF_PYTEST.search(one.path)]
+    shown = [one for one in public((module,)) if not OF_PYTEST.search(one.path)]
     # A class that several modules export is shown once: its members have the address that they have there.
     found = {one.path: known.get(one.path) or known.get(one.found.path) for one in shown}
     missing = [name for name, place in found.items() if place is None]
@@ -66,7 +66,7 @@ def test_no_private_path_is_shown(page: Path) -> None:
 def test_private_classes_are_not_shown() -> None:
     """No signature names a private type: the reference says what it stands for."""
     private = []
-    for one in public(as_in_the_site=True, modules=MODULES):
+    for one in public(MODULES):
         function = one.found.all_members.get("__init__") if one.found.is_class else one.found
         function = getattr(function, "final_target", function)
         if function is None or not function.is_function:

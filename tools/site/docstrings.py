@@ -51,6 +51,7 @@ class Docstrings(griffe.Extension):
     def on_instance(self, *, obj: griffe.Object, **_: Any) -> None:
         """Called by griffe for each object that it has read."""
         if obj.docstring is not None:
+            obj.extra["wixvisitor"]["docstring"] = obj.docstring.value  # as it stands in the code
             obj.docstring.value = as_markdown(obj.docstring.value, of=obj.name)
 
     def on_package(self, *, pkg: griffe.Module, **_: Any) -> None:

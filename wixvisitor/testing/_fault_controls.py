@@ -64,15 +64,26 @@ class FaultControls:
         """Never answers. By default one token call.
 
         The call ends when the client disconnects or the server stops.
+
+        ``which`` are ``path``, ``times``, ``grant_type``, ``after`` and ``committed``.
+
         """
         return self._faults.add(Fault(action=Hang(), **which))
 
     def drop(self, **which: Unpack[WhichCallsAndWhen]) -> Fault:
-        """Closes the connection without an answer. By default of one token call."""
+        """Closes the connection without an answer. By default of one token call.
+
+        ``which`` are ``path``, ``times``, ``grant_type``, ``after`` and ``committed``.
+
+        """
         return self._faults.add(Fault(action=Drop(), **which))
 
     def hold(self, **which: Unpack[WhichCallsAndWhen]) -> Gate:
-        """Holds calls at a gate until the test releases it. By default all token calls."""
+        """Holds calls at a gate until the test releases it. By default all token calls.
+
+        ``which`` are ``path``, ``times``, ``grant_type``, ``after`` and ``committed``.
+
+        """
         gate = Gate()
         which.setdefault("times", None)
         self._faults.add(Fault(action=Hold(gate), **which))
