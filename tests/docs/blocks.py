@@ -104,6 +104,12 @@ def ini(block: Block, place: Path) -> None:
     configparser.ConfigParser(strict=False, interpolation=None).read_string(block.code)
 
 
+def headers(block: Block, place: Path) -> None:
+    """Each line is a header: a name that RFC 9110 allows, a colon, and a value."""
+    del place
+    assert all(re.fullmatch(r"[!#$%&'*+.^`|~\w-]+: \S.*", line) for line in block.code.splitlines()), block
+
+
 # What only a reader reads: output of programs, and pictures made of letters.
 READ_ONLY = {"text", "console"}
 CHECKS: dict[str, Callable[[Block, Path], object]] = {
@@ -111,6 +117,7 @@ CHECKS: dict[str, Callable[[Block, Path], object]] = {
     "javascript": javascript,
     "nginx": nginx,
     "ini": ini,
+    "http": headers,
     "json": lambda block, _: json.loads(block.code),
     "toml": lambda block, _: tomllib.loads(block.code),
     "yaml": lambda block, _: list(yaml.safe_load_all(block.code)),
