@@ -35,6 +35,7 @@ QUESTIONS: Final = (
     "events",
     "blocking",
     "stores",
+    "sizes",
     "web_load",
     "middleware",
 )
