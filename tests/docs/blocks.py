@@ -126,7 +126,7 @@ def yaml_file(block: Block, place: Path) -> None:
 
 
 def dockerfile(block: Block, place: Path) -> None:
-    """hadolint finds nothing."""
+    """Hadolint finds nothing."""
     (place / "Dockerfile").write_text(block.code)
     run(["--no-color", str(place / "Dockerfile")], of_python("hadolint"))
 

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import respx
 from sybil import Document
 from sybil.parsers.markdown import PythonCodeBlockParser
 
-from tests.constants import CLIENT_ID
 from tests.docs.blocks import CHECKS, PAGES, READ_ONLY, TOP, Block, blocks_of
-from wixvisitor.cookies import generate_key
 from wixvisitor.testing import FakeWix
 
 # Pages whose Python runs in another test, which says how.
@@ -25,19 +21,6 @@ VISITORS = {
     "README.md": 5,
     "docs/how-to/without-async.md": 2,
 }  # pages of which a test should notice one visitor too many
-
-
-@pytest.fixture
-def wix(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeWix]:
-    """Answers calls to Wix's address."""
-    fake = FakeWix()
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("SHOP_KEYS", generate_key())
-    monkeypatch.setenv("WIX_CLIENT_ID", CLIENT_ID)
-    with respx.mock(assert_all_called=False) as router:
-        router.route(host="www.wixapis.com").mock(side_effect=respx.ASGIHandler(fake.app))
-        router.route(host="127.0.0.1").pass_through()
-        yield fake
 
 
 @pytest.mark.parametrize("page", [page for page in PAGES if page not in RUN_ELSEWHERE])
