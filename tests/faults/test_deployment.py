@@ -7,11 +7,12 @@ import re
 import shlex
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import httpx
@@ -65,9 +66,8 @@ def _check_newcomers(browser: httpx.Client) -> None:
 
 def _browser(port: int, place: Path) -> httpx.Client:
     """A browser that finds the shop's name at this port."""
-    transport = httpx.HTTPTransport(verify=str(place / "ca.pem"))
-    rewritten = _AtPort(transport, port)
-    return httpx.Client(transport=rewritten, base_url=f"https://{SHOP}", timeout=30)
+    transport = httpx.HTTPTransport(verify=ssl.create_default_context(cafile=place / "ca.pem"))
+    return httpx.Client(transport=_AtPort(transport, port), base_url=f"https://{SHOP}", timeout=30)
 
 
 class _AtPort(httpx.BaseTransport):
@@ -77,9 +77,10 @@ class _AtPort(httpx.BaseTransport):
         self._inner, self._port = inner, port
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
-        request.extensions["sni_hostname"] = SHOP
-        request.url = request.url.copy_with(host="127.0.0.1", port=self._port)
-        return self._inner.handle_request(request)
+        url = request.url.copy_with(host="127.0.0.1", port=self._port)
+        extensions = {**request.extensions, "sni_hostname": SHOP}
+        here = httpx.Request(request.method, url, headers=request.headers, stream=request.stream, extensions=extensions)
+        return self._inner.handle_request(here)
 
     def close(self) -> None:
         self._inner.close()
@@ -101,23 +102,26 @@ def _serving(place: Path, server: str, wix: str) -> Iterator[int]:
         "WIX_BASE_URL": wix,
         "PROCESSES": "2",
     }
-    process = subprocess.Popen(
-        [sys.executable, "-m", *shlex.split(command.replace("--port 8000", f"--port {port}"))],
-        cwd=place,
-        env=environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
+    with (place / "server.log").open("w") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", *shlex.split(command.replace("--port 8000", f"--port {port}"))],
+            cwd=place,
+            env=environment,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
     try:
         _wait(port, process)
         yield port
         process.send_signal(signal.SIGTERM)
-        log = process.communicate(timeout=30)[0]
-        assert (process.returncode, "Traceback" in log) == (0, False), log
+        process.wait(30)
+        said = (place / "server.log").read_text()
+        assert (process.returncode, "Traceback" in said) == (0, False), said
     finally:
-        process.kill()
-        process.communicate()
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)  # its workers, too
+        process.wait()
 
 
 @contextmanager
@@ -152,11 +156,11 @@ def _free_port() -> int:
         return int(free.getsockname()[1])
 
 
-def _wait(port: int, process: subprocess.Popen[str]) -> None:
+def _wait(port: int, process: subprocess.Popen[bytes]) -> None:
     """Waits until the port takes connections."""
     until = time.monotonic() + 30
     while True:
-        assert process.poll() is None, process.stdout and process.stdout.read()
+        assert process.poll() is None
         assert time.monotonic() < until
         try:
             socket.create_connection(("127.0.0.1", port), timeout=1).close()
