@@ -8,6 +8,7 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -94,13 +95,13 @@ async def _visit_server(serving: AbstractAsyncContextManager[str]) -> None:
 
 
 @asynccontextmanager
-async def _aiohttp(app: web.Application) -> Any:
+async def _aiohttp(app: web.Application) -> AsyncIterator[str]:
     async with TestServer(app) as server:
         yield str(server.make_url("/"))
 
 
 @asynccontextmanager
-async def _tornado(app: tornado.web.Application) -> Any:
+async def _tornado(app: tornado.web.Application) -> AsyncIterator[str]:
     server = tornado.httpserver.HTTPServer(app)
     (socket,) = tornado.netutil.bind_sockets(0, "127.0.0.1")
     server.add_sockets([socket])
