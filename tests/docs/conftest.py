@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,7 +15,17 @@ from wixvisitor.testing import FakeWix
 
 
 @pytest.fixture
-def wix(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeWix]:
+def loop() -> Iterator[None]:
+    """The thread's event loop: Mangum makes one where there is none, as on Lambda, and never closes it."""
+    loop = asyncio.new_event_loop()
+    asyncio.set_event_loop(loop)
+    yield
+    asyncio.set_event_loop(None)
+    loop.close()
+
+
+@pytest.fixture
+def wix(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, loop: None) -> Iterator[FakeWix]:
     """Answers calls to Wix's address; the environment and the directory are those that the pages' apps expect."""
     fake = FakeWix()
     monkeypatch.chdir(tmp_path)
