@@ -35,7 +35,6 @@ QUESTIONS: Final = (
     "events",
     "blocking",
     "stores",
-    "sizes",
     "web_load",
     "middleware",
 )

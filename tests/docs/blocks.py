@@ -79,13 +79,13 @@ def program(name: str, place: str = "") -> str:
 
 def shell(block: Block, place: Path) -> None:
     """``sh -n``: the syntax is right. Lines of a terminal's output are no part of such a block."""
-    (place / "script.sh").write_text(block.code)
+    (place / "script.sh").write_text(block.code, "utf-8")
     run(["-n", str(place / "script.sh")], program("bash"))
 
 
 def javascript(block: Block, place: Path) -> None:
     """``node --check``, as a module."""
-    (place / "script.mjs").write_text(block.code)
+    (place / "script.mjs").write_text(block.code, "utf-8")
     run(["--check", str(place / "script.mjs")], program("node"))
 
 
@@ -121,13 +121,13 @@ def yaml_file(block: Block, place: Path) -> None:
     """It parses; and a ``compose.yaml`` is what Compose's schema describes."""
     list(yaml.safe_load_all(block.code))
     if block.title == "compose.yaml":
-        (place / block.title).write_text(block.code)
+        (place / block.title).write_text(block.code, "utf-8")
         run(["--builtin-schema", "vendor.compose-spec", str(place / block.title)], of_python("check-jsonschema"))
 
 
 def dockerfile(block: Block, place: Path) -> None:
     """Hadolint finds nothing."""
-    (place / "Dockerfile").write_text(block.code)
+    (place / "Dockerfile").write_text(block.code, "utf-8")
     run(["--no-color", str(place / "Dockerfile")], of_python("hadolint"))
 
 

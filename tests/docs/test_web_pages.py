@@ -131,7 +131,7 @@ def test_the_django_project_of_the_page(tmp_path: Path) -> None:
     (tmp_path / "shop").mkdir()
     settings = 'SECRET_KEY = "x"\nALLOWED_HOSTS = ["shop.example"]\nROOT_URLCONF = "shop.urls"\n'
     for name, text in {**files_of(FRAMEWORKS), "shop/settings.py": settings}.items():
-        (tmp_path / name).write_text(text)
+        (tmp_path / name).write_text(text, "utf-8")
     path = os.pathsep.join([str(tmp_path), str(TOP)])
     environment = os.environ | {"PYTHONPATH": path, "SHOP_KEYS": generate_key()}
     command = [sys.executable, "-c", DJANGO]

@@ -48,8 +48,8 @@ def base_url(fake: FakeWix) -> Iterator[str]:
 def page(tmp_path: Path, fake: FakeWix, base_url: str) -> Callable[[str], str]:
     """Runs the page's module in Node with a cookie, and returns the cookie afterwards."""
     code = next(block.code for block in blocks_of("docs/how-to/javascript.md") if "wixClient" in block.code)
-    (tmp_path / "shop.mjs").write_text(code)
-    (tmp_path / "browser.mjs").write_text(BROWSER)
+    (tmp_path / "shop.mjs").write_text(code, "utf-8")
+    (tmp_path / "browser.mjs").write_text(BROWSER, "utf-8")
     (tmp_path / "node_modules").symlink_to(HERE / "node_modules")
 
     def run(cookie: str) -> str:
