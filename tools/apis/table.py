@@ -1,4 +1,4 @@
-"""The table of all functions in ``docs/reference/apis.md``."""
+"""The tables of all functions in ``docs/reference/apis.md``, one for each family."""
 
 from __future__ import annotations
 
@@ -15,16 +15,20 @@ END: Final = "<!-- /all functions -->\n"
 
 
 def with_table(page: Path, modules: Iterable[Module]) -> str:
-    """Returns the page's text with the present table."""
+    """Returns the page's text with the present tables."""
     before, _, rest = page.read_text("utf-8").partition(BEGIN)
-    return f"{before}{BEGIN}{''.join(_rows(modules))}{END}{rest.partition(END)[2]}"
+    return f"{before}{BEGIN}{''.join(_rows(modules))}\n{END}{rest.partition(END)[2]}"
 
 
 def _rows(modules: Iterable[Module]) -> Iterator[str]:
-    yield "| module of `wixvisitor.apis` | function | request | |\n| --- | --- | --- | --- |\n"
+    family = ""
     for one in modules:
+        area, _, service = one.dotted.partition(".")
+        if area != family:
+            family = area
+            yield f"\n### wixvisitor.apis.{area}\n\n| module | function | request | |\n| --- | --- | --- | --- |\n"
         for index, method in enumerate(one.methods):
-            module = "" if index else f"`{one.dotted}`"
+            module = "" if index else f"`{service}`"
             request = f"`{method.method} {method.path}`"
             yield f"| {module} | [`{method.name}`]({method.reference}) | {request} | {_notes(one, method)} |\n"
 
