@@ -12,6 +12,7 @@ from urllib.parse import quote
 import anyio
 import pytest
 import respx
+from fastapi import Depends
 from fastapi.testclient import TestClient
 
 from tests.constants import CLIENT_ID
@@ -73,6 +74,20 @@ def test_the_old_cookie_is_adopted_once(wix: FakeWix, page: dict[str, Any], toke
     assert (first.status_code, second.status_code) == (200, 200)
     assert len(visitors_who_asked(wix)) == 1
     assert len(wix.visitors) == made
+
+
+def test_a_form_of_another_site(page: dict[str, Any], tokens: Tokens) -> None:
+    """A form of another site's page adopts nothing and deletes nothing, so the next request is the visitor."""
+
+    @page["app"].post("/cart", dependencies=[Depends(page["moved"])])
+    async def add() -> None: ...
+
+    with TestClient(page["app"], base_url=SHOP) as browser:
+        browser.cookies.set(OLD, quote(tokens.to_json(), safe=""), domain="shop.example", path="/")
+        assert browser.post("/cart", headers={"Origin": "https://evil.example"}).status_code == 200
+        assert list(browser.cookies) == [OLD]
+        assert_visitor_cookie(browser.get("/cart"))
+        assert OLD not in browser.cookies
 
 
 def test_a_damaged_old_cookie(wix: FakeWix, page: dict[str, Any]) -> None:
