@@ -5,6 +5,7 @@ from __future__ import annotations
 import pkgutil
 import re
 from collections.abc import Iterator
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -114,3 +115,12 @@ def test_every_family_of_apis_is_in_the_table() -> None:
     """The table of npm packages leads to each family of wixvisitor.apis."""
     families = {module.name for module in pkgutil.iter_modules(apis.__path__) if module.ispkg}
     assert set(re.findall(r"`wixvisitor\.apis\.(\w+)`", (TOP / PAGE).read_text(encoding="utf-8"))) == families
+
+
+def test_every_name_of_ours_exists() -> None:
+    """What the page calls on a session, its members, redirects and checkout is there."""
+    session = VisitorSession(CLIENT_ID)
+    called = set(re.findall(r"\bsession((?:\.\w+)+)", (TOP / PAGE).read_text(encoding="utf-8")))
+    assert ".members.start_login" in called
+    for path in called:
+        attrgetter(path.removeprefix("."))(session)
