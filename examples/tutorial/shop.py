@@ -20,6 +20,8 @@ WIX = "http://127.0.0.1:8900"  # the stand-in
 SHOP = "http://127.0.0.1:8000"
 STORES = "215238eb-22a5-4c36-9e7b-e7c08025e04e"  # the app Wix Stores
 
+HEAD = '<meta name="viewport" content="width=device-width"><style>body { font: 1.1rem system-ui; margin: 2rem }</style>'
+
 router = APIRouter(default_response_class=HTMLResponse)
 
 
@@ -46,8 +48,7 @@ def serve() -> FastAPI:
 def page(title: str, body: str) -> str:
     """Returns a page with the links of the shop."""
     links = '<a href="/">Shop</a> <a href="/cart">Cart</a> <a href="/account">Account</a>'
-    head = f'<!doctype html><title>{title}</title><meta name="viewport" content="width=device-width">'
-    return f"{head}<p>{links}</p><h1>{title}</h1>{body}"
+    return f"<!doctype html><title>{title}</title>{HEAD}<p>{links}</p><h1>{title}</h1>{body}"
 
 
 @router.get("/")

@@ -2,30 +2,28 @@
 
 What a page may tell:
 
-- ``python title="shop.py"`` is a file. ``(add at the end)`` adds to it, ``(in place of main)`` replaces one function.
+- ``python title="shop.py"`` is a file. ``(add at the end)`` adds to it, after two empty lines; ``(in place of main)``
+  replaces one function.
 - ``sh title="Terminal 1"`` is typed there, and each command ends. In other terminals the last command is a server: the
   next block for that terminal comes after Ctrl-C. Terminals but the first begin in the folder of the first.
 - A numbered list is what the reader does in a browser: Open <address>, Press **button** [beside "text"], Type `text`
   into **label**; in another browser where it says "private window".
-- ``text title="Browser"`` is what the page shows then, and ``text`` is what the terminal printed. White space does not
-  count, and ``…`` is anything.
+- ``text title="Browser"`` is what the page shows then, and ``text`` is what the last terminal printed, or the one in
+  its title. White space does not count, and ``…`` is anything.
 """
 
 from __future__ import annotations
 
 import ast
-import os
 import re
-import signal
-import subprocess
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import attrs
 
 from tests.docs.blocks import TOP, Block, blocks_of
+from tests.docs.terminals import Terminal
 from tests.docs.web_browsers import Browser
 
 _ITEM = re.compile(r"^\d+\. (?P<text>.+(?:\n   .+)*)", re.MULTILINE)
@@ -34,7 +32,6 @@ _ACTION = re.compile(
     r'|[Pp]ress \*\*(?P<button>[^*]+)\*\*(?: beside "(?P<beside>[^"]+)")?'
     r"|[Tt]ype `(?P<typed>[^`]+)` into \*\*(?P<label>[^*]+)\*\*"
 )
-_DONE = "-- done --"
 _PATIENCE = 30.0  # seconds, on a busy machine
 
 
@@ -61,66 +58,6 @@ def is_as_shown(shown: str, real: str) -> bool:
     return re.fullmatch(r"\s*.*\s*".join(map(re.escape, pieces)), " ".join(real.split()), re.DOTALL) is not None
 
 
-class Terminal:
-    """A shell that runs as long as the page."""
-
-    def __init__(self, folder: Path, log: Path, environment: Mapping[str, str], *, serves: bool) -> None:
-        self._log, self._serves, self._since = log, serves, 0
-        self._is_serving = False
-        with log.open("wb") as output:
-            self.process = subprocess.Popen(
-                ["bash", "--noprofile", "--norc"],
-                cwd=folder,
-                env=environment,
-                stdin=subprocess.PIPE,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
-        self._type("trap : INT" if serves else "set -e")  # the shell outlives a Ctrl-C; or ends with a failure
-
-    def run(self, code: str) -> None:
-        """Runs the commands, to their end if they have one."""
-        if self._is_serving:
-            self.interrupt()
-        self._since = self._log.stat().st_size
-        self._type(code)
-        self._is_serving = self._serves
-        if not self._serves:
-            self._wait_until_done()
-
-    def interrupt(self) -> None:
-        """Presses Ctrl-C, and waits until the shell is ready again."""
-        os.killpg(self.process.pid, signal.SIGINT)
-        self._wait_until_done()
-
-    def output(self) -> str:
-        """Returns what was printed since the last block."""
-        return self._log.read_bytes()[self._since :].decode().replace(_DONE, "")
-
-    def kill(self) -> None:
-        """Ends the shell, and what runs in it."""
-        with suppress(ProcessLookupError):
-            os.killpg(self.process.pid, signal.SIGKILL)
-        self.process.wait()
-        assert self.process.stdin is not None
-        self.process.stdin.close()
-
-    def _type(self, code: str) -> None:
-        assert self.process.stdin is not None
-        self.process.stdin.write(f"{code}\n".encode())
-        self.process.stdin.flush()
-
-    def _wait_until_done(self) -> None:
-        start = self._log.stat().st_size if self._serves else self._since
-        self._type(f"echo {_DONE}")
-        end = time.monotonic() + 600  # pip may have much to load
-        while _DONE.encode() not in self._log.read_bytes()[start:]:
-            assert self.process.poll() is None, f"a command failed:\n{self.output()}"
-            assert time.monotonic() < end, f"a command does not end:\n{self.output()}"
-            time.sleep(0.02)
-
-
 @attrs.define
 class Reader:
     """Who follows a page, in an empty folder.
@@ -141,10 +78,14 @@ class Reader:
     browsers: dict[str, Browser] = attrs.field(factory=dict)
     _terminal: str = ""
     _browser: str = ""
+    _prose: str = ""  # what stands before the part, for readers who see no titles
 
     def follow(self, page: str) -> None:
         """Does all that the page says."""
+        lines, last = (TOP / page).read_text(encoding="utf-8").splitlines(), 0
         for part in parts_of(page):
+            self._prose = "\n".join(lines[last : part.line - 1])
+            last = part.line
             try:
                 self._do(part)
             except AssertionError as error:
@@ -152,8 +93,10 @@ class Reader:
 
     def close(self) -> None:
         """Ends what still runs."""
-        for one in (*self.terminals.values(), *self.browsers.values()):
-            one.kill() if isinstance(one, Terminal) else one.close()
+        for terminal in self.terminals.values():
+            terminal.kill()
+        for browser in self.browsers.values():
+            browser.close()
 
     def _do(self, part: Block | Item) -> None:
         if isinstance(part, Item):
@@ -166,7 +109,7 @@ class Reader:
             self._compare(part, self.browsers[self._browser].text, self.browsers[self._browser].reload)
             self.browsers[self._browser].keep(f"tutorial-{part.line}")
         else:
-            self._compare(part, self.terminals[self._terminal].output)
+            self._compare(part, self.terminals[part.title or self._terminal].output)
 
     def _run(self, block: Block) -> None:
         assert block.title is not None, "say in which terminal"
@@ -179,18 +122,20 @@ class Reader:
                 self.environment,
                 serves=not is_first,
             )
+        elif self.terminals[block.title].serves:
+            assert "Ctrl-C" in self._prose, "the server still runs"
         self.terminals[block.title].run(self.adapted(block.code))
 
     def _write(self, block: Block) -> None:
         assert block.title is not None, "say which file"
         name, _, how = block.title.partition(" ")
         file, code = self.place / self.folder / name, self.adapted(block.code)
-        before = file.read_text() if how else ""
-        if how.startswith("(in place of "):
-            code = replaced(before, how.removeprefix("(in place of ").removesuffix(")"), code)
-        else:
-            assert how in {"", "(add at the end)"}, how
-            code = before + code
+        function = how.removeprefix("(in place of ").removesuffix(")")
+        assert f"`{name}`" in self._prose or f"function `{function}`" in self._prose, "say where this goes"
+        if how == "(add at the end)":
+            code = f"{file.read_text()}\n\n{code}"
+        elif how:
+            code = replaced(file.read_text(), function, code)
         file.write_text(code)
 
     def _click(self, text: str) -> None:
@@ -226,8 +171,4 @@ def replaced(source: str, name: str, code: str) -> str:
     assert isinstance(found, ast.FunctionDef | ast.AsyncFunctionDef)
     first = min([found.lineno, *(decorator.lineno for decorator in found.decorator_list)])
     lines = source.splitlines(keepends=True)
-    return "".join(_with(lines, first - 1, found.end_lineno or first, code))
-
-
-def _with(lines: list[str], start: int, end: int, code: str) -> Iterator[str]:
-    yield from (*lines[:start], code, *lines[end:])
+    return "".join([*lines[: first - 1], code, *lines[found.end_lineno :]])

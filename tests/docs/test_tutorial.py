@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -83,7 +84,7 @@ def new_browser(tmp_path: Path) -> Iterator[Callable[[], Browser]]:
     from tests.browser.conftest import FLAGS, PROGRAMS
 
     chromium = os.environ.get("WIXVISITOR_CHROMIUM") or next(filter(None, map(shutil.which, PROGRAMS)), None)
-    if chromium is None:
+    if chromium is None or find_spec("playwright") is None:
         yield HttpBrowser
         return
     from playwright.sync_api import sync_playwright
