@@ -20,7 +20,7 @@ WIX = "http://127.0.0.1:8900"  # the stand-in
 SHOP = "http://127.0.0.1:8000"
 STORES = "215238eb-22a5-4c36-9e7b-e7c08025e04e"  # the app Wix Stores
 
-HEAD = '<meta name="viewport" content="width=device-width"><style>body { font: 1.1rem system-ui; margin: 2rem }</style>'
+STYLE = "body { font: 1.1rem system-ui; margin: 2rem }"
 
 router = APIRouter(default_response_class=HTMLResponse)
 
@@ -28,7 +28,7 @@ router = APIRouter(default_response_class=HTMLResponse)
 def make_app(pool: VisitorPool, key: str) -> FastAPI:
     """Returns the shop, for this pool of visitors; the key seals the cookies."""
     app = FastAPI()
-    setup(app, pool, cookie=IdCookie([key], secure=False))  # secure=False: http, for this machine only
+    setup(app, pool, cookie=IdCookie([key], secure=False))  # False: http, on this machine
     app.include_router(router)
     app.include_router(login_router(f"{SHOP}/auth/callback"))
     app.add_exception_handler(TokenRequestError, not_now)  # no new token now
@@ -42,13 +42,15 @@ def serve() -> FastAPI:
     if not key.exists():
         key.touch(0o600)  # a secret: only you may read it
         key.write_text(generate_key())
-    return make_app(VisitorPool(CLIENT_ID, base_url=WIX, storage=SQLiteStorage("visitors.db")), key.read_text())
+    pool = VisitorPool(CLIENT_ID, base_url=WIX, storage=SQLiteStorage("visitors.db"))
+    return make_app(pool, key.read_text())
 
 
 def page(title: str, body: str) -> str:
     """Returns a page with the links of the shop."""
     links = '<a href="/">Shop</a> <a href="/cart">Cart</a> <a href="/account">Account</a>'
-    return f"<!doctype html><title>{title}</title>{HEAD}<p>{links}</p><h1>{title}</h1>{body}"
+    head = f'<meta name="viewport" content="width=device-width"><style>{STYLE}</style>'
+    return f"<!doctype html><title>{title}</title>{head}<p>{links}</p><h1>{title}</h1>{body}"
 
 
 @router.get("/")
@@ -66,7 +68,13 @@ async def products(catalog: CatalogVisitor) -> str:
 async def buy(product_id: str, visitor: CurrentVisitor) -> RedirectResponse:
     """Puts one into the browser's cart."""
     await current_cart.add_line_items_to_current_cart(
-        visitor, catalog_items=[{"quantity": 1, "catalogReference": {"appId": STORES, "catalogItemId": product_id}}]
+        visitor,
+        catalog_items=[
+            {
+                "quantity": 1,
+                "catalogReference": {"appId": STORES, "catalogItemId": product_id},
+            }
+        ],
     )
     return RedirectResponse("/cart", 303)
 
@@ -90,7 +98,8 @@ async def cart(visitor: CurrentVisitor) -> str:
 
 async def not_now(_request: Request, _error: Exception) -> HTMLResponse:
     """Says that Wix cannot be asked now."""
-    return HTMLResponse(page("One moment, please", "<p>Your cart is safe. Please try again soon.</p>"), 503)
+    body = "<p>Your cart is safe. Please try again soon.</p>"
+    return HTMLResponse(page("One moment, please", body), 503)
 
 
 @router.get("/account")
