@@ -8,6 +8,8 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -78,8 +80,8 @@ def test_the_tutorial_is_true(tmp_path: Path) -> None:
     )
 
 
-@pytest.fixture
-def new_browser(tmp_path: Path) -> Iterator[Callable[[], Browser]]:
+@contextmanager
+def windows(pictures: Path) -> Iterator[Callable[[], Browser]]:
     """Opens windows of a real Chromium; where there is none, of a browser without a screen."""
     from tests.browser.conftest import FLAGS, PROGRAMS
 
@@ -89,7 +91,6 @@ def new_browser(tmp_path: Path) -> Iterator[Callable[[], Browser]]:
         return
     from playwright.sync_api import sync_playwright
 
-    pictures = Path(os.environ.get("WIXVISITOR_SCREENSHOTS", tmp_path))
     with sync_playwright() as playwright, playwright.chromium.launch(executable_path=chromium, args=FLAGS) as browser:
         yield lambda: ChromiumWindow(browser.new_context(viewport={"width": 800, "height": 500}), pictures)
 
@@ -102,19 +103,25 @@ def built_wheel(place: Path) -> Path:
 
 
 @pytest.mark.site
-def test_the_tutorial_on_a_new_machine(tmp_path: Path, new_browser: Callable[[], Browser]) -> None:
+def test_the_tutorial_on_a_new_machine(tmp_path: Path) -> None:
     """The same in a new environment, with pip, on the page's own ports if they are free, in Chromium if there is one.
 
     Only the project itself does not come from the index: pip gets the wheel that is built here.
     """
     wheel = built_wheel(tmp_path / "built")
     ports = str if all(map(is_free, PORTS)) else other_ports()
-    follow(
-        Reader(
-            place=tmp_path,
-            folder="shop",
-            environment=environment(PIP_DISABLE_PIP_VERSION_CHECK="1"),
-            adapted=lambda text: ports(text).replace("'wixvisitor[", f"'{wheel}["),
-            new_browser=new_browser,
-        )
-    )
+
+    def read() -> None:
+        with windows(Path(os.environ.get("WIXVISITOR_SCREENSHOTS", tmp_path))) as new_browser:
+            follow(
+                Reader(
+                    place=tmp_path,
+                    folder="shop",
+                    environment=environment(PIP_DISABLE_PIP_VERSION_CHECK="1"),
+                    adapted=lambda text: ports(text).replace("'wixvisitor[", f"'{wheel}["),
+                    new_browser=new_browser,
+                )
+            )
+
+    with ThreadPoolExecutor(1) as thread:  # Playwright's other door, for event loops, may be open in this one
+        thread.submit(read).result()
