@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import select
+import sys
 import time
 from collections import OrderedDict, deque
 from collections.abc import Awaitable, Callable
@@ -66,7 +67,7 @@ def _readiness_of(stream: Any) -> Callable[[], object] | None:
     httpcore's own ``has_expired`` checks the same and takes five times as long.
     """
     sock = None if stream is None else stream.get_extra_info("socket")
-    if sock is None or not hasattr(select, "poll"):  # Windows
+    if sock is None or sys.platform == "win32" or not hasattr(select, "poll"):  # old macOS lacks it, too
         return None
     poll = select.poll()
     poll.register(sock.fileno(), select.POLLIN)

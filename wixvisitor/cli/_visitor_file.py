@@ -15,7 +15,7 @@ from wixvisitor._renewal import records
 from wixvisitor._tokens import Tokens
 from wixvisitor._wire.json_text import parsed_object
 from wixvisitor.errors import StorageError
-from wixvisitor.storage import _file_record, _places
+from wixvisitor.storage import _file_record, _system
 
 
 @attrs.frozen(kw_only=True)
@@ -47,7 +47,7 @@ class VisitorFile:
     @property
     def problems(self) -> list[str]:
         """The problems of the file itself."""
-        if os.name == "posix" and self.mode & 0o077:
+        if not _system.is_windows() and self.mode & 0o077:
             return [f"{self.path} can be read by others, who could act as the visitor: chmod 600 it"]
         return []
 
@@ -106,11 +106,11 @@ def replace_tokens(old: VisitorFile, tokens: Tokens) -> None:
     with _file_record.failures("save", old.path):
         try:
             _file_record._write_private(draft, text.encode())
-            os.replace(draft, old.path)
+            _system.replace(draft, old.path)
         finally:
             with suppress(FileNotFoundError):
                 draft.unlink()
-        _places.sync_directory(old.path.parent)
+        _system.sync_directory(old.path.parent)
 
 
 def _of_record(path: Path, mode: int, data: bytes, content: dict[str, Any]) -> VisitorFile:
@@ -128,4 +128,4 @@ def _of_record(path: Path, mode: int, data: bytes, content: dict[str, Any]) -> V
 
 def _without_waiting(path: str, flags: int) -> int:
     """Opens a file without following a symlink, and without waiting for the other end of a pipe."""
-    return os.open(path, flags | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0))
+    return _system.opened(path, flags | _system.NO_WAIT)
