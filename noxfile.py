@@ -177,7 +177,7 @@ def audit(session: nox.Session) -> None:
     """
     install(session, "tests", "audit")
     bad = Path(session.create_tmp(), "bad.txt")
-    bad.write_text("jinja2==2.10\n")  # CVE-2019-10906
+    bad.write_text("jinja2==2.10\n", "utf-8")  # CVE-2019-10906
     about_bad = ("pip-audit", "--requirement", str(bad), "--no-deps", "--disable-pip")
     if "PYSEC-2019-217" not in str(session.run(*about_bad, silent=True, success_codes=[0, 1])):
         session.skip("pip-audit's service cannot be reached, or knows of no vulnerability: nothing was audited")

@@ -125,7 +125,7 @@ def imported(module: str, *, inside_functions: bool = False) -> set[str]:
     """The absolute names of the modules that a module imports."""
     path, names = MODULES[module], set()
     package = ["wixvisitor", *path.relative_to(TOP).parts[:-1]]
-    for node in import_nodes(ast.parse(path.read_text()), inside_functions=inside_functions):
+    for node in import_nodes(ast.parse(path.read_text("utf-8")), inside_functions=inside_functions):
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
             continue
@@ -183,7 +183,7 @@ def test_pure_modules():
 def test_pure_modules_read_no_clock():
     """What parses a date may know ``datetime``, but nothing pure asks it for the time."""
     for module in PURE:
-        tree = ast.parse(MODULES[module].read_text())
+        tree = ast.parse(MODULES[module].read_text("utf-8"))
         read = {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
         assert read & {"now", "utcnow", "today"} == set(), module
 

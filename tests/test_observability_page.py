@@ -14,7 +14,7 @@ import wixvisitor
 from wixvisitor import Event
 
 TOP = Path(__file__).parent.parent
-PAGE = (TOP / "docs" / "observability.md").read_text()
+PAGE = (TOP / "docs" / "observability.md").read_text("utf-8")
 OTHERS = ("cli", "testing")  # they write to a terminal or a test's report
 TASKS = ("wixvisitor: ", "wixvisitor: storage", "wixvisitor: the store's ")  # names of tasks and threads
 
@@ -24,7 +24,7 @@ def lines() -> Iterator[str]:
     for path in (TOP / "wixvisitor").rglob("*.py"):
         if path.relative_to(TOP / "wixvisitor").parts[0] in OTHERS:
             continue
-        for node in ast.walk(ast.parse(path.read_text())):
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
             text = node.value if isinstance(node, ast.Constant) else None
             if isinstance(text, str) and text.startswith("wixvisitor: ") and text not in TASKS:
                 yield text

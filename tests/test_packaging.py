@@ -109,7 +109,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Built:
 
 
 def project(table: str = "project") -> dict:
-    return tomllib.loads((TOP / "pyproject.toml").read_text())[table]
+    return tomllib.loads((TOP / "pyproject.toml").read_text("utf-8"))[table]
 
 
 def test_the_wheel_holds_the_package_and_no_more(built: Built, sources: set[str]) -> None:
@@ -175,7 +175,7 @@ def test_the_extra_all() -> None:
     named = {
         extra
         for path in (TOP / "wixvisitor").rglob("*.py")
-        for extra in re.findall(r"pip install 'wixvisitor\[(\w+)\]'", path.read_text())
+        for extra in re.findall(r"pip install 'wixvisitor\[(\w+)\]'", path.read_text("utf-8"))
     }
     assert named <= set(extras)
     assert len(named) >= 5
@@ -211,7 +211,7 @@ def test_the_page_on_pypi(built: Built) -> None:
 
 def test_a_placeholder_fails_the_release() -> None:
     """``nox -s release`` fails for a placeholder of an address and for a version without a date; a build does not."""
-    pyproject, changelog = (TOP / "pyproject.toml").read_text(), (TOP / "CHANGELOG.md").read_text()
+    pyproject, changelog = (TOP / "pyproject.toml").read_text("utf-8"), (TOP / "CHANGELOG.md").read_text("utf-8")
     address = project("tool")["hatch"]["metadata"]["hooks"]["custom"]["repository"]
     real = pyproject.replace(address, "https://github.com/someone/wixvisitor")
     dated = f"# Changes\n\n## {wixvisitor.__version__} - 2026-12-24\n"
@@ -224,7 +224,7 @@ def test_a_placeholder_fails_the_release() -> None:
 
 def test_licence_typing_and_entry_point(built: Built) -> None:
     """The licence is the repository's, the types are announced, and pytest finds the plugin; it is for any platform."""
-    assert built.info("licenses/LICENSE") == (TOP / "LICENSE").read_text()
+    assert built.info("licenses/LICENSE") == (TOP / "LICENSE").read_text("utf-8")
     assert "wixvisitor/py.typed" in built.wheel
     points = configparser.ConfigParser()
     points.read_string(built.info("entry_points.txt"))

@@ -69,7 +69,7 @@ def test_the_flask_app_of_the_page_serves(wix: FakeWix) -> None:
 
 def test_code_stands_within_the_first_twenty_lines() -> None:
     """A reader sees the two commands and Python before line 20."""
-    head = (TOP / "README.md").read_text().splitlines()[:20]
+    head = (TOP / "README.md").read_text("utf-8").splitlines()[:20]
     assert "```python" in head
     assert sum("nox -s" in line for line in head) == 2
 
@@ -94,6 +94,6 @@ def test_code_stands_within_the_first_twenty_lines() -> None:
 )
 def test_links_lead_somewhere(page: str) -> None:
     """Every file that a page links to or shows is there."""
-    text = (TOP / page).read_text()
+    text = (TOP / page).read_text("utf-8")
     links = [*re.findall(r"\]\(([^)#]+)\)", text), *re.findall(r'src(?:set)?="([^"]+)"', text)]
     assert [link for link in links if "://" not in link and not ((TOP / page).parent / link).exists()] == []

@@ -1,7 +1,7 @@
 """Windows, played on Linux: what Python lacks there is missing here, and files behave as they do there.
 
-``python -m tests.windows PROGRAM ARGUMENT…`` runs a program of Python code on it. Modules of the standard library and of
-others are imported before, since they choose their code for a system at that moment. What is played, with its source:
+``python -m tests.windows PROGRAM ARGUMENT…`` runs a program of Python code on it. Modules of the standard library and
+of others are imported before, since they choose their code for a system at that moment. What is played, with sources:
 
 - Modules and functions that Windows lacks: each "Availability: Unix" of Python's documentation.
 - A directory cannot be opened, and a file that was opened for reading cannot be synced (``_commit`` of Microsoft's C
@@ -139,7 +139,7 @@ def _in_use(place: Any) -> bool:
     links = Path("/proc/self/fd")
     for name in os.listdir(links):  # noqa: PTH208 - the names of links, which come and go
         with contextlib.suppress(OSError):
-            if os.readlink(links / name) == wanted:
+            if os.readlink(links / name) == wanted:  # noqa: PTH115 - a Path would open and close more files
                 return True
     return False
 
@@ -147,7 +147,7 @@ def _in_use(place: Any) -> bool:
 def _is_locked(place: Any) -> bool:
     """Whether a process has locked the file with ``flock``."""
     try:
-        inode = os.stat(place).st_ino
+        inode = Path(place).stat().st_ino
     except (OSError, TypeError, ValueError):
         return False
     with _io_open("/proc/locks", encoding="ascii") as file:
@@ -156,7 +156,7 @@ def _is_locked(place: Any) -> bool:
 
 
 def _open(place: Any, flags: int, mode: int = 0o777, *, dir_fd: int | None = None) -> int:
-    if os.path.isdir(place):
+    if Path(place).is_dir():
         raise _error(errno.EACCES, None, place)
     return _os["open"](place, flags, 0o666 if mode & 0o200 else 0o444, dir_fd=dir_fd)
 
@@ -175,7 +175,7 @@ def _fsync(descriptor: Any) -> None:
 
 
 def _chmod(place: Any, mode: int, **options: Any) -> None:
-    if not isinstance(place, int) and not os.path.isdir(place):
+    if not isinstance(place, int) and not Path(place).is_dir():
         _os["chmod"](place, 0o666 if mode & 0o200 else 0o444, **options)
 
 
@@ -184,7 +184,7 @@ def _mkdir(place: Any, mode: int = 0o777, **options: Any) -> None:
 
 
 def _replace(source: Any, target: Any) -> None:
-    if _in_use(target) or os.path.isdir(target):
+    if _in_use(target) or Path(target).is_dir():
         raise _error(errno.EACCES, ACCESS_DENIED, source)
     if _in_use(source):
         raise _error(errno.EACCES, SHARING_VIOLATION, source)

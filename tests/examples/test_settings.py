@@ -30,7 +30,7 @@ def test_the_key_is_kept_beside_the_file_of_sqlite(tmp_path: Path):
 
 def test_a_key_that_others_can_read_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     """It may be known already."""
-    (tmp_path / "visitors.db.key").write_text("x")
+    (tmp_path / "visitors.db.key").write_text("x", "utf-8")
     (tmp_path / "visitors.db.key").chmod(0o644)
     with pytest.raises(SystemExit):
         Settings.parse(["--store", f"sqlite:{tmp_path / 'visitors.db'}"])

@@ -101,7 +101,7 @@ class Database:
 
     @property
     def log(self) -> str:
-        return (self.place / "log").read_text(errors="replace")
+        return (self.place / "log").read_text(errors="replaceutf-8")
 
     def answers(self) -> bool:
         raise NotImplementedError
@@ -132,7 +132,7 @@ class Postgres(Database):
     def create(self) -> None:
         """Makes the cluster of databases."""
         secret = self.place / "password"
-        secret.write_text(PASSWORD)
+        secret.write_text(PASSWORD, "utf-8")
         secret.chmod(0o644)
         initdb = (self.bin("initdb"), "-D", str(self.data), "-N", "-U", USER, "-A", "scram-sha-256")
         self.run(*initdb, "--pwfile", str(secret), "-E", "UTF8", "--locale", "C")
@@ -178,6 +178,7 @@ class MariaDB(Database):
             f"CREATE DATABASE IF NOT EXISTS {DATABASE};\n"
             f"CREATE USER IF NOT EXISTS '{USER}'@'127.0.0.1' IDENTIFIED BY '{escaped}';\n"
             f"GRANT ALL ON *.* TO '{USER}'@'127.0.0.1' WITH GRANT OPTION;\n"
+            "utf-8",
         )
 
     def start(self) -> None:
@@ -209,7 +210,7 @@ class PgBouncer(Database):
 
     def start(self) -> None:
         """Starts it."""
-        (self.place / "users").write_text(f'"{USER}" "{PASSWORD}"\n')
+        (self.place / "users").write_text(f'"{USER}" "{PASSWORD}"\n', "utf-8")
         (self.place / "ini").write_text(
             "[databases]\n"
             f"{DATABASE} = host=127.0.0.1 port={self.server.port} user={USER} password={PASSWORD}\n"
@@ -217,6 +218,7 @@ class PgBouncer(Database):
             f"listen_addr = 127.0.0.1\nlisten_port = {self.port}\nunix_socket_dir =\n"
             f"auth_type = scram-sha-256\nauth_file = {self.place}/users\n"
             "pool_mode = transaction\ndefault_pool_size = 3\nmax_client_conn = 100\nserver_round_robin = 1\n"
+            "utf-8",
         )
         self.launch(program("pgbouncer", "pgbouncer"), str(self.place / "ini"))
 

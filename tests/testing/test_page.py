@@ -22,10 +22,10 @@ def anyio_backend():
 
 def test_the_page(tmp_path: Path) -> None:
     """All Python blocks of the page, in their order, are tests that pass, each with warnings as errors."""
-    page = (TOP / "docs/testing.md").read_text()
+    page = (TOP / "docs/testing.md").read_text("utf-8")
     blocks = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
-    (tmp_path / "test_page.py").write_text("\n".join(blocks))
-    (tmp_path / "conftest.py").write_text(CONFTEST)
+    (tmp_path / "test_page.py").write_text("\n".join(blocks), "utf-8")
+    (tmp_path / "conftest.py").write_text(CONFTEST, "utf-8")
     expected = len(re.findall(r"^(?:async )?def test_", "\n".join(blocks), re.MULTILINE))
     options = ["-q", "-W", "error", "-W", ALIAS, "-p", "no:cacheprovider"]
     ran = subprocess.run(

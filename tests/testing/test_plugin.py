@@ -66,7 +66,9 @@ def test_it_is_light():
 def test_the_readme_example(inner):
     """The README's test of a web app runs as it stands."""
     (block,) = (
-        code for code in re.findall(r"```python\n(.*?)```", README.read_text(), re.DOTALL) if "visitor_pool" in code
+        code
+        for code in re.findall(r"```python\n(.*?)```", README.read_text("utf-8"), re.DOTALL)
+        if "visitor_pool" in code
     )
     inner(block).assert_outcomes(passed=1)
 

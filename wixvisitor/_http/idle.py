@@ -67,11 +67,11 @@ def _readiness_of(stream: Any) -> Callable[[], object] | None:
     httpcore's own ``has_expired`` checks the same and takes five times as long.
     """
     sock = None if stream is None else stream.get_extra_info("socket")
-    if sock is None or sys.platform == "win32" or not hasattr(select, "poll"):  # old macOS lacks it, too
-        return None
-    poll = select.poll()
-    poll.register(sock.fileno(), select.POLLIN)
-    return lambda: poll.poll(0)
+    if sock is not None and sys.platform != "win32" and hasattr(select, "poll"):  # old versions of macOS lack it, too
+        poll = select.poll()
+        poll.register(sock.fileno(), select.POLLIN)
+        return lambda: poll.poll(0)
+    return None
 
 
 class Idle:

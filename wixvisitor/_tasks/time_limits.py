@@ -29,10 +29,13 @@ def outside_clock() -> float:
     Linux has one for this (clock_gettime(2)), and macOS's ``CLOCK_MONOTONIC`` is one, though ``time.monotonic`` is not
     (clock_gettime(3)). Windows's monotonic clock includes the sleep (QueryPerformanceCounter).
     """
-    if sys.platform == "win32":
+    if sys.platform == "darwin":
+        return time.clock_gettime(time.CLOCK_MONOTONIC)
+    elif sys.platform == "win32":
         return time.monotonic()
-    clock = getattr(time, "CLOCK_BOOTTIME", None) or (time.CLOCK_MONOTONIC if sys.platform == "darwin" else None)
-    return time.time() if clock is None else time.clock_gettime(clock)
+    else:
+        boot = getattr(time, "CLOCK_BOOTTIME", None)
+        return time.time() if boot is None else time.clock_gettime(boot)
 
 
 class StandstillWatch:
