@@ -104,5 +104,6 @@ def test_the_walk(tmp_path: Path, node_id: str, *, is_missing: bool) -> None:
         "@pytest.mark.skip(reason='x')\ndef test_skipped(): ...\n@pytest.mark.xfail\ndef test_expected_to_fail(): ...\n"
         "@pytest.mark.skipif(True, reason='x')\ndef test_skipped_on_windows(): ...\n"
         "utf-8",
+        "utf-8",
     )
     assert missing([node_id], tmp_path) == ([node_id] if is_missing else [])

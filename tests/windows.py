@@ -58,16 +58,19 @@ MISSING: Final[dict[Any, tuple[str, ...]]] = {
 }
 IMPORTED: Final = (  # before Windows is played; those that are not installed are left out
     *("anyio._backends._asyncio", "anyio._backends._trio", "trio", "sniffio", "attrs", "filelock", "sqlite3", "ssl"),
-    *("subprocess", "tempfile", "multiprocessing.resource_tracker", "ctypes", "uuid", "concurrent.futures.process"),
-    *("httpx", "httpcore", "httpx2", "httpcore2", "httpx_aiohttp", "aiohttp.web", "uvicorn.protocols.http.h11_impl"),
-    *("starlette.applications", "starlette.testclient", "fastapi.testclient", "litestar", "litestar.testing", "quart"),
-    *("django.test", "flask", "tornado.web", "tornado.testing", "redis.asyncio", "sqlalchemy.ext.asyncio", "alembic"),
-    *("aiosqlite", "psycopg", "asyncpg", "pymysql", "key_value.aio.stores.memory", "key_value.aio.stores.filetree"),
-    *("cryptography.hazmat.primitives.ciphers.aead", "opentelemetry.sdk.trace", "opentelemetry.sdk.metrics"),
+    *("subprocess", "tempfile", "ctypes", "uuid", "concurrent.futures.process", "zoneinfo", "unittest.mock"),
+    *("httpx", "httpcore", "httpx2", "httpcore2", "aiohttp.web", "uvicorn.protocols.http.h11_impl", "uvicorn.server"),
+    *("starlette.applications", "fastapi.testclient", "redis.asyncio", "sqlalchemy.ext.asyncio", "key_value.aio"),
+    *("cryptography.hazmat.primitives.ciphers.aead", "opentelemetry.trace", "graphql", "pytest", "hypothesis", "respx"),
+)
+IMPORTED_BY_TESTS: Final = (
+    *("httpx_aiohttp", "starlette.testclient", "litestar.testing", "quart", "django.test", "flask", "tornado.testing"),
+    *("alembic", "aiosqlite", "psycopg", "asyncpg", "pymysql", "key_value.aio.stores.memory"),
+    *("key_value.aio.stores.filetree", "opentelemetry.sdk.trace", "opentelemetry.sdk.metrics"),
     *("opentelemetry.instrumentation.fastapi", "opentelemetry.instrumentation.httpx", "sentry_sdk", "logfire"),
-    *("pytest", "hypothesis", "respx", "pytest_httpx", "vcr", "hishel", "httpx_retries", "rich.console", "trustme"),
-    *("sybil.parsers.markdown", "hatchling.build", "readme_renderer.markdown", "xdist.plugin", "playwright.sync_api"),
-    *("jinja2", "graphql", "structlog", "brotli", "coverage", "mypy.api", "nox", "zoneinfo", "curses", "readline"),
+    *("pytest_httpx", "vcr", "hishel", "httpx_retries", "rich.console", "trustme", "sybil.parsers.markdown"),
+    *("hatchling.build", "readme_renderer.markdown", "xdist.plugin", "playwright.sync_api", "jinja2", "structlog"),
+    *("brotli", "coverage", "mypy.api", "nox", "multiprocessing.resource_tracker"),
 )
 OF_THEIR_OWN: Final = ("filelock", "shutil", "subprocess", "tempfile", "trio")  # with other code for Windows
 GRAIN: Final = 0.0156  # seconds
@@ -79,9 +82,9 @@ _io_open = io.open
 _time, _monotonic = time.time, time.monotonic
 
 
-def play() -> None:
-    """From now on this process is on Windows."""
-    for name in IMPORTED:
+def play(imported: tuple[str, ...] = IMPORTED) -> None:
+    """From now on this process is on Windows. These modules are imported before."""
+    for name in imported:
         with contextlib.suppress(ImportError):
             importlib.import_module(name)
     real = {"_os": _copy(os), **{module.__name__: _copy(module) for module in (os, select, signal, sys)}}
@@ -208,7 +211,7 @@ def _unlink(place: Any, *, dir_fd: int | None = None) -> None:
 def main() -> None:
     """Runs the program that the first argument is; the others are its ``sys.argv``."""
     program, sys.argv = sys.argv[1], sys.argv[1:]
-    play()
+    play((*IMPORTED, *IMPORTED_BY_TESTS) if "tests" in sys.argv else IMPORTED)
     exec(compile(program, "<on Windows>", "exec"), {"__name__": "__main__"})
 
 
