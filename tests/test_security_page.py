@@ -102,8 +102,7 @@ def test_the_walk(tmp_path: Path, node_id: str, *, is_missing: bool) -> None:
     (tmp_path / "tests" / "test_a.py").write_text(
         "def test_there(): ...\nasync def helper(): ...\nclass TestGroup:\n    async def test_inside(self): ...\n"
         "@pytest.mark.skip(reason='x')\ndef test_skipped(): ...\n@pytest.mark.xfail\ndef test_expected_to_fail(): ...\n"
-        "@pytest.mark.skipif(True, reason='x')\ndef test_skipped_on_windows(): ...\n"
-        "utf-8",
+        "@pytest.mark.skipif(True, reason='x')\ndef test_skipped_on_windows(): ...\n",
         "utf-8",
     )
     assert missing([node_id], tmp_path) == ([node_id] if is_missing else [])

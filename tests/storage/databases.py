@@ -101,7 +101,7 @@ class Database:
 
     @property
     def log(self) -> str:
-        return (self.place / "log").read_text(errors="replaceutf-8utf-8")
+        return (self.place / "log").read_text("utf-8", "replace")
 
     def answers(self) -> bool:
         raise NotImplementedError
@@ -177,8 +177,7 @@ class MariaDB(Database):
         (self.place / "init.sql").write_text(
             f"CREATE DATABASE IF NOT EXISTS {DATABASE};\n"
             f"CREATE USER IF NOT EXISTS '{USER}'@'127.0.0.1' IDENTIFIED BY '{escaped}';\n"
-            f"GRANT ALL ON *.* TO '{USER}'@'127.0.0.1' WITH GRANT OPTION;\n"
-            "utf-8",
+            f"GRANT ALL ON *.* TO '{USER}'@'127.0.0.1' WITH GRANT OPTION;\n",
             "utf-8",
         )
 
@@ -218,8 +217,7 @@ class PgBouncer(Database):
             "[pgbouncer]\n"
             f"listen_addr = 127.0.0.1\nlisten_port = {self.port}\nunix_socket_dir =\n"
             f"auth_type = scram-sha-256\nauth_file = {self.place}/users\n"
-            "pool_mode = transaction\ndefault_pool_size = 3\nmax_client_conn = 100\nserver_round_robin = 1\n"
-            "utf-8",
+            "pool_mode = transaction\ndefault_pool_size = 3\nmax_client_conn = 100\nserver_round_robin = 1\n",
             "utf-8",
         )
         self.launch(program("pgbouncer", "pgbouncer"), str(self.place / "ini"))
