@@ -65,8 +65,9 @@ ABOUT_VISITORS = tuple(
         *("test_transient", "renewal/test_refresher"),
     )
 )
-ORDINARY = "not interop and not browser and not faults"  # those have sessions of their own
+ORDINARY = "not interop and not browser and not faults and not site"  # those have sessions of their own
 SPREAD = ("-n", "3", "--dist", "worksteal")  # more than cores: many tests wait, for processes above all
+SCREENSHOTS = str(Path(".nox/screenshots").absolute())
 SMALL = {"CI": ""}  # for what repeats the tests under another condition: as much of each as outside of CI
 
 
@@ -185,10 +186,40 @@ def audit(session: nox.Session) -> None:
 
 
 @nox.session
+def package(session: nox.Session) -> None:
+    """Builds sdist and wheel, compares three builds, tries the wheel with each extra alone; `-- redis` tries one."""
+    build_and_try(session, *session.posargs)
+
+
+@nox.session
 def release(session: nox.Session) -> None:
-    """Builds what would be uploaded, and checks it; fails while the project's address is a placeholder."""
+    """`package`, then whether its archives may be uploaded; `-- --tag v1.2.3` says for which tag. Uploads nothing."""
+    build_and_try(session)
+    session.run("python", "-m", "tools.release", *session.posargs)
+
+
+def build_and_try(session: nox.Session, *extras: str) -> None:
+    """Leaves checked archives in dist/. The wheel with all extras is also tried on every other Python found."""
     session.install(*nox.project.dependency_groups(nox.project.load_toml("pyproject.toml"), "release"))
-    session.run("python", "-m", "tools.release")
+    session.run("python", "-m", "tools.package")
+    others = [] if extras else [f"--python=python{python}" for python in OTHERS]
+    session.run("python", "-m", "tools.smoke", *others, *extras)
+
+
+@nox.session
+def workflows(session: nox.Session) -> None:
+    """GitHub's workflows, looked at offline: zizmor, GitHub's own schemas, and actionlint where it is installed."""
+    session.install(*nox.project.dependency_groups(nox.project.load_toml("pyproject.toml"), "workflows"))
+    files = sorted(str(path) for path in Path(".github/workflows").glob("*.yml"))
+    forms = sorted(str(path) for path in Path(".github/ISSUE_TEMPLATE").glob("*.yml"))
+    session.run("shellcheck", ".ci/run")
+    if shutil.which("actionlint"):
+        session.run("actionlint", "-shellcheck", "shellcheck", "-pyflakes", "", *files, external=True)
+    session.run("zizmor", "--offline", "--strict-collection", "--persona=auditor", ".github")
+    session.run("check-jsonschema", "--builtin-schema", "vendor.github-workflows", *files)
+    session.run("check-jsonschema", "--builtin-schema", "custom.github-workflows-require-timeout", *files)
+    session.run("check-jsonschema", "--builtin-schema", "vendor.dependabot", ".github/dependabot.yml")
+    session.run("check-jsonschema", "--builtin-schema", "vendor.github-issue-forms", *forms)
 
 
 @nox.session
@@ -227,8 +258,18 @@ def browser(session: nox.Session) -> None:
     install(session, "tests", "browser")
     if shutil.which("npm"):
         npm_install(session)
-    environment = {"WIXVISITOR_SCREENSHOTS": str(Path(".nox/screenshots").absolute())}
-    session.run("pytest", "-m", "browser", *session.posargs, env=environment)
+    session.run("pytest", "-m", "browser", *session.posargs, env={"WIXVISITOR_SCREENSHOTS": SCREENSHOTS})
+
+
+@nox.session
+def docs(session: nox.Session) -> None:
+    """Builds the documentation site into site/ and looks at it in Chromium; `-- --serve` shows it while you write."""
+    install(session, "docs")
+    if shutil.which("npm"):
+        npm_install(session, "tools/site")
+    session.run("python", "-m", "tools.site", *session.posargs)
+    if not session.posargs:
+        session.run("pytest", "-m", "site", env={"WIXVISITOR_SCREENSHOTS": SCREENSHOTS})
 
 
 @nox.session

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _thread
 import asyncio
 import inspect
 import json
@@ -256,7 +257,10 @@ def test_in_its_own_loop(still: FakeWix, client_id: str) -> None:
 
 
 def _interrupt_the_main_thread() -> None:
-    signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+    if sys.platform == "win32":
+        _thread.interrupt_main()
+    else:
+        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
 
 
 def test_an_interrupt_ends_the_wait(door: BlockingVisitorSession, still: FakeWix) -> None:

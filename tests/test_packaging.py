@@ -25,21 +25,24 @@ from packaging.requirements import Requirement
 from trove_classifiers import classifiers
 
 import wixvisitor
-from tools.release import problems
+from tools.package import ELSEWHERE, Archives, build, built_again, differences, members
+from tools.release import problems, problems_of_commit, version_of
+from tools.smoke.modules import NEEDS, PACKAGES
 
 TOP = Path(__file__).parent.parent
 PARTS = ("wixvisitor", "examples", "tests", "docs", "tools")  # docs, since its pictures must stay out
 PAGES = (".gitignore", "CHANGELOG.md", "LICENSE", "README.md", "pyproject.toml")
+OTHER_PAGES = tuple(name for name in ("CONTRIBUTING.md", "SECURITY.md", "mkdocs.yml") if (TOP / name).exists())
 LEFT_BY_TOOLS = ("__pycache__", "node_modules", ".*_cache", ".hypothesis", "*.pyc")
 LITTER = (
     *(".env", ".env.local", "visitors.db", "visitor.json", ".venv/bin/python", "dist/old.whl", ".coverage.host.1"),
     *("wixvisitor/__pycache__/a.cpython-311.pyc", "wixvisitor/.env", "wixvisitor/visitors.db", "wixvisitor/key.pem"),
     *("wixvisitor/storage/visitor.json", "wixvisitor/storage/visitor.json.lock", "wixvisitor/_old.py.orig"),
     *("tests/.env", "tests/__pycache__/b.pyc", "tests/interop/node_modules/left/index.js", "tests/visitors.db-wal"),
-    *("examples/shop/.env", "examples/shop/visitors.db"),
+    *("examples/shop/.env", "examples/shop/visitors.db", "docs/how-to/.env", "docs/pictures/left.png"),
 )
 SECRET = b"JWS.left-behind"
-SOURCES = {".py", ".md", ".toml", ".html", ".css", ".js", ".mjs", ".json", ".svg", ".typed", ".seed", ".txt"}
+SOURCES = {".py", ".md", ".toml", ".html", ".css", ".js", ".mjs", ".json", ".svg", ".typed", ".seed", ".txt", ".yml"}
 WITHOUT_SUFFIX = {"LICENSE", "PKG-INFO", ".gitignore", ".npmrc"}
 
 
@@ -48,7 +51,7 @@ class Built:
     """The files of both archives by name, and where they were built."""
 
     place: Path
-    wheel_path: Path
+    archives: Archives
     wheel: dict[str, bytes]
     sdist: dict[str, bytes]
 
@@ -60,11 +63,15 @@ class Built:
         return email.message_from_string(self.info("METADATA"))
 
 
+def environment() -> dict[str, str]:
+    """What builds see, unmeasured: coverage would look for sources that are gone when it reports."""
+    return {name: value for name, value in os.environ.items() if not name.startswith(("COV_", "COVERAGE_"))}
+
+
 def run(arguments: list[str], place: Path) -> str:
-    """Runs Python in the place, unmeasured: coverage would look for sources that are gone when it reports."""
-    environment = {name: value for name, value in os.environ.items() if not name.startswith(("COV_", "COVERAGE_"))}
+    """Runs Python in the place."""
     command = [sys.executable, *arguments]
-    done = subprocess.run(command, cwd=place, env=environment, capture_output=True, text=True, timeout=300)
+    done = subprocess.run(command, cwd=place, env=environment(), capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, f"{' '.join(command)}\n{done.stdout}{done.stderr}"
     return done.stdout.strip()
 
@@ -74,28 +81,22 @@ def files_below(place: Path) -> set[str]:
 
 
 def copied(place: Path) -> Path:
+    """Copies the project, with a page of the documentation in a folder of a folder."""
     for part in PARTS:
         shutil.copytree(TOP / part, place / part, ignore=shutil.ignore_patterns(*LEFT_BY_TOOLS))
-    for page in PAGES:
+    for page in (*PAGES, *OTHER_PAGES):
         shutil.copy(TOP / page, place / page)
+    (place / "docs/a/b").mkdir(parents=True)
+    (place / "docs/a/b/page.md").write_text("# A page\n", "utf-8")
     return place
 
 
-def build(place: Path) -> Built:
-    """Builds both in the place, which is littered first."""
+def littered(place: Path) -> Path:
+    """Leaves in the place what tools and people leave."""
     for name in LITTER:
         (place / name).parent.mkdir(parents=True, exist_ok=True)
         (place / name).write_bytes(SECRET)
-    run(["-m", "hatchling", "build", "-d", "built"], place)
-    (wheel_path,), (sdist_path,) = (place / "built").glob("*.whl"), (place / "built").glob("*.tar.gz")
-    with zipfile.ZipFile(wheel_path) as wheel, tarfile.open(sdist_path) as sdist:
-        assert all(member.isfile() for member in sdist.getmembers()), "a link, or something stranger"
-        return Built(
-            place,
-            wheel_path,
-            {name: wheel.read(name) for name in wheel.namelist()},
-            {member.name.partition("/")[2]: sdist.extractfile(member).read() for member in sdist.getmembers()},
-        )
+    return place
 
 
 @pytest.fixture(scope="module")
@@ -105,7 +106,13 @@ def sources(tmp_path_factory: pytest.TempPathFactory) -> set[str]:
 
 @pytest.fixture(scope="module")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Built:
-    return build(copied(tmp_path_factory.mktemp("build-machine")))
+    """Both archives, built in a place that is littered."""
+    place = littered(copied(tmp_path_factory.mktemp("build-machine")))
+    archives = build(place, place / "built", environment())
+    with tarfile.open(archives.sdist) as sdist:
+        assert all(member.isfile() for member in sdist.getmembers()), "a link, or something stranger"
+    in_sdist = {name.partition("/")[2]: content for name, content in members(archives.sdist).items()}
+    return Built(place, archives, members(archives.wheel), in_sdist)
 
 
 def project(table: str = "project") -> dict:
@@ -146,16 +153,44 @@ def test_nothing_of_the_build_machine(built: Built, archive: str) -> None:
 
 
 def test_elsewhere_it_is_the_same(built: Built, tmp_path: Path) -> None:
-    """Built in another place, both archives have the same files with the same bytes."""
-    again = build(copied(tmp_path))
-    assert (again.wheel, again.sdist) == (built.wheel, built.sdist)
+    """Built in another place, by a user with another umask, time zone and locale, both archives have the same bytes."""
+    place = copied(tmp_path / "another place")
+    for path in place.rglob("*"):
+        os.utime(path, (1, 1_100_000_000))
+    again = build(place, tmp_path / "built", {**environment(), **ELSEWHERE}, umask=0o077)
+    assert differences(built.archives, again) == []
+    assert [path.read_bytes() for path in again] == [path.read_bytes() for path in built.archives]
+
+
+def test_from_the_sdist_it_is_the_same(built: Built, tmp_path: Path) -> None:
+    """The sdist has all that a build needs: sdist and wheel that are built from it have the same bytes."""
+    as_installer, as_maintainer = built_again(built.archives.sdist, tmp_path, environment())
+    assert differences(built.archives, as_installer) == []
+    assert differences(built.archives, as_maintainer) == []
+
+
+def test_a_difference_is_named(built: Built, tmp_path: Path) -> None:
+    """If the bytes of an archive differ, the report names the files in it, or says that only their wrapping differs."""
+    wheel, sdist = built.archives
+    changed, stored = (tmp_path / name / wheel.name for name in ("changed", "stored"))
+    for path, more in ((changed, {"wixvisitor/errors.py": b"pass"}), (stored, {})):
+        path.parent.mkdir()
+        with zipfile.ZipFile(path, "w") as archive:
+            for name, content in (built.wheel | more).items():
+                archive.writestr(name, content)
+    assert differences(built.archives, built.archives) == []
+    assert differences(built.archives, Archives(changed, sdist)) == [f"{wheel.name}: wixvisitor/errors.py"]
+    (wrapping,) = differences(built.archives, Archives(stored, sdist))
+    assert "compression" in wrapping
+    (name,) = differences(built.archives, Archives(wheel.with_name("other.whl"), sdist))
+    assert "other.whl" in name
 
 
 def test_what_it_says_of_itself(built: Built) -> None:
     """Name, version, Python, licence, extras and dependencies are those of pyproject.toml, and nothing is added."""
     said, ours = built.metadata, project()
     assert (said["Name"], said["Version"]) == ("wixvisitor", wixvisitor.__version__)
-    assert ours["version"] == wixvisitor.__version__
+    assert "version" not in ours, "the version stands in wixvisitor/_version.py only"
     assert said["Requires-Python"] == ours["requires-python"]
     assert (said["License-Expression"], said["License-File"]) == ("MIT", "LICENSE")
     assert set(said.get_all("Provides-Extra")) == set(ours["optional-dependencies"])
@@ -179,6 +214,8 @@ def test_the_extra_all() -> None:
     }
     assert named <= set(extras)
     assert len(named) >= 5
+    assert set(PACKAGES) == set(extras) - {"all"}, "tools/smoke tries each extra alone"
+    assert set(NEEDS.values()) <= set(extras)
 
 
 def test_classifiers(built: Built) -> None:
@@ -209,17 +246,46 @@ def test_the_page_on_pypi(built: Built) -> None:
     assert [place for place in places if place is None or not (TOP / place[1]).exists()] == []
 
 
-def test_a_placeholder_fails_the_release() -> None:
-    """``nox -s release`` fails for a placeholder of an address and for a version without a date; a build does not."""
-    pyproject, changelog = (TOP / "pyproject.toml").read_text("utf-8"), (TOP / "CHANGELOG.md").read_text("utf-8")
+def test_what_speaks_against_a_release() -> None:
+    """A placeholder of an address, a version without a date and another version's tag do; a build does not look."""
+    pyproject, version = (TOP / "pyproject.toml").read_text("utf-8"), version_of()
     address = project("tool")["hatch"]["metadata"]["hooks"]["custom"]["repository"]
     real = pyproject.replace(address, "https://github.com/someone/wixvisitor")
-    dated = f"# Changes\n\n## {wixvisitor.__version__} - 2026-12-24\n"
-    assert problems(real, dated) == []
-    assert [text.partition(":")[0] for text in problems(real, changelog)] == ["CHANGELOG.md"]
+    dated = f"# Changes\n\n## {version} - 2026-12-24\n"
+    assert problems(real, dated, version) == []
+    assert problems(real, dated.replace(f" {version} ", f" [{version}] "), version, f"v{version}") == []
+    for heading in (
+        f"## {version} - unreleased",
+        f"## {version} - 2026-02-30",
+        "## 99.0 - 2026-12-24",
+        "## [Unreleased]",
+    ):
+        assert [text.partition(":")[0] for text in problems(real, f"{heading}\n\n{dated}", version)] == ["CHANGELOG.md"]
     for placeholder in ("https://repository.invalid/x", "https://github.example/x", "http://github.com/x"):
-        (problem,) = problems(pyproject.replace(address, placeholder), dated)
+        (problem,) = problems(pyproject.replace(address, placeholder), dated, version)
         assert placeholder in problem
+    for tag in (version, f"v{version}rc1", "v"):
+        (problem,) = problems(real, dated, version, tag)
+        assert f"the tag {tag} is not" in problem
+
+
+@pytest.mark.parametrize(
+    ("changes", "tags", "tags_here", "expected"),
+    [
+        ("", "", "", []),
+        ("", "v1.0", "v1.0\nbest", []),
+        ("", "v1.0", "", ["v1.0 is the tag of another commit"]),
+        ("?? wixvisitor/new.py", "", "", ["there are changes that are not committed"]),
+    ],
+)
+def test_which_commit_may_be_released(changes: str, tags: str, tags_here: str, expected: list[str]) -> None:
+    """A commit may be released if all is committed and its version is not the tag of another commit."""
+
+    def git(*arguments: str) -> str:
+        answers = {"status --porcelain": changes, "tag --list v1.0": tags, "tag --points-at HEAD": tags_here}
+        return answers[" ".join(arguments)]
+
+    assert [problem.partition(";")[0] for problem in problems_of_commit("1.0", git)] == expected
 
 
 def test_licence_typing_and_entry_point(built: Built) -> None:
@@ -243,8 +309,8 @@ def test_the_wheel_works_by_itself(built: Built) -> None:
     )
     program = (
         "import sys, importlib\n"
-        f"sys.path.insert(0, {str(built.wheel_path)!r})\n"
+        f"sys.path.insert(0, {str(built.archives.wheel)!r})\n"
         f"files = [importlib.import_module(name).__file__ for name in {names!r}]\n"
-        f"print(len([file for file in files if file.startswith({str(built.wheel_path)!r})]))"
+        f"print(len([file for file in files if file.startswith({str(built.archives.wheel)!r})]))"
     )
     assert run(["-I", "-c", program], built.place) == str(len(names))

@@ -1,4 +1,4 @@
-"""docs/security.md names a test for every threat, and every test that it names is there and runs."""
+"""docs/explanation/security.md names a test for every threat, and every test that it names is there and runs."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 TOP = Path(__file__).parent.parent
-PAGE = (TOP / "docs" / "security.md").read_text("utf-8")
+PAGE = (TOP / "docs/explanation/security.md").read_text("utf-8")
 NOT_THREATS = ("Keys, and how to change them", "Reporting a vulnerability")
 PARTS = ("**Has:**", "**Does:**", "**Does not:**", "**Shown by:**")
 NODE_ID = re.compile(r"`(tests/[^`]*\.py::[^`]*)`")

@@ -1,3 +1,3 @@
-"""The version, in one place: the package's metadata and the User-Agent both read it."""
+"""The version. It stands only here: the package's metadata and the User-Agent read it."""
 
 __version__ = "0.1.0"

@@ -167,7 +167,7 @@ def login_router(
 
     Put it inside ``VisitorMiddleware``, below the path at which browsers see it: with the callback
     ``https://shop.example/auth/callback`` that is ``/auth``. ``GET /auth/login?next=/account`` begins a login on
-    Wix's page, and a form that posts to ``/auth/logout?next=/`` ends it. docs/members.md has the details.
+    Wix's page, and a form that posts to ``/auth/logout?next=/`` ends it. docs/how-to/login.md has the details.
 
     Args:
         redirect_uri: the callback's address, as it is listed at Wix. The other routes are beside it. Its origin is the

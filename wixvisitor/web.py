@@ -3,7 +3,7 @@
 Three steps for each request: ``begin`` reads the cookie, ``await visit.visitor()`` returns the browser's visitor, and
 ``await visit.headers()`` returns the headers that the answer needs, with the cookie. The rules are those of the other
 integrations. A server whose handlers run in threads, like Flask, uses ``BlockingBrowserVisitors``: the same without
-``await``. docs/web.md has an example for Flask and one for Tornado.
+``await``. docs/how-to/frameworks.md has an example for Flask and one for Tornado.
 """
 
 from __future__ import annotations

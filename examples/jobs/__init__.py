@@ -1,1 +1,1 @@
-"""Nine jobs, each in one file: copy it, and change three names. docs/jobs.md shows them all."""
+"""Nine jobs, each in one file: copy it, and change three names. docs/how-to/jobs.md shows them all."""

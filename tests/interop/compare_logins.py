@@ -1,6 +1,6 @@
 """Logins under failures: the real @wix/sdk and wixvisitor in the same situations, each against a FakeWix of its own.
 
-`python -m tests.interop.compare_logins` prints the tables of docs/members.md and of the README. The numbers are
+`python -m tests.interop.compare_logins` prints the tables of docs/how-to/login.md and of the README. The numbers are
 counted, not timed, and the same in every run.
 """
 

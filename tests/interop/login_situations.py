@@ -26,7 +26,7 @@ class Situation:
         wanted: who the client has to be in the end.
         before: who the client is at first.
         is_expired: whether the access token has expired at first.
-        in_readme: whether the README has it; docs/members.md has all.
+        in_readme: whether the README has it; docs/how-to/login.md has all.
     """
 
     name: str

@@ -121,7 +121,7 @@ def test_same_on_trio(rows: list[Row]) -> None:
 
 def test_the_tables(rows: list[Row]) -> None:
     """The tables and figures are this run's; `python -m tests.interop.compare_logins` prints the tables."""
-    readme, docs = ((TOP / name).read_text(encoding="utf-8") for name in ("README.md", "docs/members.md"))
+    readme, docs = ((TOP / name).read_text(encoding="utf-8") for name in ("README.md", "docs/how-to/login.md"))
     for text, found in ((readme, for_readme(rows)), (docs, rows)):
         _, begin, rest = text.partition("<!-- login table -->\n")
         table, finish, _ = rest.partition("<!-- /login table -->")

@@ -10,6 +10,7 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -39,6 +40,8 @@ def program(name: str, package: str) -> str:
 
 def other_user() -> dict[str, Any]:
     """Returns the options of ``subprocess`` that make a process no root's."""
+    if sys.platform == "win32":
+        return lacking("database servers are started on POSIX")
     if os.geteuid() != 0:
         return {}
     import pwd  # not on Windows

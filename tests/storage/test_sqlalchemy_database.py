@@ -442,6 +442,7 @@ def test_wrong_arguments(arguments: dict[str, Any]) -> None:
         SQLAlchemyStorage("postgresql+psycopg://host/shop", **arguments)
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="asyncmy is not for Windows")
 @pytest.mark.parametrize("name", ["postgres", "postgresql", "mysql", "mariadb", "sqlite"])
 def test_a_url_without_a_driver(name: str) -> None:
     """The URL that a hosting provider gives is good as it is."""

@@ -1,4 +1,4 @@
-"""docs/testing.md is one test file, and passes as it stands."""
+"""docs/how-to/testing.md is one test file, and passes as it stands."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def anyio_backend():
 
 def test_the_page(tmp_path: Path) -> None:
     """All Python blocks of the page, in their order, are tests that pass, each with warnings as errors."""
-    page = (TOP / "docs/testing.md").read_text("utf-8")
+    page = (TOP / "docs/how-to/testing.md").read_text("utf-8")
     blocks = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
     (tmp_path / "test_page.py").write_text("\n".join(blocks), "utf-8")
     (tmp_path / "conftest.py").write_text(CONFTEST, "utf-8")

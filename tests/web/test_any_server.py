@@ -30,7 +30,7 @@ def pool(still, client_id) -> VisitorPool:
 
 
 def flask_shop(visitors: BlockingBrowserVisitors) -> Flask:
-    """The example of docs/web.md, with more pages."""
+    """The example of docs/how-to/frameworks.md, with more pages."""
     app = Flask(__name__)
 
     @app.before_request

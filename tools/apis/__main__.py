@@ -34,7 +34,7 @@ def generated() -> Iterator[tuple[str, str]]:
         if types.used:
             arguments = argument_types(types, "from wixvisitor.apis import shared_arguments as shared")
             yield f"{APIS}/{one.name}_arguments.py", "".join(arguments)
-    yield "docs/apis.md", with_table(TOP / "docs/apis.md", modules)
+    yield "docs/reference/apis.md", with_table(TOP / "docs/reference/apis.md", modules)
     yield from for_the_fake(shared, modules)
 
 

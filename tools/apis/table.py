@@ -1,4 +1,4 @@
-"""The table of all functions in ``docs/apis.md``."""
+"""The table of all functions in ``docs/reference/apis.md``."""
 
 from __future__ import annotations
 

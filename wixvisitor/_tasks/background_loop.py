@@ -23,7 +23,7 @@ import anyio
 from anyio.from_thread import BlockingPortal
 
 from wixvisitor._tasks import shared_task
-from wixvisitor._tasks.forks import CAN_FORK, at_fork
+from wixvisitor._tasks.forks import at_fork
 from wixvisitor._tasks.locks import fork_safe_lock
 
 T = TypeVar("T")
@@ -218,7 +218,7 @@ class BackgroundLoop:
                 await portal.sleep_until_stopped()
 
         try:
-            anyio.run(serve, backend_options={"loop_factory": _Loop} if CAN_FORK else {})
+            anyio.run(serve, backend_options={"loop_factory": _Loop})
         except BaseException as error:
             if started.done():
                 raise

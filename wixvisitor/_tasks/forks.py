@@ -5,9 +5,6 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable
-from typing import Final
-
-CAN_FORK: Final = sys.platform != "win32" and hasattr(os, "register_at_fork")
 
 
 def at_fork(
@@ -24,5 +21,5 @@ def at_fork(
         in_child: in the child.
     """
     hooks = {"before": before, "after_in_parent": in_parent, "after_in_child": in_child}
-    if sys.platform != "win32" and CAN_FORK:
+    if sys.platform != "win32" and hasattr(os, "register_at_fork"):
         os.register_at_fork(**{name: hook for name, hook in hooks.items() if hook is not None})

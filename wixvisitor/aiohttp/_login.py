@@ -58,7 +58,7 @@ def login_router(
     """Returns the routes of logins: ``app.add_routes(login_router("https://shop.example/auth/callback"))``.
 
     ``GET /auth/login?next=/account`` begins a login on Wix's page. A form that posts to ``/auth/logout?next=/`` logs
-    out. The app also needs ``setup``. docs/members.md has the details.
+    out. The app also needs ``setup``. docs/how-to/login.md has the details.
 
     Args:
         redirect_uri: the callback's address, as it is listed at Wix. The other routes are beside it. Its origin is the

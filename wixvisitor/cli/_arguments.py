@@ -29,7 +29,7 @@ _TOKENS: Final = (
 
 _COPY: Final = (
     "Copies the visitors that TO lacks, and overwrites none. It may be interrupted and called again. Programs may go "
-    "on meanwhile, if all of them use MovingStorage(old, new): docs/storage.md has the recipe."
+    "on meanwhile, if all of them use MovingStorage(old, new): docs/how-to/stores.md has the recipe."
 )
 _DOCTOR: Final = (
     "Looks at a site as a visitor, with at most 15 calls, and says what to do where something is wrong. It changes no "

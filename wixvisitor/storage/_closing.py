@@ -1,4 +1,4 @@
-"""``async with`` for the stores that hold something open. docs/storage.md says who closes a store."""
+"""``async with`` for the stores that hold something open. docs/how-to/stores.md says who closes a store."""
 
 from __future__ import annotations
 

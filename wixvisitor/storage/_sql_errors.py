@@ -48,7 +48,7 @@ _REASONS: Final = tuple(
             "the engine was made in another event loop; give SQLAlchemyStorage a URL, and each loop gets its own"
         ),
         r"prepared statement": (
-            "a pooler before the server mixes prepared statements; turn them off in the engine (docs/storage.md)"
+            "a pooler before the server mixes prepared statements; turn them off in the engine (docs/how-to/stores.md)"
         ),
         r"TimeoutError|timeout expired": "no answer in time",
         r": (08\w\w\w|2002|2003|2006|2013):|connection failed|[Cc]onnection (refused|reset|was closed|is closed)"

@@ -1,4 +1,4 @@
-"""Moves visitors from one store to another while programs run. docs/storage.md has the recipe."""
+"""Moves visitors from one store to another while programs run. docs/how-to/stores.md has the recipe."""
 
 from __future__ import annotations
 
