@@ -127,10 +127,12 @@ def lint(session: nox.Session) -> None:
 
 @nox.session
 def typing(session: nox.Session) -> None:
-    """Types: mypy strict and pyright."""
+    """Types: mypy strict, also as on Windows and macOS, and pyright."""
     install(session, "typing", "tests", "bench")
     session.install("nox")
     session.run("mypy")
+    for system in ("win32", "darwin"):  # a function that this system lacks is an error
+        session.run("mypy", "--platform", system)
     session.run("pyright")
 
 

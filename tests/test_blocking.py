@@ -419,7 +419,7 @@ warnings.simplefilter("ignore", DeprecationWarning)  # Python 3.12 warns of ever
 
 def connections():
     found = 0
-    for number in map(int, os.listdir("/proc/self/fd")):
+    for number in map(int, os.listdir("/dev/fd")):
         try:
             with socket.socket(fileno=os.dup(number)) as one:
                 found += isinstance(one.getpeername(), tuple)

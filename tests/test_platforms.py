@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import asyncio
 import errno
 import io
 import os
@@ -23,11 +24,15 @@ import pytest
 import wixvisitor
 from tests.commands import NEEDED_PLUGINS
 from tests.diagonal import ONLY_IN_CI
+from wixvisitor import StorageError
+from wixvisitor._tasks.background_loop import Call, background
 from wixvisitor._tasks.time_limits import outside_clock
 from wixvisitor.cli import main
 from wixvisitor.storage import FileStorage
 from wixvisitor.storage._sqlite_file import connect
+from wixvisitor.storage.sqlalchemy import SQLAlchemyStorage
 from wixvisitor.storage.sqlite import SQLiteStorage
+from wixvisitor.testing._stand_in.state_file import StateFile
 
 TOP = Path(wixvisitor.__file__).parents[1]
 PARTS = ("wixvisitor", "examples", "tests", "tools", "benchmarks")
@@ -41,6 +46,7 @@ ASKING = {
     "wixvisitor/storage/_file_lock.py",
     "wixvisitor/storage/_system.py",
     "wixvisitor/testing/_serve.py",
+    "wixvisitor/testing/_stand_in/state_file.py",
 }
 pytestmark = [pytest.mark.machine]
 played = pytest.mark.skipif(sys.platform != "linux", reason="Windows is played on Linux")
@@ -135,7 +141,9 @@ import sys, anyio
 from wixvisitor import VisitorSession
 from wixvisitor.blocking import BlockingVisitorSession
 from wixvisitor.storage import FileStorage
+from wixvisitor.storage.sqlalchemy import SQLAlchemyStorage
 from wixvisitor.storage.sqlite import SQLiteStorage
+from wixvisitor.testing._stand_in.state_file import StateFile
 from wixvisitor.testing import FakeWix
 
 fake = FakeWix(clock=lambda: fake_now[0])
@@ -200,7 +208,9 @@ import sys
 from wixvisitor import ConfigurationError
 from wixvisitor.storage import FileStorage
 from wixvisitor.storage.redis import RedisStorage
+from wixvisitor.storage.sqlalchemy import SQLAlchemyStorage
 from wixvisitor.storage.sqlite import SQLiteStorage
+from wixvisitor.testing._stand_in.state_file import StateFile
 
 for make, place in ((FileStorage, "shop:a.json"), (SQLiteStorage, "shop:v.db"), (RedisStorage, "unix:///x")):
     try:
@@ -257,6 +267,45 @@ def test_a_clock_that_runs_while_the_machine_sleeps(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(time, "clock_gettime", lambda name: name, raising=False)
     monkeypatch.setattr(time, "monotonic", lambda: "python's own")
     assert outside_clock() == clock
+
+
+def test_the_fakes_state_is_saved_while_it_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Windows refuses to replace a file that another program reads: saving is tried again there, and only there."""
+    refusals, replace = [2], os.replace
+
+    def busy(source: Any, target: Any) -> None:
+        if refusals[0]:
+            refusals[0] -= 1
+            raise PermissionError(errno.EACCES, "Access is denied", str(target))
+        replace(source, target)
+
+    monkeypatch.setattr(os, "replace", busy)
+    with StateFile(tmp_path / "state.json") as state:
+        with pytest.raises(PermissionError):
+            state.write({"a": 1})
+        monkeypatch.setattr(sys, "platform", "win32")
+        state.write({"a": 2})
+    assert (tmp_path / "state.json").read_text("utf-8") == '{"a":2}'
+    assert [place.name for place in tmp_path.glob("*.tmp")] == []
+
+
+def test_psycopg_on_windows(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Psycopg cannot use the event loop that is usual there: the error says what to do. Blocking calls have another."""
+
+    class Proactor(asyncio.SelectorEventLoop):
+        pass
+
+    monkeypatch.setattr(sys, "platform", "win32")
+    monkeypatch.setattr(asyncio, "ProactorEventLoop", Proactor, raising=False)
+    storage = SQLAlchemyStorage("postgresql+psycopg://me:password@127.0.0.1:1/shop")
+
+    async def load() -> object:
+        return await storage.load("a")
+
+    with asyncio.Runner(loop_factory=Proactor) as runner, pytest.raises(StorageError, match=r"postgresql\+asyncpg"):
+        runner.run(load())
+    with pytest.raises(StorageError, match="the server cannot be reached"):
+        background.run(None, Call(load))
 
 
 def test_keys_that_a_file_system_would_fold(tmp_path: Path) -> None:
