@@ -1,7 +1,8 @@
 """Windows, played on Linux: what Python lacks there is missing here, and files behave as they do there.
 
-``python -m tests.windows PROGRAM ARGUMENT…`` runs a program of Python code on it. Modules of the standard library and
-of others are imported before, since they choose their code for a system at that moment. What is played, with sources:
+``python -m tests.windows core PROGRAM ARGUMENT…`` runs a program of Python code on it. Modules of the standard library
+and of others are imported before, since they choose their code for a system at that moment: ``core``, what wixvisitor
+depends on; ``extras``, also what its extras do; ``tests``, also what its tests do. What is played, with sources:
 
 - Modules and functions that Windows lacks: each "Availability: Unix" of Python's documentation.
 - A directory cannot be opened, and a file that was opened for reading cannot be synced (``_commit`` of Microsoft's C
@@ -58,13 +59,26 @@ MISSING: Final[dict[Any, tuple[str, ...]]] = {
 }
 IMPORTED: Final = (  # before Windows is played; those that are not installed are left out
     *("anyio._backends._asyncio", "anyio._backends._trio", "trio", "sniffio", "attrs", "filelock", "sqlite3", "ssl"),
-    *("subprocess", "tempfile", "ctypes", "uuid", "concurrent.futures.process", "zoneinfo", "unittest.mock"),
-    *("httpx", "httpcore", "httpx2", "httpcore2", "aiohttp.web", "uvicorn.protocols.http.h11_impl", "uvicorn.server"),
-    *("starlette.applications", "fastapi.testclient", "redis.asyncio", "sqlalchemy.ext.asyncio", "key_value.aio"),
-    *("cryptography.hazmat.primitives.ciphers.aead", "opentelemetry.trace", "graphql", "pytest", "hypothesis", "respx"),
+    *("subprocess", "tempfile", "ctypes", "uuid", "concurrent.futures.process", "httpx", "httpcore"),
+    *("uvicorn.protocols.http.h11_impl", "uvicorn.server", "starlette.applications", "graphql"),
+)
+IMPORTED_BY_EXTRAS: Final = (
+    *("httpx2", "httpcore2", "aiohttp.web", "fastapi.testclient", "redis.asyncio", "sqlalchemy.ext.asyncio"),
+    *("key_value.aio", "cryptography.hazmat.primitives.ciphers.aead", "opentelemetry.trace", "pytest", "hypothesis"),
 )
 IMPORTED_BY_TESTS: Final = (
-    *("httpx_aiohttp", "starlette.testclient", "litestar.testing", "quart", "django.test", "flask", "tornado.testing"),
+    *(
+        "respx",
+        "zoneinfo",
+        "unittest.mock",
+        "httpx_aiohttp",
+        "starlette.testclient",
+        "litestar.testing",
+        "quart",
+        "django.test",
+        "flask",
+        "tornado.testing",
+    ),
     *("alembic", "aiosqlite", "psycopg", "asyncpg", "pymysql", "key_value.aio.stores.memory"),
     *("key_value.aio.stores.filetree", "opentelemetry.sdk.trace", "opentelemetry.sdk.metrics"),
     *("opentelemetry.instrumentation.fastapi", "opentelemetry.instrumentation.httpx", "sentry_sdk", "logfire"),
@@ -72,6 +86,7 @@ IMPORTED_BY_TESTS: Final = (
     *("hatchling.build", "readme_renderer.markdown", "xdist.plugin", "playwright.sync_api", "jinja2", "structlog"),
     *("brotli", "coverage", "mypy.api", "nox", "multiprocessing.resource_tracker"),
 )
+LEVELS: Final = {"core": len(IMPORTED), "extras": len(IMPORTED) + len(IMPORTED_BY_EXTRAS), "tests": None}
 OF_THEIR_OWN: Final = ("filelock", "shutil", "subprocess", "tempfile", "trio")  # with other code for Windows
 GRAIN: Final = 0.0156  # seconds
 ACCESS_DENIED, SHARING_VIOLATION, ALREADY_EXISTS = 5, 32, 183  # https://learn.microsoft.com/windows/win32/debug
@@ -106,6 +121,7 @@ def play(imported: tuple[str, ...] = IMPORTED) -> None:
     io._WindowsConsoleIO = type("_WindowsConsoleIO", (), {})  # pytest looks for it
     time.time, time.monotonic = (lambda: _time() // GRAIN * GRAIN), (lambda: _monotonic() // GRAIN * GRAIN)
     os.umask(0)
+    asyncio.ProactorEventLoop = type("ProactorEventLoop", (asyncio.SelectorEventLoop,), {})  # type: ignore[attr-defined]
     socket.socketpair = functools.partial(socket.socketpair, _socket.AF_UNIX)
     for name in ("add_signal_handler", "remove_signal_handler", "add_reader", "add_writer"):
         setattr(asyncio.SelectorEventLoop, name, _not_implemented)
@@ -209,9 +225,9 @@ def _unlink(place: Any, *, dir_fd: int | None = None) -> None:
 
 
 def main() -> None:
-    """Runs the program that the first argument is; the others are its ``sys.argv``."""
-    program, sys.argv = sys.argv[1], sys.argv[1:]
-    play((*IMPORTED, *IMPORTED_BY_TESTS) if "tests" in sys.argv else IMPORTED)
+    """Runs the program; what follows it is its ``sys.argv``."""
+    used, program, sys.argv = sys.argv[1], sys.argv[2], sys.argv[2:]
+    play((*IMPORTED, *IMPORTED_BY_EXTRAS, *IMPORTED_BY_TESTS)[: LEVELS[used]])
     exec(compile(program, "<on Windows>", "exec"), {"__name__": "__main__"})
 
 

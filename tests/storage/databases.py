@@ -21,6 +21,8 @@ import attrs
 
 from tests.storage.servers import PATIENCE, free_port, lacking
 
+DRIVERS = ("postgresql+psycopg", "postgresql+asyncpg", *(["mariadb+asyncmy"] if sys.platform != "win32" else []))
+
 USER, DATABASE = "shop", "shop"
 PASSWORD = "p@ss/word:%"
 _PLACES = ("usr/lib/postgresql/*/bin", "usr/local/sbin", "usr/sbin")  # of Debian, not on a user's PATH
