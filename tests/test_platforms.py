@@ -62,7 +62,7 @@ def on_windows(
         command,
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=120,
         cwd=place,
         env={**ours, "PYTHONPATH": str(TOP), **environment},
     )
@@ -118,7 +118,7 @@ async def main():
                 ended.wait(0.02)
             ended.wait(0.001)
 
-    reader = threading.Thread(target=hold)
+    reader = threading.Thread(target=hold, daemon=True)
     reader.start()
     for number in range(20):
         await storage.save("a", str(number))
@@ -204,8 +204,9 @@ def test_all_tests_are_collected_on_windows(tmp_path: Path) -> None:
 
 
 REFUSED = """
-import sys
-from wixvisitor import ConfigurationError
+from pathlib import Path
+import anyio
+from wixvisitor import ConfigurationError, StorageError
 from wixvisitor.storage import FileStorage
 from wixvisitor.storage.redis import RedisStorage
 from wixvisitor.storage.sqlite import SQLiteStorage
@@ -215,15 +216,22 @@ for make, place in ((FileStorage, "shop:a.json"), (SQLiteStorage, "shop:v.db"), 
         make(place)
     except ConfigurationError as error:
         print(error)
+
+Path("link.json").symlink_to("elsewhere.json")
+try:
+    anyio.run(FileStorage("link.json").load, "a")
+except StorageError as error:
+    print("link:", error)
 """
 
 
 @played
 def test_what_is_refused_on_windows(tmp_path: Path) -> None:
-    """A path with a colon would be a stream of another file, and Python has no Unix sockets there: errors say so."""
+    """Errors say so: a colon would name a stream of a file, Python has no Unix sockets there, a symlink is no file."""
     done = on_windows(REFUSED, place=tmp_path, used="extras")
     assert done.stderr == ""
-    assert [line.partition(":")[0] for line in done.stdout.splitlines()] == ["path", "path", "url"]
+    assert [line.partition(":")[0] for line in done.stdout.splitlines()] == ["path", "path", "url", "link"]
+    assert "is a symlink" in done.stdout
     FileStorage("shop:anna.json")  # is a file's name on other systems
     SQLiteStorage("shop:v.db")
 
