@@ -2,8 +2,8 @@
 
 Two small files appear next to ``visitor.json`` and stay. ``visitor.json.lock`` is locked while the record is replaced.
 ``visitor.json.lease`` is locked while a process renews the visitor, and holds the end of that lease. They hold no
-tokens. If they are removed while programs run, these programs no longer exclude each other. On Windows what is locked is
-a third and fourth file, whose names end in ``.held``.
+tokens. If they are removed while programs run, these programs no longer exclude each other. On Windows two more files,
+whose names end in ``.held``, are locked instead.
 """
 
 from __future__ import annotations

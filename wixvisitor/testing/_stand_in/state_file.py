@@ -89,15 +89,11 @@ class StateFile:
 
 def _replace(draft: Path, path: Path) -> None:
     """Renames the draft. Windows refuses that while another program has the file open, so it is tried again there."""
-    for pause in (0.01, 0.1, 0.5):
-        try:
+    for pause in (0.01, 0.1, 0.5) if sys.platform == "win32" else ():
+        with suppress(PermissionError):
             os.replace(draft, path)
-        except PermissionError:
-            if sys.platform != "win32":
-                raise
-            time.sleep(pause)
-        else:
             return
+        time.sleep(pause)
     os.replace(draft, path)
 
 
