@@ -110,15 +110,15 @@ def markdown(results: dict[str, Any]) -> str:
     lines = [
         *textwrap.wrap(measured_with, width=120, break_on_hyphens=False),
         "",
-        "| what | beside | figure | target | |",
-        "| --- | --- | ---: | ---: | --- |",
+        "| what | beside | figure | target |",
+        "| --- | --- | ---: | --- |",
     ]
     for name in QUESTIONS:
         for one in results.get(name, {}).get("verdicts", ()):
             verdict = Verdict(**one)
-            sign, met = "≤" if verdict.at_most else "≥", "met" if verdict.is_met else "**missed**"
+            sign, missed = "≤" if verdict.at_most else "≥", "" if verdict.is_met else ": **missed**"
             both = (f"{number:,.2f}".removesuffix(".00") + one["unit"] for number in (verdict.figure, verdict.target))
-            lines.append(f"| {verdict.what} | {verdict.beside} | {f' | {sign} '.join(both)} | {met} |")
+            lines.append(f"| {verdict.what} | {verdict.beside} | {f' | {sign} '.join(both)}{missed} |")
     return "\n".join(lines)
 
 

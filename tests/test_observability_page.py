@@ -1,4 +1,4 @@
-"""docs/how-to/observe.md lists every log line, with its level, and every event with its fields."""
+"""docs/reference/events.md lists every log line, with its level, and every event with its fields."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import wixvisitor
 from wixvisitor import Event
 
 TOP = Path(__file__).parent.parent
-PAGE = (TOP / "docs/how-to/observe.md").read_text("utf-8")
+PAGE = (TOP / "docs/reference/events.md").read_text("utf-8")
 OTHERS = ("cli", "testing")  # they write to a terminal or a test's report
 TASKS = ("wixvisitor: ", "wixvisitor: storage", "wixvisitor: the store's ")  # names of tasks and threads
 

@@ -63,7 +63,8 @@ class VisitorSession(_checks.NotCopied):
         judge_refusal: judges whether an answer of the token endpoint refuses the refresh token: ``"certain"``,
             ``"doubtful"`` or ``"never"``; see the function ``judge_refusal``. A doubtful refusal changes nothing until
             it is confirmed.
-        is_refusal: deprecated; its True means ``"certain"``, its False ``"never"``.
+        is_refusal: deprecated: use ``judge_refusal``; version 0.2 removes it. Its True means ``"certain"``, its False
+            ``"never"``.
         clock: seconds since the epoch; for tests.
         max_retries: how often a reading call of ``wixvisitor.apis`` is sent again after a connection error, a 503 or a
             short 429. Requests by ``get``, ``post`` and the like are sent once.

@@ -316,6 +316,7 @@ def test_from_the_command_line(tmp_path: Path) -> None:
 
 def test_the_page_shows_the_files() -> None:
     """The page of the jobs has each as it is in its file, without the docstring, which it tells in its own words."""
-    blocks = re.findall(r"```python\n(.*?)```", (TOP / "docs/how-to/jobs.md").read_text("utf-8"), flags=re.DOTALL)
-    files = [(TOP / f"examples/jobs/{job}.py").read_text("utf-8") for job in JOBS]
-    assert blocks == [text[text.index('"""\n\n') + 5 :] for text in files]
+    page = (TOP / "docs/how-to/jobs.md").read_text("utf-8")
+    blocks = re.findall(r'```python title="(.*?)"\n(.*?)```', page, flags=re.DOTALL)
+    files = {f"examples/jobs/{job}.py": (TOP / f"examples/jobs/{job}.py").read_text("utf-8") for job in JOBS}
+    assert blocks == [(name, text[text.index('"""\n\n') + 5 :]) for name, text in files.items()]

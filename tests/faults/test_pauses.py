@@ -1,4 +1,4 @@
-"""One endpoint, one pause, over real sockets and in real time: the numbers of docs/explanation/reliability.md."""
+"""One endpoint, one pause, over real sockets and in real time: the numbers of docs/explanation/one-visitor.md."""
 
 from __future__ import annotations
 

@@ -190,7 +190,7 @@ async def test_one_warning_where_no_pool_is_found(
     warnings = [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
     assert len(warnings) == 1
     assert "Opaque" in warnings[0]
-    assert "docs/explanation/reliability.md" in warnings[0]
+    assert "docs/explanation/one-visitor.md" in warnings[0]
 
 
 @pytest.mark.parametrize("anyio_backend", ["asyncio"])

@@ -19,7 +19,7 @@ pytest_plugins = ["pytester"]
 
 README = Path(__file__).parent.parent.parent / "README.md"
 INI = (
-    "[pytest]\naddopts = --strict-markers -p no:cacheprovider\nfilterwarnings =\n    error\n"
+    "[pytest]\naddopts = --strict-markers -p no:cacheprovider -p no:asyncio\nfilterwarnings =\n    error\n"
     # Starlette's TestClient uses it in the lowest versions that are allowed; anyio 4.16 says so.
     "    ignore:The anyio.abc.BlockingPortal alias is deprecated:DeprecationWarning\n"
 )

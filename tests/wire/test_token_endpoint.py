@@ -430,14 +430,20 @@ NO_REFUSALS = [
 def test_refusals(status, body):
     """400, 401 and 403 with a JSON object that names the token refuse it for certain."""
     assert judge_refusal(answer(status, body)) == "certain"
-    assert is_refusal(answer(status, body))
 
 
 @pytest.mark.parametrize(("status", "body"), DOUBTFUL)
 def test_doubtful_refusals(status, body):
     """Any other JSON object with 400, 401 or 403 may be a gateway's: it is doubtful."""
     assert judge_refusal(answer(status, body)) == "doubtful"
-    assert not is_refusal(answer(status, body))
+
+
+@pytest.mark.parametrize(("body", "is_certain"), [(INVALID_GRANT, True), ({}, False)])
+def test_is_refusal(body, is_certain):
+    """The deprecated function says whether a refusal is certain, and what takes its place."""
+    with pytest.warns(DeprecationWarning, match="judge_refusal") as caught:
+        assert is_refusal(answer(400, body)) is is_certain
+    assert caught[0].filename == __file__
 
 
 def test_answers_of_one_kind():
@@ -460,13 +466,13 @@ def test_no_refusals(status, body):
 def test_cut_off_is_no_refusal():
     """A body that was too long to be read says nothing about the token."""
     read = read_answer(400, json.dumps(INVALID_GRANT).encode(), headers={}, now=NOW, cut=True)
-    assert not is_refusal(read)
+    assert judge_refusal(read) == "never"
 
 
 @pytest.mark.parametrize("error", ["invalid_client", "unauthorized_client"])
 def test_client_error_behind_a_long_description(error):
     """An error about the client costs nobody, wherever in the JSON its code stands."""
-    assert not is_refusal(answer(401, {"error_description": "x" * 600, "error": error}))
+    assert judge_refusal(answer(401, {"error_description": "x" * 600, "error": error})) == "never"
 
 
 @pytest.mark.parametrize("status", [400, 401, 403])
@@ -591,7 +597,7 @@ def test_any_answer_ends_well(status, body, request, cut):
     """Any status and bytes end in a grant, a refusal or an error of ours that holds no token."""
     read = read_answer(status, body, headers={}, now=NOW, secrets=request.secrets, cut=cut)
     assert "classified" not in repr(read)
-    refused = is_refusal(read)
+    refused = judge_refusal(read) == "certain"
     assert not refused or status in (400, 401, 403)
     error = token_endpoint.failure(read)
     assert isinstance(error, ConfigurationError | TokenRequestError)

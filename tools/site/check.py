@@ -35,9 +35,9 @@ class Page(HTMLParser):
     def __attrs_pre_init__(self) -> None:
         super().__init__()
 
-    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         """Called by the parser for each element."""
-        values = {name: value or "" for name, value in attributes}
+        values = {name: value or "" for name, value in attrs}
         self.anchors |= {values[name] for name in ("id", "name") if values.get(name)}
         if tag == "a" and "href" in values:
             self.links.append(values["href"])

@@ -56,7 +56,7 @@ def _warn(kind: type) -> None:
         _warned.add(kind)
         logger.warning(
             "wixvisitor: the transport %s.%s has no connection pool of httpx that wixvisitor could find. If it has "
-            "one, it is not repaired after cancelled requests (docs/explanation/reliability.md)",
+            "one, it is not repaired after cancelled requests (docs/explanation/one-visitor.md)",
             kind.__module__,
             kind.__qualname__,
         )

@@ -31,8 +31,8 @@ if TYPE_CHECKING:
 
 _VERDICTS: Final[tuple[str, ...]] = get_args(Verdict)
 _DEPRECATED: Final = (
-    'is_refusal= goes with the next release: give judge_refusal=, a function that returns "certain" (what True was), '
-    '"doubtful" or "never" (what False was)'
+    'is_refusal= is deprecated, and version 0.2 removes it: give judge_refusal=, a function that returns "certain" '
+    '(what True was), "doubtful" or "never" (what False was)'
 )
 
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 import math
 import re
+import warnings
 from collections.abc import Iterator, Mapping
 from datetime import UTC
 from email.utils import parsedate_to_datetime
@@ -200,7 +201,9 @@ def judge_refusal(answer: TokenAnswer) -> Verdict:
 
 
 def is_refusal(answer: TokenAnswer) -> bool:
-    """Whether ``judge_refusal`` returns ``"certain"``. Use that function instead: version 1.0 removes this one."""
+    """Whether ``judge_refusal`` returns ``"certain"``. Deprecated: use that function; version 0.2 removes this one."""
+    message = 'is_refusal is deprecated, and version 0.2 removes it: judge_refusal returns "certain" where it was True'
+    warnings.warn(message, DeprecationWarning, stacklevel=2)
     return judge_refusal(answer) == "certain"
 
 

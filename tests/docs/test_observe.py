@@ -1,0 +1,56 @@
+"""docs/how-to/observe.md: the module for structlog, in a process of its own, because logging is the process's."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+from tests.docs.blocks import TOP, blocks_of
+
+PROGRAM = """
+import asyncio, logging
+import logs, structlog
+from wixvisitor import VisitorPool
+from wixvisitor.testing import FakeWix
+
+async def main():
+    structlog.contextvars.bind_contextvars(request_id="7f3a")
+    async with FakeWix().client() as wix, VisitorPool("5e9c1d0a-7c1e-4a52-9d5e-1f2a3b4c5d6e", client=wix) as pool:
+        await (await pool.session("anna")).generate_visitor_tokens()
+
+logging.getLogger("wixvisitor").setLevel(logging.INFO)
+asyncio.run(main())
+"""
+
+
+def test_the_line_of_structlog(tmp_path: Path) -> None:
+    """The page's module formats a line of wixvisitor as the page shows it."""
+    blocks = list(blocks_of("docs/how-to/observe.md"))
+    (module,) = (block.code for block in blocks if block.title == "logs.py")
+    (shown,) = (json.loads(block.code) for block in blocks if block.language == "json")
+    (tmp_path / "logs.py").write_text(module, "utf-8")
+    ran = subprocess.run(
+        [sys.executable, "-W", "error", "-c", PROGRAM],
+        env=os.environ | {"PYTHONPATH": str(TOP)},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    assert [json.loads(line) for line in ran.stderr.splitlines()] == [shown]
+
+
+def test_the_metrics() -> None:
+    """The page lists each metric that the module makes, and no other; and each attribute of a span."""
+    page = (TOP / "docs/how-to/observe.md").read_text("utf-8")
+    source = (TOP / "wixvisitor/opentelemetry.py").read_text("utf-8")
+    listed = set(re.findall(r"^\| `(wixvisitor\.[\w.]+)` \|", page, re.MULTILINE))
+    made = set(re.findall(r'"(wixvisitor(?:\.\w+){1,2})"', source))
+    attributes = {"wixvisitor.client_id", "wixvisitor.grant", "wixvisitor.outcome"}
+    assert listed == made - attributes
+    assert [name for name in attributes if f"`{name}`" not in page] == []
