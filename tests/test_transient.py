@@ -180,7 +180,7 @@ async def test_trouble_in_the_background_disturbs_nobody(
 async def test_an_unreachable_endpoint_says_so(
     still: FakeWix, session_of: SessionMaker, visitor: Tokens, family: ModuleType, door: str, grant: str
 ) -> None:
-    """A refused connection is a TokenRequestError without a status, whose text says what happened."""
+    """A refused connection is a TokenRequestError without a status, whose text says what happened, and where."""
     tokens = visitor if grant == "refresh_token" else None
     still.advance(LIFETIME + 1)
 
@@ -190,7 +190,7 @@ async def test_an_unreachable_endpoint_says_so(
     transport = family.MockTransport(broken) if door == "in process" else None
     async with family.AsyncClient(transport=transport) as client:
         session = session_of(client=client, tokens=tokens, base_url="http://127.0.0.1:1")
-        with pytest.raises(TokenRequestError, match="could not be reached") as caught:
+        with pytest.raises(TokenRequestError, match=r"of http://127\.0\.0\.1:1 could not be reached") as caught:
             await session.auth_headers()
     assert caught.value.status_code is None
     assert "ConnectError" in str(caught.value)

@@ -42,7 +42,9 @@ class VisitorAuth(NotCopied, httpx.Auth, _Httpx2Auth):  # type: ignore[misc] # t
     """
 
     requires_request_body = False
+    """False: httpx reads no body of a request for this."""
     requires_response_body = False
+    """False: httpx reads no body of a response for this."""
 
     def __init__(self, refresher: Any) -> None:
         self._refresher: Refresher = refresher

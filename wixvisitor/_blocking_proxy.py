@@ -78,8 +78,17 @@ class CallingProxy(BlockingProxy[A]):
         """Runs an async function in the background loop, with the async session as its first argument.
 
         For example ``visitor.call(my_function, "apples", number=3)``, or a function of ``wixvisitor.apis``:
-        ``visitor.call(posts.get_post_by_slug, slug="news")``. Raises what the function raises. The function
-        must not call this blocking session: it uses the async one that it gets.
+        ``visitor.call(posts.get_post_by_slug, slug="news")``. The function must not call this blocking session: it uses
+        the async one that it gets.
+
+        Args:
+            function: an async function.
+            arguments: its further arguments.
+            options: its keyword arguments.
+
+        Raises:
+            ConfigurationError: this is no function.
+            What the function raises.
         """
         if not callable(function):
             raise ConfigurationError("call: expected an async function and its further arguments; do not call it here")
@@ -91,8 +100,16 @@ class CallingProxy(BlockingProxy[A]):
         """Yields the items of all pages of a call, as ``wixvisitor.apis.each``: ``for post in visitor.each(…)``.
 
         For example ``visitor.each(products_v3.query_products, query={})``. Each page is asked for when the items before
-        it are used up. The loop may be left early, and is for one thread at a time. Raises ``ConfigurationError`` if
-        the function has no pages, and what the function raises.
+        it are used up. The loop may be left early, and is for one thread at a time.
+
+        Args:
+            function: a function of ``wixvisitor.apis`` that pages.
+            arguments: none; its arguments have names.
+            options: its keyword arguments.
+
+        Raises:
+            ConfigurationError: the function has no pages.
+            What the function raises.
         """
         return self._each(function, *arguments, **options)
 

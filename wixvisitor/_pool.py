@@ -50,6 +50,9 @@ class VisitorPool(_checks.NotCopied):
     a ``ConfigurationError`` instead of loading a visitor or sending a request. The tokens in memory can still be read,
     and ``async with`` opens it again.
 
+    Raises:
+        ConfigurationError: an argument is wrong.
+
     Concurrency: share it between tasks. Event loops may follow one another; close the pool in each of them.
     Cancellation: never harms a visitor.
     """
@@ -158,7 +161,9 @@ class VisitorPool(_checks.NotCopied):
     async def aclose(self) -> None:
         """Ends the renewals under way within 3 seconds and closes the client, if it was made here.
 
-        It does not close the storage: you do. May be called twice.
+        It does not close the storage: you do. May be called twice. Raises nothing.
+
+        Cancellation: it goes on to its end, at most 3 seconds.
         """
         from wixvisitor._renewal.refresher import CLOSING  # noqa: PLC0415 - as above
 

@@ -164,7 +164,9 @@ class VisitorSession(_checks.NotCopied):
         """Ends a renewal under way within 3 seconds and closes the client, if it was made here.
 
         Callers that still wait for that renewal get a ``TokenRequestError``. A pool does both for its sessions. May be
-        called twice.
+        called twice. Raises nothing.
+
+        Cancellation: it goes on to its end, at most 3 seconds.
         """
         if not self._settings.limiter.is_shared:
             from wixvisitor._renewal.refresher import CLOSING  # noqa: PLC0415 - as above

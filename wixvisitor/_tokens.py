@@ -25,8 +25,11 @@ class TokenRole(StrEnum):
     """The role of a refresh token's owner; the values are those of ``@wix/sdk``."""
 
     NONE = "none"
+    """There is no refresh token."""
     VISITOR = "visitor"
+    """An anonymous shopper."""
     MEMBER = "member"
+    """A member who is logged in."""
 
 
 def _role(value: object) -> TokenRole:
@@ -73,7 +76,9 @@ class RefreshToken:
 class Tokens:
     """One visitor: an access token and the refresh token that renews it.
 
-    ``access_token.expires_at`` is absolute, in whole seconds since the epoch; nothing here is relative.
+    Attributes:
+        access_token: what requests carry. Its ``expires_at`` is absolute, in whole seconds since the epoch.
+        refresh_token: what renews it, and says whose it is.
 
     Concurrency: immutable, share it freely.
     """
@@ -125,6 +130,7 @@ class Tokens:
 
 
 EMPTY_TOKENS: Final = Tokens(AccessToken("", 0), RefreshToken("", TokenRole.NONE))
+"""No tokens: what ``get_tokens`` returns before there is a visitor. ``@wix/sdk`` calls the same ``EMPTY_TOKENS``."""
 
 
 def _access_token(data: object) -> AccessToken:

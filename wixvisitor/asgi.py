@@ -78,6 +78,7 @@ class VisitorMiddleware:
         trusted_origins: Sequence[str] = (),
     ) -> None:
         self.app = app  # Starlette's name for it: tools walk through a stack of middlewares by it
+        """The app inside."""
         self._site = Site(
             pool,
             cookie=cookie,
@@ -128,6 +129,7 @@ async def get_visitor(scope: Mapping[str, Any]) -> VisitorSession:
         StorageError: the store cannot be read.
 
     Concurrency: all calls within a request get the same object.
+    Cancellation: the visitor is unchanged.
     """
     visit = scope.get(KEY)
     del scope
@@ -146,6 +148,7 @@ async def get_member(scope: Mapping[str, Any], *, login: str | None = "/auth/log
         ConfigurationError, StorageError: as ``get_visitor``.
 
     Concurrency: all calls within a request get the same object.
+    Cancellation: the visitor is unchanged.
     """
     visit, query = known(scope.get(KEY)), scope.get("query_string", b"").decode("latin-1")
     del scope
@@ -211,6 +214,7 @@ async def get_catalog_visitor(scope: Mapping[str, Any]) -> CatalogReader:
         ConfigurationError: the app is not wrapped in ``VisitorMiddleware``.
 
     Concurrency: one object for all requests.
+    Cancellation: it never waits.
     """
     visit = scope.get(KEY)
     del scope

@@ -10,8 +10,8 @@ The thread starts at the first call. It ends when everything is closed, or with 
 closing anything. A forked child makes its own thread and connections.
 
 Concurrency: everything here may be shared between threads.
-Errors: what the async methods raise, and ``RuntimeError`` if the calling thread runs an event loop. Ctrl-C cancels the
-waiting call; the visitor is unchanged.
+Cancellation: Ctrl-C cancels the waiting call; the visitor is unchanged.
+Raises: what the async methods raise, and ``RuntimeError`` if the calling thread runs an event loop.
 """
 
 from __future__ import annotations
@@ -113,7 +113,9 @@ class BlockingVisitorSession(CallingProxy[VisitorSession], ClosableProxy[Visitor
     """One Wix visitor, for code that is not async. Its arguments and methods are those of ``VisitorSession``.
 
     Use it with ``with``, or call ``close()`` at the end. A closed session can be used again.
-    Raises ``ConfigurationError`` if an argument is wrong.
+
+    Raises:
+        ConfigurationError: an argument is wrong.
     """
 
     __slots__ = ()
@@ -202,7 +204,9 @@ class BlockingVisitorPool(ClosableProxy[VisitorPool]):
     """Many visitors of one site, for code that is not async. Its arguments and methods are those of ``VisitorPool``.
 
     Use it with ``with``, or call ``close()`` at the end.
-    Raises ``ConfigurationError`` if an argument is wrong.
+
+    Raises:
+        ConfigurationError: an argument is wrong.
     """
 
     __slots__ = ()
@@ -233,5 +237,13 @@ class BlockingVisitorPool(ClosableProxy[VisitorPool]):
 
 
 def run(function: Callable[P, Awaitable[R]], /, *arguments: P.args, **options: P.kwargs) -> R:
-    """Runs an async function in the background loop, for example ``run(storage.aclose)``; raises what it raises."""
+    """Runs an async function in the background loop, for example ``run(storage.aclose)``. Returns its result.
+
+    Args:
+        function: an async function.
+        arguments: its arguments.
+        options: its keyword arguments.
+
+    Raises: what the function raises; ``RuntimeError`` if this thread runs an event loop.
+    """
     return background.run(None, Call(functools.partial(function, *arguments, **options)))

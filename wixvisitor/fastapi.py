@@ -133,6 +133,7 @@ async def get_visitor(connection: HTTPConnection) -> VisitorSession:
         StorageError: the store cannot be read.
 
     Concurrency: all calls within a request get the same object.
+    Cancellation: the visitor is unchanged.
     """
     visit = connection.scope.get(KEY)
     del connection  # error reporters print local variables, and it holds the browser's cookies
@@ -153,6 +154,9 @@ async def get_member(connection: HTTPConnection) -> VisitorSession:
             (303) and comes back after it. All other requests get a 401, and so do all if the app has no such route.
         WebSocketException: likewise, for a websocket.
         ConfigurationError, StorageError: as ``get_visitor``.
+
+    Concurrency: all calls within a request get the same object.
+    Cancellation: the visitor is unchanged.
     """
     visit, login = known(connection.scope.get(KEY)), _login_path(connection.scope)
     query = connection.scope.get("query_string", b"").decode("latin-1")
@@ -255,6 +259,7 @@ async def get_catalog_visitor(connection: HTTPConnection) -> CatalogReader:
         ConfigurationError: the app was not set up.
 
     Concurrency: one object for all requests.
+    Cancellation: it never waits.
     """
     return await asgi.get_catalog_visitor(connection.scope)
 

@@ -45,9 +45,10 @@ __all__ = [
     "Redirects",
 ]
 
-# Wix's public keys for Google's captcha, as in @wix/sdk (captchaVisibleSiteKey, captchaInvisibleSiteKey).
 RECAPTCHA_SITE_KEY: Final = "6Ld0J8IcAAAAANyrnxzrRlX1xrrdXsOmsepUYosy"
+"""Wix's public key for Google's captcha, as in ``@wix/sdk`` (``captchaVisibleSiteKey``)."""
 INVISIBLE_RECAPTCHA_SITE_KEY: Final = "6LdoPaUfAAAAAJphvHoUoOob7mx0KDlXyXlgrx5v"
+"""Wix's public key for Google's invisible captcha, as in ``@wix/sdk`` (``captchaInvisibleSiteKey``)."""
 
 Prompt = Literal["login", "none"]
 ResponseMode = Literal["query", "fragment", "web_message"]
@@ -218,6 +219,7 @@ class Checkout(_OfSession):
 
         Raises:
             WixAPIError: there is no cart (404), Wix refuses, or its answer has no cart or address.
+            ConfigurationError: ``return_to`` or ``thank_you`` is no address.
             What ``VisitorSession.request`` raises.
         """
         _check_address(return_to, "return_to")
@@ -365,6 +367,7 @@ class Members(_OfSession):
 
         Raises:
             MemberLoginError: Wix refuses; ``reason`` says why.
+            TokenRequestError: Wix's answer is no JSON. Nothing changed.
             What ``VisitorSession.request`` raises.
         """
         body = wire.credentials_body(
@@ -397,6 +400,7 @@ class Members(_OfSession):
 
         Raises:
             MemberLoginError: Wix refuses; ``reason`` says why.
+            TokenRequestError: Wix's answer is no JSON. Nothing changed.
             What ``VisitorSession.request`` raises.
         """
         body = wire.credentials_body(
@@ -413,8 +417,13 @@ class Members(_OfSession):
     async def verify(self, code: str, outcome: LoginOutcome) -> LoginOutcome:
         """Returns the outcome after the shopper has typed in the code that Wix sent by email.
 
+        Args:
+            code: what the shopper has typed in.
+            outcome: of ``login`` or ``register``, with the state ``"email_verification_required"``.
+
         Raises:
             MemberLoginError: the code is wrong or too old.
+            TokenRequestError: Wix's answer is no JSON. Nothing changed.
             ConfigurationError: the outcome needs no code.
             What ``VisitorSession.request`` raises.
         """
@@ -433,6 +442,7 @@ class Members(_OfSession):
 
         Raises:
             MemberLoginError: Wix refuses, or its page holds no code. Nothing changed.
+            WixAPIError: Wix gives no address of that page. Nothing changed.
             TokenRequestError, StorageError: as for ``finish_login``.
             ConfigurationError: the outcome is not successful.
             What ``VisitorSession.request`` raises.
@@ -547,7 +557,7 @@ class Members(_OfSession):
         Raises:
             WixAPIError: Wix refuses; the tokens are dropped all the same.
             StorageError: the record could not be read or removed.
-            ConfigurationError: neither the session nor its record has tokens.
+            ConfigurationError: neither the session nor its record has tokens, or ``return_to`` is no address.
             What ``VisitorSession.request`` raises; the tokens are dropped all the same.
 
         Cancellation: the tokens are dropped all the same.

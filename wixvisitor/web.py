@@ -58,6 +58,7 @@ class BrowserVisitors:
         ConfigurationError: an argument is wrong.
 
     Concurrency: for one event loop. Threads use ``BlockingBrowserVisitors``.
+    Cancellation: a request that is cancelled leaves its visitor intact.
     """
 
     def __init__(
@@ -106,7 +107,7 @@ class BrowserVisitors:
         await self.aclose()
 
     async def aclose(self) -> None:
-        """Closes the pool and its storage. A failure is only logged, since the app is ending."""
+        """Closes the pool and its storage. Raises nothing: a failure is only logged, since the app is ending."""
         await self._site.aclose()
 
     def __repr__(self) -> str:
@@ -146,6 +147,8 @@ class BrowserVisit:
         Args:
             vary: the answer's own ``Vary``, several of them joined by commas; empty if it has none.
             cache_control: the answer's own ``Cache-Control``, likewise.
+
+        Raises: nothing. If a cookie cannot be written, that is logged, and the answer has none.
         """
         visit = self._visit
         if visit.started or visit.starts_unseen():
@@ -178,7 +181,11 @@ class BlockingBrowserVisitors(ClosableProxy[BrowserVisitors]):
 
     Use it with ``with``, or call ``close()`` at the end: both close the pool and its storage.
 
+    Raises:
+        ConfigurationError: an argument is wrong.
+
     Concurrency: may be shared between threads.
+    Cancellation: Ctrl-C ends the waiting call, and leaves the visitor intact.
     """
 
     __slots__ = ()
@@ -216,7 +223,11 @@ class BlockingBrowserVisitors(ClosableProxy[BrowserVisitors]):
 
 
 class BlockingBrowserVisit(BlockingProxy[BrowserVisit]):
-    """``BrowserVisit`` without ``await``. ``BlockingBrowserVisitors.begin`` returns it."""
+    """``BrowserVisit`` without ``await``. ``BlockingBrowserVisitors.begin`` returns it.
+
+    Concurrency: for the threads of this request.
+    Cancellation: Ctrl-C ends the waiting call, and leaves the visitor intact.
+    """
 
     __slots__ = ()
 
@@ -237,7 +248,11 @@ class BlockingBrowserVisit(BlockingProxy[BrowserVisit]):
 
 
 class BlockingCatalogReader(CallingProxy[CatalogReader]):
-    """``CatalogReader`` without ``await``."""
+    """``CatalogReader`` without ``await``.
+
+    Concurrency: may be shared between threads.
+    Cancellation: Ctrl-C ends the waiting call, and leaves the visitor intact.
+    """
 
     __slots__ = ()
 

@@ -7,12 +7,14 @@ import json
 import re
 import shutil
 import subprocess
+import sys
 import tomllib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import attrs
 import pytest
+import trustme
 import yaml
 
 TOP = Path(__file__).parents[2]
@@ -94,16 +96,52 @@ def nginx(block: Block, place: Path) -> None:
         code = f"server {{ listen 127.0.0.1:8080;\n{code} }}"
     if not re.search(r"^\s*http\b", code, re.MULTILINE):
         code = f"http {{\n{code}\n}}"
+    code = at_home(code, place)
     (place / "nginx.conf").write_text(
         f"pid {place}/nginx.pid;\nerror_log {place}/error.log;\nevents {{ }}\n{code}\n", "utf-8"
     )
     run(["-t", "-q", "-p", str(place), "-c", "nginx.conf"], program("nginx", "/usr/sbin"))
 
 
+def at_home(code: str, place: Path) -> str:
+    """Returns nginx's configuration with directories below this place, and with a certificate there."""
+    both = trustme.CA().issue_cert("shop.example").private_key_and_cert_chain_pem
+    for path in re.findall(r"\s/((?:var|etc)/[\w./-]+)", code):
+        (place / path).parent.mkdir(parents=True, exist_ok=True)
+        if path.endswith((".pem", ".key")):
+            both.write_to_path(place / path)
+    return re.sub(r"(?<=\s)(?=/(?:var|etc)/)", str(place), code)
+
+
 def ini(block: Block, place: Path) -> None:
     """It parses."""
     del place
     configparser.ConfigParser(strict=False, interpolation=None).read_string(block.code)
+
+
+def headers(block: Block, place: Path) -> None:
+    """Each line is a header: a name that RFC 9110 allows, a colon, and a value."""
+    del place
+    assert all(re.fullmatch(r"[!#$%&'*+.^`|~\w-]+: \S.*", line) for line in block.code.splitlines()), block
+
+
+def yaml_file(block: Block, place: Path) -> None:
+    """It parses; and a ``compose.yaml`` is what Compose's schema describes."""
+    list(yaml.safe_load_all(block.code))
+    if block.title == "compose.yaml":
+        (place / block.title).write_text(block.code, "utf-8")
+        run(["--builtin-schema", "vendor.compose-spec", str(place / block.title)], of_python("check-jsonschema"))
+
+
+def dockerfile(block: Block, place: Path) -> None:
+    """Hadolint finds nothing."""
+    (place / "Dockerfile").write_text(block.code, "utf-8")
+    run(["--no-color", str(place / "Dockerfile")], of_python("hadolint"))
+
+
+def of_python(name: str) -> str:
+    """A program that was installed beside Python."""
+    return program(name, str(Path(sys.executable).parent))
 
 
 # What only a reader reads: output of programs, and pictures made of letters.
@@ -113,7 +151,9 @@ CHECKS: dict[str, Callable[[Block, Path], object]] = {
     "javascript": javascript,
     "nginx": nginx,
     "ini": ini,
+    "http": headers,
     "json": lambda block, _: json.loads(block.code),
     "toml": lambda block, _: tomllib.loads(block.code),
-    "yaml": lambda block, _: list(yaml.safe_load_all(block.code)),
+    "yaml": yaml_file,
+    "dockerfile": dockerfile,
 }

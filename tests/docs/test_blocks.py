@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import respx
 from sybil import Document
 from sybil.parsers.markdown import PythonCodeBlockParser
 
@@ -20,20 +18,9 @@ RUN_ELSEWHERE = {
     "docs/tutorial.md": "tests/docs/test_tutorial.py",
 }
 VISITORS = {
-    "README.md": 5,
+    "README.md": 1,
     "docs/how-to/without-async.md": 2,
 }  # pages of which a test should notice one visitor too many
-
-
-@pytest.fixture
-def wix(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeWix]:
-    """Answers calls to Wix's address."""
-    fake = FakeWix()
-    monkeypatch.chdir(tmp_path)
-    with respx.mock(assert_all_called=False) as router:
-        router.route(host="www.wixapis.com").mock(side_effect=respx.ASGIHandler(fake.app))
-        router.route(host="127.0.0.1").pass_through()
-        yield fake
 
 
 @pytest.mark.parametrize("page", [page for page in PAGES if page not in RUN_ELSEWHERE])

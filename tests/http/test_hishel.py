@@ -1,4 +1,4 @@
-"""hishel under a pool: which of its settings keeps visitors apart, as docs/how-to/frameworks.md says."""
+"""hishel under a pool: which of its settings keeps visitors apart, as docs/explanation/browsers.md says."""
 
 from __future__ import annotations
 

@@ -1,14 +1,11 @@
 """The real @wix/sdk and wixvisitor in the same situations, each against a FakeWix of its own.
 
-`python -m tests.interop.compare` prints the table of the README. Its numbers are counted, not timed, and the same in
-every run: the clock stands still but where a situation moves it.
+The numbers are counted, not timed, and the same in every run: the clock stands still but where a situation moves it.
 """
 
 import json
-import sys
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 
-import anyio
 from attrs import field, frozen
 
 from tests.constants import CLIENT_ID
@@ -149,31 +146,16 @@ async def compare() -> list[Row]:
     return [await run(situation, *side) for situation in SITUATIONS for side in sides().items()]
 
 
-def render(rows: Sequence[Row]) -> str:
-    """The rows as a Markdown table."""
-    heads = ("situation", "client", "token calls", "visitors", "stays one visitor", "in the cart", "calls served")
-    return markdown(heads, [cells(row, first=not index % 2) for index, row in enumerate(rows)])
+def cell(row: Row) -> str:
+    """What became of the client, in a few words; bold if it is no longer the shopper who it was."""
+    visitors = counted(row.visitors_after, "visitor")
+    parts = [visitors if row.stays else f"**{visitors}**", f"{row.mugs} of {counted(row.mugs_added, 'mug')}"]
+    parts.append(counted(row.token_calls, "token call"))
+    of_all = "the call ends" if row.calls == 1 else f"{len(row.errors)} of {row.calls} calls end"
+    failed = "".join(f"; {of_all} in `{kind}`" for kind in sorted(set(row.errors)))
+    return ", ".join(parts) + failed
 
 
-def markdown(heads: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
-    """A Markdown table."""
-    return "".join(f"| {' | '.join(line)} |\n" for line in (heads, ["---"] * len(heads), *lines))
-
-
-def cells(row: Row, *, first: bool) -> list[str]:
-    """One line of the table; the situation stands in its first line only."""
-    failed = "".join(f", else `{kind}`" for kind in sorted(set(row.errors)))
-    return [
-        row.situation if first else "",
-        row.client,
-        str(row.token_calls),
-        f"{row.visitors_before} → {row.visitors_after}",
-        "yes" if row.stays else "**no**",
-        f"{row.mugs} of {row.mugs_added}",
-        f"{row.calls - len(row.errors)} of {row.calls}{failed}",
-    ]
-
-
-if __name__ == "__main__":
-    sys.stdout.reconfigure(encoding="utf-8")
-    sys.stdout.write(render(anyio.run(compare)))
+def counted(number: int, thing: str) -> str:
+    """A number of things."""
+    return f"{number} {thing}{'' if number == 1 else 's'}"

@@ -1,22 +1,17 @@
 """Logins under failures: the real @wix/sdk and wixvisitor in the same situations, each against a FakeWix of its own.
 
-`python -m tests.interop.compare_logins` prints the tables of docs/how-to/login.md and of the README. The numbers are
-counted, not timed, and the same in every run.
+The numbers are counted, not timed, and the same in every run.
 """
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Sequence
-
-import anyio
 from attrs import field, frozen
 
 from tests.constants import CLIENT_ID
 from wixvisitor import TokenRole
 from wixvisitor.testing import FakeWix
 
-from .compare import START, markdown, versions, who
+from .compare import START, counted, versions, who
 from .guests import EMAIL, PASSWORD, Errors, Opening, ours, theirs
 from .login_situations import MEMBER, NONE, SITUATIONS, VISITOR, Situation, expire
 from .shopping import tokens_of
@@ -91,33 +86,21 @@ async def compare() -> list[Row]:
     return [await run(situation, *side) for situation in SITUATIONS for side in sides().items()]
 
 
-def render(rows: Sequence[Row]) -> str:
-    """The rows as a Markdown table."""
-    heads = ("situation", "client", "in the end", "visitors", "stays one visitor", "in the cart", "the app is told")
-    return markdown(heads, [cells(row, first=not index % 2) for index, row in enumerate(rows)])
+def end(row: Row) -> tuple[TokenRole, bool | None, int, int]:
+    """Who the client is in the end, with which cart."""
+    return row.after, row.stays, row.visitors_after, row.mugs
 
 
-def cells(row: Row, *, first: bool) -> list[str]:
-    """One line of the table; the situation stands in its first line only."""
-    role = {NONE: "logged out", VISITOR: "visitor", MEMBER: "member"}[row.after]
-    return [
-        row.situation if first else "",
-        row.client,
-        role if row.is_right else f"**{role}**",
-        f"{row.visitors_before} → {row.visitors_after}",
-        "-" if row.stays is None else "yes" if row.stays else "**no**",
-        "-" if row.stays is None else f"{row.mugs} of {row.mugs_added}",
-        ", ".join(f"`{text}`" for text in dict.fromkeys(row.told)) or "nothing",
-    ]
+def ending(row: Row) -> str:
+    """The same in a few words; bold where it is wrong."""
+    role = {NONE: "logged out", VISITOR: "not logged in", MEMBER: "logged in"}[row.after]
+    parts = [role if row.is_right else f"**{role}**"]
+    if row.stays is not None:
+        visitors = counted(row.visitors_after, "visitor")
+        parts += [visitors if row.stays else f"**{visitors}**", f"{row.mugs} of {counted(row.mugs_added, 'mug')}"]
+    return ", ".join(parts)
 
 
-def for_readme(rows: Sequence[Row]) -> list[Row]:
-    """The rows that the README has."""
-    names = {situation.name for situation in SITUATIONS if situation.in_readme}
-    return [row for row in rows if row.situation in names]
-
-
-if __name__ == "__main__":
-    sys.stdout.reconfigure(encoding="utf-8")
-    found = anyio.run(compare)
-    sys.stdout.write(f"{render(for_readme(found))}\n{render(found)}")
+def told(row: Row) -> str:
+    """What the app is told."""
+    return " and ".join(f"`{text}`" for text in dict.fromkeys(row.told)) or "nothing"

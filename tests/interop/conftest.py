@@ -7,11 +7,13 @@ import subprocess
 from collections.abc import AsyncGenerator
 from pathlib import Path
 
+import anyio
 import pytest
 
 from tests.web.logins import FRAMEWORKS
 from wixvisitor.testing import FakeWix
 
+from . import compare, compare_logins
 from .attacked import Attacked, is_of_routes
 from .real_sdk import HERE, RealSdk, real_sdk
 from .real_shops import open_shop
@@ -63,6 +65,18 @@ def npm_install() -> None:
     print("\nnpm install in tests/interop:")  # noqa: T201 - somebody is waiting
     if subprocess.run(["npm", "install"], cwd=HERE, timeout=300).returncode != 0:
         pytest.fail("`npm install` failed in tests/interop, see above", pytrace=False)
+
+
+@pytest.fixture(scope="session")
+def shopping_rows() -> list[compare.Row]:
+    """What became of shoppers with both clients."""
+    return anyio.run(compare.compare)
+
+
+@pytest.fixture(scope="session")
+def login_rows() -> list[compare_logins.Row]:
+    """What became of logins with both clients."""
+    return anyio.run(compare_logins.compare)
 
 
 @pytest.fixture

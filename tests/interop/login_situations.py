@@ -26,7 +26,6 @@ class Situation:
         wanted: who the client has to be in the end.
         before: who the client is at first.
         is_expired: whether the access token has expired at first.
-        in_readme: whether the README has it; docs/how-to/login.md has all.
     """
 
     name: str
@@ -34,7 +33,6 @@ class Situation:
     wanted: TokenRole
     before: TokenRole = VISITOR
     is_expired: bool = False
-    in_readme: bool = False
 
 
 async def approved(guest: Guest, fake: FakeWix) -> str:
@@ -201,9 +199,8 @@ SITUATIONS = (
         begun_in_a_hiccup,
         MEMBER,
         is_expired=True,
-        in_readme=True,
     ),
-    Situation("a login ends while one call renews the token", renewing(1), MEMBER, in_readme=True),
+    Situation("a login ends while one call renews the token", renewing(1), MEMBER),
     Situation("a login ends while 100 calls renew the token", renewing(100), MEMBER),
     Situation(
         "a member's token expired, one 503 from the token endpoint",
@@ -211,16 +208,14 @@ SITUATIONS = (
         MEMBER,
         before=MEMBER,
         is_expired=True,
-        in_readme=True,
     ),
     Situation("a logout", logout, NONE, before=MEMBER),
-    Situation("a logout, and Wix answers 503", logout_in_an_outage, NONE, before=MEMBER, in_readme=True),
+    Situation("a logout, and Wix answers 503", logout_in_an_outage, NONE, before=MEMBER),
     Situation(
         "a logout while one call renews the token",
         logout_while_renewing,
         NONE,
         before=MEMBER,
         is_expired=True,
-        in_readme=True,
     ),
 )

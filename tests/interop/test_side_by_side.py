@@ -1,22 +1,12 @@
-"""What becomes of a shopper with the real @wix/sdk and with wixvisitor, and that the README says so."""
-
-from pathlib import Path
+"""What becomes of a shopper with the real @wix/sdk and with wixvisitor."""
 
 import anyio
 import pytest
 
-from .compare import SITUATIONS, Row, compare, render, run
+from .compare import SITUATIONS, Row, run
 from .shoppers import ours
 
 pytestmark = pytest.mark.interop
-
-README = Path(__file__).parents[2] / "README.md"
-BEGIN, END = "<!-- interop table -->\n", "<!-- /interop table -->"
-
-
-@pytest.fixture(scope="module")
-def rows() -> list[Row]:
-    return anyio.run(compare)
 
 
 def pair(rows: list[Row], situation: str) -> tuple[Row, Row]:
@@ -25,60 +15,51 @@ def pair(rows: list[Row], situation: str) -> tuple[Row, Row]:
     return sdk, mine
 
 
-def test_cold_start(rows: list[Row]) -> None:
+def test_cold_start(shopping_rows: list[Row]) -> None:
     """A hundred first calls make a hundred visitors in the SDK, with one mug left, and one visitor here."""
-    sdk, mine = pair(rows, "100 calls at once, no visitor yet")
+    sdk, mine = pair(shopping_rows, "100 calls at once, no visitor yet")
     assert (sdk.token_calls, sdk.visitors_after, sdk.mugs, sdk.errors) == (100, 100, 1, [])
     assert (mine.token_calls, mine.visitors_after, mine.mugs, mine.errors) == (1, 1, 100, [])
 
 
-def test_expired(rows: list[Row]) -> None:
+def test_expired(shopping_rows: list[Row]) -> None:
     """A hundred calls on an expired token renew it a hundred times in the SDK, once here; both keep the visitor."""
-    sdk, mine = pair(rows, "100 calls at once, token expired")
+    sdk, mine = pair(shopping_rows, "100 calls at once, token expired")
     assert (sdk.token_calls, sdk.visitors_after, sdk.mugs, sdk.errors) == (100, 1, 101, [])
     assert (mine.token_calls, mine.visitors_after, mine.mugs, mine.errors) == (1, 1, 101, [])
 
 
 @pytest.mark.parametrize("hiccup", ["one 503 from the token endpoint", "one dropped connection"])
-def test_hiccup(rows: list[Row], hiccup: str) -> None:
+def test_hiccup(shopping_rows: list[Row], hiccup: str) -> None:
     """One failed renewal costs the SDK's shopper the cart; here it is tried again for the same visitor."""
-    sdk, mine = pair(rows, f"token expired, {hiccup}")
+    sdk, mine = pair(shopping_rows, f"token expired, {hiccup}")
     assert (sdk.stays, sdk.visitors_after, sdk.mugs, sdk.errors) == (False, 2, 1, [])
     assert (mine.stays, mine.visitors_after, mine.mugs, mine.errors) == (True, 1, 2, [])
 
 
-def test_outage(rows: list[Row]) -> None:
+def test_outage(shopping_rows: list[Row]) -> None:
     """Both keep the visitor while nothing works; the SDK asks twice for each call, we pause after the first failure."""
-    sdk, mine = pair(rows, "token expired, 10 calls during an outage (503), 1 after it")
+    sdk, mine = pair(shopping_rows, "token expired, 10 calls during an outage (503), 1 after it")
     assert (sdk.stays, sdk.token_calls, sdk.mugs) == (True, 21, 2)
     assert (mine.stays, mine.token_calls, mine.mugs) == (True, 4, 2)
     assert sdk.errors == ["Error: System error occurred: {}"] * 10
     assert mine.errors == ["TokenRequestError"] * 10
 
 
-def test_refused_visitor(rows: list[Row]) -> None:
+def test_refused_visitor(shopping_rows: list[Row]) -> None:
     """A visitor whom Wix refuses is replaced by both."""
-    for row in pair(rows, "visitor's refresh token refused"):
+    for row in pair(shopping_rows, "visitor's refresh token refused"):
         assert (row.stays, row.visitors_after, row.token_calls, row.errors) == (False, 2, 2, [])
 
 
-def test_refused_member(rows: list[Row]) -> None:
+def test_refused_member(shopping_rows: list[Row]) -> None:
     """A member whom Wix refuses is silently an anonymous visitor in the SDK, and is told here."""
-    sdk, mine = pair(rows, "member's refresh token refused")
+    sdk, mine = pair(shopping_rows, "member's refresh token refused")
     assert (sdk.stays, sdk.visitors_after, sdk.errors) == (False, 2, [])
     assert (mine.stays, mine.visitors_after, mine.errors) == (True, 1, ["SessionExpired"])
 
 
-def test_same_on_trio(rows: list[Row]) -> None:
+def test_same_on_trio(shopping_rows: list[Row]) -> None:
     """Our half of the comparison does not depend on the event loop."""
-    mine = [row for row in rows if row.client == "wixvisitor"]
+    mine = [row for row in shopping_rows if row.client == "wixvisitor"]
     assert [anyio.run(run, situation, "wixvisitor", ours, backend="trio") for situation in SITUATIONS] == mine
-
-
-def test_readme(rows: list[Row]) -> None:
-    """The table in the README is this run's; `python -m tests.interop.compare` prints it."""
-    _, begin, rest = README.read_text(encoding="utf-8").partition(BEGIN)
-    table, end, _ = rest.partition(END)
-    assert begin, f"the README has no line {BEGIN.strip()}"
-    assert end, f"the README has no line {END}"
-    assert table.strip() == render(rows).strip()

@@ -6,7 +6,6 @@ import re
 import subprocess
 import sys
 from importlib.metadata import entry_points
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -17,7 +16,6 @@ from wixvisitor.testing import assert_no_visitor_cookie, assert_visitor_cookie
 
 pytest_plugins = ["pytester"]
 
-README = Path(__file__).parent.parent.parent / "README.md"
 INI = (
     "[pytest]\naddopts = --strict-markers -p no:cacheprovider -p no:asyncio\nfilterwarnings =\n    error\n"
     # Starlette's TestClient uses it in the lowest versions that are allowed; anyio 4.16 says so.
@@ -61,16 +59,6 @@ def test_it_is_light():
         "print(sorted(heavy & {name.partition('.')[0] for name in sys.modules}))"
     )
     assert subprocess.run([sys.executable, "-c", program], capture_output=True, text=True).stdout == "[]\n"
-
-
-def test_the_readme_example(inner):
-    """The README's test of a web app runs as it stands."""
-    (block,) = (
-        code
-        for code in re.findall(r"```python\n(.*?)```", README.read_text("utf-8"), re.DOTALL)
-        if "visitor_pool" in code
-    )
-    inner(block).assert_outcomes(passed=1)
 
 
 def test_an_ordinary_test(inner):

@@ -67,7 +67,7 @@ def test_a_docstring() -> None:
     text = as_markdown("Raises ``StorageError``; see :class:`Tokens` and ``loads``.\nConcurrency: safe.", of="load")
     assert text == (
         "Raises [`StorageError`][wixvisitor.StorageError]; see [`Tokens`][wixvisitor.Tokens] and ``loads``.\n"
-        "\n**Concurrency.** safe."
+        "\n**Concurrency.** Safe."
     )
 
 

@@ -37,7 +37,7 @@ from wixvisitor.testing import FakeWix
 PACKAGE = Path(wixvisitor.__file__).parent
 A_TOKEN = re.compile(r"eyJ[A-Za-z0-9_-]{32,}")  # longer than the header, which is no secret
 OURS = re.compile(r"\b(Visit|Visits|Request|CookieContent|Additions|Tokens|Record|Snapshot|Stored|VisitorSession)\(")
-# What docs/how-to/frameworks.md says to leave out, where the frameworks keep the request.
+# What docs/explanation/browsers.md says to leave out, where the frameworks keep the request.
 FRAMEWORKS_OWN = ("scope", "request", "conn", "connection", "websocket", "values", "scope_state")
 ALWAYS = {  # moment: what the application failed with
     "unseen": "ZeroDivisionError",
@@ -159,7 +159,7 @@ class Reporter:
         cookies: of ``COOKIES``.
         storage: where visitors are whose tokens are not in the cookie.
         place: the storage's directory or URL.
-        scrubbed: whether Sentry's SDK is set up as docs/how-to/frameworks.md says, and nothing may be seen anywhere.
+        scrubbed: whether Sentry's SDK is set up as docs/explanation/browsers.md says, and nothing may be seen anywhere.
     """
 
     framework: str

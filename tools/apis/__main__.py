@@ -12,8 +12,8 @@ from tools.apis.arguments import ArgumentTypes, argument_types, shared_argument_
 from tools.apis.description import Module, Shapes, read_description
 from tools.apis.fakes import TYPES, method_table, typed_answers
 from tools.apis.functions import functions
+from tools.apis.lists import with_lists
 from tools.apis.spelling import GENERATED
-from tools.apis.table import with_table
 
 TOP: Final = Path(__file__).parents[2]
 APIS: Final = "wixvisitor/apis"
@@ -34,7 +34,7 @@ def generated() -> Iterator[tuple[str, str]]:
         if types.used:
             arguments = argument_types(types, "from wixvisitor.apis import shared_arguments as shared")
             yield f"{APIS}/{one.name}_arguments.py", "".join(arguments)
-    yield "docs/reference/apis.md", with_table(TOP / "docs/reference/apis.md", modules)
+    yield "docs/reference/apis.md", with_lists(TOP / "docs/reference/apis.md", modules)
     yield from for_the_fake(shared, modules)
 
 

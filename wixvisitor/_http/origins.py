@@ -99,6 +99,11 @@ class Origins:
         """Whether this URL of httpx or httpx2 has the base URL's origin. Its path may be any."""
         return _origin(url) == _origin(self.base)
 
+    @property
+    def base_origin(self) -> str:
+        """The base URL's origin as text, without a user name, a password or a path."""
+        return f"{self.base.scheme}://{self.base.netloc.decode('ascii')}"
+
     def check_client(self, client: object) -> None:
         """Checks a client that a function has made: it has no base URL of its own, or the same one.
 

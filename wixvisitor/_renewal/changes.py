@@ -19,12 +19,18 @@ Policy = Literal["auto", "new_visitor", "raise"]
 class ChangeReason(StrEnum):
     """Why a session's tokens changed."""
 
-    MINTED = "minted"  # there were none
-    RENEWED = "renewed"  # the same visitor, a new access token
-    REPLACED = "replaced"  # Wix refused the refresh token; this is another visitor
-    ADOPTED = "adopted"  # another process has saved newer tokens
-    SET = "set"  # set_tokens, or generate_visitor_tokens with tokens
-    FORGOTTEN = "forgotten"  # forget: there is no visitor any more
+    MINTED = "minted"
+    """There were none; this is a new visitor."""
+    RENEWED = "renewed"
+    """The same visitor has a new access token."""
+    REPLACED = "replaced"
+    """Wix refused the refresh token; this is another visitor."""
+    ADOPTED = "adopted"
+    """Another process has saved newer tokens."""
+    SET = "set"
+    """``set_tokens``, ``generate_visitor_tokens`` with tokens, or a login."""
+    FORGOTTEN = "forgotten"
+    """``forget`` or a logout: there is no visitor any more."""
 
 
 class Event:

@@ -255,7 +255,7 @@ class TokenEndpoint:
             if not is_failure(error):
                 raise
             _drop_body(error)
-            raise _no_answer(error, request) from safe_cause(error, request.secrets)
+            raise _no_answer(error, request, self.settings.origins.base_origin) from safe_cause(error, request.secrets)
 
     def _message(self, connection: Connection, request: TokenRequest) -> Any:
         """Returns the family's request."""
@@ -326,11 +326,11 @@ def _too_late(who: str, seconds: float) -> TokenRequestError:
     return TokenRequestError(f"{who} gave no answer within {seconds:g} s. The visitor is unchanged; try again later.")
 
 
-def _no_answer(error: BaseException, request: TokenRequest) -> TokenRequestError:
+def _no_answer(error: BaseException, request: TokenRequest, where: str) -> TokenRequestError:
     reason = redact(str(error), request.secrets)[:200]
     if type(error).__name__ == "PoolTimeout":  # httpx's or httpx2's
         reason = f"the client's connections were all busy with other requests for {_TIMEOUTS['pool']:g} s"
+    what = f"{type(error).__name__}{': ' if reason else ''}{reason}"
     return TokenRequestError(
-        f"The token endpoint could not be reached ({type(error).__name__}{': ' if reason else ''}{reason}). "
-        "The visitor is unchanged; try again later."
+        f"The token endpoint of {where} could not be reached ({what}). The visitor is unchanged; try again later."
     )

@@ -102,6 +102,7 @@ async def get_visitor(request: web.Request) -> VisitorSession:
         StorageError: the store cannot be read.
 
     Concurrency: all calls within a request get the same object.
+    Cancellation: the visitor is unchanged.
     """
     return await visit_of(request).visitor()
 
@@ -115,6 +116,7 @@ async def get_catalog_visitor(request: web.Request) -> CatalogReader:
         ConfigurationError: the app was not set up.
 
     Concurrency: one object for all requests.
+    Cancellation: it never waits.
     """
     return visit_of(request).catalog()
 

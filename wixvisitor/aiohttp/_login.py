@@ -23,6 +23,9 @@ async def get_member(request: web.Request) -> VisitorSession:
             ``login_router``, and comes back after it.
         web.HTTPUnauthorized: no member is logged in; for all other requests, and if the app has no such route.
         ConfigurationError, StorageError: as ``get_visitor``.
+
+    Concurrency: all calls within a request get the same object.
+    Cancellation: the visitor is unchanged.
     """
     try:
         return await member_of(visit_of(request), request.rel_url.raw_query_string, _login_path(request))

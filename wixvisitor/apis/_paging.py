@@ -77,6 +77,7 @@ async def each(function: Paged[P, AnswerT_co, ItemT_co], *args: P.args, **kwargs
         ConfigurationError: the function has no pages.
         What the function raises.
 
+    Concurrency: each loop has its own pages.
     Cancellation: as of the function; the items so far have been yielded.
     """
     pages = pages_of(function)

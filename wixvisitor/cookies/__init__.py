@@ -9,7 +9,7 @@ cookie                 holds                                       tokens are
 =====================  ==========================================  ================================================
 
 The first two are bound to the client ID and the cookie's name: a cookie of another site, or with another name, does not
-open. ``_web/site_cookie.py`` finds them in a request and writes them into an answer.
+open. Your code makes these objects and gives them to ``setup``. Their methods are for the package itself.
 """
 
 from __future__ import annotations
@@ -70,6 +70,7 @@ class IdCookie(SealedForm):
         ConfigurationError: an argument is wrong.
 
     Concurrency: immutable, share it freely.
+    Cancellation: nothing in it waits.
     """
 
     holds_tokens = False
@@ -96,7 +97,11 @@ class SealedCookie(SealedForm):
     Tokens that are too large for one cookie are split over several, 6,000 bytes together. ``set_tokens`` raises for
     tokens that do not fit. If renewed tokens do not fit, the cookie keeps the refresh token only.
 
-    Args, Raises, Concurrency: as ``IdCookie``.
+    Its arguments are those of ``IdCookie``.
+
+    Raises: as ``IdCookie``.
+    Concurrency: immutable, share it freely.
+    Cancellation: nothing in it waits.
     """
 
     holds_tokens = True
@@ -138,17 +143,12 @@ class SharedCookie:
     cookies for the host can plant some. Use it only if a front end needs the tokens, for visitors rather than members.
 
     Args:
-        name: the name, which also selects a front end's format:
-
-            ============== ======================================= ============ =====================================
-            ``wixSession``  ``{"clientId", "tokens"}``              session      @wix/astro
-            ``session``     the tokens                              session      wix-headless-example, minimal-examples
-            ``wix-session`` the tokens                              12 days      headless-templates/commerce
-            ============== ======================================= ============ =====================================
-
-            All are written as URL-encoded JSON, as ``encodeURIComponent`` does it, and are read in every form that
-            front ends use. A ``wixSession`` of another client ID is neither used nor overwritten. One that holds only
-            the tokens (headless-templates/external-identity-provider) is used.
+        name: the name, which also selects a front end's format. ``wixSession`` (@wix/astro) is
+            ``{"clientId", "tokens"}``, and ends with the browser. ``session`` (wix-headless-example, minimal-examples)
+            is the tokens, and ends with the browser. ``wix-session`` (headless-templates/commerce) is the tokens, for
+            12 days. All are written as URL-encoded JSON, as ``encodeURIComponent`` does it, and are read in every form
+            that front ends use. A ``wixSession`` of another client ID is neither used nor overwritten. One that holds
+            only the tokens (headless-templates/external-identity-provider) is used.
         secure: False is for development over plain http; the name stays.
         same_site: as for ``IdCookie``.
 
@@ -160,6 +160,7 @@ class SharedCookie:
         ConfigurationError: the name is none of these.
 
     Concurrency: immutable, share it freely.
+    Cancellation: nothing in it waits.
     """
 
     holds_tokens: Final = True

@@ -47,6 +47,7 @@ class AnyVersion(Enum):
     """The type of :data:`ANY_VERSION`."""
 
     ANY = "any version"
+    """The only value."""
 
 
 ANY_VERSION: Final = AnyVersion.ANY
@@ -82,7 +83,12 @@ class TokenStorage(Protocol):
 
 @runtime_checkable
 class ConditionalStorage(TokenStorage, Protocol):
-    """A store that can compare and set. It is recognised by the ``expected`` argument of its ``save``."""
+    """A store that can compare and set. It is recognised by the ``expected`` argument of its ``save``.
+
+    Raises: as ``TokenStorage``.
+    Concurrency: of two processes that save with the same ``expected``, one wins.
+    Cancellation: as ``TokenStorage``.
+    """
 
     async def save(self, key: str, value: str, *, expected: str | AnyVersion | None = ANY_VERSION) -> str:
         """Keeps ``value`` under ``key`` and returns its version.
@@ -101,22 +107,37 @@ class ConditionalStorage(TokenStorage, Protocol):
 
 @runtime_checkable
 class LeasingStorage(TokenStorage, Protocol):
-    """A store in which one of many processes can say "I am renewing this visitor"."""
+    """A store in which one of many processes can say "I am renewing this visitor".
+
+    Raises: as ``TokenStorage``. If a lease cannot be had, the session renews without it.
+    Concurrency: at most one holder has the lease of a key.
+    Cancellation: a cancelled ``acquire_lease`` may have got the lease, which then ends by itself.
+    """
 
     async def acquire_lease(self, key: str, holder: str, seconds: float) -> float:
         """Returns 0.0 if ``holder`` has the lease now, else the seconds until it is free at the latest.
 
         Does not wait. A lease ends by itself after ``seconds``, or earlier if the store notices that its holder died.
+
+        Args:
+            key: the visitor's key.
+            holder: a random text that names the caller. Who has the lease and asks again gets it anew.
+            seconds: how long the lease lasts.
         """
         ...
 
     async def release_lease(self, key: str, holder: str) -> None:
-        """Gives the lease back; does nothing if ``holder`` does not have it."""
+        """Gives the lease of ``key`` back; does nothing if ``holder`` does not have it."""
 
 
 @runtime_checkable
 class ListingStorage(TokenStorage, Protocol):
-    """A store that can list its keys."""
+    """A store that can list its keys.
+
+    Raises: as ``TokenStorage``.
+    Concurrency: other calls can run between two keys.
+    Cancellation: leaves nothing behind.
+    """
 
     def keys(self) -> AsyncIterator[str]:
         """Yields the key of each record. It is an asynchronous generator, which asks the store for some at a time.

@@ -52,7 +52,8 @@ _REASONS: Final = tuple(
             "use postgresql+asyncpg://"
         ),
         r"prepared statement": (
-            "a pooler before the server mixes prepared statements; turn them off in the engine (docs/how-to/stores.md)"
+            "a pooler before the server mixes prepared statements; turn them off in the engine "
+            "(docs/how-to/databases.md)"
         ),
         r"TimeoutError|timeout expired": "no answer in time",
         r": (08\w\w\w|2002|2003|2006|2013):|connection failed|[Cc]onnection (refused|reset|was closed|is closed)"

@@ -52,7 +52,9 @@ class _Kept(Record):
 class MemoryStorage(Pickling):
     """Keeps visitors in a dict: for tests, for one process, and for programs that may lose them at exit.
 
+    Raises: nothing, but the ``VersionConflict`` of ``save``.
     Concurrency: safe to share between sessions, tasks, event loops and threads. It never waits.
+    Cancellation: since it never waits, no call can be cancelled.
     """
 
     _never_waits = True

@@ -46,6 +46,11 @@ class SealedStorage(Closing, Pickling):
     It can do what ``inner`` can: it has ``aclose``, ``keys``, ``purge``, leases, and the argument ``expected`` of
     ``save``, if ``inner`` has them. Closing it closes ``inner``. Versions are those of ``inner``.
 
+    Attributes:
+        aclose: closes ``inner``; only if it has ``aclose``.
+        keys: yields the key of each record; only if ``inner`` has ``keys``. Keys are not encrypted.
+        purge: as that of ``inner``, if it has one.
+
     Raises:
         ConfigurationError: ``inner`` is no storage, or a key is not valid.
         StorageError: by ``load``: the record does not open; the text says why. It is left in place and is not treated
@@ -55,9 +60,9 @@ class SealedStorage(Closing, Pickling):
     Cancellation: like ``inner``.
     """
 
-    aclose: Callable[[], Awaitable[None]]  # if inner has it
-    keys: Callable[[], AsyncIterator[str]]  # if inner has it
-    purge: Callable[[], Awaitable[int]]  # if inner has it
+    aclose: Callable[[], Awaitable[None]]
+    keys: Callable[[], AsyncIterator[str]]
+    purge: Callable[[], Awaitable[int]]
 
     def __init__(self, inner: TokenStorage, keys: Sequence[str | bytes]) -> None:
         if isinstance(inner, type) or not isinstance(inner, TokenStorage):

@@ -34,14 +34,23 @@ class Call:
     """One request, and the fake's answer to it. Its repr shows no token.
 
     Attributes:
+        method: The HTTP method.
+        path: The path, without the query.
         query: The query parameters. Of several with one name, the last.
         headers: The request's headers; names match in any case.
+        body: The request's body.
         json: The parsed body, or None if it is not JSON.
+        fields: The body's fields, whether it is JSON or a form; empty for any other body.
         grant_type: The grant of a token call, whether its body is JSON or a form.
         received_at: Seconds since the epoch by the fake's clock.
         request_id: The ``x-wix-request-id`` of the answer.
         status: The status of the answer; None while the call is running and if no answer was sent.
         visitor_id: The visitor whose token the call carried, or whose tokens the answer carries.
+        matched: Whether the fake knows the route.
+        under_way: Whether the call has not ended yet.
+
+    Concurrency: read it from any thread. Its last four attributes change until the call has ended.
+    Cancellation: nothing in it waits.
 
     """
 

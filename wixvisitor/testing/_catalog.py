@@ -17,7 +17,9 @@ class Product:
 
     Args:
         id: The ``catalogItemId``.
+        name: What the shopper reads.
         price: In US dollars.
+        slug: The product's part of an address, by which it can be found.
         stock: How many there are; None is unlimited.
         app_id: The app whose catalog has it, such as Wix Bookings, where the ``id`` is that of a booking. The lists of
             Wix Stores have only its own.

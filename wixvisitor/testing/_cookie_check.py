@@ -45,6 +45,10 @@ def assert_visitor_cookie(response: Any, name: str = "__Host-wixvisitor", *, htt
 def assert_no_visitor_cookie(response: Any, name: str = "__Host-wixvisitor") -> None:
     """Checks that a response does not set the visitor's cookie.
 
+    Args:
+        response: As for ``assert_visitor_cookie``.
+        name: As for ``assert_visitor_cookie``.
+
     Raises:
         AssertionError: The response sets the cookie.
 

@@ -49,12 +49,35 @@ class FakeWix(TypedAnswers, FaultControls, VisitorControls, MemberControls, Sett
             ``http`` ones of this machine.
         keep_calls: How many calls ``calls`` keeps, the last ones; None keeps all.
 
-    The settings listed in ``Settings`` and ``MemberSettings`` are attributes and may be changed at any time. A call
-    needs a token. Unlike with Wix, it needs no Accept or User-Agent header. The methods of ``FaultControls`` add
-    faults; those of ``VisitorControls`` create visitors and revoke their tokens; those of ``MemberControls`` add
-    members, and show the mail and the orders. ``answer`` gives the answers of the APIs that the fake does not play.
+    The settings are attributes and may be changed at any time. A call needs a token. Unlike with Wix, it needs no
+    Accept or User-Agent header. ``mint_visitor`` and ``mint_member`` issue tokens without a call;
+    ``revoke_access_token`` and ``refuse_refresh_token`` end them. ``add_member`` and ``log_in`` are for members;
+    ``outbox`` and ``orders`` show what was mailed and ordered. ``answer`` gives the answers of the APIs that the fake
+    does not play.
+
+    ``fail``, ``delay``, ``hang``, ``drop``, ``hold``, ``truncate``, ``add_header`` and ``set_cookie`` add faults. They
+    select the calls with the same arguments:
+
+    - ``path``: the path of the calls. ``"/ecom/*"`` is every path that begins with ``/ecom/``. None is every path
+      except ``/oauth2/…`` and the hosted pages, ``/_hosted/…``.
+    - ``times``: the number of calls; None is without a limit.
+    - ``grant_type``: only token calls of this grant type, ``"anonymous"``, ``"refresh_token"``,
+      ``"authorization_code"`` or ``"authorized_client"``.
+    - ``after``: the number of matching calls that are handled normally first.
+    - ``committed``: whether the fake handles the call before the fault occurs, so that only the answer is lost or late.
+
+    The faults of a call are chosen when it arrives, in the order in which they were added. A call can have several
+    delays and gates. The first fault that fails, drops or hangs the call ends it; later faults do not count that call.
+
+    Raises:
+        AssertionError: At the end of ``with``, if it is strict and there were calls to unknown routes.
+
+    Attributes:
+        strict: As the argument. It may be changed.
+        app: The fake as an ASGI app, for transports and servers of your own.
 
     Concurrency: safe from any thread. Several clients and servers may use one fake at once; they share its state.
+    Cancellation: a call that a client cancels has happened, or not, as at Wix. The fake goes on.
 
     """
 

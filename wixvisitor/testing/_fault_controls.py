@@ -9,7 +9,7 @@ from wixvisitor.testing._gate import Gate
 
 
 class WhichCalls(TypedDict, total=False):
-    """Selects the calls to which a fault applies. ``FaultControls`` explains each argument."""
+    """Selects the calls to which a fault applies. ``FakeWix`` explains each argument."""
 
     path: str | None
     times: int | None
@@ -24,18 +24,7 @@ class WhichCallsAndWhen(WhichCalls, total=False):
 
 
 class FaultControls:
-    """Adds faults to the fake. All methods select the calls with the same arguments:
-
-    - ``path``: the path of the calls. ``"/ecom/*"`` is every path that begins with ``/ecom/``. None is every path
-      except ``/oauth2/…`` and the hosted pages, ``/_hosted/…``.
-    - ``times``: the number of calls; None is without a limit.
-    - ``grant_type``: only token calls of this grant type, ``"anonymous"``, ``"refresh_token"``,
-      ``"authorization_code"`` or ``"authorized_client"``.
-    - ``after``: the number of matching calls that are handled normally first.
-    - ``committed``: whether the fake handles the call before the fault occurs, so that only the answer is lost or late.
-
-    The faults of a call are chosen when it arrives, in the order in which they were added. A call can have several
-    delays and gates. The first fault that fails, drops or hangs the call ends it; later faults do not count that call.
+    """Adds faults to the fake. ``FakeWix`` says what ``which``, the arguments that all methods have, select.
 
     Concurrency: all methods may be called from any thread while the fake is serving.
     """
@@ -52,42 +41,72 @@ class FaultControls:
     ) -> Fault:
         """Sends this answer instead. By default to one token call.
 
-        A dict as ``body`` is sent as JSON. A str is sent as HTML if it begins with ``<``, else as text. Bytes are sent
-        unchanged, and an iterable of bytes without a Content-Length. None is an empty body.
+        Args:
+            status: The HTTP status.
+            headers: Further headers.
+            body: A dict is sent as JSON. A str is sent as HTML if it begins with ``<``, else as text. Bytes are sent
+                unchanged, and an iterable of bytes without a Content-Length. None is an empty body.
+
+        ``which`` are ``path``, ``times``, ``grant_type``, ``after`` and ``committed``.
+
         """
         return self._faults.add(Fault(action=Fail(fault_answer(status, headers, body)), **which))
 
     def delay(self, seconds: float, **which: Unpack[WhichCallsAndWhen]) -> Fault:
-        """Answers after this many seconds of real time. By default one token call."""
+        """Answers after ``seconds`` of real time. By default one token call.
+
+        ``which`` are ``path``, ``times``, ``grant_type``, ``after`` and ``committed``.
+
+        """
         return self._faults.add(Fault(action=Delay(seconds), **which))
 
     def hang(self, **which: Unpack[WhichCallsAndWhen]) -> Fault:
         """Never answers. By default one token call.
 
         The call ends when the client disconnects or the server stops.
+
+        ``which`` are ``path``, ``times``, ``grant_type``, ``after`` and ``committed``.
+
         """
         return self._faults.add(Fault(action=Hang(), **which))
 
     def drop(self, **which: Unpack[WhichCallsAndWhen]) -> Fault:
-        """Closes the connection without an answer. By default of one token call."""
+        """Closes the connection without an answer. By default of one token call.
+
+        ``which`` are ``path``, ``times``, ``grant_type``, ``after`` and ``committed``.
+
+        """
         return self._faults.add(Fault(action=Drop(), **which))
 
     def hold(self, **which: Unpack[WhichCallsAndWhen]) -> Gate:
-        """Holds calls at a gate until the test releases it. By default all token calls."""
+        """Holds calls at a gate until the test releases it. By default all token calls.
+
+        ``which`` are ``path``, ``times``, ``grant_type``, ``after`` and ``committed``.
+
+        """
         gate = Gate()
         which.setdefault("times", None)
         self._faults.add(Fault(action=Hold(gate), **which))
         return gate
 
     def truncate(self, after_bytes: int, **which: Unpack[WhichCalls]) -> Fault:
-        """Sends this many bytes of the body, then closes the connection. By default of one token call.
+        """Sends the first ``after_bytes`` bytes of the body, then closes the connection. By default of one token call.
 
-        The Content-Length of the answer is larger.
+        The Content-Length of the answer is larger. ``which`` are ``path``, ``times``, ``grant_type`` and ``after``.
+
         """
         return self._faults.add(Fault(action=Truncate(after_bytes), **which))
 
     def add_header(self, name: str, value: str, **which: Unpack[WhichCalls]) -> Fault:
-        """Adds a header to answers, also to those of ``fail``. By default to all answers of API calls."""
+        """Adds a header to answers, also to those of ``fail``. By default to all answers of API calls.
+
+        Args:
+            name: The header's name.
+            value: Its value.
+
+        ``which`` are ``path``, ``times``, ``grant_type`` and ``after``.
+
+        """
         which.setdefault("path", None)
         which.setdefault("times", None)
         return self._faults.add(Fault(action=AddHeader((name, value)), **which))
@@ -95,6 +114,8 @@ class FaultControls:
     def set_cookie(self, cookie: str, **which: Unpack[WhichCalls]) -> Fault:
         """Adds a Set-Cookie header to answers. By default to all answers of API calls.
 
-        ``cookie`` is the header's whole value, ``"name=value; Path=/"``.
+        ``cookie`` is the header's whole value, ``"name=value; Path=/"``. ``which`` are ``path``, ``times``,
+        ``grant_type`` and ``after``.
+
         """
         return self.add_header("set-cookie", cookie, **which)

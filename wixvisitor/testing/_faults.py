@@ -68,6 +68,7 @@ class Fault:
     """A fault, which applies to calls until it is used up or removed.
 
     Attributes:
+        action: What it does, as the method of ``FakeWix`` that added it says.
         path: The path of the calls. None is every path of the API except ``/oauth2/…``; a ``*`` at the end matches any
             rest.
         times: The number of calls; None is without a limit.
@@ -76,6 +77,9 @@ class Fault:
         committed: Whether the fake handles the call before the fault occurs.
         used: The number of calls to which the fault was applied so far.
         number: 1 for the first fault of a fake, 2 for the next.
+
+    Concurrency: ``remove`` may be called from any thread.
+    Cancellation: nothing in it waits.
 
     """
 

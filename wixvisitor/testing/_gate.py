@@ -52,7 +52,7 @@ class Gate:
         _wake(held)
 
     async def wait_for(self, count: int, *, timeout: float = 10.0) -> None:
-        """Returns as soon as this many calls wait at the gate.
+        """Returns as soon as ``count`` calls wait at the gate.
 
         Raises:
             TimeoutError: After ``timeout`` seconds of real time there were fewer. The message says how many.
@@ -75,7 +75,7 @@ class Gate:
         raise TimeoutError(f"{self.waiting} of {count} calls waited at the gate after {timeout} s")
 
     async def passed(self) -> None:
-        """Returns once the gate is open."""
+        """Returns once the gate is open. The fake awaits it for each call that the gate holds. Raises nothing."""
         opened = anyio.Event()
         wake = _waker(opened)
         with self._lock:

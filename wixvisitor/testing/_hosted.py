@@ -64,7 +64,12 @@ class Order:
     """An order that was placed on the checkout page.
 
     Attributes:
+        id: The order's ID, which the thank-you page gets as ``orderId``.
         number: 1 for the first one.
+        cart_id: The cart that was ordered, which exists no more.
+        visitor_id: The visitor whose cart it was.
+        member_id: The member who ordered; None for a guest.
+        lines: What was ordered: each with ``product_id``, ``name``, ``quantity`` and ``total``.
         total: After the coupons, in US dollars.
         placed_at: Seconds since the epoch by the fake's clock.
 

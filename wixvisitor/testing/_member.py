@@ -15,12 +15,18 @@ class Member:
     """A member of the site. The repr shows no password.
 
     Attributes:
+        id: The member's ID.
+        email: The member's email, which no other member has.
         profile: In REST's keys, as they came with the registration.
         password: A salted hash, or ``""`` for a member who was signed on and has no password.
         is_verified: Whether the email is known to be the member's.
         is_approved: Whether the site's owner has approved the member.
         must_reset: Whether a login asks for a new password.
+        created_at: Seconds since the epoch by the fake's clock.
         home: The visitor of the first login.
+
+    Concurrency: read it from any thread; the fake changes it.
+    Cancellation: nothing in it waits.
 
     """
 
@@ -40,6 +46,8 @@ class Mail:
     """A mail that the fake would have sent. The repr shows neither the code nor the link.
 
     Attributes:
+        to: The member's email.
+        subject: What the mail is about.
         code: The verification code, or ``""``.
         url: The link to the page for a new password, or ``""``.
         sent_at: Seconds since the epoch by the fake's clock.

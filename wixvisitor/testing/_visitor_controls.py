@@ -32,8 +32,10 @@ class VisitorControls:
     ) -> TokenResponse:
         """Logs a member in. Returns the member's token response.
 
-        Without ``member_id`` it is a new member. ``visitor_id`` is the visitor who logs in, and whose cart the member
-        gets; None is a new visitor.
+        Args:
+            client_id: The client ID of the tokens.
+            member_id: None is a new member.
+            visitor_id: The visitor who logs in, and whose cart the member gets; None is a new visitor.
 
         Raises:
             KeyError: There is no visitor with this ID.
@@ -60,7 +62,11 @@ class VisitorControls:
     def refuse_refresh_token(self, value: str, *, shape: RefusalShape | None = None, status: int | None = None) -> None:
         """Makes the token endpoint refuse this refresh token. It always refuses one that it never issued.
 
-        ``shape`` and ``status`` are those of the answer; None is the setting ``refusal_shape`` or ``refusal_status``.
+        Args:
+            value: The refresh token.
+            shape: The shape of the answer's body; None is the setting ``refusal_shape``.
+            status: The answer's status; None is the setting ``refusal_status``.
+
         """
         with self._lock:
             token = self._visitors.refresh_tokens.get(value)
@@ -72,7 +78,11 @@ class VisitorControls:
     ) -> None:
         """Makes the token endpoint refuse every refresh token that this visitor has now.
 
-        ``shape`` and ``status`` are those of the answer; None is the setting ``refusal_shape`` or ``refusal_status``.
+        Args:
+            visitor_id: The visitor.
+            shape: As for ``refuse_refresh_token``.
+            status: As for ``refuse_refresh_token``.
+
         """
         with self._lock:
             for token in self._of(visitor_id, self._visitors.refresh_tokens):

@@ -20,8 +20,16 @@ class Visitor:
     """A visitor: anonymous, or logged in as a member.
 
     Attributes:
+        id: The visitor's ID, the token's ``aid``.
+        client_id: The client ID for which it was made.
+        member_id: The member who is logged in; None for an anonymous visitor.
+        cart: What the visitor has put into the cart; None before the first item and after an order.
+        reservations: The tickets of events that are reserved, by ID.
         created_at: Seconds since the epoch by the fake's clock.
         seen_at: The time of the last call with one of the visitor's tokens.
+
+    Concurrency: read it from any thread; the fake changes it.
+    Cancellation: nothing in it waits.
 
     """
 

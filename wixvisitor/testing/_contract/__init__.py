@@ -29,9 +29,9 @@ class StorageContract(RecordTests, ExpiryTests, VersionTests, LeaseTests, Listin
     ``lose_next_reply``. If ``make_storage`` needs ``tmp_path`` or another fixture, an autouse fixture in the subclass
     can store it on ``self``; pytest makes a new object for every test.
 
-    Attributes:
-        keeps_many: whether the store holds more than one visitor. If it is False, tests with several keys are skipped.
-        life: the ``seconds`` for ``make_expiring``. It is short, because by default the tests wait in real time.
+    Concurrency: pytest runs its tests one after another; some of them call the store from many tasks at once.
+    Cancellation: some tests cancel calls of the store, as the timeout of a request does.
     """
 
     pytestmark = pytest.mark.anyio
+    """Makes anyio's plugin run the tests."""

@@ -19,33 +19,51 @@ class Hooks:
     """See ``StorageContract``."""
 
     keeps_many: ClassVar[bool] = True
+    """Whether the store holds more than one visitor. If it is False, tests with several keys are skipped."""
     life: ClassVar[float] = 0.4
+    """The ``seconds`` for ``make_expiring``. It is short, because by default the tests wait in real time."""
 
     async def make_storage(self) -> TokenStorage:
-        """Returns a new, empty store. Override it. A test may call it several times."""
+        """Returns a new, empty store. Override it. A test may call it several times.
+
+        Raises:
+            NotImplementedError: It is not overridden.
+        """
         raise NotImplementedError("override make_storage() so that it returns a new, empty store")
 
     async def reopen(self, storage: TokenStorage) -> TokenStorage | None:  # noqa: ARG002 - for those who override it
         """Returns a second storage for the same store, as another process would open it; None if that is impossible.
 
-        ``storage`` remains open and in use.
+        ``storage`` remains open and in use. What it raises fails the test.
         """
         return None
 
     async def make_expiring(self, seconds: float) -> TokenStorage | None:  # noqa: ARG002 - for those who override it
-        """Returns a new store whose records expire after ``seconds`` without use; None if they never expire."""
+        """Returns a new store whose records expire after ``seconds`` without use; None if they never expire.
+
+        What it raises fails the test.
+        """
         return None
 
     async def pass_time(self, storage: TokenStorage, seconds: float) -> None:  # noqa: ARG002 - for those who override it
-        """Lets time pass for a store of ``make_expiring``. By default it waits in real time."""
+        """Lets ``seconds`` pass for ``storage``, which ``make_expiring`` made. By default it waits in real time.
+
+        What it raises fails the test.
+        """
         await anyio.sleep(seconds)
 
     async def lose_next_reply(self, storage: TokenStorage) -> bool:  # noqa: ARG002 - for those who override it
-        """Makes the next call reach the store, but lose its reply. Returns False if that is impossible."""
+        """Makes the next call reach the store, but lose its reply. Returns False if that is impossible.
+
+        What it raises fails the test.
+        """
         return False
 
     async def close(self, storage: TokenStorage) -> None:
-        """Closes a storage of ``make_storage`` or ``reopen``: calls its ``aclose()`` if it has one."""
+        """Closes a storage of ``make_storage`` or ``reopen``: calls its ``aclose()`` if it has one.
+
+        What it raises fails the test.
+        """
         aclose: Any = getattr(storage, "aclose", None)
         if aclose is not None:
             await aclose()

@@ -1,0 +1,1 @@
+"""The shop that docs/tutorial.md builds."""
