@@ -266,7 +266,7 @@ def test_macos_writes_databases_to_the_medium(tmp_path: Path) -> None:
     ("system", "clock"), [("linux", "boot"), ("android", "boot"), ("darwin", "monotonic"), ("win32", "python's own")]
 )
 def test_a_clock_that_runs_while_the_machine_sleeps(monkeypatch: pytest.MonkeyPatch, system: str, clock: str) -> None:
-    """Each system has a clock that shows how long the machine slept, and that nobody sets."""
+    """Each system has a clock that shows how long the machine slept, and that is never set."""
     monkeypatch.setattr(sys, "platform", system)
     monkeypatch.setattr(time, "CLOCK_BOOTTIME", "boot", raising=False)
     monkeypatch.setattr(time, "CLOCK_MONOTONIC", "monotonic", raising=False)
