@@ -115,8 +115,8 @@ async def main():
     def hold():
         while not ended.is_set():
             with open(sys.argv[1], "rb") as file:
-                ended.wait(0.02)
-            ended.wait(0.001)
+                ended.wait(0.01)
+            ended.wait(0.005)
 
     reader = threading.Thread(target=hold, daemon=True)
     reader.start()
