@@ -127,10 +127,12 @@ def lint(session: nox.Session) -> None:
 
 @nox.session
 def typing(session: nox.Session) -> None:
-    """Types: mypy strict and pyright."""
+    """Types: mypy strict, also as on Windows and macOS, and pyright."""
     install(session, "typing", "tests", "bench")
     session.install("nox")
     session.run("mypy")
+    for system in ("win32", "darwin"):  # a function that this system lacks is an error
+        session.run("mypy", "--platform", system)
     session.run("pyright")
 
 
@@ -178,7 +180,7 @@ def audit(session: nox.Session) -> None:
     """
     install(session, "tests", "audit")
     bad = Path(session.create_tmp(), "bad.txt")
-    bad.write_text("jinja2==2.10\n")  # CVE-2019-10906
+    bad.write_text("jinja2==2.10\n", "utf-8")  # CVE-2019-10906
     about_bad = ("pip-audit", "--requirement", str(bad), "--no-deps", "--disable-pip")
     if "PYSEC-2019-217" not in str(session.run(*about_bad, silent=True, success_codes=[0, 1])):
         session.skip("pip-audit's service cannot be reached, or knows of no vulnerability: nothing was audited")

@@ -124,8 +124,8 @@ def markdown(results: dict[str, Any]) -> str:
 
 def write_docs(page: Path, text: str) -> None:
     """Puts the text between the page's marks."""
-    before, _, rest = page.read_text().partition(MARK)
-    page.write_text(f"{before}{MARK}\n{text}\n{MARK}{rest.partition(MARK)[2]}")
+    before, _, rest = page.read_text("utf-8").partition(MARK)
+    page.write_text(f"{before}{MARK}\n{text}\n{MARK}{rest.partition(MARK)[2]}", "utf-8")
 
 
 def main() -> int:
@@ -160,7 +160,7 @@ def main() -> int:
         console.print(verdict_table(verdicts))
     results = {"about": about(), "quick": quick, **{name: attrs.asdict(answer) for name, answer in answers.items()}}
     if arguments.json:
-        arguments.json.write_text(json.dumps(results, indent=1) + "\n")
+        arguments.json.write_text(json.dumps(results, indent=1) + "\n", "utf-8")
     if arguments.docs:
         write_docs(arguments.docs, markdown(results))
     return int(any(verdict.must_hold and not verdict.is_met for verdict in verdicts))

@@ -207,7 +207,7 @@ class Server:
 
     def token_calls(self) -> int:
         """Returns how many calls the token endpoint has had."""
-        return len(self._log.read_text().splitlines())
+        return len(self._log.read_text("utf-8").splitlines())
 
 
 @contextlib.contextmanager
@@ -231,7 +231,7 @@ def nginx(*, upstream: int | None = None) -> Iterator[Server]:
         else:
             token = 'proxy_pass http://wix; proxy_http_version 1.1; proxy_set_header Connection "";'
         config = NGINX.format(place=place, port=port, upstream=upstream or 1, token=token, body=BODY)
-        (place / "nginx.conf").write_text(config)
+        (place / "nginx.conf").write_text(config, "utf-8")
         server = subprocess.Popen(["nginx", "-c", f"{place}/nginx.conf", "-p", directory], stderr=subprocess.DEVNULL)
         try:
             await_server(port)

@@ -153,7 +153,9 @@ def nginx(place: Path, fake: int) -> Iterator[str]:
         port = port_of(free)
     cart = {"cart": {"id": "c", "lineItems": [], "subtotal": {"amount": "12.50"}}}
     config = place / "nginx.conf"
-    config.write_text(NGINX.format(place=place, fake=f"127.0.0.1:{fake}", port=port, cart=CART, body=json.dumps(cart)))
+    config.write_text(
+        NGINX.format(place=place, fake=f"127.0.0.1:{fake}", port=port, cart=CART, body=json.dumps(cart)), "utf-8"
+    )
     server = subprocess.Popen(["nginx", "-c", str(config), "-p", str(place)], stderr=subprocess.DEVNULL)
     try:
         yield f"http://127.0.0.1:{port}"
@@ -223,7 +225,7 @@ async def arrive(shop: Shop) -> None:
 def load(shop: Shop, place: Path, *, connections: int, seconds: float) -> dict[str, float]:
     """Returns what wrk says of some seconds of shoppers who look at their carts."""
     script = place / "shoppers.lua"
-    script.write_text(WRK.format(cookies=", ".join(f'"{cookie}"' for cookie in shop.cookies or ["a=b"])))
+    script.write_text(WRK.format(cookies=", ".join(f'"{cookie}"' for cookie in shop.cookies or ["a=b"])), "utf-8")
     command = ["wrk", "-t", "1", "-c", str(connections), "-d", f"{seconds:g}s", "--timeout", "30s"]
     command += ["-s", str(script), shop.url]
     said = subprocess.run(command, capture_output=True, text=True, check=True).stdout

@@ -6,6 +6,7 @@ import gc
 import os
 import tempfile
 from collections.abc import AsyncGenerator, Callable, Iterator
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -165,11 +166,11 @@ def pytest_configure(config: pytest.Config) -> None:
 def _use_one_certificate(config: pytest.Config) -> None:
     """Has each HTTP client read one authority's certificate. The usual 140 take 15 ms, for thousands of clients."""
     if "SSL_CERT_FILE" not in os.environ:
-        file = tempfile.NamedTemporaryFile(prefix="wixvisitor-", suffix=".pem")  # noqa: SIM115 - until the tests end
-        config.add_cleanup(file.close)
-        file.write(trustme.CA().cert_pem.bytes())
-        file.flush()
-        os.environ["SSL_CERT_FILE"] = file.name
+        descriptor, name = tempfile.mkstemp(prefix="wixvisitor-", suffix=".pem")
+        config.add_cleanup(Path(name).unlink)
+        with open(descriptor, "wb") as file:  # closed, since OpenSSL cannot open it on Windows otherwise
+            file.write(trustme.CA().cert_pem.bytes())
+        os.environ["SSL_CERT_FILE"] = name
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

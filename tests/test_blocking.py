@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _thread
 import asyncio
 import inspect
 import json
@@ -256,7 +257,10 @@ def test_in_its_own_loop(still: FakeWix, client_id: str) -> None:
 
 
 def _interrupt_the_main_thread() -> None:
-    signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+    if sys.platform == "win32":
+        _thread.interrupt_main()
+    else:
+        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
 
 
 def test_an_interrupt_ends_the_wait(door: BlockingVisitorSession, still: FakeWix) -> None:
@@ -415,7 +419,7 @@ warnings.simplefilter("ignore", DeprecationWarning)  # Python 3.12 warns of ever
 
 def connections():
     found = 0
-    for number in map(int, os.listdir("/proc/self/fd")):
+    for number in map(int, os.listdir("/dev/fd")):
         try:
             with socket.socket(fileno=os.dup(number)) as one:
                 found += isinstance(one.getpeername(), tuple)

@@ -124,7 +124,7 @@ def test_pure_modules():
 def test_pure_modules_read_no_clock():
     """What parses a date may know ``datetime``, but nothing pure asks it for the time."""
     for module in PURE:
-        tree = ast.parse(MODULES[module].read_text())
+        tree = ast.parse(MODULES[module].read_text("utf-8"))
         read = {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
         assert read & {"now", "utcnow", "today"} == set(), module
 

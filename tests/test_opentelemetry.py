@@ -241,7 +241,7 @@ def test_the_dashboard_asks_for_metrics_that_exist() -> None:
     """Every metric of the example's Grafana dashboard is one that is exported, under Prometheus's name of it."""
     table = sys.modules["wixvisitor.opentelemetry"].__doc__ or ""
     exported = {name.replace(".", "_") for name in re.findall(r"``(wixvisitor\.[a-z.]+)``", table)}
-    asked = set(re.findall(r"wixvisitor_[a-z_]+", json.dumps(json.loads(DASHBOARD.read_text()))))
+    asked = set(re.findall(r"wixvisitor_[a-z_]+", json.dumps(json.loads(DASHBOARD.read_text("utf-8")))))
     asked -= {"wixvisitor_client_id"}
     stems = {re.sub(r"(_seconds)?(_bucket|_count|_sum|_total)?$", "", name) for name in asked}
     assert stems <= exported

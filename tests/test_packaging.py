@@ -87,7 +87,7 @@ def copied(place: Path) -> Path:
     for page in (*PAGES, *OTHER_PAGES):
         shutil.copy(TOP / page, place / page)
     (place / "docs/a/b").mkdir(parents=True)
-    (place / "docs/a/b/page.md").write_text("# A page\n")
+    (place / "docs/a/b/page.md").write_text("# A page\n", "utf-8")
     return place
 
 
@@ -116,7 +116,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Built:
 
 
 def project(table: str = "project") -> dict:
-    return tomllib.loads((TOP / "pyproject.toml").read_text())[table]
+    return tomllib.loads((TOP / "pyproject.toml").read_text("utf-8"))[table]
 
 
 def test_the_wheel_holds_the_package_and_no_more(built: Built, sources: set[str]) -> None:
@@ -210,7 +210,7 @@ def test_the_extra_all() -> None:
     named = {
         extra
         for path in (TOP / "wixvisitor").rglob("*.py")
-        for extra in re.findall(r"pip install 'wixvisitor\[(\w+)\]'", path.read_text())
+        for extra in re.findall(r"pip install 'wixvisitor\[(\w+)\]'", path.read_text("utf-8"))
     }
     assert named <= set(extras)
     assert len(named) >= 5
@@ -248,7 +248,7 @@ def test_the_page_on_pypi(built: Built) -> None:
 
 def test_what_speaks_against_a_release() -> None:
     """A placeholder of an address, a version without a date and another version's tag do; a build does not look."""
-    pyproject, version = (TOP / "pyproject.toml").read_text(), version_of()
+    pyproject, version = (TOP / "pyproject.toml").read_text("utf-8"), version_of()
     address = project("tool")["hatch"]["metadata"]["hooks"]["custom"]["repository"]
     real = pyproject.replace(address, "https://github.com/someone/wixvisitor")
     dated = f"# Changes\n\n## {version} - 2026-12-24\n"
@@ -290,7 +290,7 @@ def test_which_commit_may_be_released(changes: str, tags: str, tags_here: str, e
 
 def test_licence_typing_and_entry_point(built: Built) -> None:
     """The licence is the repository's, the types are announced, and pytest finds the plugin; it is for any platform."""
-    assert built.info("licenses/LICENSE") == (TOP / "LICENSE").read_text()
+    assert built.info("licenses/LICENSE") == (TOP / "LICENSE").read_text("utf-8")
     assert "wixvisitor/py.typed" in built.wheel
     points = configparser.ConfigParser()
     points.read_string(built.info("entry_points.txt"))

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 TOP = Path(__file__).parent.parent
-PAGE = (TOP / "docs/explanation/security.md").read_text()
+PAGE = (TOP / "docs/explanation/security.md").read_text("utf-8")
 NOT_THREATS = ("Keys, and how to change them", "Reporting a vulnerability")
 PARTS = ("**Has:**", "**Does:**", "**Does not:**", "**Shown by:**")
 NODE_ID = re.compile(r"`(tests/[^`]*\.py::[^`]*)`")
@@ -32,7 +32,7 @@ def found_in(path: Path) -> dict[str, bool]:
     if not path.is_file():
         return {}
     found = {}
-    for node in ast.parse(path.read_text()).body:
+    for node in ast.parse(path.read_text("utf-8")).body:
         inner = node.body if isinstance(node, ast.ClassDef) else [node]
         prefix = f"{node.name}::" if isinstance(node, ast.ClassDef) else ""
         for one in inner:
@@ -102,6 +102,7 @@ def test_the_walk(tmp_path: Path, node_id: str, *, is_missing: bool) -> None:
     (tmp_path / "tests" / "test_a.py").write_text(
         "def test_there(): ...\nasync def helper(): ...\nclass TestGroup:\n    async def test_inside(self): ...\n"
         "@pytest.mark.skip(reason='x')\ndef test_skipped(): ...\n@pytest.mark.xfail\ndef test_expected_to_fail(): ...\n"
-        "@pytest.mark.skipif(True, reason='x')\ndef test_skipped_on_windows(): ...\n"
+        "@pytest.mark.skipif(True, reason='x')\ndef test_skipped_on_windows(): ...\n",
+        "utf-8",
     )
     assert missing([node_id], tmp_path) == ([node_id] if is_missing else [])

@@ -76,7 +76,7 @@ def _parser() -> argparse.ArgumentParser:
 def _path(text: str) -> str:
     if not text or "\0" in text:
         raise argparse.ArgumentTypeError("expected a path")
-    return str(Path(text).expanduser()) + (os.sep if text.endswith(os.sep) else "")
+    return str(Path(text).expanduser()) + (os.sep if text.endswith(("/", os.sep)) else "")
 
 
 def _run(arguments: argparse.Namespace) -> int:
@@ -118,7 +118,7 @@ def _perform(file: Path, arguments: argparse.Namespace) -> int:
 
 def _own_file(path: str, client_id: str | None) -> Path:
     file = Path(path)
-    if path.endswith(os.sep) or file.is_dir():
+    if path.endswith(("/", os.sep)) or file.is_dir():
         raise ConfigurationError(f"--file {path}: expected the path of one visitor's file, this is a directory")
     if file.exists() and not client_id:
         raise ConfigurationError(f"--file {path}: exists, and the demo begins with a new visitor; give another path")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import sys
 import time
 from collections import Counter
 from pathlib import Path
@@ -194,4 +194,4 @@ def _summary(stage: Stage) -> bool:
 
 
 def _is_private(file: Path) -> bool:
-    return file.is_file() and (os.name != "posix" or not file.stat().st_mode & 0o077)
+    return file.is_file() and (sys.platform == "win32" or not file.stat().st_mode & 0o077)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -69,9 +70,10 @@ async def living(setting: Setting) -> AsyncIterator[LifeProcess]:
     Cancellation: the process is killed.
     """
     command = [sys.executable, "-m", LIFE, json.dumps(attrs.asdict(setting))]
-    # A session of its own: Ctrl-C is the demo's, and the demo ends its processes.
+    # A session of its own, on Windows a group: Ctrl-C is the demo's, and the demo ends its processes.
+    group = getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0)
     async with await anyio.open_process(
-        command, stderr=None, env=_environment(setting), start_new_session=True
+        command, stderr=None, env=_environment(setting), start_new_session=True, creationflags=group
     ) as process:
         assert process.stdout is not None
         yield LifeProcess(process, BufferedByteReceiveStream(process.stdout))

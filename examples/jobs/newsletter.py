@@ -19,8 +19,8 @@ def send_all(visitor: BlockingVisitorSession, done: Path, send: Callable[[str, s
     """Sends the newest products to each reader who is not in the file ``done``, and returns how many that were."""
     newest = visitor.call(products_v3.query_products, query={"cursorPaging": {"limit": 3}})["products"]
     text = "New: " + ", ".join(product["name"] for product in newest)
-    number, have_it = 0, set(done.read_text().split()) if done.exists() else set()
-    with done.open("a") as notes:
+    number, have_it = 0, set(done.read_text("utf-8").split()) if done.exists() else set()
+    with done.open("a", encoding="utf-8") as notes:
         for reader in visitor.each(items.query, data_collection_id="Readers", query={"cursorPaging": {"limit": 5}}):
             email = reader["data"]["email"]
             if email in have_it:

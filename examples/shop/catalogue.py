@@ -20,7 +20,7 @@ def slug(name: str) -> str:
 
 PRODUCTS: Final = tuple(
     Product(**fields, slug=slug(fields["name"]))
-    for fields in json.loads(Path(__file__).with_name("products.json").read_text())
+    for fields in json.loads(Path(__file__).with_name("products.json").read_text("utf-8"))
 )
 """Eight for the shelves of the front page, and the one that it shows large."""
 

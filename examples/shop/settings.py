@@ -196,11 +196,11 @@ def _kept_key(path: Path) -> str:
     try:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     except FileExistsError:
-        if os.name == "posix" and path.stat().st_mode & 0o077:
+        if sys.platform != "win32" and path.stat().st_mode & 0o077:
             raise ConfigurationError(f"{path}: others can read this key; chmod 600, or better remove it") from None
-        return path.read_text().strip()
+        return path.read_text("utf-8").strip()
     except OSError as error:
         raise ConfigurationError(f"{path}: the key cannot be kept there ({error.strerror})") from None
-    with os.fdopen(descriptor, "w") as file:
+    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
         file.write(key := generate_key())
     return key

@@ -48,7 +48,7 @@ def tokens(fake: FakeWix, client_id: str) -> Tokens:
 def plain(tmp_path: Path, tokens: Tokens) -> Path:
     """A file that `@wix/sdk` could have written."""
     file = tmp_path / "tokens.json"
-    file.write_text(tokens.to_json())
+    file.write_text(tokens.to_json(), "utf-8")
     file.chmod(0o600)
     return file
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 import random
 import shlex
 import shutil
 import signal
 import socket
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -27,7 +27,7 @@ from wixvisitor import VisitorSession
 
 pytestmark = [
     pytest.mark.machine,
-    pytest.mark.skipif(os.name != "posix", reason="the tests end the command with signals"),
+    pytest.mark.skipif(sys.platform == "win32", reason="the tests end the command with signals"),
 ]
 
 ANONYMOUS = {"clientId": CLIENT_ID, "grantType": "anonymous"}
@@ -49,7 +49,7 @@ def state_of(served: Served) -> Any:
 
 
 def saved(path: Path) -> list[Any]:
-    visitors: list[Any] = json.loads(path.read_text())["visitors"]
+    visitors: list[Any] = json.loads(path.read_text("utf-8"))["visitors"]
     return visitors
 
 
@@ -65,7 +65,7 @@ def put_into_cart(url: str, product: str, tokens: dict[str, Any] | None = None) 
 @pytest.fixture
 def shop(tmp_path: Path) -> Path:
     path = tmp_path / "products.json"
-    path.write_text('[{"id": "mug", "name": "Mug", "price": "12.50"}]')
+    path.write_text('[{"id": "mug", "name": "Mug", "price": "12.50"}]', "utf-8")
     return path
 
 
@@ -127,7 +127,7 @@ def test_a_cart_outlives_a_kill(tmp_path: Path, shop: Path) -> None:
         tokens = put_into_cart(served.url, "mug")
         httpx.post(f"{served.url}/_fake/clock", json={"advance": 3600})
         eventually(lambda: [visitor for visitor in saved(path) if visitor["cart"]])
-        eventually(lambda: json.loads(path.read_text())["clock"]["fake"] > time.time() + 3000)
+        eventually(lambda: json.loads(path.read_text("utf-8"))["clock"]["fake"] > time.time() + 3000)
         served.stop(signal.SIGKILL)
     with fake_command("--reload-state", path) as served:
         headers = {"authorization": tokens["access_token"]}
@@ -152,9 +152,9 @@ def test_a_member_outlives_a_kill(tmp_path: Path) -> None:
         body = {"code": mail["code"], "stateToken": outcome["stateToken"]}
         outcome = httpx.post(f"{api}/verification/v1/auth/verify", json=body, headers=headers).json()
         assert outcome["state"] == "SUCCESS"
-        eventually(lambda: [one for one in json.loads(path.read_text())["members"] if one["isVerified"]])
+        eventually(lambda: [one for one in json.loads(path.read_text("utf-8"))["members"] if one["isVerified"]])
         served.stop(signal.SIGKILL)
-    assert "correct horse" not in path.read_text()
+    assert "correct horse" not in path.read_text("utf-8")
     listed = "https://shop.example/callback"
     with fake_command(
         "--reload-state", path, "--redirect-uri", listed, "--hosted-url", "http://fake.test/x/"
@@ -217,11 +217,11 @@ def test_without_its_extra() -> None:
 def test_a_file_that_is_no_state(tmp_path: Path, run: Callable[..., Any], content: str) -> None:
     """A damaged or foreign file is an error that names it, and is left as it is."""
     path = tmp_path / "orders.json"
-    path.write_text(content)
+    path.write_text(content, "utf-8")
     done = run("fake", "--port", "0", "--reload-state", path)
     assert (done.code, done.out) == (1, "")
     assert done.err.startswith(f"wixvisitor: {path}: it is ")
-    assert path.read_text() == content
+    assert path.read_text("utf-8") == content
 
 
 def test_files_that_cannot_be_used(tmp_path: Path, run: Callable[..., Any]) -> None:
@@ -232,7 +232,7 @@ def test_files_that_cannot_be_used(tmp_path: Path, run: Callable[..., Any]) -> N
     with fake_command("--reload-state", path):
         done = run("fake", "--port", "0", "--reload-state", path)
     assert (done.code, done.err) == (1, f"wixvisitor: {path}: another stand-in uses it. It is left as it is.\n")
-    path.write_text('[{"name": "Mug"}]')
+    path.write_text('[{"name": "Mug"}]', "utf-8")
     done = run("fake", "--port", "0", "--products", path)
     assert (done.code, done.err) == (2, f"wixvisitor: {path}: price of product 1 is no price, like 12.50\n")
 

@@ -97,7 +97,9 @@ def nginx(block: Block, place: Path) -> None:
     if not re.search(r"^\s*http\b", code, re.MULTILINE):
         code = f"http {{\n{code}\n}}"
     code = at_home(code, place)
-    (place / "nginx.conf").write_text(f"pid {place}/nginx.pid;\nerror_log {place}/error.log;\nevents {{ }}\n{code}\n")
+    (place / "nginx.conf").write_text(
+        f"pid {place}/nginx.pid;\nerror_log {place}/error.log;\nevents {{ }}\n{code}\n", "utf-8"
+    )
     run(["-t", "-q", "-p", str(place), "-c", "nginx.conf"], program("nginx", "/usr/sbin"))
 
 

@@ -133,10 +133,10 @@ class Reader:
         function = how.removeprefix("(in place of ").removesuffix(")")
         assert f"`{name}`" in self._prose or f"function `{function}`" in self._prose, "say where this goes"
         if how == "(add at the end)":
-            code = f"{file.read_text()}\n\n{code}"
+            code = f"{file.read_text('utf-8')}\n\n{code}"
         elif how:
-            code = replaced(file.read_text(), function, code)
-        file.write_text(code)
+            code = replaced(file.read_text("utf-8"), function, code)
+        file.write_text(code, "utf-8")
 
     def _click(self, text: str) -> None:
         self._browser = "private" if "private window" in text else "first"

@@ -28,7 +28,7 @@ def test_the_python_of_a_page_runs(wix: FakeWix, page: str) -> None:
     """Every Python block without a title runs, one after another, in one namespace; those with one are that file."""
     for block in blocks_of(page):
         if block.language == "python" and block.title and (TOP / block.title).exists():
-            assert block.code in (TOP / block.title).read_text(), f"{block}: {block.title} says something else"
+            assert block.code in (TOP / block.title).read_text("utf-8"), f"{block}: {block.title} says something else"
     titled = {block.line for block in blocks_of(page) if block.title}
     document = Document.parse(str(TOP / page), PythonCodeBlockParser())
     document.namespace["__name__"] = "__main__"

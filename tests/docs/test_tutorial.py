@@ -60,7 +60,7 @@ def follow(reader: Reader) -> None:
     """Follows the tutorial to its end, and compares the shop with the one that the page links to."""
     try:
         reader.follow(PAGE)
-        assert (reader.place / "shop/shop.py").read_text() == reader.adapted(FINISHED.read_text())
+        assert (reader.place / "shop/shop.py").read_text("utf-8") == reader.adapted(FINISHED.read_text("utf-8"))
     finally:
         reader.close()
 

@@ -68,7 +68,7 @@ def browser(app: Any) -> httpx.AsyncClient:
 
 def own_lines(path: Path) -> int:
     """The lines of a file that are neither imports, docstrings, comments nor empty."""
-    text = path.read_text()
+    text = path.read_text("utf-8")
     own = {n for n, line in enumerate(text.splitlines(), 1) if line.strip() and not line.strip().startswith("#")}
     for node in ast.walk(ast.parse(text)):
         is_docstring = isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
@@ -87,7 +87,7 @@ def test_sitemap(visitor: BlockingVisitorSession, fake: FakeWix, tmp_path: Path)
     """Every item of the collection is in the sitemap and in the table, though it takes three pages."""
     number = sitemap.export(visitor, "Books", f"{SHOP}/books", tmp_path)
     urls = [element.text for element in ET.parse(tmp_path / "sitemap.xml").iter() if element.text]
-    rows = list(csv.DictReader((tmp_path / "items.csv").read_text().splitlines()))
+    rows = list(csv.DictReader((tmp_path / "items.csv").read_text("utf-8").splitlines()))
     assert number == len(urls) == len(rows) == 250
     assert urls[249] == f"{SHOP}/books/{rows[249]['slug']}"
     assert len(fake.api_calls()) == 3

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,8 @@ from wixvisitor.storage.redis import RedisStorage
 from wixvisitor.storage.sqlalchemy import SQLAlchemyStorage
 from wixvisitor.storage.sqlite import SQLiteStorage
 
+posix = pytest.mark.skipif(sys.platform == "win32", reason="modes are POSIX's")
+
 
 @pytest.fixture(autouse=True)
 def no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -20,6 +23,7 @@ def no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name, raising=False)
 
 
+@posix
 def test_the_key_is_kept_beside_the_file_of_sqlite(tmp_path: Path):
     """Only its owner may read it, and the next start finds it."""
     store = f"sqlite:{tmp_path / 'visitors.db'}"
@@ -28,9 +32,10 @@ def test_the_key_is_kept_beside_the_file_of_sqlite(tmp_path: Path):
     assert (tmp_path / "visitors.db.key").stat().st_mode & 0o777 == 0o600
 
 
+@posix
 def test_a_key_that_others_can_read_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     """It may be known already."""
-    (tmp_path / "visitors.db.key").write_text("x")
+    (tmp_path / "visitors.db.key").write_text("x", "utf-8")
     (tmp_path / "visitors.db.key").chmod(0o644)
     with pytest.raises(SystemExit):
         Settings.parse(["--store", f"sqlite:{tmp_path / 'visitors.db'}"])

@@ -93,7 +93,7 @@ def mount_small(place: Path, size: str = "256k") -> None:
     else:  # whoever is nobody's root may be that of a namespace
         _unshare("user", "mount")
         for name, text in (("setgroups", "deny"), ("uid_map", f"{uid} {uid} 1"), ("gid_map", f"{gid} {gid} 1")):
-            Path("/proc/self", name).write_text(text)
+            Path("/proc/self", name).write_text(text, "utf-8")
     mount = ctypes.CDLL(None, use_errno=True).mount
     if mount(b"none", b"/", None, _PRIVATE, None) or mount(
         b"none", os.fsencode(place), b"tmpfs", 0, f"size={size}".encode()

@@ -33,7 +33,7 @@ def show(soak: Soak, console: Console) -> None:
 
 def write(soak: Soak, place: Path) -> None:
     """Writes every figure."""
-    place.write_text(json.dumps(attrs.asdict(soak), indent=1) + "\n")
+    place.write_text(json.dumps(attrs.asdict(soak), indent=1) + "\n", "utf-8")
 
 
 def draw(soak: Soak, place: Path) -> None:

@@ -10,6 +10,7 @@ import asyncio
 import os
 import random
 import signal
+import sys
 import time
 from collections import Counter
 from pathlib import Path
@@ -30,7 +31,7 @@ from wixvisitor.testing import FakeWix
 pytestmark = [
     pytest.mark.anyio,
     pytest.mark.faults,
-    pytest.mark.skipif(os.name != "posix", reason="needs POSIX signals"),
+    pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX signals"),
 ]
 
 SEEDS = [int(seed) for seed in os.environ.get("WIXVISITOR_FAULT_SEEDS", "1,2").split(",")]

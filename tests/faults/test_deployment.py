@@ -90,10 +90,10 @@ class _AtPort(httpx.BaseTransport):
 def _serving(place: Path, server: str, wix: str) -> Iterator[int]:
     """Serves the page's app by the page's command; afterwards it ends on SIGTERM, without an error."""
     for name, text in files_of(PAGE).items():
-        (place / name).write_text(text)
+        (place / name).write_text(text, "utf-8")
     port = _free_port()
     config = place / "gunicorn.conf.py"
-    config.write_text(config.read_text().replace(":8000", f":{port}"))
+    config.write_text(config.read_text("utf-8").replace(":8000", f":{port}"), "utf-8")
     (command,) = (block.code for block in blocks_of(PAGE) if block.code.startswith(f"{server} "))
     environment = os.environ | {
         "PYTHONPATH": os.pathsep.join([str(place), str(TOP)]),
@@ -116,7 +116,7 @@ def _serving(place: Path, server: str, wix: str) -> Iterator[int]:
         yield port
         process.send_signal(signal.SIGTERM)
         process.wait(30)
-        said = (place / "server.log").read_text()
+        said = (place / "server.log").read_text("utf-8")
         assert (process.returncode, "Traceback" in said) == (0, False), said
     finally:
         with suppress(ProcessLookupError):
@@ -137,7 +137,8 @@ def _nginx(place: Path, app: int) -> Iterator[int]:
     user = "user root;\n" if os.geteuid() == 0 else ""
     (place / "nginx.conf").write_text(
         f"daemon off;\n{user}pid {place}/nginx.pid;\nerror_log {place}/error.log;\nevents {{ }}\n"
-        f"http {{\naccess_log off;\n{folders}{code}\n}}\n"
+        f"http {{\naccess_log off;\n{folders}{code}\n}}\n",
+        "utf-8",
     )
     process = subprocess.Popen([program("nginx", "/usr/sbin"), "-p", str(place), "-c", str(place / "nginx.conf")])
     try:

@@ -41,7 +41,7 @@ def job():
 
 def test_workers_are_one_visitor(tmp_path: Path) -> None:
     """24 threads in 3 forked workers go on as the parent's visitor, and the server ends when it is told to."""
-    (tmp_path / "app.py").write_text(APP)
+    (tmp_path / "app.py").write_text(APP, "utf-8")
     fake = FakeWix()
     with start_blocking_portal() as portal, portal.wrap_async_context_manager(fake.serve()) as url:
         place = tmp_path / "socket"

@@ -6,6 +6,7 @@ import builtins
 import os
 import random
 import shutil
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -21,7 +22,7 @@ from wixvisitor.storage.sqlite import SQLiteStorage
 
 pytestmark = [
     pytest.mark.anyio,
-    pytest.mark.skipif(os.name != "posix", reason="what an fsync promises is POSIX's"),
+    pytest.mark.skipif(sys.platform == "win32", reason="what an fsync promises is POSIX's"),
 ]
 
 KEY = "client:visitor"

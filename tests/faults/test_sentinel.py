@@ -44,7 +44,7 @@ def sentinel(primary: Server, start_server: Callable[..., Server], tmp_path: Pat
         f"sentinel monitor shop 127.0.0.1 {primary.port} 1",
         "sentinel down-after-milliseconds shop 500",
     )
-    (tmp_path / "sentinel.conf").write_text("\n".join(lines))
+    (tmp_path / "sentinel.conf").write_text("\n".join(lines), "utf-8")
     with (tmp_path / "log").open("wb") as log:
         process = subprocess.Popen([primary.program, tmp_path / "sentinel.conf", "--sentinel"], stdout=log, stderr=log)
     try:

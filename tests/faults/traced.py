@@ -40,7 +40,7 @@ def trace(program: str, disk: Disk, log: Path, *arguments: object) -> None:
     )
     assert result.returncode == 0, result.stderr
     begun: dict[str, str] = {}
-    for line in log.read_text().splitlines():
+    for line in log.read_text("utf-8").splitlines():
         thread = line.split(" ", 1)[0]
         if line.endswith("<unfinished ...>"):
             begun[thread] = line.removesuffix("<unfinished ...>")

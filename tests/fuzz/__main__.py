@@ -100,7 +100,7 @@ def _fuzz(run: Run, seconds: int, seed: int) -> Iterator[float]:
     place.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as fresh:
         words = Path(fresh, "words")
-        words.write_text("".join(f'"{_escaped(word)}"\n' for word in WORDS.split()))
+        words.write_text("".join(f'"{_escaped(word)}"\n' for word in WORDS.split()), "utf-8")
         (grown := Path(fresh, "corpus")).mkdir()
         options = (f"-max_total_time={seconds}", f"-seed={seed}", f"-dict={words}", f"-artifact_prefix={place}/")
         command = [sys.executable, "-m", "tests.fuzz.engine", run.target, *_LIMITS, *options, str(grown)]

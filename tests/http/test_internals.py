@@ -30,7 +30,7 @@ THEIRS = {  # names that no object of this package has
 def used_in(path: Path) -> set[str]:
     """The private names that a module uses of other objects than ``self``, and those that it looks up as a text."""
     found = set[str]()
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
         if isinstance(node, ast.Attribute) and getattr(node.value, "id", "") not in ("self", "cls"):
             found.add(node.attr)
         if isinstance(node, ast.Call) and getattr(node.func, "id", "") in ("getattr", "setattr", "hasattr"):

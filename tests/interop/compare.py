@@ -132,7 +132,7 @@ async def run(situation: Situation, client: str, opening: Opening) -> Row:
 
 def versions() -> tuple[str, str]:
     """The names of both clients, with the version of the SDK that package.json pins."""
-    pins = json.loads((HERE / "package.json").read_text())["dependencies"]
+    pins = json.loads((HERE / "package.json").read_text("utf-8"))["dependencies"]
     return f"@wix/sdk {pins['@wix/sdk']}", "wixvisitor"
 
 

@@ -48,13 +48,13 @@ def missing_node() -> str | None:
 
 def missing_packages(place: Path = HERE) -> str | None:
     """What is wrong with the packages that are pinned there, or None."""
-    pins = json.loads((place / "package.json").read_text())["dependencies"]
+    pins = json.loads((place / "package.json").read_text("utf-8"))["dependencies"]
     shown = f"{place.parent.name}/{place.name}"
     for name, pinned in pins.items():
         manifest = place / "node_modules" / name / "package.json"
         if not manifest.exists():
             return f"{name} is not installed; run `npm install` in {shown}, or `nox -s interop`"
-        installed = json.loads(manifest.read_text())["version"]
+        installed = json.loads(manifest.read_text("utf-8"))["version"]
         if installed != pinned:
             return f"{name} is {installed}, not {pinned}; run `npm install` in {shown}"
     return None

@@ -142,12 +142,12 @@ class Curl:
 
     def _remove(self, names: set[str]) -> None:
         """Removes cookies. At its end curl reads its file again, which undoes a removal that another cookie follows."""
-        kept = [line for line in self.jar.read_text().splitlines() if not names & set(line.split("\t"))]
-        self.jar.write_text("\n".join([*kept, ""]))
+        kept = [line for line in self.jar.read_text("utf-8").splitlines() if not names & set(line.split("\t"))]
+        self.jar.write_text("\n".join([*kept, ""]), "utf-8")
 
     def cookies(self) -> dict[str, str]:
         """The cookies by name."""
-        lines = [line.removeprefix("#HttpOnly_").split("\t") for line in self.jar.read_text().splitlines()]
+        lines = [line.removeprefix("#HttpOnly_").split("\t") for line in self.jar.read_text("utf-8").splitlines()]
         return {line[5]: line[6] for line in lines if len(line) == 7}
 
     def header(self, **change: str) -> str:

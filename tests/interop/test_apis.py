@@ -76,7 +76,7 @@ def test_requests_equal_those_of_the_sdk(calls: list[dict[str, Any]]) -> None:
 
 def test_what_the_sdk_sends_otherwise(calls: list[dict[str, Any]]) -> None:
     """The methods that the SDK sends as GET, or packs, are these."""
-    described = json.loads((APIS / "description.json").read_text())["modules"]
+    described = json.loads((APIS / "description.json").read_text("utf-8"))["modules"]
     found: dict[str, set[str]] = {"sdkSendsGet": set(), "sdkPacksQuery": set()}
     for module, one in described.items():
         for method, facts in one["methods"].items():

@@ -71,7 +71,7 @@ class Server:
             self.process = subprocess.Popen([self.program, *fixed, *self.options], stdout=log, stderr=log)
         until = time.monotonic() + PATIENCE
         while not self._answers():
-            assert self.process.poll() is None, (self.place / "log").read_text()
+            assert self.process.poll() is None, (self.place / "log").read_text("utf-8")
             assert time.monotonic() < until, "the server does not answer"
             time.sleep(0.005)
 

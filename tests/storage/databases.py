@@ -10,6 +10,7 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -19,6 +20,8 @@ from urllib.parse import quote
 import attrs
 
 from tests.storage.servers import PATIENCE, free_port, lacking
+
+DRIVERS = ("postgresql+psycopg", "postgresql+asyncpg", *(["mariadb+asyncmy"] if sys.platform != "win32" else []))
 
 USER, DATABASE = "shop", "shop"
 PASSWORD = "p@ss/word:%"
@@ -39,6 +42,8 @@ def program(name: str, package: str) -> str:
 
 def other_user() -> dict[str, Any]:
     """Returns the options of ``subprocess`` that make a process no root's."""
+    if sys.platform == "win32":
+        return lacking("database servers are started on POSIX")
     if os.geteuid() != 0:
         return {}
     import pwd  # not on Windows
@@ -101,7 +106,7 @@ class Database:
 
     @property
     def log(self) -> str:
-        return (self.place / "log").read_text(errors="replace")
+        return (self.place / "log").read_text("utf-8", "replace")
 
     def answers(self) -> bool:
         raise NotImplementedError
@@ -132,7 +137,7 @@ class Postgres(Database):
     def create(self) -> None:
         """Makes the cluster of databases."""
         secret = self.place / "password"
-        secret.write_text(PASSWORD)
+        secret.write_text(PASSWORD, "utf-8")
         secret.chmod(0o644)
         initdb = (self.bin("initdb"), "-D", str(self.data), "-N", "-U", USER, "-A", "scram-sha-256")
         self.run(*initdb, "--pwfile", str(secret), "-E", "UTF8", "--locale", "C")
@@ -177,7 +182,8 @@ class MariaDB(Database):
         (self.place / "init.sql").write_text(
             f"CREATE DATABASE IF NOT EXISTS {DATABASE};\n"
             f"CREATE USER IF NOT EXISTS '{USER}'@'127.0.0.1' IDENTIFIED BY '{escaped}';\n"
-            f"GRANT ALL ON *.* TO '{USER}'@'127.0.0.1' WITH GRANT OPTION;\n"
+            f"GRANT ALL ON *.* TO '{USER}'@'127.0.0.1' WITH GRANT OPTION;\n",
+            "utf-8",
         )
 
     def start(self) -> None:
@@ -209,14 +215,15 @@ class PgBouncer(Database):
 
     def start(self) -> None:
         """Starts it."""
-        (self.place / "users").write_text(f'"{USER}" "{PASSWORD}"\n')
+        (self.place / "users").write_text(f'"{USER}" "{PASSWORD}"\n', "utf-8")
         (self.place / "ini").write_text(
             "[databases]\n"
             f"{DATABASE} = host=127.0.0.1 port={self.server.port} user={USER} password={PASSWORD}\n"
             "[pgbouncer]\n"
             f"listen_addr = 127.0.0.1\nlisten_port = {self.port}\nunix_socket_dir =\n"
             f"auth_type = scram-sha-256\nauth_file = {self.place}/users\n"
-            "pool_mode = transaction\ndefault_pool_size = 3\nmax_client_conn = 100\nserver_round_robin = 1\n"
+            "pool_mode = transaction\ndefault_pool_size = 3\nmax_client_conn = 100\nserver_round_robin = 1\n",
+            "utf-8",
         )
         self.launch(program("pgbouncer", "pgbouncer"), str(self.place / "ini"))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import sys
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from multiprocessing.connection import Connection
@@ -28,7 +29,7 @@ from wixvisitor.testing import FakeWix
 pytestmark = [
     pytest.mark.anyio,
     pytest.mark.machine,
-    pytest.mark.skipif(os.name != "posix", reason="needs POSIX signals"),
+    pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX signals"),
 ]
 
 VISITORS = int(os.environ.get("WIXVISITOR_MANY", "1000" if IN_CI else "100"))  # that expire at once

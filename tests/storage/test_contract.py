@@ -199,8 +199,8 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> str:
     """What pytest says about all these adapters, in one run."""
     place = tmp_path_factory.mktemp("mistakes")
     suites = [SUITE.format(mistake=mistake, test=test) for mistake, test in MISTAKES.items()]
-    (place / "test_mistakes.py").write_text(PROGRAM + "".join(suites))
-    options = ["-q", "-rA", "-p", "no:cacheprovider", "-c", "/dev/null", f"--rootdir={place}"]
+    (place / "test_mistakes.py").write_text(PROGRAM + "".join(suites), "utf-8")
+    options = ["-q", "-rA", "-p", "no:cacheprovider", "-c", os.devnull, f"--rootdir={place}"]
     result = subprocess.run(
         [sys.executable, "-m", "pytest", *options, str(place)],
         capture_output=True,

@@ -14,6 +14,7 @@ from key_value.aio.stores.memory import MemoryStore
 
 import wixvisitor
 from tests.diagonal import ONLY_IN_CI
+from tests.storage.databases import DRIVERS
 from tests.web.conftest import KEY
 from tests.web.reported import check, reported
 from wixvisitor.errors import StorageError
@@ -56,7 +57,7 @@ def test_no_report_shows_a_record_of_redis(redis_url: str) -> None:
 
 @ONLY_IN_CI
 @pytest.mark.machine
-@pytest.mark.parametrize("kind", ["postgresql+psycopg", "postgresql+asyncpg", "mariadb+asyncmy"])
+@pytest.mark.parametrize("kind", DRIVERS)
 async def test_no_report_shows_a_record_of_a_database(kind: str, request: pytest.FixtureRequest) -> None:
     """Sentry's SDK, which looks into SQLAlchemy and asyncpg, sends no token of a shop whose visitors are there."""
     url = request.getfixturevalue("mariadb" if "mariadb" in kind else "postgres").url(kind)

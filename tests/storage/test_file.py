@@ -34,7 +34,7 @@ from wixvisitor.storage import (
 from wixvisitor.storage import file as file_module
 from wixvisitor.storage._file_lock import FileLock
 
-pytestmark = [pytest.mark.anyio, pytest.mark.skipif(os.name != "posix", reason="POSIX modes, signals and fork")]
+pytestmark = [pytest.mark.anyio, pytest.mark.skipif(sys.platform == "win32", reason="POSIX modes, signals and fork")]
 
 KEY = "client:default"
 ENVIRONMENT = os.environ | {"PYTHONPATH": str(Path(wixvisitor.__file__).parents[1])}
@@ -376,7 +376,7 @@ async def test_dangling_symlink(tmp_path, place):
 async def test_symlink_beside_the_record(tmp_path, place, suffix):
     """A symlink in place of a helper file never empties or changes the file that it points to."""
     victim = tmp_path / "victim"
-    victim.write_text("precious")
+    victim.write_text("precious", "utf-8")
     place.with_name(place.name + suffix).symlink_to(victim)
     storage = FileStorage(place)
     for call in (storage.save(KEY, "value"), storage.acquire_lease(KEY, "a", 60), storage.release_lease(KEY, "a")):
@@ -384,7 +384,7 @@ async def test_symlink_beside_the_record(tmp_path, place, suffix):
             await call
         except StorageError:
             continue
-    assert victim.read_text() == "precious"
+    assert victim.read_text("utf-8") == "precious"
 
 
 async def test_directory_in_place(place):
@@ -409,7 +409,7 @@ async def test_fifo_in_place(place):
 
 async def test_path_below_a_file(tmp_path):
     """A path that cannot exist is a StorageError that names it, by every method."""
-    (tmp_path / "file").write_text("")
+    (tmp_path / "file").write_text("", "utf-8")
     storage = FileStorage(tmp_path / "file" / "visitor.json")
     await refuses(storage, "visitor.json")
     with pytest.raises(StorageError, match="cannot lease"):

@@ -90,7 +90,7 @@ async def test_files_that_are_none_of_ours(tmp_path: Path) -> None:
         ("b.json", '{"wixvisitor": 1, "keepUntil": "x"}'),
         ("c.json", '{"keepUntil": 1}'),
     ):
-        (tmp_path / name).write_text(text)
+        (tmp_path / name).write_text(text, "utf-8")
         (tmp_path / name).chmod(0o600)
     assert await storage.purge() == 0
     assert len([place async for place in anyio.Path(tmp_path).iterdir()]) == 3

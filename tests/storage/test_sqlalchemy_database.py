@@ -24,7 +24,7 @@ from sqlalchemy.dialects import mysql
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from tests.constants import IN_CI
-from tests.storage.databases import PASSWORD, PgBouncer, Postgres
+from tests.storage.databases import DRIVERS, PASSWORD, PgBouncer, Postgres
 from wixvisitor import ConfigurationError, StorageError
 from wixvisitor.storage import ListingStorage, Record, VersionConflict
 from wixvisitor.storage._sql_tables import now
@@ -359,7 +359,7 @@ async def test_no_such_database(postgres: Postgres) -> None:
         await fails(storage, "the database does not exist")
 
 
-@pytest.mark.parametrize("scheme", ["postgresql+psycopg", "postgresql+asyncpg", "mariadb+asyncmy"])
+@pytest.mark.parametrize("scheme", DRIVERS)
 async def test_no_server(scheme: str) -> None:
     """Where no server listens, each call fails at once."""
     async with SQLAlchemyStorage(f"{scheme}://u:p%40ss@127.0.0.1:1/shop", timeout=PATIENT) as storage:
@@ -442,6 +442,7 @@ def test_wrong_arguments(arguments: dict[str, Any]) -> None:
         SQLAlchemyStorage("postgresql+psycopg://host/shop", **arguments)
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="asyncmy is not for Windows")
 @pytest.mark.parametrize("name", ["postgres", "postgresql", "mysql", "mariadb", "sqlite"])
 def test_a_url_without_a_driver(name: str) -> None:
     """The URL that a hosting provider gives is good as it is."""

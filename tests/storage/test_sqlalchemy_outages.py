@@ -17,7 +17,7 @@ from sqlalchemy.ext.asyncio import create_async_engine
 
 from tests.constants import CART, IN_CI, LIFETIME
 from tests.storage.conftest import Proxy
-from tests.storage.databases import PASSWORD, Database, MariaDB, Postgres
+from tests.storage.databases import DRIVERS, PASSWORD, Database, MariaDB, Postgres
 from wixvisitor import StorageError, VisitorPool
 from wixvisitor.storage import Record, VersionConflict
 from wixvisitor.storage.sqlalchemy import SQLAlchemyStorage
@@ -29,7 +29,6 @@ KEY = "client:default"
 HURRIED = 1.0  # seconds; for tests about the time
 PATIENT = 20.0
 SOON = 3.0  # seconds; generous: a call of a hurried store takes at most 1.2
-DRIVERS = ("postgresql+psycopg", "postgresql+asyncpg", "mariadb+asyncmy")
 
 
 @pytest.fixture

@@ -29,7 +29,7 @@ from wixvisitor.testing import FakeWix, StorageContract
 
 ROOT = Path(__file__).parents[2]
 anyio_test = pytest.mark.anyio
-posix = pytest.mark.skipif(os.name != "posix", reason="POSIX modes, signals and fork")
+posix = pytest.mark.skipif(sys.platform == "win32", reason="POSIX modes, signals and fork")
 
 
 @pytest.fixture
@@ -211,7 +211,7 @@ def content(path: Path) -> bytes | None:
     [
         (somebody_elses, "another program's database"),
         (of_the_future, "schema version 2; this version of wixvisitor reads 1"),
-        (lambda path: path.write_text("no database, " * 100), "file is not a database"),
+        (lambda path: path.write_text("no database, " * 100, "utf-8"), "file is not a database"),
         pytest.param(lambda path: path.symlink_to(path.parent / "x"), "is a symlink", marks=posix),
         pytest.param(lambda path: os.mkfifo(path, 0o600), "not a regular file", marks=posix),
     ],
@@ -321,7 +321,7 @@ def test_no_path(path: Any) -> None:
 @anyio_test
 async def test_a_directory_that_cannot_be_made(tmp_path: Path) -> None:
     """Where the system refuses, its reason is told."""
-    (tmp_path / "file").write_text("")
+    (tmp_path / "file").write_text("", "utf-8")
     with pytest.raises(StorageError, match="cannot open"):
         await SQLiteStorage(tmp_path / "file" / "visitors.db").load("k")
 

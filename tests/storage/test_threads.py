@@ -270,7 +270,7 @@ anyio.run(main)
 def test_a_program_that_ends_in_the_middle_of_a_call(tmp_path):
     """A call under way is made to its end, though its caller has left and the program ends."""
     run(LEAVES, tmp_path / "file")
-    assert (tmp_path / "file").read_text() == "whole"
+    assert (tmp_path / "file").read_text("utf-8") == "whole"
 
 
 FORKS = """

@@ -299,7 +299,7 @@ def test_members_are_bounded(full: FakeWix) -> None:
 def products(tmp_path: Path) -> Callable[[Any], list[Product]]:
     def read(content: Any) -> list[Product]:
         path = tmp_path / "products.json"
-        path.write_text(content if isinstance(content, str) else json.dumps(content))
+        path.write_text(content if isinstance(content, str) else json.dumps(content), "utf-8")
         return read_products(path)
 
     return read

@@ -16,12 +16,12 @@ def test_committed_is_generated() -> None:
 def test_every_method_is_listed() -> None:
     """The description has the methods of methods.txt, each with a function."""
     listed, module = set(), ""
-    for line in (HERE / "methods.txt").read_text().splitlines():
+    for line in (HERE / "methods.txt").read_text("utf-8").splitlines():
         if line.startswith("  "):
             listed.add((module, line.strip()))
         elif line and not line.startswith("#"):
             module = line.split()[0]
-    described = json.loads((HERE / "description.json").read_text())["modules"]
+    described = json.loads((HERE / "description.json").read_text("utf-8"))["modules"]
     assert {(name, method) for name, one in described.items() for method in one["methods"]} == listed
     assert len(listed) > 140
 
@@ -41,6 +41,6 @@ def test_no_sentence_of_wix() -> None:
         elif isinstance(value, str):
             texts.append(value)
 
-    walk(json.loads((HERE / "description.json").read_text()))
+    walk(json.loads((HERE / "description.json").read_text("utf-8")))
     assert {text for text in texts if " " in text and not text.startswith("@wix/")} == set()
     assert (TOP / "tools" / "apis") == HERE

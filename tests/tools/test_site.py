@@ -88,14 +88,14 @@ SOUND = '<a href="b.html#part">b</a><img src="p.svg" alt="A picture"><h1 id="top
 )
 def test_what_the_check_finds(tmp_path: Path, page: str, wrong: str | None) -> None:
     """A link to nothing, a picture that is missing or without a text, and what another host serves."""
-    (tmp_path / "index.html").write_text(SOUND + page)
-    (tmp_path / "b.html").write_text('<h2 id="part">B</h2><a href="index.html">a</a>')
+    (tmp_path / "index.html").write_text(SOUND + page, "utf-8")
+    (tmp_path / "b.html").write_text('<h2 id="part">B</h2><a href="index.html">a</a>', "utf-8")
     (tmp_path / "p.svg").touch()
     assert list(problems(tmp_path)) == ([wrong] if wrong else [])
 
 
 def test_a_page_in_no_menu(tmp_path: Path) -> None:
     """A page that no other page links to is found."""
-    (tmp_path / "index.html").write_text("<h1>A</h1>")
-    (tmp_path / "lost.html").write_text("<h1>L</h1>")
+    (tmp_path / "index.html").write_text("<h1>A</h1>", "utf-8")
+    (tmp_path / "lost.html").write_text("<h1>L</h1>", "utf-8")
     assert list(problems(tmp_path)) == ["lost.html is in no menu of the site"]

@@ -29,6 +29,6 @@ def test_no_report_shows_a_secret_of_ours(framework: str) -> None:
 @pytest.mark.parametrize("framework", FRAMEWORKS)
 def test_what_the_docs_say_hides_the_frameworks_own(framework: str) -> None:
     """With the scrubber that the docs show, no frame at all shows a cookie or a token, the frameworks' own included."""
-    page = (Path(__file__).parents[2] / "docs/explanation/browsers.md").read_text()
+    page = (Path(__file__).parents[2] / "docs/explanation/browsers.md").read_text("utf-8")
     assert ", ".join(f'"{name}"' for name in FRAMEWORKS_OWN) in page
     check(reported(framework=framework, cookies=["wixSession"], scrubbed=True), ["wixSession"])

@@ -71,7 +71,7 @@ def main(arguments: list[str]) -> int:
             continue
         if path in files:
             (TOP / path).parent.mkdir(parents=True, exist_ok=True)
-            (TOP / path).write_text(files[path], "utf-8")
+            (TOP / path).write_text(files[path], "utf-8", newline="\n")
         else:
             (TOP / path).unlink()
     return 1 if changed and "--check" in arguments else 0

@@ -7,7 +7,6 @@ and may be given several times. Names of extras try only these.
 from __future__ import annotations
 
 import argparse
-import os
 import subprocess
 import sys
 import tempfile
@@ -36,7 +35,7 @@ def environment(place: Path, python: str, wheel: Path, extra: str) -> Path:
     """Makes an environment with the wheel and one extra, and returns its Python."""
     uv = [sys.executable, "-m", "uv"]
     subprocess.run([*uv, "venv", "--quiet", "--no-project", "--python", python, str(place)], check=True)
-    own = place / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
+    own = place / ("Scripts/python.exe" if sys.platform == "win32" else "bin/python")
     wanted = f"wixvisitor{f'[{extra}]' if extra else ''} @ {wheel.resolve().as_uri()}"
     subprocess.run([*uv, "pip", "install", "--quiet", "--python", str(own), wanted], check=True)
     return own

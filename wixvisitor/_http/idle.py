@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import select
+import sys
 import time
 from collections import OrderedDict, deque
 from collections.abc import Awaitable, Callable
@@ -66,11 +67,11 @@ def _readiness_of(stream: Any) -> Callable[[], object] | None:
     httpcore's own ``has_expired`` checks the same and takes five times as long.
     """
     sock = None if stream is None else stream.get_extra_info("socket")
-    if sock is None or not hasattr(select, "poll"):  # Windows
-        return None
-    poll = select.poll()
-    poll.register(sock.fileno(), select.POLLIN)
-    return lambda: poll.poll(0)
+    if sock is not None and sys.platform != "win32" and hasattr(select, "poll"):  # old versions of macOS lack it, too
+        poll = select.poll()
+        poll.register(sock.fileno(), select.POLLIN)
+        return lambda: poll.poll(0)
+    return None
 
 
 class Idle:

@@ -10,6 +10,7 @@ import asyncio
 import atexit
 import functools
 import os
+import sys
 import threading
 import time
 import weakref
@@ -22,14 +23,14 @@ import anyio
 from anyio.from_thread import BlockingPortal
 
 from wixvisitor._tasks import shared_task
+from wixvisitor._tasks.forks import at_fork
 from wixvisitor._tasks.locks import fork_safe_lock
 
 T = TypeVar("T")
 
 _MAX_EXIT: Final = 3.0  # seconds that the end of the process may take
 _LOOP_EXIT: Final = 0.5  # seconds of these, kept for ending the loop itself
-_MAX_SLEEP: Final = 0.1 if os.name == "nt" else None  # seconds; Windows does not end a longer wait at Ctrl-C
-_CAN_FORK: Final = hasattr(os, "register_at_fork")
+_MAX_SLEEP: Final = 0.1 if sys.platform == "win32" else None  # seconds; Windows does not end a longer wait at Ctrl-C
 
 
 class Closable(Protocol):
@@ -108,8 +109,7 @@ class BackgroundLoop:
         self._lock = fork_safe_lock()
         self._reset()
         atexit.register(self._at_exit)
-        if _CAN_FORK:
-            os.register_at_fork(after_in_child=self._in_child)
+        at_fork(in_child=self._in_child)
 
     def _reset(self) -> None:
         self._users: weakref.WeakSet[Any] = weakref.WeakSet()
@@ -218,7 +218,7 @@ class BackgroundLoop:
                 await portal.sleep_until_stopped()
 
         try:
-            anyio.run(serve, backend_options={"loop_factory": _Loop} if _CAN_FORK else {})
+            anyio.run(serve, backend_options={"loop_factory": _Loop})
         except BaseException as error:
             if started.done():
                 raise

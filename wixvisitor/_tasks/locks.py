@@ -6,11 +6,12 @@ Therefore the thread that forks acquires all of these locks before the fork, and
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 import weakref
 from typing import Final
+
+from wixvisitor._tasks.forks import at_fork
 
 _MAX_WAIT: Final = 1.0  # seconds to wait for all locks together; each is held for microseconds
 
@@ -45,5 +46,4 @@ def _in_child() -> None:
     _in_parent()
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(before=_before, after_in_parent=_in_parent, after_in_child=_in_child)
+at_fork(before=_before, in_parent=_in_parent, in_child=_in_child)

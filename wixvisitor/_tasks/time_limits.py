@@ -8,6 +8,7 @@ because the loop's may stop then.
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
@@ -23,9 +24,18 @@ _GRACE: Final = 2.0  # more time for the work after a standstill
 
 
 def outside_clock() -> float:
-    """Returns the seconds of a clock that runs while the machine sleeps."""
-    boot = getattr(time, "CLOCK_BOOTTIME", None)
-    return time.time() if boot is None else time.clock_gettime(boot)
+    """Returns the seconds of a clock that runs while the machine sleeps.
+
+    Linux has one for this (clock_gettime(2)), and macOS's ``CLOCK_MONOTONIC`` is one, though ``time.monotonic`` is not
+    (clock_gettime(3)). Windows's monotonic clock includes the sleep (QueryPerformanceCounter).
+    """
+    if sys.platform == "darwin":
+        return time.clock_gettime(time.CLOCK_MONOTONIC)
+    elif sys.platform == "win32":
+        return time.monotonic()
+    else:
+        boot = getattr(time, "CLOCK_BOOTTIME", None)
+        return time.time() if boot is None else time.clock_gettime(boot)
 
 
 class StandstillWatch:

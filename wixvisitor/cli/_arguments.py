@@ -122,7 +122,7 @@ def _add_copy(commands: Any) -> None:
 def _path(text: str) -> str:
     if not text or "\0" in text:
         raise argparse.ArgumentTypeError("expected a path")
-    return str(Path(text).expanduser()) + (os.sep if text.endswith(os.sep) else "")
+    return str(Path(text).expanduser()) + (os.sep if text.endswith(("/", os.sep)) else "")
 
 
 def _add_doctor(commands: Any) -> None:

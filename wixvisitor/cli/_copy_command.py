@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import sys
 import time
@@ -30,7 +31,8 @@ def run(arguments: Arguments) -> int:
         ConfigurationError: an argument names no store that can be copied from or to.
 
     """
-    return anyio.run(_copied, arguments)
+    loop = {"loop_factory": asyncio.SelectorEventLoop}  # psycopg cannot use the usual one of Windows
+    return anyio.run(_copied, arguments, backend_options=loop)
 
 
 async def _copied(arguments: Arguments) -> int:

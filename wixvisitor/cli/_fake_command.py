@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import signal
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import AsyncExitStack, ExitStack, contextmanager, suppress
@@ -79,12 +79,11 @@ async def _serve(arguments: FakeArguments, upkeep: Upkeep) -> None:
 
 
 async def _cancel_when_told(scope: anyio.CancelScope) -> None:
-    if os.name != "posix":
-        return  # asyncio cannot receive signals there; Ctrl-C is a KeyboardInterrupt
-    with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
-        async for _ in signals:
-            scope.cancel()
-            return
+    if sys.platform != "win32":  # asyncio cannot receive signals there; Ctrl-C is a KeyboardInterrupt
+        with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+            async for _ in signals:
+                scope.cancel()
+                return
 
 
 def _fake(arguments: FakeArguments, file: StateFile | None) -> FakeWix:

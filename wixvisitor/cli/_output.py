@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import sys
@@ -38,5 +39,10 @@ def clean(text: str) -> str:
 
 
 def _write(stream: TextIO, text: str) -> None:
-    stream.write(clean(text) + "\n")
-    stream.flush()
+    try:
+        stream.write(clean(text) + "\n")
+        stream.flush()
+    except OSError as error:
+        if error.errno == errno.EINVAL:  # what Windows says if the reader of a pipe has gone
+            raise BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE)) from None
+        raise

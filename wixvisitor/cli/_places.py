@@ -70,7 +70,7 @@ def _of_path(scheme: str, rest: str, text: str, *, must_exist: bool) -> Any:
         raise StorageError(f"{path} does not exist")
     if kind == "sqlite" or (not kind and _is_database(path)):
         return SQLiteStorage(path)
-    return FileStorage(str(path) + (os.sep if given.endswith(os.sep) else ""))
+    return FileStorage(str(path) + (os.sep if given.endswith(("/", os.sep)) else ""))
 
 
 def _is_database(path: Path) -> bool:

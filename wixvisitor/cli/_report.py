@@ -29,7 +29,7 @@ def of(found: VisitorFile, now: float, *, before: Tokens | None = None) -> dict[
         "access_token_expires_at": expires_at,
         "access_token_expired": expires_at is None or expires_at <= now,
         "refresh_token_expires_at": refresh.expires_at if refresh else None,
-        "mode": f"{found.mode:04o}",
+        "mode": None if found.mode is None else f"{found.mode:04o}",
         "problems": found.problems,
     }
     if before is not None:
@@ -80,7 +80,8 @@ def _facts(found: VisitorFile, now: float) -> Iterator[tuple[str, str]]:
         yield "member id", _hint(claims.member_id)
     yield "access token", _access(found.tokens, now)
     yield "refresh token", _refresh(found.tokens, now)
-    yield "file mode", f"{found.mode:04o}" + (" (others can read it)" if found.problems else "")
+    if found.mode is not None:
+        yield "file mode", f"{found.mode:04o}" + (" (others can read it)" if found.problems else "")
 
 
 def _claims(tokens: Tokens) -> tuple[Claims | None, Claims | None]:

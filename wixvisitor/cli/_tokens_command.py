@@ -28,7 +28,7 @@ def run(arguments: Arguments) -> int:
 
     """
     path = Path(arguments.file)
-    is_directory = arguments.file.endswith(os.sep) or path.is_dir()
+    is_directory = arguments.file.endswith(("/", os.sep)) or path.is_dir()
     if is_directory and arguments.key is None:
         return _list(path, arguments)
     found = _of_directory(path, arguments) if is_directory else _checked(read(path), arguments)

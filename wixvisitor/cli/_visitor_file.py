@@ -15,7 +15,7 @@ from wixvisitor._renewal import records
 from wixvisitor._tokens import Tokens
 from wixvisitor._wire.json_text import parsed_object
 from wixvisitor.errors import StorageError
-from wixvisitor.storage import _file_record, _places
+from wixvisitor.storage import _file_record, _system
 
 
 @attrs.frozen(kw_only=True)
@@ -24,7 +24,7 @@ class VisitorFile:
 
     Attributes:
         path: the file's path.
-        mode: the file's permissions.
+        mode: the file's permissions; None on Windows, where they say nothing.
         tokens: the visitor's tokens.
         key: the visitor's key, None in a plain file of ``@wix/sdk``.
         client_id: the site's client ID, None in such a file, too.
@@ -33,7 +33,7 @@ class VisitorFile:
     """
 
     path: Path
-    mode: int
+    mode: int | None
     tokens: Tokens
     key: str | None = None
     client_id: str | None = None
@@ -47,7 +47,7 @@ class VisitorFile:
     @property
     def problems(self) -> list[str]:
         """The problems of the file itself."""
-        if os.name == "posix" and self.mode & 0o077:
+        if self.mode is not None and self.mode & 0o077:
             return [f"{self.path} can be read by others, who could act as the visitor: chmod 600 it"]
         return []
 
@@ -63,17 +63,18 @@ def read(path: Path) -> VisitorFile:
         if path.is_symlink():
             raise StorageError(f"{path} is a symlink; give the path of the file itself")
         with open(path, "rb", opener=_without_waiting) as file:
-            mode = os.fstat(file.fileno()).st_mode
-            if not stat.S_ISREG(mode):
+            found = os.fstat(file.fileno()).st_mode
+            if not stat.S_ISREG(found):
                 raise StorageError(f"{path} is not a regular file")
             data = file.read(1 << 20)
+    mode = None if _system.is_windows() else stat.S_IMODE(found)
     content = parsed_object(data)
     if content is None:
         raise StorageError(f"{path} holds no tokens: it is no JSON object (cut off?). It is left as it is.")
     if "wixvisitor" in content:
         return _of_record(path, mode, data, content)
     try:
-        return VisitorFile(path=path, mode=stat.S_IMODE(mode), tokens=Tokens.from_dict(content), content=content)
+        return VisitorFile(path=path, mode=mode, tokens=Tokens.from_dict(content), content=content)
     except ValueError as error:
         raise StorageError(f"{path} holds no tokens: {error}. It is left as it is.") from None
 
@@ -106,14 +107,14 @@ def replace_tokens(old: VisitorFile, tokens: Tokens) -> None:
     with _file_record.failures("save", old.path):
         try:
             _file_record._write_private(draft, text.encode())
-            os.replace(draft, old.path)
+            _system.replace(draft, old.path)
         finally:
             with suppress(FileNotFoundError):
                 draft.unlink()
-        _places.sync_directory(old.path.parent)
+        _system.sync_directory(old.path.parent)
 
 
-def _of_record(path: Path, mode: int, data: bytes, content: dict[str, Any]) -> VisitorFile:
+def _of_record(path: Path, mode: int | None, data: bytes, content: dict[str, Any]) -> VisitorFile:
     scoped = content.get("key")
     if not isinstance(scoped, str) or ":" not in scoped:
         raise StorageError(f"{path} is damaged: its key is missing. It is left as it is.")
@@ -123,9 +124,9 @@ def _of_record(path: Path, mode: int, data: bytes, content: dict[str, Any]) -> V
         tokens = records.parse(record.value, client_id)
     except StorageError as error:
         raise StorageError(f"{path}: {error}") from None
-    return VisitorFile(path=path, mode=stat.S_IMODE(mode), tokens=tokens, key=key, client_id=client_id, content=content)
+    return VisitorFile(path=path, mode=mode, tokens=tokens, key=key, client_id=client_id, content=content)
 
 
 def _without_waiting(path: str, flags: int) -> int:
     """Opens a file without following a symlink, and without waiting for the other end of a pipe."""
-    return os.open(path, flags | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0))
+    return _system.opened(path, flags | _system.NO_WAIT)

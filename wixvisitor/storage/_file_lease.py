@@ -51,7 +51,7 @@ def take(place: Path, holder: str, seconds: float) -> Lease | float:
 def give_back(lease: Lease, place: Path) -> None:
     """Ends the lease."""
     if _read(place).until == lease.until:
-        place.write_text("")
+        place.write_text("", "utf-8")
     if lease.lock is not None:
         lease.lock.release()
 
@@ -65,7 +65,7 @@ class _Note:
 
 
 def _write(place: Path, lease: Lease) -> Lease:
-    place.write_text(json.dumps([lease.until, lease.lock is None]))
+    place.write_text(json.dumps([lease.until, lease.lock is None]), "utf-8")
     return lease
 
 

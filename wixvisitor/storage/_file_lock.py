@@ -1,7 +1,8 @@
 """The operating system's lock on a file, which ends with the process that holds it. Never waits.
 
 POSIX has ``flock``. What ``filelock`` adds to it is not needed here, and has a price: it takes 27 times as long, and a
-fork waits half a minute for an acquisition that hangs. Windows has no ``flock``, so ``filelock`` is used there.
+fork waits half a minute for an acquisition that hangs. Windows has no ``flock``, so ``filelock`` is used there. It
+locks a file of its own, ``….held``: no other handle can read or write a locked file (LockFileEx).
 """
 
 from __future__ import annotations
@@ -12,12 +13,15 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
+from wixvisitor._tasks.forks import at_fork
+from wixvisitor.storage._system import NO_FOLLOW, NO_WAIT
+
 if sys.platform != "win32":
     import fcntl
+else:
+    fcntl: Any = None
 
-_FLAGS: Final = (
-    os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0)
-)
+_FLAGS: Final = os.O_RDWR | os.O_CREAT | NO_FOLLOW | NO_WAIT
 
 _held: Final[set[int]] = set()  # descriptors that a forked child has to close; else a lock would outlive its holder
 
@@ -45,8 +49,9 @@ class FileLock:
         Raises:
             OSError: the file cannot be opened or locked.
         """
-        if sys.platform == "win32":
-            return self._acquire_theirs()
+        return self._acquire_theirs() if sys.platform == "win32" else self._acquire_ours()
+
+    def _acquire_ours(self) -> bool:
         while True:
             descriptor = os.open(self.place, _FLAGS, 0o600)
             _held.add(descriptor)
@@ -64,8 +69,9 @@ class FileLock:
 
     def release(self) -> None:
         """Gives the lock back if this process has it. A forked child does not release its parent's lock."""
-        if self._theirs is not None:
-            self._theirs.release()
+        theirs, self._theirs = self._theirs, None
+        if theirs is not None:
+            theirs.release()
         descriptor, self._descriptor = self._descriptor, None
         if sys.platform != "win32" and descriptor is not None and self._process == os.getpid():
             _held.discard(descriptor)
@@ -79,7 +85,8 @@ class FileLock:
     def _acquire_theirs(self) -> bool:
         import filelock  # noqa: PLC0415 - 60 ms, and not on POSIX
 
-        lock = filelock.FileLock(self.place, timeout=0, mode=0o600, thread_local=False)
+        held = self.place.with_name(f"{self.place.name}.held")
+        lock = filelock.FileLock(held, timeout=0, mode=0o600, thread_local=False)
         try:
             lock.acquire()
         except TimeoutError:  # filelock's Timeout is one
@@ -101,5 +108,4 @@ def _in_child() -> None:
             os.close(_held.pop())
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_in_child)
+at_fork(in_child=_in_child)

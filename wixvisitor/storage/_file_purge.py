@@ -27,6 +27,7 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from wixvisitor.storage._file_record import replacing
+from wixvisitor.storage._system import remove, replace
 
 _HOUR: Final = 3_600.0  # seconds, as all here
 _DAY: Final = 86_400.0
@@ -122,7 +123,7 @@ class FilePurge:
         mark = _read(_mark_of(place))
         if mark is None or mark.used != used or mark.found_at > now:
             with suppress(OSError):
-                _mark_of(place).write_text(json.dumps(_Mark(used, now, began)))
+                _mark_of(place).write_text(json.dumps(_Mark(used, now, began)), "utf-8")
             return False
         return mark.began_at <= began - _DAY + _SLACK and mark.found_at <= began - _DAY + _HOUR
 
@@ -142,11 +143,11 @@ def remove_unused(place: Path, used: int) -> bool:
     """
     renamed = renamed_of(place)
     with replacing(place):
-        place.rename(renamed)
+        replace(place, renamed)
     if renamed.lstat().st_mtime_ns != used:
-        renamed.rename(place)
+        replace(renamed, place)
         return False
-    renamed.unlink()  # after a power failure the file may come back, which is harmless
+    remove(renamed)  # after a power failure the file may come back, which is harmless
     return True
 
 
@@ -160,9 +161,9 @@ def restore(place: Path) -> None:
     if not os.path.lexists(renamed):
         return
     if os.path.lexists(place):  # a program of an older version has saved the visitor since
-        renamed.unlink()
+        remove(renamed)
     else:
-        renamed.rename(place)
+        replace(renamed, place)
 
 
 def renamed_of(place: Path) -> Path:
@@ -176,7 +177,7 @@ def _mark_of(place: Path) -> Path:
 
 def _read(path: Path) -> _Mark | None:
     with suppress(OSError, ValueError, TypeError, RecursionError):
-        used, found_at, began_at = json.loads(path.read_text())
+        used, found_at, began_at = json.loads(path.read_bytes())
         return _Mark(float(used), float(found_at), float(began_at))
     return None
 

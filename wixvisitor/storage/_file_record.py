@@ -15,12 +15,12 @@ from typing import Any, Final
 from wixvisitor._wire.json_text import parsed_object
 from wixvisitor.errors import StorageError
 from wixvisitor.storage._arguments import BRIEF
-from wixvisitor.storage._places import Group, cannot_replace, ensure_private, is_mounted, shown, sync_directory
+from wixvisitor.storage._places import Group, cannot_replace, ensure_private, is_mounted, shown
 from wixvisitor.storage._protocol import AnotherVisitor, Record
+from wixvisitor.storage._system import NO_WAIT, opened, remove, replace, sync, sync_directory
 
 _FORMAT: Final = 1
 _MAX: Final = 1 << 20  # bytes; a record has about 2,000
-_NO_FOLLOW: Final = getattr(os, "O_NOFOLLOW", 0)
 
 
 @contextmanager
@@ -71,10 +71,10 @@ def write(place: Path, key: str, value: str, group: Group = Group.REMOVED, *, ke
     try:
         _write_private(draft, data, group)
         with replacing(place):
-            os.replace(draft, place)
+            replace(draft, place)
     except BaseException:
         with suppress(OSError):
-            draft.unlink()
+            remove(draft)
         raise
     sync_directory(place.parent)
     return version
@@ -120,7 +120,7 @@ def _content(place: Path) -> dict[str, Any]:
 def delete(place: Path) -> None:
     """Removes the file durably: it does not come back after a power failure. The caller holds the lock."""
     with suppress(FileNotFoundError), replacing(place):
-        place.unlink()
+        remove(place)
         sync_directory(place.parent)
 
 
@@ -137,7 +137,7 @@ def replacing(place: Path) -> Iterator[None]:
 
 def _read_private(place: Path, group: Group) -> bytes:
     try:
-        descriptor = os.open(place, os.O_RDONLY | _NO_FOLLOW | getattr(os, "O_NONBLOCK", 0))
+        descriptor = opened(place, os.O_RDONLY | NO_WAIT)
     except OSError as error:
         if error.errno == errno.ELOOP or place.is_symlink():
             raise StorageError(f"{shown(place)} is a symlink; give the path of the file itself") from None
@@ -152,13 +152,13 @@ def _read_private(place: Path, group: Group) -> bytes:
 
 def _write_private(draft: Path, data: bytes, group: Group = Group.REMOVED) -> None:
     with suppress(FileNotFoundError):
-        draft.unlink()
-    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _NO_FOLLOW, 0o600)
+        remove(draft)
+    descriptor = opened(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
     with open(descriptor, "wb") as file:
         ensure_private(draft, descriptor, group)  # a mount may give every file a wider mode
         file.write(data)
         file.flush()
-        os.fsync(file.fileno())
+        sync(file.fileno())
 
 
 def _parsed(data: bytes, place: Path, key: str) -> Record:

@@ -12,8 +12,8 @@ from typing import Final
 
 from wixvisitor._tasks.log import logger
 from wixvisitor.errors import StorageError
+from wixvisitor.storage import _system
 
-_POSIX: Final = os.name == "posix"
 _GROUP: Final = 0o070
 _OTHERS: Final = 0o007
 _CANNOT_SYNC: Final = (errno.EINVAL, errno.ENOTSUP, errno.EACCES, errno.EPERM, errno.EBADF)  # of a directory's fsync
@@ -46,7 +46,7 @@ def ensure_private(place: Path, opened: int | None, group: Group) -> None:
         StorageError: others may use it; or the group may, and that cannot be changed.
     """
     mode = _mode(place, opened)
-    if not _POSIX or not mode & (_GROUP | _OTHERS):
+    if _system.is_windows() or not mode & (_GROUP | _OTHERS):
         return
     if mode & _OTHERS:
         raise StorageError(
@@ -72,8 +72,7 @@ def _mode(place: Path, opened: int | None) -> int:
 
 def _without_group(place: Path, opened: int | None, mode: int) -> str:
     """Removes the group's bits; returns why that is impossible, or an empty text."""
-    owner = (place.lstat() if opened is None else os.fstat(opened)).st_uid
-    if owner != os.geteuid():
+    if not _system.is_ours(place.lstat() if opened is None else os.fstat(opened)):
         return "it belongs to another user"
     try:
         os.chmod(place if opened is None else opened, mode & 0o700)  # noqa: PTH101 - a Path cannot be a descriptor
@@ -94,25 +93,12 @@ def make_directory(directory: Path) -> None:
             one.mkdir(mode=0o700 if one is missing[0] else 0o777)
 
 
-def sync_directory(directory: Path) -> None:
-    """Makes the directory's list of files durable, if the system can do that."""
-    if not _POSIX:
-        return
-    descriptor = os.open(directory, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
 def sync_above(directory: Path) -> None:
     """Makes the directory itself, and those above it, durable.
 
     Does so also if another process has just created them, since it may have died before this step. Stops at the
     border of the file system, and skips directories that belong to others or cannot be synced.
     """
-    if not _POSIX:
-        return
     below = directory.resolve()
     device = below.stat().st_dev
     for one in below.parents:
@@ -120,7 +106,7 @@ def sync_above(directory: Path) -> None:
         if found.st_dev != device:
             return
         try:
-            sync_directory(one)
+            _system.sync_directory(one)
         except OSError as error:
             if error.errno not in _CANNOT_SYNC:
                 raise

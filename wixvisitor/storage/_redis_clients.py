@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from typing import Any, Final, Protocol
 
 from redis import exceptions
@@ -65,6 +66,8 @@ class OwnClients:
 
     def __init__(self, url: str, timeout: float) -> None:
         sample = _pool(url, timeout)
+        if "path" in sample.connection_kwargs and not hasattr(socket, "AF_UNIX"):
+            raise ConfigurationError("url: Python has no unix:// sockets on this system (Windows); use redis://")
         self.secrets = _secrets(sample.connection_kwargs)
         self._place = _place(sample.connection_kwargs)
         self._clients = PerLoop(lambda: Redis.from_pool(_pool(url, timeout)), Redis.aclose, timeout)

@@ -47,6 +47,10 @@ _REASONS: Final = tuple(
         r"Event loop is closed|different (event )?loop|RuntimeError.*\bloop\b": (
             "the engine was made in another event loop; give SQLAlchemyStorage a URL, and each loop gets its own"
         ),
+        r"ProactorEventLoop": (
+            "on Windows psycopg needs another event loop: asyncio.Runner(loop_factory=asyncio.SelectorEventLoop), or "
+            "use postgresql+asyncpg://"
+        ),
         r"prepared statement": (
             "a pooler before the server mixes prepared statements; turn them off in the engine "
             "(docs/how-to/databases.md)"

@@ -19,6 +19,7 @@ from typing import Final
 
 import attrs
 
+from wixvisitor._tasks.forks import at_fork
 from wixvisitor.errors import StorageError
 from wixvisitor.storage._places import Group, shown
 from wixvisitor.storage._sqlite_file import FAILURES, connect, creation_lock, raise_failure
@@ -134,8 +135,7 @@ class _Forks:
         self._files = weakref.WeakSet[OpenFile]()
         self._waiting: list[OpenFile] = []
         self._is_forking = False
-        if hasattr(os, "register_at_fork"):
-            os.register_at_fork(before=self._before, after_in_parent=self._in_parent, after_in_child=self._in_child)
+        at_fork(before=self._before, in_parent=self._in_parent, in_child=self._in_child)
 
     def add(self, file: OpenFile) -> None:
         with self._lock:

@@ -23,15 +23,14 @@ from wixvisitor.storage._places import (
     make_directory,
     shown,
     sync_above,
-    sync_directory,
 )
+from wixvisitor.storage._system import opened, sync_directory
 
 _APPLICATION: Final = 0x77697876  # "wixv", in the file's header
 _SCHEMA_VERSION: Final = 1
 BESIDE: Final = ("-wal", "-shm", "-journal")  # suffixes of the files that SQLite makes beside a database
 _BUSY: Final = 5.0  # seconds that another process may keep the file locked
 _TURN: Final = 0.05  # seconds that one attempt waits for the file; a fork or a close can happen between attempts
-_NO_FOLLOW: Final = getattr(os, "O_NOFOLLOW", 0)
 FAILURES: Final = (sqlite3.Error, OSError, UnicodeDecodeError, UnicodeEncodeError, MemoryError)
 _creation_locks: Final = weakref.WeakValueDictionary[Path, "CreationLock"]()
 _SCHEMA: Final = (
@@ -119,7 +118,7 @@ def _make_private(place: Path, group: Group) -> None:
     """Creates the file before SQLite does. SQLite gives the files beside it the same mode."""
     make_directory(place.parent)
     try:
-        os.close(os.open(place, os.O_RDWR | os.O_CREAT | os.O_EXCL | _NO_FOLLOW, 0o600))
+        os.close(opened(place, os.O_RDWR | os.O_CREAT | os.O_EXCL))
     except FileExistsError:
         mode = place.lstat().st_mode
         if stat.S_ISLNK(mode):
@@ -151,6 +150,7 @@ def _prepare_once(connection: sqlite3.Connection, place: Path) -> None:
     connection.execute("PRAGMA journal_mode = WAL")
     # With NORMAL, a power failure could undo the last commits: a new visitor, or a rotated refresh token.
     connection.execute("PRAGMA synchronous = FULL")
+    connection.execute("PRAGMA fullfsync = ON")  # macOS: also out of the drive's cache; without effect elsewhere
     if is_new:
         with transaction(connection, "IMMEDIATE"):
             if _is_new(connection, place):  # no other process has created it meanwhile

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import atexit
 import contextvars
-import os
 import threading
 import time
 import weakref
@@ -23,6 +22,7 @@ from typing import Any, Final, TypeVar
 
 import anyio
 
+from wixvisitor._tasks.forks import at_fork
 from wixvisitor._tasks.shared_task import current_loop, event_in
 from wixvisitor.errors import StorageError
 
@@ -115,8 +115,7 @@ class Threads:
     def __init__(self) -> None:
         self._reset()
         atexit.register(self._at_the_end)
-        if hasattr(os, "register_at_fork"):
-            os.register_at_fork(after_in_child=self._reset)
+        at_fork(in_child=self._reset)
 
     def _reset(self) -> None:
         """Starts without threads. A forked child does so too, since threads and their calls stay in the parent."""

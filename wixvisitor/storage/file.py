@@ -2,7 +2,8 @@
 
 Two small files appear next to ``visitor.json`` and stay. ``visitor.json.lock`` is locked while the record is replaced.
 ``visitor.json.lease`` is locked while a process renews the visitor, and holds the end of that lease. They hold no
-tokens. If they are removed while programs run, these programs no longer exclude each other.
+tokens. If they are removed while programs run, these programs no longer exclude each other. On Windows two more files,
+whose names end in ``.held``, are locked instead.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ import anyio
 from wixvisitor._tasks.log import logger
 from wixvisitor._wire.redaction import drops_frames_async
 from wixvisitor.errors import ConfigurationError, StorageError
-from wixvisitor.storage import _file_lease, _file_purge, _file_record
+from wixvisitor.storage import _file_lease, _file_purge, _file_record, _system
 from wixvisitor.storage._arguments import BRIEF, YEAR, seconds
 from wixvisitor.storage._closing import Closing
 from wixvisitor.storage._file_lease import Lease
@@ -96,6 +97,7 @@ class FileStorage(Closing, Pickling):
         if not isinstance(text, str) or not text or "\0" in text:
             raise ConfigurationError("path: expected the path of a file or directory, as text")
         self._path = Path(text).expanduser().absolute()  # a daemon changes its working directory
+        _system.check_path(self._path)
         separators = tuple(filter(None, (os.sep, os.altsep)))
         self._is_directory = text.endswith(separators)
         with suppress(OSError):  # every method will raise the error

@@ -26,6 +26,7 @@ from wixvisitor.storage._protocol import ANY_VERSION, AnyVersion, Record, Versio
 from wixvisitor.storage._sqlite_connection import OpenFile
 from wixvisitor.storage._sqlite_file import Busy, best_effort, transaction, unsynced
 from wixvisitor.storage._sqlite_purge import Purge, Step
+from wixvisitor.storage._system import check_path
 from wixvisitor.storage._threads import LOAD_SECONDS, THREADS
 
 P = ParamSpec("P")
@@ -109,6 +110,7 @@ class SQLiteStorage(Closing, Pickling):
         self._path = (
             Path(text).expanduser().absolute()
         )  # the process may change its working directory before the first use
+        check_path(self._path)
         self._life = float("inf") if expire_after is None else seconds(expire_after, "expire_after")
         self._options = {
             "expire_after": expire_after,

@@ -4,8 +4,8 @@ The server has its own event loop. So it serves callers on asyncio and trio, and
 """
 
 import asyncio
-import os
 import socket
+import sys
 import threading
 import time
 from collections.abc import AsyncGenerator, Callable
@@ -50,7 +50,7 @@ def _listener(host: str, port: int) -> socket.socket:
     family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
     listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
-        if os.name == "posix":  # after a restart, old connections may still wait on the port for a minute
+        if sys.platform != "win32":  # after a restart, old connections may still wait on the port for a minute
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(address)
         listener.listen(1024)

@@ -132,7 +132,7 @@ def test_a_process_that_does_not_answer_ends_the_demo(run: Run, monkeypatch: pyt
     assert "did not ask within 0.01 s" in done.err
 
 
-@pytest.mark.skipif(os.name != "posix", reason="signals are POSIX's")
+@pytest.mark.skipif(sys.platform == "win32", reason="signals are POSIX's")
 def test_an_interruption_leaves_no_process_behind() -> None:
     """Ctrl-C exits with 130, and the visitor's process ends with the demo."""
     command = [sys.executable, "-m", "examples.demo"]
@@ -151,7 +151,7 @@ def test_an_interruption_leaves_no_process_behind() -> None:
 
 
 @ONLY_IN_CI
-@pytest.mark.skipif(os.name != "posix", reason="a broken pipe is POSIX's")
+@pytest.mark.skipif(sys.platform == "win32", reason="a broken pipe is POSIX's")
 def test_a_reader_who_goes_away_is_no_traceback() -> None:
     """`python -m examples.demo | head -1`."""
     command = [sys.executable, "-m", "examples.demo"]
@@ -177,11 +177,11 @@ def test_a_reader_who_goes_away_is_no_traceback() -> None:
 )
 def test_wrong_configuration_exits_with_2(run: Run, tmp_path: Path, argv: tuple[str, ...], said: str) -> None:
     """The message says what does not fit; nobody's file is touched."""
-    (tmp_path / "there.json").write_text("somebody's")
+    (tmp_path / "there.json").write_text("somebody's", "utf-8")
     done = run(*(word.format(here=tmp_path) for word in argv))
     assert (done.code, done.out) == (2, "")
     assert said in done.err
-    assert (tmp_path / "there.json").read_text() == "somebody's"
+    assert (tmp_path / "there.json").read_text("utf-8") == "somebody's"
 
 
 # With a client ID
@@ -289,12 +289,12 @@ def test_an_api_that_goes_away_exits_with_3(run: Run, url: str, client_id: str, 
 @ONLY_IN_CI
 def test_a_file_that_cannot_be_used_exits_with_1(run: Run, url: str, client_id: str, tmp_path: Path) -> None:
     """Another program's file is left alone."""
-    (tmp_path / "notes.json").write_text("{}")
+    (tmp_path / "notes.json").write_text("{}", "utf-8")
     (tmp_path / "notes.json").chmod(0o600)
     done = run("--client-id", client_id, "--base-url", url, "--file", tmp_path / "notes.json")
     assert done.code == 1
     assert "no visitor's record" in done.err
-    assert (tmp_path / "notes.json").read_text() == "{}"
+    assert (tmp_path / "notes.json").read_text("utf-8") == "{}"
 
 
 # The parts

@@ -2,7 +2,9 @@
 
 import json
 import os
+import sys
 import tempfile
+import time
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
@@ -76,13 +78,23 @@ class StateFile:
                 file.write(text)
                 file.flush()
                 os.fsync(descriptor)
-            os.replace(draft, self.path)
+            _replace(draft, self.path)
         except BaseException:
             with suppress(OSError):
                 draft.unlink()
             raise
         with suppress(OSError):  # not every system can do that, and the file is complete
             _sync(self.path.parent)
+
+
+def _replace(draft: Path, path: Path) -> None:
+    """Renames the draft. Windows refuses that while another program has the file open, so it is tried again there."""
+    for pause in (0.01, 0.1, 0.5) if sys.platform == "win32" else ():
+        with suppress(PermissionError):
+            os.replace(draft, path)
+            return
+        time.sleep(pause)
+    os.replace(draft, path)
 
 
 def _sync(directory: Path) -> None:
