@@ -95,6 +95,7 @@ def test_every_module_is_imported_on_windows(tmp_path: Path) -> None:
 
 
 @played
+@ONLY_IN_CI
 def test_stores_on_windows(tmp_path: Path) -> None:
     """The stores in files keep their contract: no directory is opened, no open file replaced, no locked one read."""
     said = pytest_on_windows(

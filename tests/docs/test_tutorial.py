@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from tests.commands import NEEDED_PLUGINS
+from tests.diagonal import ONLY_IN_CI
 from tests.docs.blocks import TOP
 from tests.docs.reader import Reader
 from tests.docs.web_browsers import Browser, ChromiumWindow, HttpBrowser
@@ -65,6 +66,7 @@ def follow(reader: Reader) -> None:
         reader.close()
 
 
+@ONLY_IN_CI
 @pytest.mark.machine
 def test_the_tutorial_is_true(tmp_path: Path) -> None:
     """Each command, click and file of the tutorial works and shows what the page says, in this environment."""
