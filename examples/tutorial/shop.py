@@ -32,7 +32,7 @@ def make_app(pool: VisitorPool, key: str) -> FastAPI:
     app.include_router(router)
     app.include_router(login_router(f"{SHOP}/auth/callback"))
     app.add_exception_handler(TokenRequestError, not_now)  # no new token now
-    app.add_exception_handler(WixAPIError, not_now)  # any other error that Wix answers
+    app.add_exception_handler(WixAPIError, not_now)  # an old token, or Wix itself fails
     return app
 
 
@@ -96,8 +96,10 @@ async def cart(visitor: CurrentVisitor) -> str:
     return page("Your cart", "".join(rows) + form)
 
 
-async def not_now(_request: Request, _error: Exception) -> HTMLResponse:
-    """Says that Wix cannot be asked now."""
+async def not_now(_request: Request, error: Exception) -> HTMLResponse:
+    """Says that Wix cannot be asked now. An error of the shop itself stays an error."""
+    if isinstance(error, WixAPIError) and error.status_code not in {401, 429, 500, 502, 503, 504}:
+        raise error
     body = "<p>Your cart is safe. Please try again soon.</p>"
     return HTMLResponse(page("One moment, please", body), 503)
 
