@@ -37,6 +37,10 @@ class Browser(Protocol):
     def close(self) -> None: ...
 
 
+# No server listens yet; or Chromium still loads its own page that says so.
+NOT_YET = ("refused", "chrome-error://")
+
+
 def when_it_listens(call: Callable[[], T], error: type[Exception]) -> T:
     """Calls until a connection is made: the server may be about to start."""
     end = time.monotonic() + SECONDS
@@ -44,7 +48,8 @@ def when_it_listens(call: Callable[[], T], error: type[Exception]) -> T:
         try:
             return call()
         except error as failed:
-            if "refused" not in str(failed).lower() or time.monotonic() > end:
+            is_early = any(sign in str(failed).lower() for sign in NOT_YET)
+            if not is_early or time.monotonic() > end:
                 raise
             time.sleep(0.05)
 
