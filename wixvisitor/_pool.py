@@ -42,9 +42,10 @@ class VisitorPool(_checks.NotCopied):
             processes.
 
     Wix's limits apply to the whole site, and so does an outage. After a 429, or after failures of three visitors in a
-    row, the pool has a cooldown: none of its visitors asks the token endpoint until the time that Wix named, or for 1
-    s, doubling to 60 s. A call that needs the endpoint meanwhile raises ``TokenRequestError`` at once; its
-    ``retry_after`` is the remaining time. Then one visitor asks first, for all. Valid tokens are used all the time.
+    row, the pool has a cooldown: none of its visitors asks the token endpoint until the time that Wix named (300 s at
+    most), or for 1 s at most, doubling to 60 s. A call that needs the endpoint meanwhile raises a ``TokenRequestError``
+    at once; its ``retry_after`` is the remaining time. Then one visitor asks first, for all. Valid tokens are used all
+    the time.
 
     Use it with ``async with``, or call ``await pool.aclose()`` at the end. When it is closed, it and its sessions raise
     a ``ConfigurationError`` instead of loading a visitor or sending a request. The tokens in memory can still be read,
@@ -53,7 +54,9 @@ class VisitorPool(_checks.NotCopied):
     Raises:
         ConfigurationError: an argument is wrong.
 
-    Concurrency: share it between tasks. Event loops may follow one another; close the pool in each of them.
+    Concurrency: share it between asyncio tasks, or trio's. Threads use ``BlockingVisitorPool``, which is thread-safe.
+    Event loops may follow one another; close the pool in each of them. Two that run at the same time, in two threads,
+    count as two processes: each has ``max_token_requests`` of its own, and the store keeps each visitor one.
     Cancellation: never harms a visitor.
     """
 
@@ -71,11 +74,11 @@ class VisitorPool(_checks.NotCopied):
         on_event: Callable[[Event], None] | None = None,
         renew_timeout: float = 15.0,
         judge_refusal: Callable[[TokenAnswer], Verdict] | None = None,
-        is_refusal: Callable[[TokenAnswer], bool] | None = None,
         clock: Callable[[], float] | None = None,
         max_retries: int = 2,
         max_token_requests: int = 4,
         new_visitors_per_minute: int | None = None,
+        is_refusal: Callable[[TokenAnswer], bool] | None = None,
     ) -> None:
         # Imported when the first pool is made, because these modules take long to import.
         from wixvisitor._http.clients import Connections  # noqa: PLC0415

@@ -54,8 +54,9 @@ class VisitorSession(_checks.NotCopied):
             raises ``SessionExpired`` for a member; ``"new_visitor"`` creates one for both; ``"raise"`` raises for both.
         on_change: called with a ``TokensChanged`` after the tokens have changed.
         on_event: called with every ``Event``: token requests, waits, pauses, leases, calls of the store, and changes of
-            the tokens. Both are plain functions, and are called in the renewal's task, outside every lock, in the
-            ``contextvars`` context of the request that caused it. Their exceptions are logged.
+            the tokens. ``on_event`` and ``on_change`` are plain functions. They are called in the renewal's task,
+            outside every lock, in the ``contextvars`` context of the request that caused it. Their exceptions are
+            logged.
         renew_timeout: seconds that a renewal has to ask Wix, including retries and waiting for another process. A
             process's lease ends after a third of this time. A process that has waited for three quarters of it goes
             ahead without the lease. A store has 10 s for each call. In a pool, waiting for a permit may take as long
@@ -63,11 +64,11 @@ class VisitorSession(_checks.NotCopied):
         judge_refusal: judges whether an answer of the token endpoint refuses the refresh token: ``"certain"``,
             ``"doubtful"`` or ``"never"``; see the function ``judge_refusal``. A doubtful refusal changes nothing until
             it is confirmed.
-        is_refusal: deprecated: use ``judge_refusal``; version 0.2 removes it. Its True means ``"certain"``, its False
-            ``"never"``.
         clock: seconds since the epoch; for tests.
         max_retries: how often a reading call of ``wixvisitor.apis`` is sent again after a connection error, a 503 or a
             short 429. Requests by ``get``, ``post`` and the like are sent once.
+        is_refusal: deprecated: use ``judge_refusal``; version 0.2 removes it. Its True means ``"certain"``, its False
+            ``"never"``.
 
     Use it with ``async with``, or call ``await session.aclose()`` at the end. The storage is read at entry or at first
     use. A closed session can be used again, also in another event loop.
@@ -75,7 +76,9 @@ class VisitorSession(_checks.NotCopied):
     Raises:
         ConfigurationError: an argument is wrong.
 
-    Concurrency: share it between tasks; any number of callers share one renewal. Event loops may follow one another.
+    Concurrency: share it between asyncio tasks, or trio's: any number of callers share one renewal. Threads use
+    ``BlockingVisitorSession``, which is thread-safe. Event loops may follow one another. Two that run at the same time,
+    in two threads, count as two processes: they meet in the store, which keeps the visitor one.
     Cancellation: never harms the visitor or other callers. A renewal under way goes on.
     """
 
@@ -98,9 +101,9 @@ class VisitorSession(_checks.NotCopied):
         on_event: Callable[[Event], None] | None = None,
         renew_timeout: float = 15.0,
         judge_refusal: Callable[[TokenAnswer], Verdict] | None = None,
-        is_refusal: Callable[[TokenAnswer], bool] | None = None,
         clock: Callable[[], float] | None = None,
         max_retries: int = 2,
+        is_refusal: Callable[[TokenAnswer], bool] | None = None,
     ) -> None:
         # Imported when the first session is made, because these modules take long to import.
         from wixvisitor._http.clients import Connections  # noqa: PLC0415

@@ -56,9 +56,9 @@ class _SharedArguments(TypedDict, total=False):
     on_event: Callable[[Event], None] | None
     renew_timeout: float
     judge_refusal: Callable[[TokenAnswer], Verdict] | None
-    is_refusal: Callable[[TokenAnswer], bool] | None
     clock: Callable[[], float] | None
     max_retries: int
+    is_refusal: Callable[[TokenAnswer], bool] | None
 
 
 class SessionArguments(_SharedArguments, total=False):
@@ -116,6 +116,8 @@ class BlockingVisitorSession(CallingProxy[VisitorSession], ClosableProxy[Visitor
 
     Raises:
         ConfigurationError: an argument is wrong.
+
+    Concurrency: thread-safe; share it between threads.
     """
 
     __slots__ = ()
@@ -207,6 +209,8 @@ class BlockingVisitorPool(ClosableProxy[VisitorPool]):
 
     Raises:
         ConfigurationError: an argument is wrong.
+
+    Concurrency: thread-safe; share it between threads.
     """
 
     __slots__ = ()

@@ -7,7 +7,7 @@
     ├── TokenRequestError         time: Wix's token endpoint gave no usable answer; the visitor is intact, try later
     │   └── InvalidTokenResponse  time: it answered 200 with something that is no token response
     ├── SessionExpired            the shopper: Wix refused the refresh token, and the policy forbids a new visitor
-    ├── MemberLoginError          the shopper: a login or registration failed; visitor and member are as before
+    ├── MemberLoginError          the shopper, or time: a login or registration failed; visitor and member are as before
     ├── StorageError              the operator: the store cannot be read or written, or its record is damaged
     └── WixAPIError               the caller: an API answered with an error (raised by ``raise_for_error`` only)
 

@@ -157,6 +157,10 @@ async def test_a_reader_chooses_the_colours(open_tab: Any) -> None:
         ("pytest fixture", "testing"),
         ("VisitorPool", "visitors"),
         ("checkout", "checkout"),
+        ("limitations", "not-promised"),
+        ("contribute", "contributing"),
+        ("redis unavailable", "redis"),
+        ("thread-safe", "index"),
     ],
 )
 @pytest.mark.parametrize("files", [False, True], ids=["server", "files"])

@@ -42,6 +42,22 @@ def test_a_link_in_the_site(path: str, link: str, in_the_site: str) -> None:
     assert as_in_the_site(f"See [this]({link}).", path, ADDRESS, FILES) == f"See [this]({in_the_site})."
 
 
+@pytest.mark.parametrize(
+    ("text", "in_the_site"),
+    [
+        ("[the shop](../../examples/shop/app.py)", "the shop (`examples/shop/app.py`)"),
+        ("[its end](../../examples/shop/app.py#L9)", "its end (`examples/shop/app.py`)"),
+        ("[`app.py`](../../examples/shop/app.py)", "`examples/shop/app.py`"),
+        ("[the\nshop](../../examples/shop)", "the\nshop (`examples/shop`)"),
+        ("[how](../index.md), [there](https://example.com/blob/main/x)", None),
+    ],
+)
+def test_no_page_links_to_a_placeholder(text: str, in_the_site: str | None) -> None:
+    """While the project has no address, a page names a file of the repository by its path; other links stay."""
+    page = as_in_the_site(text, "docs/how-to/deploy.md", "https://repository.invalid/wixvisitor", FILES)
+    assert page == (in_the_site or text)
+
+
 def test_a_link_to_nothing() -> None:
     """The build stops at a link to a file that does not exist, and names both."""
     with pytest.raises(BrokenLinkError, match=r"docs/index\.md links to how-to/none\.md"):
@@ -84,6 +100,7 @@ SOUND = '<a href="b.html#part">b</a><img src="p.svg" alt="A picture"><h1 id="top
         ('<img src="p.svg">', "index.html shows p.svg without an alt text"),
         ('<script src="https://unpkg.com/x"></script>', "index.html loads https://unpkg.com/x from another host"),
         ('<a href="https://example.com/none">', None),
+        ('<a href="https://a.invalid/x">', "index.html links to https://a.invalid/x, which is a placeholder"),
     ],
 )
 def test_what_the_check_finds(tmp_path: Path, page: str, wrong: str | None) -> None:

@@ -12,6 +12,8 @@ from urllib.parse import unquote, urldefrag, urljoin, urlsplit
 
 import attrs
 
+from tools.site.pages import is_placeholder
+
 _LOADS = {"script": "src", "img": "src", "source": "srcset", "iframe": "src", "link": "href"}
 _FOR_ALL_PAGES = "404.html"  # its links are absolute, since the server shows it at any address
 
@@ -73,7 +75,9 @@ def problems(site: Path) -> Iterator[str]:
 def _broken_links(name: str, page: Page, files: set[str], anchors: dict[str, set[str]]) -> Iterator[str]:
     for target in page.links:
         place, anchor = _within(name, target)
-        if place is not None and place not in files:
+        if is_placeholder(target):
+            yield f"{name} links to {target}, which is a placeholder"
+        elif place is not None and place not in files:
             yield f"{name} links to {target}, which does not exist"
         elif place in anchors and anchor and anchor not in anchors[place]:
             yield f"{name} links to {target}: the page has no such part"

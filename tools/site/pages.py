@@ -10,6 +10,7 @@ from __future__ import annotations
 import posixpath
 import re
 from collections.abc import Set as AbstractSet
+from urllib.parse import urlsplit
 
 AT_THE_TOP = {
     "CONTRIBUTING.md": "project/contributing.md",
@@ -17,6 +18,9 @@ AT_THE_TOP = {
     "CHANGELOG.md": "project/changelog.md",
 }
 _LINK = re.compile(r"(?<=\]\()(?!\w+:|#|<)(?P<path>[^)#\s]+)(?P<rest>[^)\s]*)(?=\))")
+_TO_THE_REPOSITORY = re.compile(
+    r"\[(?P<text>[^\[\]]+)\]\((?P<address>https://[^)\s]+)/(?:blob|tree)/main/(?P<path>[^)\s]+)\)"
+)
 _CODE = re.compile(r"^(?P<fence>`{3,}).*?^(?P=fence)`*$|`[^`\n]+`", re.DOTALL | re.MULTILINE)
 _PICTURE = re.compile(
     r'<picture>\s*<source [^>]*srcset="(?P<dark>[^"]+)">\s*'
@@ -39,7 +43,8 @@ def as_in_the_site(text: str, path: str, repository: str, files: AbstractSet[str
     Args:
         text: the page.
         path: where it stands in the repository, like ``docs/tutorial.md``.
-        repository: the project's address.
+        repository: the project's address. While it is a placeholder, links to files that the site does not show become
+            the paths of these files.
         files: the paths of all files and folders of the repository.
 
     Raises:
@@ -58,7 +63,26 @@ def as_in_the_site(text: str, path: str, repository: str, files: AbstractSet[str
             return f"{repository}/{kind}/main/{to}{match['rest']}"
         return posixpath.relpath(place, posixpath.dirname(here) or ".") + match["rest"]
 
-    return "".join(part if is_code else _PICTURE.sub(_both, _LINK.sub(target, part)) for part, is_code in _parts(text))
+    page = "".join(part if is_code else _PICTURE.sub(_both, _LINK.sub(target, part)) for part, is_code in _parts(text))
+    return _without_links_to(repository, page) if is_placeholder(repository) else page
+
+
+def is_placeholder(address: str) -> bool:
+    """Returns whether an address leads nowhere: no host below ``.invalid`` exists (RFC 2606 section 2)."""
+    return (urlsplit(address).hostname or "").endswith(".invalid")
+
+
+def _without_links_to(repository: str, page: str) -> str:
+    """Returns a page that names the files of the repository by their paths instead of linking to them."""
+
+    def named(match: re.Match[str]) -> str:
+        if match["address"] != repository:
+            return match[0]
+        text, path = match["text"], match["path"].partition("#")[0]
+        is_said_by_the_path = f"/{path}".endswith(f"/{text.strip('`')}")
+        return f"`{path}`" if is_said_by_the_path else f"{text} (`{path}`)"
+
+    return _TO_THE_REPOSITORY.sub(named, page)
 
 
 def _parts(text: str) -> list[tuple[str, bool]]:
