@@ -30,6 +30,7 @@ def wix(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, loop: None) -> Iterator
     fake = FakeWix()
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("SHOP_KEYS", generate_key())
+    monkeypatch.setenv("STORE_KEYS", f"{generate_key()},{generate_key()}")
     monkeypatch.setenv("WIX_CLIENT_ID", CLIENT_ID)
     with respx.mock(assert_all_called=False) as router:
         router.route(host="www.wixapis.com").mock(side_effect=respx.ASGIHandler(fake.app))

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import pkgutil
 import re
-from collections.abc import Iterator
 from operator import attrgetter
-from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 import anyio
 import pytest
-import respx
 from fastapi import Depends
 from fastapi.testclient import TestClient
 
@@ -28,18 +25,8 @@ OLD = "wix-session"
 
 
 @pytest.fixture
-def wix() -> Iterator[FakeWix]:
-    """Answers calls to Wix's address."""
-    fake = FakeWix()
-    with respx.mock(assert_all_called=False) as router:
-        router.route(host="www.wixapis.com").mock(side_effect=respx.ASGIHandler(fake.app))
-        yield fake
-
-
-@pytest.fixture
-def page(wix: FakeWix, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+def page(wix: FakeWix) -> dict[str, Any]:
     """What the page's code has defined."""
-    monkeypatch.chdir(tmp_path)
     namespace: dict[str, Any] = {"__name__": "page"}
     for block in blocks_of(PAGE):
         if block.language == "python":

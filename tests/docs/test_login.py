@@ -1,67 +1,84 @@
-"""docs/how-to/login.md: the part of the Flask app logs a browser in and out, and no other browser can end its login."""
+"""docs/how-to/login.md: each app of the page logs a browser in and out, and no other browser can end its login."""
 
 from __future__ import annotations
 
+import asyncio
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
-from flask import g, request
+from aiohttp import web
+from aiohttp.test_utils import TestServer
+from fastapi import FastAPI
+from fastapi.testclient import TestClient
+from flask import Flask
 from flask.testing import FlaskClient
 
-from tests.constants import CLIENT_ID
-from tests.docs.blocks import blocks_of
-from wixvisitor import VisitorPool
-from wixvisitor.cookies import IdCookie, generate_key
+from tests.docs.blocks import TOP
+from tests.docs.pages import files_of, steps
+from wixvisitor.asgi import VisitorMiddleware
+from wixvisitor.cookies import generate_key
 from wixvisitor.testing import FakeWix
-from wixvisitor.web import BlockingBrowserVisitors
 
+PAGE = "docs/how-to/login.md"
 SHOP = "https://shop.example"
 EMAIL = "anna@example.com"
+OPENS = {"Accept": "text/html", "Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "document"}
 
 
 @pytest.fixture
-def fake() -> FakeWix:
-    fake = FakeWix(strict=True)
-    fake.add_member(EMAIL, "correct horse")
-    return fake
+def fake(wix: FakeWix) -> FakeWix:
+    wix.add_member(EMAIL, "correct horse")
+    return wix
+
+
+def names_at(kind: type) -> dict[str, Any]:
+    """The page's names right after the app of this kind: a later app on the page uses some of the names again."""
+    return next(names for names in steps(PAGE) if isinstance(names.get("app"), kind))
+
+
+@pytest.mark.parametrize("kind", [FastAPI, VisitorMiddleware])
+def test_an_asgi_app_logs_in_and_out(fake: FakeWix, kind: type) -> None:
+    """The account leads to the login and back; after the logout it leads to the login again."""
+    with TestClient(names_at(kind)["app"], base_url=SHOP, headers=OPENS, follow_redirects=False) as browser:
+        login = browser.get("/account").headers["location"]
+        assert login.startswith("/auth/login?")
+        back = fake.log_in(browser.get(login).headers["location"], EMAIL)
+        assert browser.get(back).headers["location"] == "/account"
+        assert browser.get("/account").json()["member"]["loginEmail"] == EMAIL
+        assert browser.post("/auth/logout", headers={"Origin": SHOP}).status_code == 303
+        assert browser.get("/account").headers["location"] == login
+
+
+@pytest.mark.usefixtures("fake")
+def test_the_aiohttp_app_asks_for_a_login() -> None:
+    """The account leads to the login, and the login to Wix."""
+
+    async def visit() -> None:
+        server = TestServer(names_at(web.Application)["app"])
+        async with server, httpx.AsyncClient(base_url=str(server.make_url("/")), headers=OPENS) as browser:
+            login = (await browser.get("/account")).headers["location"]
+            assert (await browser.get(login)).headers["location"].startswith("https://")
+
+    asyncio.run(visit())
 
 
 @pytest.fixture
 def app(fake: FakeWix) -> Iterator[Any]:
-    """The page's Flask app, with what docs/how-to/frameworks.md adds to it."""
-    (code,) = (block.code for block in blocks_of("docs/how-to/login.md") if "flask_app" in block.code)
-    namespace: dict[str, Any] = {"__name__": "page"}
-    exec(code, namespace)
-    app = namespace["flask_app"]
-    with BlockingBrowserVisitors(
-        VisitorPool(CLIENT_ID, client=fake.client), cookie=IdCookie([generate_key()])
-    ) as browsers:
-
-        @app.before_request
-        def begin() -> None:
-            g.visit = browsers.begin(request.method, request.path, request.headers)
-
-        @app.after_request
-        def keep(response: Any) -> Any:
-            own = response.headers
-            for name, value in g.visit.headers(", ".join(own.getlist("Vary")), own.get("Cache-Control", "")):
-                (own.add if name == "Set-Cookie" else own.set)(name, value)
-            return response
-
-        @app.teardown_request
-        def end(error: object) -> None:
-            g.visit.end()
-
-        @app.get("/account")
-        def account() -> dict[str, bool]:
-            return {"is_member": g.visit.visitor().logged_in()}
-
-        yield app
+    """The page's Flask app."""
+    del fake  # it has the member
+    names = names_at(Flask)
+    with names["browsers"]:
+        yield names["app"]
 
 
 def is_member(browser: FlaskClient) -> bool:
-    return bool(browser.get("/account", base_url=SHOP).json["is_member"])
+    return browser.get("/account", base_url=SHOP).status_code == 200
 
 
 def test_a_login_and_a_logout(app: Any, fake: FakeWix) -> None:
@@ -83,3 +100,39 @@ def test_a_refused_login(app: Any, fake: FakeWix) -> None:
     answer = browser.get(back.replace("code=", "code=x"), base_url=SHOP)
     assert (answer.status_code, answer.text.partition(":")[0]) == (400, "You are not logged in")
     assert not is_member(browser)
+
+
+DJANGO = f"""
+import respx
+from starlette.testclient import TestClient
+from wixvisitor.testing import FakeWix
+from shop.asgi import application
+
+fake = FakeWix()
+fake.add_member("{EMAIL}", "correct horse")
+with respx.mock(assert_all_called=False) as router:
+    router.route(host="www.wixapis.com").mock(side_effect=respx.ASGIHandler(fake.app))
+    with TestClient(application, base_url="{SHOP}", headers={OPENS}, follow_redirects=False) as browser:
+        login = browser.get("/account").headers["location"]
+        back = fake.log_in(browser.get(login).headers["location"], "{EMAIL}")
+        print(browser.get(back).headers["location"], browser.get("/account").json()["member"]["loginEmail"])
+        print(browser.post("/auth/logout", headers={{"Origin": "{SHOP}"}}).status_code)
+        print(browser.get("/account").headers["location"] == login)
+"""
+
+
+@pytest.mark.machine
+def test_the_django_project_logs_in_and_out(tmp_path: Path) -> None:
+    """The page's files make a Django project whose account leads to the login and back, and whose logout ends it."""
+    (tmp_path / "shop").mkdir()
+    settings = 'SECRET_KEY = "x"\nALLOWED_HOSTS = ["shop.example"]\nROOT_URLCONF = "shop.urls"\n'
+    files = {name: text for name, text in files_of(PAGE).items() if name.startswith("shop/")}
+    for name, text in {**files, "shop/settings.py": settings}.items():
+        (tmp_path / name).write_text(text, "utf-8")
+    path = os.pathsep.join([str(tmp_path), str(TOP)])
+    environment = os.environ | {"PYTHONPATH": path, "SHOP_KEYS": generate_key()}
+    command = [sys.executable, "-c", DJANGO]
+    done = subprocess.run(
+        command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.stdout == f"/account {EMAIL}\n303\nTrue\n", done.stdout + done.stderr

@@ -9,7 +9,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+import yaml
+from fastapi.testclient import TestClient
+
 from tests.docs.blocks import TOP, blocks_of
+from tests.docs.pages import files_of, ran
+
+PAGE = "docs/how-to/observe.md"
 
 PROGRAM = """
 import asyncio, logging
@@ -54,3 +61,22 @@ def test_the_metrics() -> None:
     attributes = {"wixvisitor.client_id", "wixvisitor.grant", "wixvisitor.outcome"}
     assert listed == made - attributes
     assert [name for name in attributes if f"`{name}`" not in page] == []
+
+
+@pytest.mark.usefixtures("wix")
+def test_the_names_in_prometheus() -> None:
+    """The page's app shows every series that the page names, and the alerts ask for these series and labels."""
+    with TestClient(ran(PAGE)["app"], base_url="https://shop.example") as browser:
+        assert browser.get("/cart").json() == {"cart": None}
+        shown = browser.get("/metrics").text
+    (listed,) = (block.code for block in blocks_of(PAGE) if block.language == "text")
+    names = set(listed.replace("_{bucket,sum,count}", "_count").split())
+    series = re.findall(r"^(wixvisitor_\w+)\{", shown, re.MULTILINE)
+    assert names == {name for name in series if not name.endswith(("_bucket", "_sum"))}
+    sources = [TOP / "wixvisitor/opentelemetry.py", *(TOP / "wixvisitor/_renewal").glob("*.py")]
+    values = "".join(path.read_text("utf-8") for path in sources)
+    (group,) = yaml.safe_load(files_of(PAGE)["wixvisitor-rules.yml"])["groups"]
+    for rule in group["rules"]:
+        ((name, label, value),) = re.findall(r'(wixvisitor_\w+)\{(\w+)="(\w+)"\}', rule["expr"])
+        assert re.search(rf'^{name}\{{.*\b{label}="', shown, re.MULTILINE), rule
+        assert f'"{value}"' in values, rule

@@ -33,12 +33,18 @@ pytestmark = [
 
 PAGE = "docs/how-to/deploy.md"
 SHOP = "shop.example"
-QUERY = "/stores-reader/v1/products/query"
+QUERY = "/stores/v3/products/query"
 
 
-@pytest.mark.parametrize("server", ["uvicorn", "gunicorn", "granian"])
-def test_a_shop_behind_nginx(tmp_path: Path, server: str) -> None:
+@pytest.mark.parametrize(
+    ("server", "store"), [("uvicorn", "sqlite"), ("uvicorn", "redis"), ("gunicorn", "sqlite"), ("granian", "sqlite")]
+)
+def test_a_shop_behind_nginx(
+    tmp_path: Path, server: str, store: str, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Two workers behind nginx are one visitor to each browser, who is not limited; answers for all are cached."""
+    if store == "redis":
+        monkeypatch.setenv("REDIS_URL", request.getfixturevalue("redis_url"))
     fake = FakeWix()
     with start_blocking_portal() as portal, portal.wrap_async_context_manager(fake.serve()) as wix:
         with _serving(tmp_path, server, wix) as app, _nginx(tmp_path, app) as shop, _browser(shop, tmp_path) as browser:
@@ -53,10 +59,13 @@ def test_a_shop_behind_nginx(tmp_path: Path, server: str) -> None:
             _check_newcomers(browser)
             assert browser.get("/ready").status_code == 404
             assert httpx.get(f"http://127.0.0.1:{app}/ready").json() == {"store": "ok"}
+    assert (tmp_path / "visitors.db").exists() == (store == "sqlite")
 
 
 def _check_newcomers(browser: httpx.Client) -> None:
-    """A crawler without cookies is told to come later, before the app sees it."""
+    """A crawler without cookies is told to come later, before the app sees it; one with a made-up cookie passes."""
+    made_up = {"Cookie": "__Host-wixvisitor-=1"}
+    assert {browser.get("/health-of-nothing", headers=made_up).status_code for _ in range(60)} == {404}
     statuses = []
     for _ in range(60):
         browser.cookies.clear()
