@@ -48,3 +48,31 @@ def test_every_session_is_told() -> None:
     text = (TOP / "CONTRIBUTING.md").read_text(encoding="utf-8").partition("## What can be run")[2]
     listed = re.findall(r"^- (.*?)\n(?=-|\n)", text.partition("\n## ")[0], re.MULTILINE | re.DOTALL)
     assert set(re.findall(r"`(\w+)`", " ".join(listed))) == SESSIONS
+
+
+PICTURE = re.compile(r"pictures/([\w-]+?)(?:-light|-dark)?\.(?:svg|png)")
+MADE_BY = {  # by the beginning of a picture's name
+    "architecture": "python -m tools.architecture",
+    "token-life": "python -m tools.token_life",
+    "soak": "nox -s soak",
+    "shop": "nox -s browser",
+    "fake": "nox -s browser",
+    **dict.fromkeys(("expiry", "herd", "memory", "middleware", "stores", "throughput", "web_load"), "nox -s bench"),
+}
+
+
+def maker_of(picture: str) -> str:
+    return next(command for name, command in MADE_BY.items() if picture.startswith(name))
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if PICTURE.search((TOP / page).read_text("utf-8"))])
+def test_what_made_a_picture(page: str) -> None:
+    """A page with a picture names the command that makes it."""
+    text = (TOP / page).read_text("utf-8")
+    assert {picture for picture in PICTURE.findall(text) if maker_of(picture) not in text} == set()
+
+
+def test_each_picture_is_shown() -> None:
+    """Each picture of docs/pictures stands on a page, with its light and dark half if it has two."""
+    shown = {name for page in PAGES for name in re.findall(r"pictures/([\w-]+\.\w+)", (TOP / page).read_text("utf-8"))}
+    assert shown == {path.name for path in (TOP / "docs/pictures").iterdir()}
