@@ -188,6 +188,13 @@ def audit(session: nox.Session) -> None:
 
 
 @nox.session
+def build(session: nox.Session) -> None:
+    """Builds sdist and wheel into dist/ and does nothing else, with the versions of the group `build` alone."""
+    session.install(*nox.project.dependency_groups(nox.project.load_toml("pyproject.toml"), "build"))
+    session.run("python", "-m", "tools.package", "--only-build")
+
+
+@nox.session
 def package(session: nox.Session) -> None:
     """Builds sdist and wheel, compares three builds, tries the wheel with each extra alone; `-- redis` tries one."""
     build_and_try(session, *session.posargs)

@@ -10,6 +10,7 @@ The bytes also depend on three things that stay the same here: the versions in p
 
 from __future__ import annotations
 
+import argparse
 import hashlib
 import importlib.metadata
 import os
@@ -21,7 +22,7 @@ import tarfile
 import tempfile
 import zipfile
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -115,9 +116,25 @@ def built_again(sdist: Path, place: Path, environment: Mapping[str, str]) -> Ite
     yield build(source, place / "as a maintainer", elsewhere, umask=_PRIVATE)
 
 
-def main() -> int:
+def report(archives: Archives) -> None:
+    """Prints the hash of each archive, and what its bytes depend on."""
+    for path in archives:
+        print(f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.name}")
+    print(
+        f"made with hatchling {importlib.metadata.version('hatchling')}, Python {platform.python_version()}, "
+        f"zlib {zlib.ZLIB_RUNTIME_VERSION}, SOURCE_DATE_EPOCH={EPOCH}"
+    )
+
+
+def main(argv: Sequence[str] | None = None) -> int:
     """Builds, compares and checks; returns the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m tools.package")
+    parser.add_argument("--only-build", action="store_true", help="build once, and compare and check nothing")
+    is_all = not parser.parse_args(argv).only_build
     first = build(TOP, TOP / "dist", os.environ)
+    if not is_all:
+        report(first)
+        return 0
     with tempfile.TemporaryDirectory() as place:
         again = built_again(first.sdist, Path(place), os.environ)
         found = [difference for second in again for difference in differences(first, second)]
@@ -128,12 +145,7 @@ def main() -> int:
     subprocess.run([sys.executable, "-m", "twine", "check", "--strict", *map(str, first)], cwd=TOP, check=True)
     subprocess.run([sys.executable, "-m", "check_wheel_contents", str(first.wheel)], cwd=TOP, check=True)
     print("three builds made the same bytes:")
-    for path in first:
-        print(f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.name}")
-    print(
-        f"made with hatchling {importlib.metadata.version('hatchling')}, Python {platform.python_version()}, "
-        f"zlib {zlib.ZLIB_RUNTIME_VERSION}, SOURCE_DATE_EPOCH={EPOCH}"
-    )
+    report(first)
     return 0
 
 

@@ -19,7 +19,7 @@ from typing import Final
 from tools.package import TOP
 
 # RFC 2606, RFC 6761
-_RESERVED: Final = (".invalid", ".example", ".test", ".localhost", "example.com", "example.org")
+_RESERVED: Final = (".invalid", ".example", ".test", ".localhost", ".example.com", ".example.org")
 _DATED: Final = re.compile(r"## \[?(?P<version>[^\]\s]+)\]? - (?P<date>\d{4}-\d{2}-\d{2})")
 
 
@@ -40,7 +40,7 @@ def problems(pyproject: str, changelog: str, version: str, tag: str | None = Non
     found = []
     repository = tomllib.loads(pyproject)["tool"]["hatch"]["metadata"]["hooks"]["custom"]["repository"]
     host = repository.partition("://")[2].partition("/")[0]
-    if not repository.startswith("https://") or host.endswith(_RESERVED) or "." not in host:
+    if not repository.startswith("https://") or f".{host}".endswith(_RESERVED) or "." not in host:
         found.append(f"pyproject.toml: repository = {repository!r} is a placeholder; give the project's real address")
     heading = next((line for line in changelog.splitlines() if line.startswith("## ")), "")
     dated = _DATED.fullmatch(heading)
@@ -91,7 +91,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"not ready: {problem}", file=sys.stderr)
     if found:
         return 1
-    archives = sorted(path.name for path in (TOP / "dist").iterdir())
+    archives = sorted(path.name for path in (TOP / "dist").glob("*"))
+    if archives != [f"wixvisitor-{version}-py3-none-any.whl", f"wixvisitor-{version}.tar.gz"]:
+        print(f"not ready: dist/ holds {', '.join(archives) or 'nothing'}; nox -s build makes both", file=sys.stderr)
+        return 1
     print(f"ready to upload, in dist/: {', '.join(archives)}")
     return 0
 

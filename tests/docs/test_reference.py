@@ -9,16 +9,20 @@ from pathlib import Path
 
 import pytest
 
+from tests.browser.conftest import lacking
 from tests.docs.blocks import TOP
 from tests.docs.public import MODULES, SERVICES, public
 
 SITE = TOP / "site"
 # pytest calls the tests of StorageContract and its fixtures; the reference shows what an author of a store overrides.
 OF_PYTEST = re.compile(r"\.StorageContract\.(test_\w+|storage|conditional|leasing|listing|again|expiring|pytestmark)$")
-pytestmark = [
-    pytest.mark.site,
-    pytest.mark.skipif(not (SITE / "objects.inv").exists(), reason="the site is not built: python -m tools.site"),
-]
+pytestmark = pytest.mark.site
+
+
+@pytest.fixture(scope="session", autouse=True)
+def built() -> None:
+    if not (SITE / "objects.inv").exists():
+        lacking("the site is not built: python -m tools.site")
 
 
 def places() -> dict[str, str]:

@@ -1,1 +1,1 @@
-"""What the documentation site needs beside MkDocs: copies of the pages, and how docstrings are read."""
+"""What the documentation site needs beside Zensical: copies of the pages, and how docstrings are read."""

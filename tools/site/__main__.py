@@ -27,11 +27,20 @@ _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 _COMPLAINT = re.compile(r"^(griffe|mkdocstrings)[:.]", re.MULTILINE)  # Zensical prints these, and goes on
 
 
+_IS_STRICT = "Aborted because --strict flag is set"  # a traceback that says no more than that
+
+
 def files() -> set[str]:
-    """Returns the paths of all files and folders that git knows, or that are new."""
-    command = ["git", "ls-files", "--cached", "--others", "--exclude-standard"]
-    listed = subprocess.run(command, cwd=TOP, check=True, capture_output=True, text=True).stdout.splitlines()
-    found = {path for path in listed if (TOP / path).is_file()}
+    """Returns the paths of all files and folders that git knows, or that are new.
+
+    Raises:
+        SystemExit: this is no clone, or git refuses it.
+    """
+    command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+    listed = subprocess.run(command, cwd=TOP, check=False, capture_output=True, encoding="utf-8", timeout=60)
+    if listed.returncode:
+        raise SystemExit(f"the site is built from a clone with git: {listed.stderr.strip()}")
+    found = {path for path in listed.stdout.split("\0") if path and (TOP / path).is_file()}
     return found | {parent.as_posix() for path in found for parent in Path(path).parents}
 
 
@@ -66,9 +75,11 @@ def copy() -> None:
 def build() -> bool:
     """Builds the site from the copies, and returns whether Zensical, griffe and mkdocstrings have no complaint."""
     command = [sys.executable, "-m", "zensical", "build", "--clean", "--strict"]
-    done = subprocess.run(command, cwd=TOP, check=False, capture_output=True, text=True)
+    done = subprocess.run(
+        command, cwd=TOP, check=False, capture_output=True, encoding="utf-8", errors="replace", timeout=600
+    )
     said = _COLOUR.sub("", done.stdout + done.stderr)
-    print(said.partition("Traceback")[0])
+    print(said.partition("Traceback")[0] if _IS_STRICT in said else said)
     return done.returncode == 0 and not _COMPLAINT.search(said)
 
 
@@ -95,10 +106,13 @@ def serve() -> None:
             time.sleep(1)
             try:
                 copy()
-            except BrokenLinkError as error:
+            except (BrokenLinkError, FileNotFoundError) as error:  # a page that is being written, or was removed
                 print(error, file=sys.stderr)
     except KeyboardInterrupt:
+        pass
+    finally:
         server.terminate()
+        server.wait(10)
 
 
 def main() -> int:

@@ -68,8 +68,9 @@ def problems(site: Path) -> Iterator[str]:
     for name, page in pages.items():
         yield from _broken_links(name, page, files, anchors)
         yield from _broken_parts(name, page, files)
-    linked = {"index.html"} | {_within(name, target)[0] for name, page in pages.items() for target in page.links}
-    yield from (f"{name} is in no menu of the site" for name in sorted(set(pages) - linked))
+    links = ((name, _within(name, target)[0]) for name, page in pages.items() for target in page.links)
+    linked = {"index.html"} | {place for name, place in links if place != name}  # its own headings link to themselves
+    yield from (f"no other page links to {name}" for name in sorted(set(pages) - linked))
 
 
 def _broken_links(name: str, page: Page, files: set[str], anchors: dict[str, set[str]]) -> Iterator[str]:

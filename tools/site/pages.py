@@ -17,15 +17,18 @@ AT_THE_TOP = {
     "SECURITY.md": "project/security.md",
     "CHANGELOG.md": "project/changelog.md",
 }
-_LINK = re.compile(r"(?<=\]\()(?!\w+:|#|<)(?P<path>[^)#\s]+)(?P<rest>[^)\s]*)(?=\))")
+_LINK = re.compile(r"(?<=\]\()(?!\w+:|#|<)(?P<path>[^)#\s]+)(?P<rest>[^)\s]*(?: \"[^\"]*\")?)(?=\))")
 _TO_THE_REPOSITORY = re.compile(
     r"\[(?P<text>[^\[\]]+)\]\((?P<address>https://[^)\s]+)/(?:blob|tree)/main/(?P<path>[^)\s]+)\)"
 )
-_CODE = re.compile(r"^(?P<fence>`{3,}).*?^(?P=fence)`*$|`[^`\n]+`", re.DOTALL | re.MULTILINE)
+_CODE = re.compile(r"^ *(?P<fence>`{3,}).*?^ *(?P=fence)`*$|`[^`\n]+`", re.DOTALL | re.MULTILINE)
 _PICTURE = re.compile(
     r'<picture>\s*<source [^>]*srcset="(?P<dark>[^"]+)">\s*'
     r'<img (?P<before>[^>]*?)src="(?P<light>[^"]+)"(?P<after>[^>]*)>\s*</picture>'
 )
+
+
+_PUBLISHED = (".md", ".svg", ".png", ".css")
 
 
 class BrokenLinkError(Exception):
@@ -34,6 +37,8 @@ class BrokenLinkError(Exception):
 
 def place_of(path: str) -> str | None:
     """Returns the place in the site of a file of the repository, or None if the site does not show it."""
+    if path.startswith("docs/") and not path.endswith(_PUBLISHED):
+        return None
     return AT_THE_TOP.get(path, path.removeprefix("docs/") if path.startswith("docs/") else None)
 
 
