@@ -64,6 +64,10 @@ class Seen:
     async def go(self, page: str) -> None:
         await self.tab.goto(self.start + page)
 
+    async def ready(self) -> None:
+        """Waits until the page's scripts run, and listen to keys and taps."""
+        await self.tab.wait_for_load_state("networkidle")
+
 
 @pytest.fixture
 async def open_tab(browser: Any, address: str) -> AsyncGenerator[Any]:  # noqa: F811
@@ -169,7 +173,7 @@ async def test_search_finds(open_tab: Any, *, files: bool, words: str, page: str
     """Search has the page among its results, with a server and as files, and asks no other host."""
     seen = await open_tab(files=files)
     await seen.go("index.html")
-    await seen.tab.wait_for_load_state("networkidle")  # the page listens to keys when its scripts have run
+    await seen.ready()
     await seen.tab.keyboard.press("Control+k")
     await seen.tab.get_by_role("combobox", name="Search").fill(words)
     results = seen.tab.locator("[role=listbox] a")
@@ -183,10 +187,12 @@ async def test_a_phone_s_menu(open_tab: Any) -> None:
     """On a phone the menu opens, and leads from the home page to an answer."""
     seen = await open_tab("phone", has_touch=True)
     await seen.go("index.html")
+    await seen.ready()
     menu = seen.tab.locator(".md-nav--primary")
     await seen.tab.locator("label[for=__drawer]:visible").first.tap()
     await menu.get_by_role("link", name="How-to", exact=True).tap()
     await seen.tab.wait_for_url("**/how-to/index.html")
+    await seen.ready()
     await seen.tab.locator("label[for=__drawer]:visible").first.tap()
     await menu.get_by_text("Testing", exact=True).first.tap()
     await menu.get_by_role("link", name="Test your app", exact=True).tap()
