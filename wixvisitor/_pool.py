@@ -41,11 +41,11 @@ class VisitorPool(_checks.NotCopied):
             ``retry_after``. So a crawler without cookies cannot use up the site's limit. Divide by the number of
             processes.
 
-    Wix's limits apply to the whole site, and so does an outage. After a 429, or after failures of three visitors in a
-    row, the pool has a cooldown: none of its visitors asks the token endpoint until the time that Wix named (300 s at
-    most), or for 1 s at most, doubling to 60 s. A call that needs the endpoint meanwhile raises a ``TokenRequestError``
-    at once; its ``retry_after`` is the remaining time. Then one visitor asks first, for all. Valid tokens are used all
-    the time.
+    wixvisitor takes Wix's limit for the whole site's, and an outage hits the whole site. After a 429, or after failures
+    of three visitors in a row, the pool has a cooldown: none of its visitors asks the token endpoint until the time
+    that Wix named (300 s at most), or for 1 s at most, doubling to 60 s. A call that needs the endpoint meanwhile
+    raises a ``TokenRequestError`` at once; its ``retry_after`` is the remaining time. Then one visitor asks first, for
+    all. Valid tokens are used all the time.
 
     Use it with ``async with``, or call ``await pool.aclose()`` at the end. When it is closed, it and its sessions raise
     a ``ConfigurationError`` instead of loading a visitor or sending a request. The tokens in memory can still be read,

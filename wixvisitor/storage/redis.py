@@ -43,8 +43,8 @@ class RedisStorage(Closing, Pickling):
             ``timeout``. The URL's query changes that: ``?max_connections=50&socket_timeout=2``.
         prefix: the beginning of all keys. The visitor's key follows in braces, so that its record and its lease are in
             one slot of a cluster.
-        expire_after: seconds that a record is kept after it was loaded or saved, by default as long as a Wix refresh
-            token lives; None: for ever.
+        expire_after: seconds that a record is kept after it was loaded or saved, by default a year, like the known
+            refresh tokens of Wix; None: for ever.
         timeout: seconds that a call may take, including the wait for a connection and the repetition.
 
     About 2 kB for each visitor; docs/how-to/capacity.md has the figures. **The records are the visitors**, not a cache:
