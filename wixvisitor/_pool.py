@@ -31,21 +31,21 @@ class VisitorPool(_checks.NotCopied):
     reference to it. With ``storage=None`` the visitors live in memory as long as the pool does.
 
     Args:
-        max_token_requests: the largest number of token requests under way at once, in each process. Wix allows 200
-            requests a minute for a site (dev.wix.com/docs/rest/articles/get-started/rate-limits). At 0.3 s a call, 4
-            serve a burst of 20 new visitors within 1.5 s. When thousands of tokens expire together, the others wait
-            for a permit, up to ``renew_timeout`` seconds, instead of overloading Wix and getting a 429. Divide by the
-            number of processes. Existing visitors go before new ones, which get every fourth permit.
+        max_token_requests: the largest number of token requests under way at once, in each process. Wix documents 200
+            requests a minute (dev.wix.com/docs/rest/articles/get-started/rate-limits). At 0.3 s a call, 4 serve a burst
+            of 20 new visitors within 1.5 s. When thousands of tokens expire together, the others wait for a permit, up
+            to ``renew_timeout`` seconds, instead of overloading Wix and getting a 429. Divide by the number of
+            processes. Existing visitors go before new ones, which get every fourth permit.
         new_visitors_per_minute: the largest number of visitors that the pool creates in any minute for keys without a
             record, in each process; None for no limit. Beyond it a request raises ``TokenRequestError`` with
             ``retry_after``. So a crawler without cookies cannot use up the site's limit. Divide by the number of
             processes.
 
-    Wix's limits apply to the whole site, and so does an outage. After a 429, or after failures of three visitors in a
-    row, the pool has a cooldown: none of its visitors asks the token endpoint until the time that Wix named (300 s at
-    most), or for 1 s at most, doubling to 60 s. A call that needs the endpoint meanwhile raises a ``TokenRequestError``
-    at once; its ``retry_after`` is the remaining time. Then one visitor asks first, for all. Valid tokens are used all
-    the time.
+    wixvisitor takes Wix's limit for the whole site's, and an outage hits the whole site. After a 429, or after failures
+    of three visitors in a row, the pool has a cooldown: none of its visitors asks the token endpoint until the time
+    that Wix named (300 s at most), or for 1 s at most, doubling to 60 s. A call that needs the endpoint meanwhile
+    raises a ``TokenRequestError`` at once; its ``retry_after`` is the remaining time. Then one visitor asks first, for
+    all. Valid tokens are used all the time.
 
     Use it with ``async with``, or call ``await pool.aclose()`` at the end. When it is closed, it and its sessions raise
     a ``ConfigurationError`` instead of loading a visitor or sending a request. The tokens in memory can still be read,

@@ -59,7 +59,7 @@ class _EndpointError(WixVisitorError):
 
     Attributes:
         status_code: the HTTP status, or None when there was no answer.
-        request_id: Wix's ``x-wix-request-id``, which its support asks for.
+        request_id: Wix's own id of the request (``x-wix-request-id``).
         body: the beginning of the answer's text, tokens redacted.
     """
 
@@ -146,7 +146,7 @@ class MemberLoginError(WixVisitorError):
         reason: why, for the page that the shopper sees.
         code: Wix's own code; None where the answer has none.
         status_code: the HTTP status; None if no request failed, as when the shopper refused on Wix's page.
-        request_id: Wix's ``x-wix-request-id``, which its support asks for.
+        request_id: Wix's own id of the request (``x-wix-request-id``).
     """
 
     def __init__(
@@ -174,7 +174,7 @@ class WixAPIError(WixVisitorError):
         message: Wix's message, or a description of a body without one. Tokens are redacted.
         details: the body's ``details`` as Wix sent them, ``{}`` without any.
         field_violations: the ``fieldViolations`` of a validation error, each a dict with Wix's own keys.
-        request_id: Wix's ``x-wix-request-id``, which its support asks for.
+        request_id: Wix's own id of the request (``x-wix-request-id``).
     """
 
     def __init__(

@@ -490,7 +490,7 @@ class Members(_OfSession):
             member_id: the member's ID at Wix. Wix's own pages do not know this login.
             email: in place of ``member_id``: signs the member on, and creates one if there is none. Wix's own pages,
                 such as the checkout, know this login.
-            api_key: with permissions for Wix Contacts & Members.
+            api_key: an API key of the site's owner.
             profile: of a member who is created, in REST's keys.
 
         Returns:

@@ -1,8 +1,7 @@
 """The routes for the application's own forms: login with a password, registration, and the code of an email.
 
 A form is answered with a redirect, a script's JSON with JSON. After a success the browser goes on to Wix and comes back
-to the callback: that is the documented way (``start_login`` with a session token), and Wix's own pages then know the
-member.
+to the callback (``start_login`` with a session token, which is in Wix's typings). So Wix's own pages know the member.
 """
 
 from __future__ import annotations

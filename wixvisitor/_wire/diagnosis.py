@@ -33,7 +33,7 @@ class Finding:
         text: what was found.
         advice: what to do; ``""`` if nothing has to be done.
         status_code: the HTTP status of the answer that says so, None if there is none.
-        request_id: Wix's ``x-wix-request-id`` of that answer, which its support asks for.
+        request_id: Wix's own id of that request (``x-wix-request-id``).
         is_unreachable: whether the network is the problem: Wix could not be asked.
     """
 
@@ -159,7 +159,7 @@ def _refusal(app: App, answer: Answer, status: int) -> tuple[FindingState, str, 
         (may_not, ("note", f"a visitor may not read it (Wix: {said})", allow)),
         (status == 429, ("note", f"too many requests (Wix: {said})", advice_of(status))),
         (status == 404, ("note", "this address does not know the call", "")),
-        (status >= 500, ("problem", f"Wix: {said}", "Try again later; Wix's support asks for the request id")),
+        (status >= 500, ("problem", f"Wix: {said}", "Try again later; the request id is Wix's own id of this call")),
         (True, ("note", f"Wix: {said}", "")),
     )
     return next(finding for applies, finding in cases if applies)
@@ -168,7 +168,7 @@ def _refusal(app: App, answer: Answer, status: int) -> tuple[FindingState, str, 
 def advice_of(status: int | None) -> str:
     """Returns what to do about an answer that is not Wix's, or says to come back later."""
     if status == 429:
-        return "Wait a minute: Wix allows 200 requests a minute for a site"
+        return "Wait a minute: Wix documents a limit of 200 requests a minute"
     if status == 407:
         return "The proxy wants a user and a password: put them into its variable"
     if status is not None and (status // 100 in (2, 3) or status in (400, 401, 403, 404, 405, 501)):

@@ -186,8 +186,9 @@ def read_answer(
 def judge_refusal(answer: TokenAnswer) -> Verdict:
     """Judges whether the answer to a renewal refuses the refresh token. Only a refusal may cost a visitor.
 
-    - ``"certain"``: 400, 401 or 403 with a JSON object that calls the token invalid, expired, revoked, used or
-      unknown: ``invalid_grant`` (RFC 6749 section 5.2), ``INVALID_REFRESH_TOKEN``, ``invalid_token``, or such a text.
+    - ``"certain"``: 400, 401 or 403 with a JSON object that calls the token invalid, expired, revoked, used, unknown,
+      malformed, inactive or not found: ``invalid_grant`` (RFC 6749 section 5.2), ``INVALID_REFRESH_TOKEN``,
+      ``invalid_token``, or such a text.
     - ``"never"``: a code about the client, the request, the server or a quota; any other status; no JSON object.
     - ``"doubtful"``: any other 400, 401 or 403 with a JSON object. Gateways and firewalls also send such answers, so
       one counts as a refusal only after it is confirmed (``_renewal.doubts``).

@@ -6,7 +6,7 @@ from typing import Final
 
 from wixvisitor.errors import ConfigurationError
 
-YEAR: Final = 31_536_000.0  # seconds; the life of a Wix refresh token
+YEAR: Final = 31_536_000.0  # seconds; the life of the known refresh tokens of Wix
 BRIEF: Final = "brief-"  # prefix of a record's version, if loading the record does not extend its life
 _MAX: Final = 1e9  # seconds
 

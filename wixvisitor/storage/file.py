@@ -55,9 +55,9 @@ class FileStorage(Closing, Pickling):
             visitor's file, and a second visitor in it is a ``StorageError``. Missing files are created with
             mode 0600, a missing directory with 0700.
         expire_after: seconds after which a visitor may be removed if it was neither loaded nor saved, as in
-            ``SQLiteStorage``; None keeps all for ever. A year by default, like Wix's refresh tokens. Until it is
-            removed a visitor can be loaded. Some saves into a directory remove up to a hundred others, and ``purge``
-            removes all. If the path is one visitor's file, only ``purge`` removes it.
+            ``SQLiteStorage``; None keeps all for ever. A year by default, like the known refresh tokens of Wix. Until
+            it is removed a visitor can be loaded. Some saves into a directory remove up to a hundred others, and
+            ``purge`` removes all. If the path is one visitor's file, only ``purge`` removes it.
         accept_group: whether files that their group may use are accepted. By default a file of our own is made private
             again, with a warning, and a file whose mode cannot be changed is a ``StorageError``. Pass True if the
             volume fixes the mode (SMB, WSL) and all users in the group may act as the visitor. Files that all other

@@ -45,9 +45,9 @@ class KeyValueStorage(Pickling):
     Args:
         store: used as it is and never closed; only its ``get``, ``put`` and ``delete`` are called.
         collection: the collection in the store; the keys in it are SHA-256 digests, which every store accepts.
-        expire_after: seconds that a record is kept after it was saved, by default as long as a Wix refresh token lives;
-            None: for ever. Sessions in use save every few hours. Loading does not extend this: the record would have to
-            be written again, and that could overwrite what another process has just saved.
+        expire_after: seconds that a record is kept after it was saved, by default a year, like the known refresh tokens
+            of Wix; None: for ever. Sessions in use save every few hours. Loading does not extend this: the record would
+            have to be written again, and that could overwrite what another process has just saved.
 
     **Not atomic**: these stores cannot compare and set, and have no lock. One process keeps one visitor, even over
     restarts. Several processes that mint or renew the same visitor at the same moment ask Wix several times and

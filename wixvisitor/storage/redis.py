@@ -43,15 +43,14 @@ class RedisStorage(Closing, Pickling):
             ``timeout``. The URL's query changes that: ``?max_connections=50&socket_timeout=2``.
         prefix: the beginning of all keys. The visitor's key follows in braces, so that its record and its lease are in
             one slot of a cluster.
-        expire_after: seconds that a record is kept after it was loaded or saved, by default as long as a Wix refresh
-            token lives; None: for ever.
+        expire_after: seconds that a record is kept after it was loaded or saved, by default a year, like the known
+            refresh tokens of Wix; None: for ever.
         timeout: seconds that a call may take, including the wait for a connection and the repetition.
 
-    A visitor takes 1.6 to 2.1 kB, depending on its tokens, the length of its key, and the server (50,000 records of 1.4
-    kB: 1.9 kB in Valkey 9, 2.1 in Redis 7). **The records are the visitors**, not a cache: a server that evicts
-    (``maxmemory-policy`` other than ``noeviction``) or keeps nothing on disk (``appendonly no``) loses shopping carts.
-    Replication is asynchronous: after a failover the last writes may be missing, and visitors made in that moment with
-    them; sessions that hold such a visitor save it again at their next renewal.
+    About 2 kB for each visitor; docs/how-to/capacity.md has the figures. **The records are the visitors**, not a cache:
+    a server that evicts (``maxmemory-policy`` other than ``noeviction``) or keeps nothing on disk (``appendonly no``)
+    loses shopping carts. Replication is asynchronous: after a failover the last writes may be missing, and visitors
+    made in that moment with them; sessions that hold such a visitor save it again at their next renewal.
 
     Saves are conditional on the version, inside the server. When the server is away, calls raise within ``timeout``
     seconds, and sessions with an unexpired token go on. When it is back, everything works again. A server that refuses

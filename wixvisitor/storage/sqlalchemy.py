@@ -70,9 +70,9 @@ class SQLAlchemyStorage(Closing, Pickling):
             to 10 connections that callers wait for, and no prepared statements, so that pgbouncer may be in between.
         prefix: the tables are ``<prefix>_visitors`` and ``<prefix>_leases``.
         schema: the schema of the tables; None: the connection's.
-        expire_after: seconds that a record is kept after it was loaded or saved, by default as long as a Wix refresh
-            token lives; None: for ever. An expired record is as if it were gone. Some saves remove up to a hundred of
-            these rows, and ``purge`` removes all.
+        expire_after: seconds that a record is kept after it was loaded or saved, by default a year, like the known
+            refresh tokens of Wix; None: for ever. An expired record is as if it were gone. Some saves remove up to a
+            hundred of these rows, and ``purge`` removes all.
         timeout: seconds that a call may take, including the wait for a connection and a repetition. Each of two
             attempts has half of it. A save that removes expired rows as well is two calls.
 

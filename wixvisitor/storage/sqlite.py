@@ -67,8 +67,9 @@ class SQLiteStorage(Closing, Pickling):
         path: the file. A missing file is created with mode 0600, a missing directory with 0700. Two more files appear
             beside it, ``…-wal`` and ``…-shm``. Not on a network file system.
         expire_after: seconds after which a visitor may be removed if it was neither loaded nor saved; None keeps all
-            for ever. A year by default, like Wix's refresh tokens. Until it is removed a visitor can be loaded. Some
-            saves remove up to a hundred, and ``purge`` removes all; the file does not shrink, but reuses their space.
+            for ever. A year by default, like the known refresh tokens of Wix. Until it is removed a visitor can be
+            loaded. Some saves remove up to a hundred, and ``purge`` removes all; the file does not shrink, but reuses
+            their space.
         accept_group: whether files that their group may use are accepted, as in ``FileStorage``.
         clock: seconds since the epoch; for tests.
         monotonic: seconds by a clock that is never set; for tests.
