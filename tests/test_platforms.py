@@ -62,7 +62,7 @@ def on_windows(
         command,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=300,
         cwd=place,
         env={**ours, "PYTHONPATH": str(TOP), **environment},
     )
@@ -224,6 +224,34 @@ try:
 except StorageError as error:
     print("link:", error)
 """
+
+
+CLOSED_ABOVE = """
+import sys
+from pathlib import Path
+import anyio
+from wixvisitor.storage import FileStorage
+from wixvisitor.storage.sqlite import SQLiteStorage
+
+place, stat = Path(sys.argv[1]), Path.stat
+
+def refuses(path, **options):
+    if path in place.parents:
+        raise PermissionError(13, "Access is denied", str(path))
+    return stat(path, **options)
+
+Path.stat = refuses
+for storage in (FileStorage(place / "visitor.json"), SQLiteStorage(place / "visitors.db")):
+    anyio.run(storage.save, "a", "text")
+    print(anyio.run(storage.load, "a").value == "text")
+"""
+
+
+@played
+def test_a_folder_that_may_not_be_looked_at(tmp_path: Path) -> None:
+    """On Windows a store needs no folder but its own: those above may be closed to the process."""
+    done = on_windows(CLOSED_ABOVE, tmp_path, place=tmp_path)
+    assert (done.stdout, done.stderr) == ("True\nTrue\n", "")
 
 
 @played

@@ -78,7 +78,7 @@ def program(name: str, place: str = "") -> str:
 
 
 def shell(block: Block, place: Path) -> None:
-    """``sh -n``: the syntax is right. Lines of a terminal's output are no part of such a block."""
+    """``bash -n``: the syntax is right. Lines of a terminal's output are no part of such a block."""
     (place / "script.sh").write_text(block.code, "utf-8")
     run(["-n", str(place / "script.sh")], program("bash"))
 
