@@ -40,7 +40,8 @@ def environment(place: Path, python: str, wheel: Path, extra: str) -> Path:
         subprocess.TimeoutExpired: uv took more than five minutes.
     """
     uv = [sys.executable, "-m", "uv"]
-    subprocess.run([*uv, "venv", "--quiet", "--no-project", "--python", python, str(place)], check=True, timeout=_PATIENCE)
+    making = [*uv, "venv", "--quiet", "--no-project", "--python", python, str(place)]
+    subprocess.run(making, check=True, timeout=_PATIENCE)
     own = place / ("Scripts/python.exe" if sys.platform == "win32" else "bin/python")
     wanted = f"wixvisitor{f'[{extra}]' if extra else ''} @ {wheel.resolve().as_uri()}"
     subprocess.run([*uv, "pip", "install", "--quiet", "--python", str(own), wanted], check=True, timeout=_PATIENCE)
