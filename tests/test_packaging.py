@@ -71,7 +71,7 @@ def environment() -> dict[str, str]:
 def run(arguments: list[str], place: Path) -> str:
     """Runs Python in the place."""
     command = [sys.executable, *arguments]
-    done = subprocess.run(command, cwd=place, env=environment(), capture_output=True, text=True, timeout=300)
+    done = subprocess.run(command, cwd=place, env=environment(), capture_output=True, encoding="utf-8", timeout=300)
     assert done.returncode == 0, f"{' '.join(command)}\n{done.stdout}{done.stderr}"
     return done.stdout.strip()
 

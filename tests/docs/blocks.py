@@ -66,7 +66,7 @@ def blocks_of(page: str) -> Iterator[Block]:
 
 
 def run(command: list[str], program: str) -> None:
-    done = subprocess.run([program, *command], capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run([program, *command], capture_output=True, encoding="utf-8", timeout=60, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
 
 

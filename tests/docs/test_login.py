@@ -133,6 +133,6 @@ def test_the_django_project_logs_in_and_out(tmp_path: Path) -> None:
     environment = os.environ | {"PYTHONPATH": path, "SHOP_KEYS": generate_key()}
     command = [sys.executable, "-c", DJANGO]
     done = subprocess.run(
-        command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=60, check=False
+        command, cwd=tmp_path, env=environment, capture_output=True, encoding="utf-8", timeout=60, check=False
     )
     assert done.stdout == f"/account {EMAIL}\n303\nTrue\n", done.stdout + done.stderr

@@ -137,7 +137,7 @@ def test_the_django_project_of_the_page(tmp_path: Path) -> None:
     environment = os.environ | {"PYTHONPATH": path, "SHOP_KEYS": generate_key()}
     command = [sys.executable, "-c", DJANGO]
     done = subprocess.run(
-        command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=60, check=False
+        command, cwd=tmp_path, env=environment, capture_output=True, encoding="utf-8", timeout=60, check=False
     )
     assert done.stdout == "[200, 200, 200] 1\n", done.stdout + done.stderr
 
