@@ -31,7 +31,7 @@ from tools.smoke.modules import NEEDS, PACKAGES
 
 TOP = Path(__file__).parent.parent
 PARTS = ("wixvisitor", "examples", "tests", "docs", "tools")  # docs, since its pictures must stay out
-PAGES = (".gitignore", "CHANGELOG.md", "LICENSE", "README.md", "pyproject.toml")
+PAGES = (".gitignore", "CHANGELOG.md", "LICENSE", "README.md", "noxfile.py", "pyproject.toml")
 OTHER_PAGES = tuple(name for name in ("CONTRIBUTING.md", "SECURITY.md", "mkdocs.yml") if (TOP / name).exists())
 LEFT_BY_TOOLS = ("__pycache__", "node_modules", ".*_cache", ".hypothesis", "*.pyc")
 LITTER = (
