@@ -56,7 +56,8 @@ def is_fine(place: Path, python: str, wheel: Path, extra: str) -> bool:
         version = _output([str(own), "-V"], place)
         outcome = _output([str(own), "-I", "-c", _START, str(TOP / "tools"), extra], place)
     except (subprocess.CalledProcessError, subprocess.TimeoutExpired) as error:
-        has_failed, outcome = True, "\n".join([f"FAILED: {error}", _text(error.stdout), _text(error.stderr)])
+        said = [f"FAILED: {error}", _text(error.stdout), _text(error.stderr)]
+        has_failed, outcome = True, "\n".join(filter(None, said))
     print(f"{version}, {extra or _NO_EXTRA}, {time.perf_counter() - start:.1f} s: {outcome}", flush=True)
     return not has_failed
 
