@@ -64,7 +64,7 @@ def about() -> dict[str, Any]:
             versions[package] = None
     try:
         versions["Node"] = subprocess.run(
-            ["node", "--version"], capture_output=True, text=True, check=True
+            ["node", "--version"], capture_output=True, encoding="utf-8", check=True
         ).stdout.strip()
     except OSError:
         versions["Node"] = None

@@ -77,7 +77,7 @@ class Side:
 
     def __init__(self, command: Sequence[str]) -> None:
         self._process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1, env=ENVIRONMENT
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, encoding="utf-8", bufsize=1, env=ENVIRONMENT
         )
 
     def ask(self, **request: Any) -> Any:
@@ -246,5 +246,5 @@ def server_alone(url: str, connections: int, seconds: float = 1.0) -> float | No
     if shutil.which("wrk") is None:
         return None
     command = ["wrk", "-t", "1", "-c", str(connections), "-d", f"{max(1, round(seconds))}s", url + CART]
-    said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    said = subprocess.run(command, capture_output=True, encoding="utf-8", check=True).stdout
     return float(said.partition("Requests/sec:")[2].split()[0])

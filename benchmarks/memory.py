@@ -107,7 +107,7 @@ async def of_clients(number: int) -> float:
 def measured(what: str, number: int) -> float:
     """Measures in a process of its own."""
     command = [sys.executable, "-m", "benchmarks.memory", what, str(number)]
-    said = subprocess.run(command, capture_output=True, text=True, check=True, env=ENVIRONMENT).stdout
+    said = subprocess.run(command, capture_output=True, encoding="utf-8", check=True, env=ENVIRONMENT).stdout
     return float(json.loads(said))
 
 

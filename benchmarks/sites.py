@@ -56,7 +56,7 @@ def measure(progress: Progress, *, quick: bool) -> Answer:  # noqa: ARG001 - it 
     task = progress.add_task("sites", total=1)
     with nginx() as server:
         command = [sys.executable, "-m", "benchmarks.sites", server.url]
-        said = subprocess.run(command, capture_output=True, text=True, check=True, env=ENVIRONMENT).stdout
+        said = subprocess.run(command, capture_output=True, encoding="utf-8", check=True, env=ENVIRONMENT).stdout
     progress.advance(task)
     row: dict[str, Any] = {"sites": SITES, **json.loads(said)}
     what = f"{SITES} sites, a pool and a client each"

@@ -228,7 +228,7 @@ def load(shop: Shop, place: Path, *, connections: int, seconds: float) -> dict[s
     script.write_text(WRK.format(cookies=", ".join(f'"{cookie}"' for cookie in shop.cookies or ["a=b"])), "utf-8")
     command = ["wrk", "-t", "1", "-c", str(connections), "-d", f"{seconds:g}s", "--timeout", "30s"]
     command += ["-s", str(script), shop.url]
-    said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    said = subprocess.run(command, capture_output=True, encoding="utf-8", check=True).stdout
     figures: dict[str, float] = json.loads(said.partition("JSON")[2])
     assert figures["failed"] == 0, said
     return figures

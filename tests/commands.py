@@ -7,6 +7,7 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -51,7 +52,7 @@ def run_apart(module: str, *argv: Any, **environment: str) -> Written:
     """Runs a command in a process of its own."""
     words = [sys.executable, "-m", module, *map(str, argv)]
     done = subprocess.run(
-        words, capture_output=True, text=True, timeout=60, env={**os.environ, **environment}, errors="replace"
+        words, capture_output=True, encoding="utf-8", timeout=60, env={**os.environ, **environment}, errors="replace"
     )
     assert SECRET.search(done.stdout + done.stderr) is None
     return Written(done.returncode, done.stdout, done.stderr)
@@ -92,11 +93,22 @@ class Served:
 def fake_command(*argv: Any) -> Iterator[Served]:
     """Runs `python -m wixvisitor fake`, on a free port unless the arguments name one."""
     port = () if "--port" in argv else ("--port", "0")
-    words = [sys.executable, "-m", "wixvisitor", "fake", *port, *map(str, argv)]
-    process = subprocess.Popen(words, stdout=subprocess.PIPE, text=True)
+    with served("-m", "wixvisitor", "fake", *port, *map(str, argv)) as command:
+        yield command
+
+
+@contextmanager
+def served(*words: str, **options: Any) -> Iterator[Served]:
+    """Runs Python with these words, a program that writes four lines once it serves; what still runs is killed."""
+    process = subprocess.Popen([sys.executable, *words], stdout=subprocess.PIPE, encoding="utf-8", **options)
+    limit = threading.Timer(120, process.kill)  # then there are no more lines
+    limit.start()
     try:
-        yield Served(process, [process.stdout.readline() for _ in range(4)])
+        lines = [process.stdout.readline() for _ in range(4)]
+        limit.cancel()
+        yield Served(process, lines)
     finally:
+        limit.cancel()
         process.kill()
         process.communicate()
 

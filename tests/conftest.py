@@ -25,6 +25,10 @@ from wixvisitor.testing import FakeWix
 from .diagonal import on_the_diagonal, parameters
 from .over_loopback import CANNOT, TRANSPORTS, client_over_loopback  # noqa: F401 - a fixture
 
+os.environ.setdefault(
+    "PYTHONIOENCODING", "utf-8"
+)  # of the processes that tests start: so they are read, also on Windows
+
 hypothesis.settings.register_profile(
     "busy",
     deadline=None,  # no test of ours is about how fast a machine is

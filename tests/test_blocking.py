@@ -354,7 +354,7 @@ def run_script(text: str, **environment: str) -> tuple[str, float]:
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", program],
         capture_output=True,
-        text=True,
+        encoding="utf-8",
         timeout=30,
         check=False,
         env=os.environ | environment,

@@ -149,7 +149,7 @@ def python(program: str) -> str:
     environment = os.environ | {"PYTHONPATH": str(TOP.parent)}
     for name in [name for name in environment if name.startswith(("COV_", "COVERAGE_"))]:
         del environment[name]
-    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, env=environment)
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, encoding="utf-8", env=environment)
     assert result.returncode == 0, result.stderr
     return result.stdout
 

@@ -251,5 +251,5 @@ def test_the_dashboard_asks_for_metrics_that_exist() -> None:
 def test_the_missing_extra_is_named() -> None:
     """Without OpenTelemetry the import error names the extra."""
     program = "import sys; sys.modules['opentelemetry'] = None; import wixvisitor.opentelemetry"
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, encoding="utf-8", timeout=60)
     assert "pip install 'wixvisitor[opentelemetry]'" in done.stderr

@@ -25,13 +25,14 @@ from packaging.requirements import Requirement
 from trove_classifiers import classifiers
 
 import wixvisitor
-from tools.package import ELSEWHERE, Archives, build, built_again, differences, members
+from tests.diagonal import ONLY_IN_CI
+from tools.package import ELSEWHERE, Archives, build, built_again, differences, members, unpacked
 from tools.release import problems, problems_of_commit, version_of
 from tools.smoke.modules import NEEDS, PACKAGES
 
 TOP = Path(__file__).parent.parent
 PARTS = ("wixvisitor", "examples", "tests", "docs", "tools")  # docs, since its pictures must stay out
-PAGES = (".gitignore", "CHANGELOG.md", "LICENSE", "README.md", "pyproject.toml")
+PAGES = (".gitignore", "CHANGELOG.md", "LICENSE", "README.md", "noxfile.py", "pyproject.toml")
 OTHER_PAGES = tuple(name for name in ("CONTRIBUTING.md", "SECURITY.md", "mkdocs.yml") if (TOP / name).exists())
 LEFT_BY_TOOLS = ("__pycache__", "node_modules", ".*_cache", ".hypothesis", "*.pyc")
 LITTER = (
@@ -71,7 +72,7 @@ def environment() -> dict[str, str]:
 def run(arguments: list[str], place: Path) -> str:
     """Runs Python in the place."""
     command = [sys.executable, *arguments]
-    done = subprocess.run(command, cwd=place, env=environment(), capture_output=True, text=True, timeout=300)
+    done = subprocess.run(command, cwd=place, env=environment(), capture_output=True, encoding="utf-8", timeout=300)
     assert done.returncode == 0, f"{' '.join(command)}\n{done.stdout}{done.stderr}"
     return done.stdout.strip()
 
@@ -169,6 +170,14 @@ def test_from_the_sdist_it_is_the_same(built: Built, tmp_path: Path) -> None:
     assert differences(built.archives, as_maintainer) == []
 
 
+@pytest.mark.machine
+@ONLY_IN_CI
+def test_its_tests_are_collected_from_the_sdist(built: Built, tmp_path: Path) -> None:
+    """The sdist has all that its tests read when they are imported."""
+    source = unpacked(built.archives.sdist, tmp_path)
+    assert re.search(r"\d+(?:/\d+)? tests collected", run(["-m", "pytest", "--collect-only", "-q"], source))
+
+
 def test_a_difference_is_named(built: Built, tmp_path: Path) -> None:
     """If the bytes of an archive differ, the report names the files in it, or says that only their wrapping differs."""
     wheel, sdist = built.archives
@@ -233,6 +242,7 @@ def test_one_address(built: Built) -> None:
     assert all(url.startswith(address) for url in urls.values())
 
 
+@pytest.mark.skipif(not (TOP / "docs/pictures").exists(), reason="a source distribution has no pictures of docs")
 def test_the_page_on_pypi(built: Built) -> None:
     """The README renders there, and each of its links and pictures is absolute and leads to a file of this version."""
     rendered = readme_renderer.markdown.render(built.metadata.get_payload())

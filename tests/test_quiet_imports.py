@@ -55,7 +55,7 @@ def watched(program: str, place: Path) -> dict[str, list[str]]:
     environment |= {"PYTHONPATH": str(TOP.parent), "PYTHONDONTWRITEBYTECODE": "1"}
     environment |= {"PYDANTIC_DISABLE_PLUGINS": "__all__"}  # logfire is one, and opens a socket
     command = [sys.executable, "-c", f"TOP = {str(TOP)!r}\n{WATCHED}{program}"]
-    done = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=place, timeout=120)
+    done = subprocess.run(command, capture_output=True, encoding="utf-8", env=environment, cwd=place, timeout=120)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout.splitlines()[-1])
 

@@ -166,12 +166,13 @@ def _in_use(place: Any) -> bool:
 def _is_locked(place: Any) -> bool:
     """Whether a process has locked the file with ``flock``."""
     try:
-        inode = Path(place).stat().st_ino
+        found = Path(place).stat()
     except (OSError, TypeError, ValueError):
         return False
     with _io_open("/proc/locks", encoding="ascii") as file:
         locks = [line.split() for line in file]
-    return any(words[1] == "FLOCK" and words[5].endswith(f":{inode}") for words in locks if len(words) > 5)
+    name = f"{os.major(found.st_dev):02x}:{os.minor(found.st_dev):02x}:{found.st_ino}"  # as proc(5) spells it
+    return any(words[1] == "FLOCK" and words[5] == name for words in locks if len(words) > 5)
 
 
 def _open(place: Any, flags: int, mode: int = 0o777, *, dir_fd: int | None = None) -> int:

@@ -15,9 +15,8 @@ from typing import Final
 import attrs
 
 from tools.imports import MODULES, ours, row_of
-from tools.svg import LOOKS, Box, Look, arrow, drawing
+from tools.svg import Box, Look, arrow, drawing, files, write
 
-PICTURES: Final = Path(__file__).parents[1] / "docs" / "pictures"
 TITLE: Final = "The parts of wixvisitor in the order of their imports: each imports only from parts above it"
 _STEP: Final = 76.0  # from one layer to the next
 _HEIGHT: Final = 44.0
@@ -126,15 +125,8 @@ def picture(look: Look) -> str:
 
 def pictures() -> dict[Path, str]:
     """Returns the drawing's files and their content."""
-    return {PICTURES / f"architecture-{look.name}.svg": picture(look) for look in LOOKS}
-
-
-def main() -> None:
-    """Writes them."""
-    for path, content in pictures().items():
-        path.write_text(content, encoding="utf-8", newline="\n")
-        print(path.relative_to(PICTURES.parents[1]))
+    return files("architecture", picture)
 
 
 if __name__ == "__main__":
-    main()
+    write(pictures())

@@ -38,6 +38,7 @@ ELSEWHERE: Final = {
     "PYTHONHASHSEED": "4711",
 }
 _PRIVATE: Final = 0o077  # a umask
+_PATIENCE: Final = 300  # seconds for each command
 
 
 class Archives(NamedTuple):
@@ -58,12 +59,13 @@ def build(source: Path, target: Path, environment: Mapping[str, str], *, umask: 
 
     Raises:
         subprocess.CalledProcessError: hatchling failed.
+        subprocess.TimeoutExpired: it took more than five minutes.
     """
     if target.exists():
         shutil.rmtree(target)
     variables = {**environment, "SOURCE_DATE_EPOCH": EPOCH}
     command = [sys.executable, "-m", "hatchling", "build", "-d", str(target)]
-    subprocess.run(command, cwd=source, env=variables, umask=umask, check=True)
+    subprocess.run(command, cwd=source, env=variables, umask=umask, check=True, timeout=_PATIENCE)
     (wheel,), (sdist,) = target.glob("*.whl"), target.glob("*.tar.gz")
     return Archives(wheel, sdist)
 
@@ -142,8 +144,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"not reproducible: {difference}", file=sys.stderr)
     if found:
         return 1
-    subprocess.run([sys.executable, "-m", "twine", "check", "--strict", *map(str, first)], cwd=TOP, check=True)
-    subprocess.run([sys.executable, "-m", "check_wheel_contents", str(first.wheel)], cwd=TOP, check=True)
+    for check in (["twine", "check", "--strict", *map(str, first)], ["check_wheel_contents", str(first.wheel)]):
+        subprocess.run([sys.executable, "-m", *check], cwd=TOP, check=True, timeout=_PATIENCE)
     print("three builds made the same bytes:")
     report(first)
     return 0

@@ -1,13 +1,15 @@
-"""Drawings of boxes and arrows, as SVG texts. The same drawing is the same bytes on every machine. Pure."""
+"""Drawings of boxes and arrows, as SVG texts. The same drawing is the same bytes on every machine."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from html import escape
+from pathlib import Path
 from typing import Final
 
 import attrs
 
+PICTURES: Final = Path(__file__).parents[1] / "docs" / "pictures"
 WIDTH: Final = 420  # units; on a phone a unit is a little less than a pixel, so texts stay readable
 _NAMES: Final = "ui-monospace, SFMono-Regular, Menlo, Consolas, monospace"
 _TEXTS: Final = "system-ui, -apple-system, Segoe UI, Roboto, sans-serif"
@@ -117,3 +119,15 @@ def drawing(title: str, height: float, parts: Iterable[str], look: Look) -> str:
         f'height="{height:g}" role="img"><title>{escape(title)}</title>'
     )
     return "\n".join([start + head, *parts, "</svg>", ""])
+
+
+def files(name: str, picture: Callable[[Look], str]) -> dict[Path, str]:
+    """Returns the files of a drawing, one for each look, and their content."""
+    return {PICTURES / f"{name}-{look.name}.svg": picture(look) for look in LOOKS}
+
+
+def write(pictures: Mapping[Path, str]) -> None:
+    """Writes the files, and prints their names."""
+    for path, content in pictures.items():
+        path.write_text(content, encoding="utf-8", newline="\n")
+        print(path.relative_to(PICTURES.parents[1]))

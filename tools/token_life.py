@@ -9,9 +9,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from tools.svg import LOOKS, Box, Look, arrow, drawing, text
+from tools.svg import Box, Look, arrow, drawing, files, text, write
 
-PICTURES: Final = Path(__file__).parents[1] / "docs" / "pictures"
 TITLE: Final = (
     "The life of a visitor's tokens: they are read or minted, saved, used while they are fresh, renewed in the "
     "background while they age, and renewed before use once they have expired or were rejected"
@@ -67,15 +66,8 @@ def picture(look: Look) -> str:
 
 def pictures() -> dict[Path, str]:
     """Returns the drawing's files and their content."""
-    return {PICTURES / f"token-life-{look.name}.svg": picture(look) for look in LOOKS}
-
-
-def main() -> None:
-    """Writes them."""
-    for path, content in pictures().items():
-        path.write_text(content, encoding="utf-8", newline="\n")
-        print(path.relative_to(PICTURES.parents[1]))
+    return files("token-life", picture)
 
 
 if __name__ == "__main__":
-    main()
+    write(pictures())

@@ -21,7 +21,7 @@ sys.exit(main({argv!r}))
 
 def run_without(names: list[str], argv: list[str]) -> subprocess.CompletedProcess[str]:
     program = WITHOUT.format(names=names, argv=argv)
-    return subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=30)
+    return subprocess.run([sys.executable, "-c", program], capture_output=True, encoding="utf-8", timeout=30)
 
 
 @pytest.mark.parametrize("argv", [["--help"], ["tokens", "--help"], ["fake", "--help"]])
@@ -41,7 +41,9 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_the_module_runs_as_a_program() -> None:
     """`python -m wixvisitor` leads to the same place."""
-    done = subprocess.run([sys.executable, "-m", "wixvisitor", "--version"], capture_output=True, text=True, timeout=30)
+    done = subprocess.run(
+        [sys.executable, "-m", "wixvisitor", "--version"], capture_output=True, encoding="utf-8", timeout=30
+    )
     assert (done.returncode, done.stdout) == (0, f"wixvisitor {__version__}\n")
 
 

@@ -436,6 +436,6 @@ def test_a_reader_who_went_away_is_no_traceback(record: Path) -> None:
     reading, writing = os.pipe()
     os.close(reading)
     command = [sys.executable, "-m", "wixvisitor", "tokens", "--file", str(record)]
-    done = subprocess.run(command, stdout=writing, stderr=subprocess.PIPE, text=True, timeout=30)
+    done = subprocess.run(command, stdout=writing, stderr=subprocess.PIPE, encoding="utf-8", timeout=30)
     os.close(writing)
     assert (done.returncode, done.stderr) == (1, "")

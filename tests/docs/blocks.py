@@ -67,7 +67,7 @@ def blocks_of(page: str) -> Iterator[Block]:
 
 
 def run(command: list[str], program: str) -> None:
-    done = subprocess.run([program, *command], capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run([program, *command], capture_output=True, encoding="utf-8", timeout=60, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
 
 
@@ -79,7 +79,7 @@ def program(name: str, place: str = "") -> str:
 
 
 def shell(block: Block, place: Path) -> None:
-    """``sh -n``: the syntax is right. Lines of a terminal's output are no part of such a block."""
+    """``bash -n``: the syntax is right. Lines of a terminal's output are no part of such a block."""
     (place / "script.sh").write_text(block.code, "utf-8")
     run(["-n", str(place / "script.sh")], program("bash"))
 

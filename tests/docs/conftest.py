@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -25,7 +26,19 @@ def loop() -> Iterator[None]:
 
 
 @pytest.fixture
-def wix(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, loop: None) -> Iterator[FakeWix]:
+def logs() -> Iterator[None]:
+    """Takes back what a page, or Litestar, does to logging in the whole process: levels, and handlers of the root."""
+    before = {logger: logger.level for logger in map(logging.getLogger, (None, "wixvisitor"))}
+    yield
+    for logger, level in before.items():
+        logger.setLevel(level)
+    root = logging.getLogger()
+    for handler in [one for one in root.handlers if not type(one).__module__.startswith("_pytest.")]:
+        root.removeHandler(handler)
+
+
+@pytest.fixture
+def wix(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, loop: None, logs: None) -> Iterator[FakeWix]:
     """Answers calls to Wix's address; the environment and the directory are those that the pages' apps expect."""
     fake = FakeWix()
     monkeypatch.chdir(tmp_path)

@@ -1,12 +1,10 @@
-"""What is public: the modules, their names, and the members of their classes, as griffe reads them."""
+"""The public names and the members of their classes, as griffe reads them."""
 
 from __future__ import annotations
 
-import ast
 import functools
 import re
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import attrs
@@ -14,46 +12,8 @@ import griffe
 
 from tests.docs.blocks import TOP
 from tools.site.docstrings import Docstrings
+from tools.site.public import MODULES, SERVICES, names_of
 
-FAMILIES = sorted(path.parent.name for path in (TOP / "wixvisitor/apis").glob("*/__init__.py"))
-MODULES = (
-    "wixvisitor",
-    "wixvisitor.storage",
-    "wixvisitor.storage.sqlite",
-    "wixvisitor.storage.redis",
-    "wixvisitor.storage.sqlalchemy",
-    "wixvisitor.storage.keyvalue",
-    "wixvisitor.storage.sealed",
-    "wixvisitor.storage.moving",
-    "wixvisitor.fastapi",
-    "wixvisitor.aiohttp",
-    "wixvisitor.asgi",
-    "wixvisitor.web",
-    "wixvisitor.cookies",
-    "wixvisitor.members",
-    "wixvisitor.blocking",
-    "wixvisitor.testing",
-    "wixvisitor.opentelemetry",
-    "wixvisitor.apis",
-    "wixvisitor.apis.booking_slots",
-)
-SERVICES = tuple(
-    f"wixvisitor.apis.{family}.{path.stem}"
-    for family in FAMILIES
-    for path in sorted((TOP / "wixvisitor/apis" / family).glob("*.py"))
-    if path.stem != "__init__" and not path.stem.endswith(("_types", "_arguments"))
-)
-# Modules without __all__: each of them is for this.
-NAMES = {
-    "wixvisitor.storage.sqlite": ("SQLiteStorage",),
-    "wixvisitor.storage.redis": ("RedisStorage",),
-    "wixvisitor.storage.sqlalchemy": ("SQLAlchemyStorage", "add_tables"),
-    "wixvisitor.storage.keyvalue": ("KeyValueStorage",),
-    "wixvisitor.storage.sealed": ("SealedStorage",),
-    "wixvisitor.storage.moving": ("MovingStorage", "Copied", "copy"),
-    "wixvisitor.opentelemetry": ("instrument", "uninstrument"),
-}
-MODULES_AS_NAMES = {"errors", "storage"}  # names of wixvisitor that are modules
 # The methods of the cookies have no underscore, but only the web layer calls them: an app makes a cookie and gives it
 # to ``setup``. In the reference they would hide the three classes.
 WITHOUT_MEMBERS = {"IdCookie", "SealedCookie", "SharedCookie"}
@@ -89,24 +49,6 @@ def package() -> griffe.Module:
     """Returns the package as the site reads it."""
     extensions = griffe.load_extensions(Docstrings)
     return griffe.load("wixvisitor", search_paths=[TOP], extensions=extensions, docstring_parser="google")  # type: ignore[return-value]
-
-
-def names_of(module: str) -> tuple[str, ...]:
-    """Returns the public names of a module."""
-    if module in NAMES:
-        return NAMES[module]
-    tree = ast.parse(source_of(module).read_text(encoding="utf-8"))
-    for node in tree.body:
-        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__":
-            return tuple(
-                name for name in ast.literal_eval(node.value) if name not in {*MODULES_AS_NAMES, "__version__"}
-            )
-    raise AssertionError(f"{module} has no __all__")
-
-
-def source_of(module: str) -> Path:
-    path = TOP / module.replace(".", "/")
-    return path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
 
 
 def public(modules: tuple[str, ...] = (*MODULES, *SERVICES)) -> Iterator[Public]:

@@ -7,7 +7,8 @@ What a page may tell:
 - ``sh title="Terminal 1"`` is typed there, and each command ends. In other terminals the last command is a server: the
   next block for that terminal comes after Ctrl-C. Terminals but the first begin in the folder of the first.
 - A numbered list is what the reader does in a browser: Open <address>, Press **button** [beside "text"], Type `text`
-  into **label**; in another browser where it says "private window".
+  into **label**; in another browser where it says "private window". Where it says "reload", the page is loaded again
+  until it is as shown.
 - ``text title="Browser"`` is what the page shows then, and ``text`` is what the last terminal printed, or the one in
   its title. White space does not count, and ``…`` is anything.
 """
@@ -18,6 +19,7 @@ import ast
 import re
 import time
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from pathlib import Path
 
 import attrs
@@ -55,7 +57,7 @@ def parts_of(page: str) -> list[Block | Item]:
 def is_as_shown(shown: str, real: str) -> bool:
     """Whether the output is what the page shows."""
     pieces = [" ".join(piece.split()) for piece in shown.split("…")]
-    return re.fullmatch(r"\s*.*\s*".join(map(re.escape, pieces)), " ".join(real.split()), re.DOTALL) is not None
+    return re.fullmatch(".*".join(map(re.escape, pieces)), " ".join(real.split()), re.DOTALL) is not None
 
 
 @attrs.define
@@ -78,6 +80,7 @@ class Reader:
     browsers: dict[str, Browser] = attrs.field(factory=dict)
     _terminal: str = ""
     _browser: str = ""
+    _item: str = ""  # of the list, the last one
     _prose: str = ""  # what stands before the part, for readers who see no titles
 
     def follow(self, page: str) -> None:
@@ -88,15 +91,18 @@ class Reader:
             last = part.line
             try:
                 self._do(part)
-            except AssertionError as error:
-                raise AssertionError(f"{page}:{part.line}: {error}") from None
+            except Exception as error:
+                error.add_note(f"{page}:{part.line}")
+                raise
 
     def close(self) -> None:
-        """Ends what still runs."""
-        for terminal in self.terminals.values():
-            terminal.kill()
-        for browser in self.browsers.values():
-            browser.close()
+        """Ends what still runs, each of them even if another one cannot be ended."""
+        with ExitStack() as stack:
+            for end in (
+                *(browser.close for browser in self.browsers.values()),
+                *(terminal.kill for terminal in self.terminals.values()),
+            ):
+                stack.callback(end)
 
     def _do(self, part: Block | Item) -> None:
         if isinstance(part, Item):
@@ -106,8 +112,9 @@ class Reader:
         elif part.language == "python":
             self._write(part)
         elif part.title == "Browser":
-            self._compare(part, self.browsers[self._browser].text, self.browsers[self._browser].reload)
-            self.browsers[self._browser].keep(f"tutorial-{part.line}")
+            browser = self.browsers[self._browser]
+            self._compare(part, browser.text, browser.reload if "reload" in self._item else None)
+            browser.keep(f"tutorial-{part.line}")
         else:
             self._compare(part, self.terminals[part.title or self._terminal].output)
 
@@ -139,6 +146,7 @@ class Reader:
         file.write_text(code, "utf-8")
 
     def _click(self, text: str) -> None:
+        self._item = text
         self._browser = "private" if "private window" in text else "first"
         if self._browser not in self.browsers:
             self.browsers[self._browser] = self.new_browser()
@@ -153,7 +161,7 @@ class Reader:
                 browser.type(action["typed"], action["label"])
 
     def _compare(self, block: Block, real: Callable[[], str], again: Callable[[], None] | None = None) -> None:
-        """Waits until it is as shown: a server may need a moment, and a page a reload."""
+        """Waits until it is as shown. A server may need a moment, and a page a reload, if the text says so."""
         end, shown = time.monotonic() + _PATIENCE, self.adapted(block.code)
         while not is_as_shown(shown, real()):
             assert time.monotonic() < end, f"the page shows\n{shown}\nand there is\n{real()}\n{self._logs()}"

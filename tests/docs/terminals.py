@@ -54,8 +54,8 @@ class Terminal:
         self._wait_until_done()
 
     def output(self) -> str:
-        """Returns what was printed since the last block."""
-        return self._log.read_bytes()[self._since :].decode().replace(_DONE, "")
+        """Returns what was printed since the last block. A character may be half written yet."""
+        return self._log.read_bytes()[self._since :].decode(errors="replace").replace(_DONE, "")
 
     def kill(self) -> None:
         """Ends the shell, and what runs in it."""
@@ -63,12 +63,15 @@ class Terminal:
             os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
         assert self.process.stdin is not None
-        self.process.stdin.close()
+        with suppress(BrokenPipeError):  # what was typed and never read
+            self.process.stdin.close()
 
     def _type(self, code: str) -> None:
+        """Types it. If the shell has ended, who waits for the output says so."""
         assert self.process.stdin is not None
-        self.process.stdin.write(f"{code}\n".encode())
-        self.process.stdin.flush()
+        with suppress(BrokenPipeError):
+            self.process.stdin.write(f"{code}\n".encode())
+            self.process.stdin.flush()
 
     def _wait_until_done(self) -> None:
         start = self._log.stat().st_size if self.serves else self._since

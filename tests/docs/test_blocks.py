@@ -5,10 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from sybil import Document
-from sybil.parsers.markdown import PythonCodeBlockParser
 
 from tests.docs.blocks import CHECKS, PAGES, READ_ONLY, TOP, Block, blocks_of
+from tests.docs.pages import steps
 from wixvisitor.testing import FakeWix
 
 # Pages whose Python runs in another test, which says how.
@@ -29,12 +28,8 @@ def test_the_python_of_a_page_runs(wix: FakeWix, page: str) -> None:
     for block in blocks_of(page):
         if block.language == "python" and block.title and (TOP / block.title).exists():
             assert block.code in (TOP / block.title).read_text("utf-8"), f"{block}: {block.title} says something else"
-    titled = {block.line for block in blocks_of(page) if block.title}
-    document = Document.parse(str(TOP / page), PythonCodeBlockParser())
-    document.namespace["__name__"] = "__main__"
-    for example in document:
-        if example.line not in titled:
-            example.evaluate()
+    for _ in steps(page):
+        pass  # it ran
     assert wix.unmatched == []
     assert len(wix.visitors) == VISITORS.get(page, len(wix.visitors))
 

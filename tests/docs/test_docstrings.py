@@ -19,7 +19,8 @@ from collections.abc import Iterable, Iterator
 
 import griffe
 
-from tests.docs.public import SERVICES, Public, documented, labels_of, package, parameters_of, public, written
+from tests.docs.public import Public, documented, labels_of, package, parameters_of, public, written
+from tools.site.public import SERVICES
 
 FOR_ALL = re.compile(r"^Raises: \S|[Bb]y every\s+method", re.MULTILINE)  # what a class says for all its methods
 # What pytest gives to the methods of StorageContract, and what it calls.

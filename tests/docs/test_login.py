@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,10 +16,9 @@ from fastapi.testclient import TestClient
 from flask import Flask
 from flask.testing import FlaskClient
 
-from tests.docs.blocks import TOP
-from tests.docs.pages import files_of, steps
+from tests.docs.django_project import printed_by
+from tests.docs.pages import steps
 from wixvisitor.asgi import VisitorMiddleware
-from wixvisitor.cookies import generate_key
 from wixvisitor.testing import FakeWix
 
 PAGE = "docs/how-to/login.md"
@@ -103,36 +99,17 @@ def test_a_refused_login(app: Any, fake: FakeWix) -> None:
 
 
 DJANGO = f"""
-import respx
-from starlette.testclient import TestClient
-from wixvisitor.testing import FakeWix
-from shop.asgi import application
-
-fake = FakeWix()
 fake.add_member("{EMAIL}", "correct horse")
-with respx.mock(assert_all_called=False) as router:
-    router.route(host="www.wixapis.com").mock(side_effect=respx.ASGIHandler(fake.app))
-    with TestClient(application, base_url="{SHOP}", headers={OPENS}, follow_redirects=False) as browser:
-        login = browser.get("/account").headers["location"]
-        back = fake.log_in(browser.get(login).headers["location"], "{EMAIL}")
-        print(browser.get(back).headers["location"], browser.get("/account").json()["member"]["loginEmail"])
-        print(browser.post("/auth/logout", headers={{"Origin": "{SHOP}"}}).status_code)
-        print(browser.get("/account").headers["location"] == login)
+with TestClient(application, base_url="{SHOP}", headers={OPENS}, follow_redirects=False) as browser:
+    login = browser.get("/account").headers["location"]
+    back = fake.log_in(browser.get(login).headers["location"], "{EMAIL}")
+    print(browser.get(back).headers["location"], browser.get("/account").json()["member"]["loginEmail"])
+    print(browser.post("/auth/logout", headers={{"Origin": "{SHOP}"}}).status_code)
+    print(browser.get("/account").headers["location"] == login)
 """
 
 
 @pytest.mark.machine
 def test_the_django_project_logs_in_and_out(tmp_path: Path) -> None:
     """The page's files make a Django project whose account leads to the login and back, and whose logout ends it."""
-    (tmp_path / "shop").mkdir()
-    settings = 'SECRET_KEY = "x"\nALLOWED_HOSTS = ["shop.example"]\nROOT_URLCONF = "shop.urls"\n'
-    files = {name: text for name, text in files_of(PAGE).items() if name.startswith("shop/")}
-    for name, text in {**files, "shop/settings.py": settings}.items():
-        (tmp_path / name).write_text(text, "utf-8")
-    path = os.pathsep.join([str(tmp_path), str(TOP)])
-    environment = os.environ | {"PYTHONPATH": path, "SHOP_KEYS": generate_key()}
-    command = [sys.executable, "-c", DJANGO]
-    done = subprocess.run(
-        command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=60, check=False
-    )
-    assert done.stdout == f"/account {EMAIL}\n303\nTrue\n", done.stdout + done.stderr
+    assert printed_by(DJANGO, PAGE, tmp_path) == f"/account {EMAIL}\n303\nTrue\n"

@@ -10,6 +10,10 @@ import pytest
 from tests.docs.blocks import PAGES, TOP
 from tools.imports import MODULES
 
+WHOLE = pytest.mark.skipif(
+    not (TOP / "benchmarks").exists() or not (TOP / "docs/pictures").exists(),
+    reason="a source distribution has neither benchmarks nor the pictures of docs",
+)
 SESSIONS = set(re.findall(r"@nox\.session.*\ndef (\w+)\(", (TOP / "noxfile.py").read_text(encoding="utf-8")))
 NOX = re.compile(r"nox (?:-R )?-s (\w+)")
 RUNS = re.compile(r"python -m ((?:tools|tests|benchmarks|examples)(?:\.\w+)*)")
@@ -23,6 +27,7 @@ def is_module(name: str) -> bool:
     return place.with_suffix(".py").exists() or (place / "__main__.py").exists()
 
 
+@WHOLE
 @pytest.mark.parametrize("page", [page for page in PAGES if page != "CHANGELOG.md"])  # that one names what has gone
 def test_what_a_page_names(page: str) -> None:
     """Each session of nox, each module to run and each file on a page exists."""
@@ -72,6 +77,7 @@ def test_what_made_a_picture(page: str) -> None:
     assert {picture for picture in PICTURE.findall(text) if maker_of(picture) not in text} == set()
 
 
+@WHOLE
 def test_each_picture_is_shown() -> None:
     """Each picture of docs/pictures stands on a page, with its light and dark half if it has two."""
     shown = {name for page in PAGES for name in re.findall(r"pictures/([\w-]+\.\w+)", (TOP / page).read_text("utf-8"))}

@@ -45,7 +45,7 @@ def test_the_line_of_structlog(tmp_path: Path) -> None:
         env=os.environ | {"PYTHONPATH": str(TOP)},
         cwd=tmp_path,
         capture_output=True,
-        text=True,
+        encoding="utf-8",
         timeout=60,
         check=True,
     )

@@ -11,8 +11,8 @@ import pytest
 
 from tests.constants import CLIENT_ID
 from tests.docs.blocks import TOP, blocks_of
-from tests.docs.public import MODULES, names_of
 from tests.docs.samples import cookie_samples, wire_samples
+from tools.site.public import MODULES, names_of
 from wixvisitor import Tokens, errors
 from wixvisitor.cookies import IdCookie, SealedCookie, generate_key
 from wixvisitor.cookies._content import CookieContent

@@ -3,34 +3,41 @@
 from __future__ import annotations
 
 import os
+import random
+import re
 import shutil
 import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib.util import find_spec
+from itertools import islice
 from pathlib import Path
 
 import pytest
+import uvicorn
 
 from tests.commands import NEEDED_PLUGINS
 from tests.diagonal import ONLY_IN_CI
 from tests.docs.blocks import TOP
 from tests.docs.reader import Reader
 from tests.docs.web_browsers import Browser, ChromiumWindow, HttpBrowser
-from tests.storage.conftest import free_port
+from wixvisitor.cli._arguments import parse
 
 PAGE = "docs/tutorial.md"
 FINISHED = TOP / "examples/tutorial/shop.py"
-PORTS = (8000, 8900)  # which the page names
+BELOW_EPHEMERAL = range(20_000, 30_000)  # where no system takes a port by itself while the shop is not running
 NOT_A_READERS = ("COV_", "COVERAGE_", "PYTEST_", "PYTHON", "VIRTUAL_ENV", "WIX")
 
 
 def other_ports() -> Callable[[str], str]:
-    """Replaces the page's ports by free ones, also where the page relies on a default."""
-    shop, wix = free_port(), free_port()
+    """Replaces the page's ports by free ones, also where the page relies on a default.
+
+    The page starts the shop many times, and other tests may run meanwhile.
+    """
+    shop, wix = islice(filter(is_free, random.sample(BELOW_EPHEMERAL, len(BELOW_EPHEMERAL))), 2)
 
     def adapted(text: str) -> str:
         text = text.replace(":8000", f":{shop}").replace(":8900", f":{wix}")
@@ -53,8 +60,10 @@ def environment(**more: str) -> dict[str, str]:
 
 
 def is_free(port: int) -> bool:
-    with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) != 0
+    with socket.socket() as probe, suppress(OSError):
+        probe.bind(("127.0.0.1", port))
+        return True
+    return False
 
 
 def follow(reader: Reader) -> None:
@@ -64,6 +73,13 @@ def follow(reader: Reader) -> None:
         assert (reader.place / "shop/shop.py").read_text("utf-8") == reader.adapted(FINISHED.read_text("utf-8"))
     finally:
         reader.close()
+
+
+def test_the_ports_are_the_defaults() -> None:
+    """The page names the ports of ``python -m wixvisitor fake`` and of uvicorn, which its commands do not name."""
+    named = re.findall(r"127\.0\.0\.1:(\d+)", (TOP / PAGE).read_text("utf-8"))
+    shop = next(option.default for option in uvicorn.main.params if option.name == "port")
+    assert sorted({*map(int, named)}) == [shop, parse(["fake"]).port]
 
 
 @ONLY_IN_CI
@@ -106,12 +122,12 @@ def built_wheel(place: Path) -> Path:
 
 @pytest.mark.site
 def test_the_tutorial_on_a_new_machine(tmp_path: Path) -> None:
-    """The same in a new environment, with pip, on the page's own ports if they are free, in Chromium if there is one.
+    """The same in a new environment, with pip, and in Chromium if there is one.
 
     Only the project itself does not come from the index: pip gets the wheel that is built here.
     """
     wheel = built_wheel(tmp_path / "built")
-    ports = str if all(map(is_free, PORTS)) else other_ports()
+    ports = other_ports()
 
     def read() -> None:
         with windows(Path(os.environ.get("WIXVISITOR_SCREENSHOTS", tmp_path))) as new_browser:

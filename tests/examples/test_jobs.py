@@ -271,7 +271,7 @@ async def test_newsletter_that_is_killed(tmp_path: Path) -> None:
     def start(url: str) -> subprocess.Popen[str]:
         command = [sys.executable, "-m", "examples.jobs.newsletter", "--client-id", CLIENT_ID, "--base-url", url]
         environment = {**os.environ, "PYTHONPATH": str(TOP)}
-        return subprocess.Popen(command, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, text=True)
+        return subprocess.Popen(command, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, encoding="utf-8")
 
     async with fake.serve() as url:
         gate = fake.hold(path="/wix-data/*", after=1)
@@ -309,7 +309,9 @@ def test_from_the_command_line(tmp_path: Path) -> None:
     """A job runs without a site: a stand-in is served, and ends with the program."""
     environment = {**os.environ, "PYTHONPATH": str(TOP), "WIX_CLIENT_ID": ""}
     command = [sys.executable, "-m", "examples.jobs.sitemap"]
-    ran = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=60, check=True)
+    ran = subprocess.run(
+        command, cwd=tmp_path, env=environment, capture_output=True, encoding="utf-8", timeout=60, check=True
+    )
     assert ran.stderr.startswith("No --client-id, so a stand-in plays Wix: http://127.0.0.1:")
     assert ran.stdout == "250 items\n"
 

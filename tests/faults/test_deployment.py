@@ -111,7 +111,7 @@ def _serving(place: Path, server: str, wix: str) -> Iterator[int]:
         "WIX_BASE_URL": wix,
         "PROCESSES": "2",
     }
-    with (place / "server.log").open("w") as log:
+    with (place / "server.log").open("w", encoding="utf-8") as log:
         process = subprocess.Popen(
             [sys.executable, "-m", *shlex.split(command.replace("--port 8000", f"--port {port}"))],
             cwd=place,

@@ -50,7 +50,7 @@ def test_workers_are_one_visitor(tmp_path: Path) -> None:
             cwd=tmp_path,
             env=os.environ | {"WIX": url},
             stderr=subprocess.PIPE,
-            text=True,
+            encoding="utf-8",
         )
         _wait_until_it_serves(place, server)
         with httpx.Client(transport=httpx.HTTPTransport(uds=str(place)), base_url="http://shop", timeout=30) as client:

@@ -34,7 +34,7 @@ def trace(program: str, disk: Disk, log: Path, *arguments: object) -> None:
     result = subprocess.run(
         [*command, sys.executable, "-c", program, *map(str, arguments)],
         capture_output=True,
-        text=True,
+        encoding="utf-8",
         timeout=120,
         env=environment,
     )

@@ -106,7 +106,7 @@ def _fuzz(run: Run, seconds: int, seed: int) -> Iterator[float]:
         command = [sys.executable, "-m", "tests.fuzz.engine", run.target, *_LIMITS, *options, str(grown)]
         seeds = CORPUS / run.target
         command += [str(seeds)] if seeds.is_dir() else []
-        with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as process:
+        with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, encoding="utf-8") as process:
             assert process.stderr is not None
             for line in process.stderr:
                 said.append(line)

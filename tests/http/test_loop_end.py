@@ -49,7 +49,7 @@ def test_a_job_without_aclose(kind: str) -> None:
         [sys.executable, "-W", "error", "-X", "dev", "-c", JOB, kind],
         env=os.environ | {"PYTHONPATH": str(TOP)},
         capture_output=True,
-        text=True,
+        encoding="utf-8",
         timeout=120,
         check=False,
     )

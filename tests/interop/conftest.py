@@ -40,7 +40,7 @@ def missing_node() -> str | None:
     node = shutil.which("node")
     if node is None:
         return f"no node on the PATH; the real @wix/sdk needs Node {OLDEST_NODE} or later"
-    version = subprocess.run([node, "--version"], capture_output=True, text=True, check=True).stdout.strip()
+    version = subprocess.run([node, "--version"], capture_output=True, encoding="utf-8", check=True).stdout.strip()
     if int(version.removeprefix("v").split(".")[0]) < OLDEST_NODE:
         return f"node is {version}; the real @wix/sdk needs Node {OLDEST_NODE} or later"
     return None

@@ -56,7 +56,7 @@ def calls(request: pytest.FixtureRequest) -> list[dict[str, Any]]:
     if missing is not None:
         (pytest.fail if os.environ.get("WIXVISITOR_REQUIRE_INTEROP") == "1" else pytest.skip)(missing)
     command = ["node", HERE / "apis.mjs", str(request.param)]
-    result = subprocess.run(command, capture_output=True, text=True, check=True, timeout=300)
+    result = subprocess.run(command, capture_output=True, encoding="utf-8", check=True, timeout=300)
     return [json.loads(line) for line in result.stdout.splitlines()]
 
 

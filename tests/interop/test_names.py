@@ -35,7 +35,7 @@ def options(declaration: str, of: str) -> set[str]:
 def test_every_name() -> None:
     """The tables have all exports, all methods of a client and of its auth, and the helpers for media."""
     command = ["node", HERE / "names.mjs"]
-    listed = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, check=True).stdout
+    listed = subprocess.run(command, capture_output=True, encoding="utf-8", timeout=PATIENCE, check=True).stdout
     assert on_the_page("## Every name") - on_the_page("### Options") == set(json.loads(listed))
 
 

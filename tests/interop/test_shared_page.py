@@ -54,7 +54,7 @@ def page(tmp_path: Path, fake: FakeWix, base_url: str) -> Callable[[str], str]:
 
     def run(cookie: str) -> str:
         command = [shutil.which("node") or "node", "browser.mjs", cookie, base_url, str(fake.now())]
-        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, encoding="utf-8", timeout=60, check=False)
         assert done.returncode == 0, done.stderr
         return str(json.loads(done.stdout))
 

@@ -58,7 +58,7 @@ def test_a_seed_is_the_same_world_every_time(backend: str) -> None:
     command = [sys.executable, "-m", "tests.simulation", "5", "--on", backend]
     told = {
         subprocess.run(
-            command, env={**os.environ, "PYTHONHASHSEED": seed}, capture_output=True, text=True, check=True
+            command, env={**os.environ, "PYTHONHASHSEED": seed}, capture_output=True, encoding="utf-8", check=True
         ).stdout
         for seed in ("1", "2")
     }
@@ -71,7 +71,9 @@ def test_a_failing_seed_says_how_to_replay_it() -> None:
     name = "log the tokens"
     report = run(0, "trio", BROKEN[name].patch())
     command = replay_command(0, "trio", name).removeprefix("python ")
-    again = subprocess.run(f"{sys.executable} {command}", shell=True, capture_output=True, text=True, check=False)
+    again = subprocess.run(
+        f"{sys.executable} {command}", shell=True, capture_output=True, encoding="utf-8", check=False
+    )
     assert report.violation
     assert again.returncode == 1
     assert report.violation in again.stdout

@@ -87,7 +87,7 @@ class Database:
     def run(self, *command: str, text: str | None = None) -> str:
         """Runs a program in the server's directory and as its user."""
         done = subprocess.run(
-            command, cwd=self.place, capture_output=True, text=True, input=text, timeout=120, **other_user()
+            command, cwd=self.place, capture_output=True, encoding="utf-8", input=text, timeout=120, **other_user()
         )
         assert done.returncode == 0, f"{command}\n{done.stdout}{done.stderr}"
         return done.stdout

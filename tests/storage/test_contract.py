@@ -204,7 +204,7 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> str:
     result = subprocess.run(
         [sys.executable, "-m", "pytest", *options, str(place)],
         capture_output=True,
-        text=True,
+        encoding="utf-8",
         cwd=place,
         env=os.environ | NEEDED_PLUGINS | {"PYTHONPATH": str(Path(wixvisitor.__file__).parents[1])},
     )

@@ -626,7 +626,7 @@ def crashes(tmp_path_factory: pytest.TempPathFactory) -> Path:
         [sys.executable, "-c", KILLER],
         input=json.dumps(todo),
         capture_output=True,
-        text=True,
+        encoding="utf-8",
         timeout=60,
         env=ENVIRONMENT,
     )
@@ -664,7 +664,7 @@ anyio.run(main, *sys.argv[1:])
 @contextmanager
 def holder(place: Path, seconds: float) -> Iterator[subprocess.Popen[str]]:
     command = [sys.executable, "-c", HOLDER, str(place), str(seconds)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=ENVIRONMENT) as process:
+    with subprocess.Popen(command, stdout=subprocess.PIPE, encoding="utf-8", env=ENVIRONMENT) as process:
         try:
             assert process.stdout is not None
             assert process.stdout.readline() == "0.0\n"
@@ -708,7 +708,7 @@ signal.pause()
 def locked_by_another(place: Path) -> Iterator[None]:
     """Another process has this file's lock, and is stopped."""
     command = [sys.executable, "-c", HOLD, f"{place}.lock"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(command, stdout=subprocess.PIPE, encoding="utf-8") as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "held\n"
         process.send_signal(signal.SIGSTOP)
@@ -758,7 +758,7 @@ time.sleep(60)
 def test_lease_of_a_process_that_forked(place):
     """A lease is the process's own: a forked child cannot give it back, and does not keep it when the parent dies."""
     command = [sys.executable, "-W", "ignore", "-c", FORKED_HOLDER, str(place)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=ENVIRONMENT) as process:
+    with subprocess.Popen(command, stdout=subprocess.PIPE, encoding="utf-8", env=ENVIRONMENT) as process:
         assert process.stdout is not None
         lines = {process.stdout.readline().strip() for _ in range(2)}
         child = next(int(line) for line in lines if line.isdigit())
@@ -850,7 +850,7 @@ def test_processes_have_one_winner_a_round(place):
     """Of eight processes that save over the same version exactly one wins, the first save included."""
     rounds = 5
     command = [sys.executable, "-c", CONTENDERS, str(place), str(rounds)]
-    result = subprocess.run(command, capture_output=True, text=True, timeout=120, env=ENVIRONMENT)
+    result = subprocess.run(command, capture_output=True, encoding="utf-8", timeout=120, env=ENVIRONMENT)
     assert result.returncode == 0, result.stderr
     winners = result.stdout.split()
     assert [winner.partition(".")[0] for winner in winners] == [str(turn) for turn in range(rounds)]

@@ -595,7 +595,7 @@ def test_without_the_extra(missing):
     environment = os.environ | {"PYTHONPATH": str(Path(wixvisitor.__file__).parents[1])}
     environment = {name: value for name, value in environment.items() if not name.startswith(("COV_", "COVERAGE_"))}
     command = [sys.executable, "-c", program]
-    said = subprocess.run(command, capture_output=True, text=True, check=True, env=environment).stdout
+    said = subprocess.run(command, capture_output=True, encoding="utf-8", check=True, env=environment).stdout
     if missing == "beartype":
         assert said.startswith("ModuleNotFoundError import of beartype halted")
     else:

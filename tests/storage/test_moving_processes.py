@@ -120,7 +120,7 @@ async def moved(
         process.send_signal(signal.SIGKILL)
         await anyio.to_thread.run_sync(process.wait)
     last = await anyio.to_thread.run_sync(
-        lambda: subprocess.run(copying, cwd=TOP, capture_output=True, text=True, timeout=300)
+        lambda: subprocess.run(copying, cwd=TOP, capture_output=True, encoding="utf-8", timeout=300)
     )
     assert last.returncode == 0, last.stderr
     done = []

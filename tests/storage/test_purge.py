@@ -480,7 +480,7 @@ def test_loaded_while_other_processes_purge(tmp_path: Path, name: str) -> None:
     """A visitor that a process has loaded is there a moment later, whatever other processes purge meanwhile."""
     command = [sys.executable, "-m", "tests.storage.purging_process", f"{tmp_path}/{name}", str(time.time() + 8)]
     names = ["", "", "a", "b", "c", "d"]  # two of them purge
-    programs = [subprocess.Popen([*command, name], stdout=subprocess.PIPE, text=True) for name in names]
+    programs = [subprocess.Popen([*command, name], stdout=subprocess.PIPE, encoding="utf-8") for name in names]
     said = [program.communicate(timeout=60)[0] for program in programs]
     assert [program.returncode for program in programs] == [0] * len(programs)
     counts = sum((Counter(json.loads(text)) for text in said if text), Counter[str]())

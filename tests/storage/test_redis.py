@@ -1239,7 +1239,7 @@ def test_trio(redis_url, redis_prefix):
 def python(program: str) -> subprocess.CompletedProcess[str]:
     environment = os.environ | {"PYTHONPATH": str(Path(wixvisitor.__file__).parents[1])}
     return subprocess.run(
-        [sys.executable, "-W", "error", "-c", program], capture_output=True, text=True, env=environment
+        [sys.executable, "-W", "error", "-c", program], capture_output=True, encoding="utf-8", env=environment
     )
 
 

@@ -580,7 +580,7 @@ def run(program: str) -> str:
     environment = os.environ | {"PYTHONPATH": str(Path(wixvisitor.__file__).parents[1])}
     environment = {name: value for name, value in environment.items() if not name.startswith(("COV_", "COVERAGE_"))}
     command = [sys.executable, "-c", program]
-    return subprocess.run(command, capture_output=True, text=True, check=True, env=environment).stdout
+    return subprocess.run(command, capture_output=True, encoding="utf-8", check=True, env=environment).stdout
 
 
 @pytest.mark.parametrize("module", ["sealed", "_sealing"])

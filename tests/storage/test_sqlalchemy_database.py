@@ -477,6 +477,6 @@ def test_import_without_sqlalchemy() -> None:
     """Without the extra the error names it."""
     program = "import sys\nsys.modules['sqlalchemy'] = None\nimport wixvisitor.storage.sqlalchemy"
     done = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, cwd=Path(__file__).parents[2]
+        [sys.executable, "-c", program], capture_output=True, encoding="utf-8", cwd=Path(__file__).parents[2]
     )
     assert "pip install 'wixvisitor[sqlalchemy]'" in done.stderr

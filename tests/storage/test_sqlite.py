@@ -650,7 +650,7 @@ def python(program: str, *arguments: object, warnings: str = "error") -> subproc
     command = [sys.executable, "-W", warnings, "-c", program, *map(str, arguments)]
     pipe = subprocess.PIPE
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    return subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, text=True, env=environment)
+    return subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, encoding="utf-8", env=environment)
 
 
 NEW_FILE = """

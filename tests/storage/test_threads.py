@@ -230,7 +230,7 @@ async def test_handlers_that_fill_the_other_threads(tmp_path, kind):
 def run(program: str, *arguments: object, seconds: float = 20) -> str:
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     command = [sys.executable, "-W", "error::ResourceWarning", "-c", program, *map(str, arguments)]
-    result = subprocess.run(command, capture_output=True, text=True, timeout=seconds, env=environment)
+    result = subprocess.run(command, capture_output=True, encoding="utf-8", timeout=seconds, env=environment)
     assert (result.returncode, result.stderr) == (0, "")
     return result.stdout
 

@@ -32,7 +32,7 @@ def passed(place: Path, file: str, *options: str, environment: dict[str, str] | 
         env=os.environ | {"PYTHONPATH": str(TOP)} | (environment or {}),
         cwd=place,
         capture_output=True,
-        text=True,
+        encoding="utf-8",
         timeout=120,
         check=False,
     )

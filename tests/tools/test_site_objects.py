@@ -146,3 +146,9 @@ def test_a_table() -> None:
     """A simple table becomes Markdown's; a row without a first cell goes on, and ``::`` is one colon."""
     text = "Two::\n\n====  =======\na     b\n====  =======\n1     one,\n      or so\n2     two\n====  =======\n"
     assert tables(text) == "Two:\n\n| a | b |\n| --- | --- |\n| 1 | one, or so |\n| 2 | two |\n"
+
+
+def test_a_table_without_an_end() -> None:
+    """A table whose last rule is missing is an error that names the docstring."""
+    with pytest.raises(ValueError, match=r"no rule at its end: Two\.$"):
+        tables("Two.\n\n====  =======\na     b\n")

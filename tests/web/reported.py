@@ -58,7 +58,7 @@ def reported(*, timeout: float = 120.0, **arguments: Any) -> dict[str, dict[str,
     command = [sys.executable, "-m", "tests.web.reported", json.dumps(arguments)]
     top = str(PACKAGE.parent)
     done = subprocess.run(
-        command, capture_output=True, text=True, timeout=timeout, cwd=top, env=os.environ | {"PYTHONPATH": top}
+        command, capture_output=True, encoding="utf-8", timeout=timeout, cwd=top, env=os.environ | {"PYTHONPATH": top}
     )
     assert done.returncode == 0, done.stderr[-3000:]
     found: dict[str, dict[str, Any]] = json.loads(done.stdout.splitlines()[-1])

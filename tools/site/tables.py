@@ -8,14 +8,21 @@ _RULE = re.compile(r"^ *=+(?: +=+)+$")
 
 
 def as_markdown(text: str) -> str:
-    """Returns a docstring whose simple tables, and whose ``::`` before code, are Markdown."""
+    """Returns a docstring whose simple tables, and whose ``::`` before code, are Markdown.
+
+    Raises:
+        ValueError: a table has no rule at its end; the message has the docstring's first line.
+    """
     lines, done = text.split("\n"), list[str]()
     while lines:
         line = lines.pop(0)
         if not _RULE.match(line):
             done.append(line)
             continue
-        end = max(number for number, other in enumerate(lines) if _RULE.match(other) and _is_together(lines[:number]))
+        ends = [number for number, other in enumerate(lines) if _RULE.match(other) and _is_together(lines[:number])]
+        if not ends:
+            raise ValueError(f"a table of this docstring has no rule at its end: {text.partition(chr(10))[0]}")
+        end = ends[-1]
         done += _table(line, lines[:end])
         lines = lines[end + 1 :]
     return re.sub(r"(?m)^( *\S.*):: *$", r"\1:", re.sub(r"(?m)^ *::\n", "", "\n".join(done)))

@@ -22,6 +22,7 @@ _START: Final = (  # -I leaves out the folder of a program, so the way to this o
     "import sys; sys.path.append(sys.argv[1]); from smoke.program import main; main(sys.argv[2])"
 )
 _NO_EXTRA: Final = "none"
+_PATIENCE: Final = 300  # seconds for each command; uv may have much to load
 
 
 def extras_of(wheel: Path) -> list[str]:
@@ -32,26 +33,42 @@ def extras_of(wheel: Path) -> list[str]:
 
 
 def environment(place: Path, python: str, wheel: Path, extra: str) -> Path:
-    """Makes an environment with the wheel and one extra, and returns its Python."""
+    """Makes an environment with the wheel and one extra, and returns its Python.
+
+    Raises:
+        subprocess.CalledProcessError: uv failed, and has said why.
+        subprocess.TimeoutExpired: uv took more than five minutes.
+    """
     uv = [sys.executable, "-m", "uv"]
-    subprocess.run([*uv, "venv", "--quiet", "--no-project", "--python", python, str(place)], check=True)
+    making = [*uv, "venv", "--quiet", "--no-project", "--python", python, str(place)]
+    subprocess.run(making, check=True, timeout=_PATIENCE)
     own = place / ("Scripts/python.exe" if sys.platform == "win32" else "bin/python")
     wanted = f"wixvisitor{f'[{extra}]' if extra else ''} @ {wheel.resolve().as_uri()}"
-    subprocess.run([*uv, "pip", "install", "--quiet", "--python", str(own), wanted], check=True)
+    subprocess.run([*uv, "pip", "install", "--quiet", "--python", str(own), wanted], check=True, timeout=_PATIENCE)
     return own
 
 
 def is_fine(place: Path, python: str, wheel: Path, extra: str) -> bool:
     """Tries one extra with one Python, prints a line about it, and returns whether all is well."""
-    start = time.perf_counter()
-    own = environment(place, python, wheel, extra)
-    command = [str(own), "-I", "-c", _START, str(TOP / "tools"), extra]
-    done = subprocess.run(command, cwd=place, capture_output=True, text=True, timeout=120, check=False)
-    seconds = time.perf_counter() - start
-    version = subprocess.run([str(own), "-V"], capture_output=True, text=True, check=True).stdout.strip()
-    outcome = done.stdout.strip() if done.returncode == 0 else f"FAILED\n{done.stdout}{done.stderr}"
-    print(f"{version}, {extra or _NO_EXTRA}, {seconds:.1f} s: {outcome}", flush=True)
-    return done.returncode == 0
+    start, version, has_failed = time.perf_counter(), python, False
+    try:
+        own = environment(place, python, wheel, extra)
+        version = _output([str(own), "-V"], place)
+        outcome = _output([str(own), "-I", "-c", _START, str(TOP / "tools"), extra], place)
+    except (subprocess.CalledProcessError, subprocess.TimeoutExpired) as error:
+        said = [f"FAILED: {error}", _text(error.stdout), _text(error.stderr)]
+        has_failed, outcome = True, "\n".join(filter(None, said))
+    print(f"{version}, {extra or _NO_EXTRA}, {time.perf_counter() - start:.1f} s: {outcome}", flush=True)
+    return not has_failed
+
+
+def _output(command: list[str], place: Path) -> str:
+    return _text(subprocess.run(command, cwd=place, capture_output=True, timeout=_PATIENCE, check=True).stdout)
+
+
+def _text(output: bytes | None) -> str:
+    """Returns what a program wrote, in whatever encoding its system has, for a person who reads it."""
+    return (output or b"").decode(errors="replace").strip()
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -22,7 +22,7 @@ PACKAGES: Final = {
     "testing": ("graphql", "starlette", "uvicorn"),
     "trio": ("trio",),
 }
-WITH_FASTAPI: Final = {"starlette", "opentelemetry"}  # FastAPI itself depends on them
+COMES_ALONG: Final = {"fastapi": {"starlette", "opentelemetry"}}  # FastAPI itself depends on them
 # Public modules that need an extra. They raise an ImportError with its name; all others can always be imported.
 NEEDS: Final = {
     "wixvisitor.aiohttp": "aiohttp",
@@ -54,7 +54,7 @@ def check_packages(extra: str) -> None:
     chosen = PACKAGES if extra == "all" else {extra: PACKAGES[extra]} if extra else {}
     missing = sorted(chosen.keys() - usable())
     assert not missing, f"the extra {extra!r} does not bring what these need: {missing}"
-    belong = {package for packages in chosen.values() for package in packages} | WITH_FASTAPI
+    belong = {package for packages in chosen.values() for package in packages} | COMES_ALONG.get(extra, set())
     others = {package for packages in PACKAGES.values() for package in packages} - belong
     foreign = sorted(filter(is_installed, others))
     assert not foreign, f"{foreign} came along, so this does not show that {extra!r} works alone"

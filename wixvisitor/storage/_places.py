@@ -97,8 +97,11 @@ def sync_above(directory: Path) -> None:
     """Makes the directory itself, and those above it, durable.
 
     Does so also if another process has just created them, since it may have died before this step. Stops at the
-    border of the file system, and skips directories that belong to others or cannot be synced.
+    border of the file system, and skips directories that belong to others or cannot be synced. Windows cannot sync a
+    directory, so nothing is looked at there: a process may be refused to look at a folder above its own.
     """
+    if _system.is_windows():
+        return
     below = directory.resolve()
     device = below.stat().st_dev
     for one in below.parents:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 from typing import Any, Final, Protocol
 
 from redis import exceptions
@@ -15,6 +14,7 @@ from wixvisitor.storage._per_loop import PerLoop
 from wixvisitor.storage._redis_evaluation import Argument, Client, evaluate
 from wixvisitor.storage._redis_listing import Batch, Cursor, scan
 from wixvisitor.storage._redis_scripts import Script
+from wixvisitor.storage._system import has_unix_sockets
 
 _CONNECTIONS: Final = 20  # for each process; a call takes a fraction of a millisecond
 
@@ -66,7 +66,7 @@ class OwnClients:
 
     def __init__(self, url: str, timeout: float) -> None:
         sample = _pool(url, timeout)
-        if "path" in sample.connection_kwargs and not hasattr(socket, "AF_UNIX"):
+        if "path" in sample.connection_kwargs and not has_unix_sockets():
             raise ConfigurationError("url: Python has no unix:// sockets on this system (Windows); use redis://")
         self.secrets = _secrets(sample.connection_kwargs)
         self._place = _place(sample.connection_kwargs)

@@ -1,4 +1,4 @@
-"""Steps with files that the operating systems do differently: open, replace, remove, sync. Blocking.
+"""What stores do differently on each operating system: files are opened, replaced, removed, synced. Blocking.
 
 - Windows refuses a step while another program has the file open, to read it or to look for viruses (errors 5 and 32).
   Python opens without ``FILE_SHARE_DELETE``. That lasts for milliseconds, so the step is tried again for two seconds.
@@ -6,6 +6,7 @@
   rename.
 - The ``fsync`` of macOS leaves the data in the drive's cache. ``F_FULLFSYNC`` writes them to the medium (fsync(2)).
 - Windows has no modes: what ``chmod`` says about group and others means nothing there.
+- Python has no Unix sockets on Windows.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from __future__ import annotations
 import errno
 import os
 import random
+import socket
 import sys
 import time
 from collections.abc import Callable
@@ -33,6 +35,11 @@ _AGAIN: Final = (0.001, 0.02)  # seconds until the next attempt
 def is_windows() -> bool:
     """Whether this is Windows, where a file's mode does not say who may use it."""
     return sys.platform == "win32"
+
+
+def has_unix_sockets() -> bool:
+    """Whether Python has Unix sockets here."""
+    return hasattr(socket, "AF_UNIX")
 
 
 def is_ours(found: os.stat_result) -> bool:

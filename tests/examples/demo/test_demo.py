@@ -137,7 +137,7 @@ def test_an_interruption_leaves_no_process_behind() -> None:
     """Ctrl-C exits with 130, and the visitor's process ends with the demo."""
     command = [sys.executable, "-m", "examples.demo"]
     before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job ignores it
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as demo:
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, encoding="utf-8") as demo:
         signal.signal(signal.SIGINT, before)
         assert demo.stdout is not None
         for line in demo.stdout:
@@ -155,7 +155,7 @@ def test_an_interruption_leaves_no_process_behind() -> None:
 def test_a_reader_who_goes_away_is_no_traceback() -> None:
     """`python -m examples.demo | head -1`."""
     command = [sys.executable, "-m", "examples.demo"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as demo:
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, encoding="utf-8") as demo:
         assert demo.stdout is not None
         demo.stdout.readline()
         demo.stdout.close()
@@ -393,7 +393,7 @@ sys.exit(main([]))
 
 def run_without(*names: str) -> subprocess.CompletedProcess[str]:
     program = WITHOUT.format(names=names)
-    return subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=30)
+    return subprocess.run([sys.executable, "-c", program], capture_output=True, encoding="utf-8", timeout=30)
 
 
 def test_help_names_the_exit_codes(capsys: pytest.CaptureFixture[str]) -> None:
