@@ -101,10 +101,12 @@ def test_the_tutorial_is_true(tmp_path: Path) -> None:
 @contextmanager
 def windows(pictures: Path) -> Iterator[Callable[[], Browser]]:
     """Opens windows of a real Chromium; where there is none, of a browser without a screen."""
-    from tests.browser.conftest import FLAGS, PROGRAMS
+    from tests.browser.conftest import FLAGS, PROGRAMS, lacking
 
     chromium = os.environ.get("WIXVISITOR_CHROMIUM") or next(filter(None, map(shutil.which, PROGRAMS)), None)
     if chromium is None or find_spec("playwright") is None:
+        if os.environ.get("WIXVISITOR_REQUIRE_BROWSER"):
+            lacking("no Chromium, or no Playwright")
         yield HttpBrowser
         return
     from playwright.sync_api import sync_playwright
