@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any, Final
 
 import anyio
@@ -46,7 +46,8 @@ class LifeProcess:
         assert self.process.stdin is not None
         try:
             with anyio.fail_after(_PATIENCE):
-                await self.process.stdin.send(to_line({"do": do, **details}).encode())
+                with suppress(anyio.BrokenResourceError):  # it has ended, and may have said something before
+                    await self.process.stdin.send(to_line({"do": do, **details}).encode())
                 reply = await self._replies.receive_until(b"\n", _LONGEST)
         except (anyio.BrokenResourceError, anyio.EndOfStream, anyio.IncompleteRead):
             raise LifeFailed(f"process {self.pid} ended while it should {do}") from None
